@@ -1,0 +1,114 @@
+"""Names to solvers: one table, which other packages extend by entry points.
+
+A package adds a solver by naming a `Solver` class (or a function that returns one) in
+its entry-point group ``cscsr.solvers``; see docs/add-a-solver.md. Nothing is imported
+before a solver is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from cscsr.errors import InputError, unknown_name
+from cscsr.solver import Solver
+
+ENTRY_POINT_GROUP = "cscsr.solvers"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    problem: str
+    summary: str
+    target: str
+    preset: dict[str, Any] = field(default_factory=dict)
+
+
+_SPARSE = "SparseCoding"
+_SUPER = "SuperResolution"
+
+_BUILTIN: dict[str, _Entry] = {
+    "ista": _Entry(_SPARSE, "proximal gradient descent, eq. 5", "cscsr.sparse.ista:ISTA"),
+    "fista": _Entry(_SPARSE, "accelerated proximal gradient descent", "cscsr.sparse.ista:FISTA"),
+    "cista": _Entry(
+        _SPARSE, "ISTA as two convolutions with explicit W and S, eq. 8", "cscsr.sparse.cista:CISTA"
+    ),
+    "sporco-admm": _Entry(
+        _SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco_adapter:SporcoADMM"
+    ),
+    "bicubic": _Entry(
+        _SUPER, "bicubic interpolation, exact to MATLAB's imresize", "cscsr.classical.bicubic:Bicubic"
+    ),
+    **{
+        f"csc-sr[{coder}]": _Entry(
+            _SUPER,
+            f"convolutional sparse coding (Gu et al. 2015, ridge form), codes by {coder}",
+            "cscsr.classical.csc_sr:CSCSR",
+            {"coder": coder},
+        )
+        for coder in ("sporco-admm", "ista", "cista")
+    },
+    "crnet-a-small": _Entry(
+        _SUPER, "CRNet-A, pre-upsampling, of small width", "cscsr.learned:CRNet", {"model": "a-small"}
+    ),
+    "crnet-b-small": _Entry(
+        _SUPER, "CRNet-B, post-upsampling, of small width", "cscsr.learned:CRNet", {"model": "b-small"}
+    ),
+    "crnet-b-small+": _Entry(
+        _SUPER,
+        "CRNet-B of small width, mean over the 8 flips and rotations",
+        "cscsr.learned:CRNet",
+        {"model": "b-small", "self_ensemble": True},
+    ),
+}
+
+_ALIASES = {"csc-sr": "csc-sr[sporco-admm]"}
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def list_solvers(problem: str | type | None = None) -> dict[str, str]:
+    """Names of all solvers with a one-line description each.
+
+    problem: "SparseCoding" or "SuperResolution" (or the class) to list only its solvers;
+    solvers of other packages are then loaded to see what they solve.
+    """
+    wanted = getattr(problem, "__name__", problem)
+    rows = {n: e.summary for n, e in _BUILTIN.items() if wanted in (None, e.problem)}
+    for name, point in _installed().items():
+        package = point.dist.name if point.dist else point.value
+        if wanted is None or make_solver(name).problem_type.__name__ == wanted:
+            rows.setdefault(name, f"from the package {package}")
+    return rows
+
+
+def make_solver(name: str, **params: Any) -> Solver:
+    """A solver by its registered name, for instance ``make_solver("fista", iterations=200)``.
+
+    Raises InputError for an unknown name (with the nearest known ones) and for a
+    parameter the solver does not have.
+    """
+    name = _ALIASES.get(name, name)
+    preset: dict[str, Any] = {}
+    if name in _BUILTIN:
+        entry = _BUILTIN[name]
+        module, attribute = entry.target.split(":")
+        factory = getattr(importlib.import_module(module), attribute)
+        preset = entry.preset
+    else:
+        installed = _installed()
+        if name not in installed:
+            raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
+        factory = installed[name].load()
+    accepted = [p for p in inspect.signature(factory).parameters if p not in preset]
+    wrong = sorted(set(params) - set(accepted))
+    if wrong:
+        raise InputError(
+            f"solver {name} has no parameter {', '.join(wrong)}; it has {', '.join(accepted)}."
+        )
+    return factory(**preset, **params)

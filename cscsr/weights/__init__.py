@@ -1,0 +1,121 @@
+"""Trained parameters that come with the package: reading, checking and writing them.
+
+Each set is one safetensors file whose header carries, as JSON, what is needed to use it
+(architecture, scales, the coder a map belongs to). ``manifest.json`` lists size and
+SHA-256 of each file, and ``NAME.md`` beside it is its model card: data, command, figures,
+licence. Needs numpy and safetensors only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cscsr.errors import InputError, unknown_name
+
+FOLDER = Path(__file__).parent
+_MANIFEST = "manifest.json"
+_METADATA_KEY = "cscsr"
+
+
+def manifest() -> dict[str, dict[str, Any]]:
+    """The shipped weights: name -> {"bytes": size, "sha256": hex digest}."""
+    path = FOLDER / _MANIFEST
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def weights_path(name: str | os.PathLike) -> Path:
+    """The file of shipped weights called `name`, or `name` itself if it is a path to a
+    ``.safetensors`` file. Raises InputError if there is neither."""
+    if str(name).endswith(".safetensors"):
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(f"no weight file at {path}.")
+        return path
+    if name not in manifest():
+        raise unknown_name("weights", str(name), manifest())
+    return FOLDER / f"{name}.safetensors"
+
+
+def sha256(name: str | os.PathLike) -> str:
+    """SHA-256 of a weight file as a hex digest; see `weights_path` for `name`."""
+    path = weights_path(name)
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, modified: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load(name: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Tensors and metadata of a weight file; see `weights_path` for `name`.
+
+    Shipped files are checked against the manifest. Raises InputError for a file that is
+    cut short, altered or of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = weights_path(name)
+    known = manifest().get(str(name))
+    if known is not None:
+        size = path.stat().st_size
+        if size != known["bytes"]:
+            raise InputError(
+                f"weight file {path} should have {known['bytes']} bytes but has {size}: "
+                "it is cut short or altered; install the package again."
+            )
+        if sha256(name) != known["sha256"]:
+            raise InputError(
+                f"weight file {path} does not match its SHA-256 in the manifest; "
+                "install the package again."
+            )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = (file.metadata() or {}).get(_METADATA_KEY)
+            names = list(file.keys())
+            tensors = {key: file.get_tensor(key) for key in names}
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} should be a safetensors weight file but cannot be read ({error}): "
+            "it is cut short or of another kind."
+        ) from error
+    if metadata is None:
+        raise InputError(f"{path} is a safetensors file, but not one written by this toolkit.")
+    return tensors, json.loads(metadata)
+
+
+def write(
+    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+) -> None:
+    """Write a weight file under a temporary name, then rename it to `path`."""
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    save_file(arrays, part, metadata={_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)})
+    part.replace(path)
+
+
+def save(
+    name: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any], card: str
+) -> Path:
+    """Ship weights: write ``name.safetensors``, its model card ``name.md`` and its row in
+    the manifest. Returns the path of the weight file."""
+    path = FOLDER / f"{name}.safetensors"
+    write(path, tensors, metadata)
+    (FOLDER / f"{name}.md").write_text(card)
+    rows = manifest()
+    rows[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    (FOLDER / _MANIFEST).write_text(json.dumps(dict(sorted(rows.items())), indent=2) + "\n")
+    return path

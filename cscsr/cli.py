@@ -1,0 +1,275 @@
+"""The command `cscsr`: list solvers, enlarge an image, score one, train, list data sets.
+
+Bad input ends in one sentence on standard error and exit code 2. An existing file is
+never replaced unless ``--force`` says so. Everything heavy is imported by the
+subcommand that needs it, so that ``cscsr --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import cscsr
+from cscsr.errors import InputError
+from cscsr.problem import check_scale
+from cscsr.training.recipe import recipe_names
+
+DEFAULT_SOLVER = "crnet-b-small"
+"""The solver of ``cscsr upscale`` where none is named."""
+
+CSC_SR = "csc-sr"
+"""The recipe that learns filters and maps in closed form rather than a network."""
+
+IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
+"""The formats that images are written in."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with the arguments `argv` (default: those of the process).
+
+    Returns the exit code: 0, 2 for bad input, 130 when interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"cscsr: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("cscsr: interrupted.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cscsr",
+        description="Classical and learned convolutional sparse coding for image "
+        "super-resolution. The comparison of all solvers is python -m benchmarks.compare.",
+    )
+    parser.add_argument("--version", action="version", version=f"cscsr {cscsr.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    solvers = commands.add_parser("solvers", help="list the solvers")
+    solvers.set_defaults(run=_solvers)
+
+    upscale = commands.add_parser(
+        "upscale",
+        help="enlarge an image",
+        description="Enlarge an 8-bit PNG, BMP or JPEG image, grey or colour.",
+        epilog="example: cscsr upscale photo.png --scale 3 -o large.png",
+    )
+    upscale.add_argument("image", type=Path, metavar="IMAGE")
+    upscale.add_argument("--scale", required=True, help="the factor, a whole number")
+    upscale.add_argument(
+        "--solver", default=DEFAULT_SOLVER, help="one of 'cscsr solvers' (default: %(default)s)"
+    )
+    upscale.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="OUT",
+        help="the file to write (default: IMAGE's name with -xSCALE.png, in its folder)",
+    )
+    upscale.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    upscale.add_argument("--device", help="where a network runs: cpu (default), cuda, cuda:1")
+    upscale.add_argument(
+        "--weights", metavar="FILE", help="a network's .safetensors file in place of the shipped"
+    )
+    upscale.set_defaults(run=_upscale)
+
+    score = commands.add_parser(
+        "score",
+        help="PSNR and SSIM of an enlarged image",
+        description="PSNR and SSIM on luma, SCALE pixels cut off each side, as in the paper. "
+        "TRUTH is first cropped to a multiple of SCALE.",
+    )
+    score.add_argument("image", type=Path, metavar="OUT", help="the enlarged image")
+    score.add_argument("truth", type=Path, metavar="TRUTH", help="the image it should be")
+    score.add_argument("--scale", required=True, help="the factor it was enlarged by")
+    score.add_argument(
+        "--protocol",
+        choices=("y", "rgb"),
+        help="what OUT holds: rgb, the truth's own channels (default where both have the "
+        "same number), or y, the luma of a colour TRUTH as a grey image",
+    )
+    score.set_defaults(run=_score)
+
+    train = commands.add_parser(
+        "train",
+        help="train the parameters of a solver",
+        description="Train on the images of a data folder; held-out images and known leaks of "
+        "test images are left out.",
+        epilog="example: cscsr train crnet-b-small --data images --minutes 20 --out runs/b",
+    )
+    train.add_argument(
+        "recipe", metavar="RECIPE", help=f"{CSC_SR}, {', '.join(recipe_names())}, or a .toml file"
+    )
+    train.add_argument(
+        "--data", type=Path, metavar="DIR", help="the data folder (default: CSCSR_DATA)"
+    )
+    budget = train.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help="time to train for (default: 10)")
+    budget.add_argument("--steps", type=int, help="updates to train for")
+    train.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the weights go (default: runs/RECIPE)"
+    )
+    train.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+    train.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
+    train.add_argument("--fp32", action="store_true", help="no bfloat16 in the network")
+    train.add_argument("--init", metavar="FILE", help="start from these weights")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    train.set_defaults(run=_train)
+
+    data = commands.add_parser("data", help="list the data sets")
+    actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the data sets that are found")
+    listing.add_argument(
+        "--data", type=Path, metavar="DIR", help="the data folder (default: CSCSR_DATA)"
+    )
+    listing.set_defaults(run=_data_list)
+    return parser
+
+
+def _scale(text: str) -> int:
+    """The value of ``--scale``. Raises InputError unless it is a whole number from 1."""
+    for number in (int, float):
+        try:
+            return check_scale(number(text))
+        except InputError:
+            raise
+        except ValueError:
+            continue
+    return check_scale(text)
+
+
+def _solvers(arguments: argparse.Namespace) -> None:
+    for problem in ("SuperResolution", "SparseCoding"):
+        rows = cscsr.list_solvers(problem)
+        width = max(map(len, rows))
+        print(f"Solvers of {problem}:")
+        for name, summary in rows.items():
+            print(f"  {name:{width}}  {summary}")
+
+
+def _upscale(arguments: argparse.Namespace) -> None:
+    scale = _scale(arguments.scale)
+    out = arguments.out or arguments.image.with_name(f"{arguments.image.stem}-x{scale}.png")
+    options = {"device": arguments.device, "weights": arguments.weights}
+    solver = cscsr.make_solver(
+        arguments.solver, **{name: value for name, value in options.items() if value is not None}
+    )
+    if solver.problem_type is not cscsr.SuperResolution:
+        names = ", ".join(cscsr.list_solvers("SuperResolution"))
+        raise InputError(f"{solver.name} does not enlarge images; these do: {names}.")
+    _check_writable(out, arguments.force)
+
+    from cscsr.imaging import read_image, write_image
+
+    image = read_image(arguments.image)
+    problem = cscsr.SuperResolution((image / 255).astype("float32"), scale)
+    reason = solver.supports(problem)
+    if reason is not None:
+        raise InputError(reason)
+    solution = solver.solve(problem)
+    try:
+        write_image(out, solution.estimate)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror or error}.") from error
+    height, width = solution.estimate.shape[:2]
+    print(f"{out}: {width}x{height}, {solver.name}, {solution.seconds:.1f} s")
+
+
+def _check_writable(out: Path, force: bool) -> None:
+    """Raise InputError, before any work is done, if `out` cannot be written in the end."""
+    if out.suffix.lower() not in IMAGE_SUFFIXES:
+        raise InputError(
+            f"{out} should end in one of {', '.join(IMAGE_SUFFIXES)}, which names its format."
+        )
+    if not out.parent.is_dir():
+        raise InputError(f"{out} cannot be written: there is no folder {out.parent}.")
+    if out.is_dir():
+        raise InputError(f"{out} should name a file, but it is a folder.")
+    if out.exists() and not force:
+        raise InputError(f"{out} exists; give --force to replace it, or another name with -o.")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"{out} cannot be written: the folder {out.parent} is read-only.")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    scale = _scale(arguments.scale)
+
+    from cscsr.imaging import read_image
+    from cscsr.imaging.protocol import score
+
+    image, truth = read_image(arguments.image), read_image(arguments.truth)
+    protocol = arguments.protocol or ("rgb" if image.ndim == truth.ndim else "y")
+    result = score((image / 255).astype("float64"), truth, scale, protocol)
+    print(f"PSNR {result.psnr_db:.2f} dB, SSIM {result.ssim:.4f} (protocol {protocol}, x{scale})")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    data = _data_folder(arguments.data)
+    if data is None:
+        raise InputError("training needs images: name their folder with --data or CSCSR_DATA.")
+    out = arguments.out or Path("runs", Path(arguments.recipe).stem)
+
+    from cscsr.training.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe)
+
+    from cscsr.training.loop import train
+
+    minutes = 10.0 if arguments.minutes is None and arguments.steps is None else arguments.minutes
+    path = train(
+        recipe,
+        data,
+        out,
+        minutes=minutes,
+        steps=arguments.steps,
+        device=arguments.device,
+        bf16=not arguments.fp32,
+        seed=arguments.seed,
+        init=arguments.init,
+        resume=arguments.resume,
+    )
+    print(f"{path}: use it with cscsr upscale --weights {path}")
+
+
+def _data_folder(argument: Path | None) -> Path | None:
+    """The data folder of ``--data``, else of CSCSR_DATA, else None. Raises InputError if
+    the folder does not exist."""
+    folder = argument or os.environ.get("CSCSR_DATA")
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise InputError(f"there is no data folder {folder}.")
+    return Path(folder)
+
+
+def _data_list(arguments: argparse.Namespace) -> None:
+    from cscsr.data.datasets import find_datasets, load_dataset
+
+    folder = _data_folder(arguments.data)
+    found = {"demo": None} | (find_datasets(folder) if folder else {})
+    rows = [(name, len(load_dataset(name, folder).images), found[name]) for name in found]
+    width = max(len(name) for name, *_ in rows)
+    for name, count, path in rows:
+        print(f"{name:{width}}  {count:4d} images  {path or 'embedded in scikit-image'}")
+    if not folder:
+        print("Name a folder with --data or CSCSR_DATA to list the data sets in it.")

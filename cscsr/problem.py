@@ -6,12 +6,15 @@ solver is scored by the same code. Needs numpy; torch only when codes are handle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cscsr.errors import InputError
+from cscsr.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from cscsr.operators import ConvDictionary
 
 
 def check_scale(scale: Any) -> int:
@@ -56,11 +59,181 @@ def _check_image(what: str, image: Any) -> None:
         raise InputError(f"{what} must have shape (H, W) or (H, W, 3), got {shape}.")
     if "float" not in str(image.dtype):
         raise InputError(
-            f"{what} must be floating point in [0, 1], got {image.dtype}; divide 8-bit values by 255."
+            f"{what} must be floating point in [0, 1], got {image.dtype}; "
+            "divide 8-bit values by 255."
         )
-    if isinstance(image, np.ndarray):
-        finite = bool(np.isfinite(image).all())
-    else:
-        finite = bool(image.isfinite().all())
-    if not finite:
+    if not _is_finite(image):
         raise InputError(f"{what} must be finite, but it holds NaN or infinity.")
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCoding:
+    """Codes wanted that minimise P(z) = ½‖y − Σᵢ fᵢ⊗zᵢ‖² + λ‖z‖₁ (eq. 4), z ≥ 0 if asked.
+
+    signal: y, (C,H,W) on the [0,1] scale, (H,W) for C = 1, or a batch (B,C,H,W) of
+    independent problems; float32 or float64, numpy or torch.
+    dictionary: f, (M,C,s,s), or (M,s,s) for C = 1, of any norm; taken to the signal's
+    dtype and device.
+    lam: λ ≥ 0, on the signal's scale.
+    boundary: "circular" (all wraps) or "zero" (the full convolution of a zero-extended
+    y); see `cscsr.operators`.
+
+    Codes are (M,H,W), or (B,M,H,W) for a batch, numpy or torch. For a batch, objective
+    and duality gap are sums over it.
+    Raises InputError if a shape, a value (NaN, infinity), λ or the boundary is wrong.
+    """
+
+    signal: Any
+    dictionary: Any
+    lam: float
+    nonnegative: bool = False
+    boundary: str = "circular"
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        signal, dictionary = (
+            tuple(getattr(array, "shape", ())) for array in (self.signal, self.dictionary)
+        )
+        if len(signal) not in (2, 3, 4) or 0 in signal:
+            raise InputError(
+                f"signal must have shape (H, W), (C, H, W) or (B, C, H, W), got {signal}."
+            )
+        if len(dictionary) not in (3, 4) or 0 in dictionary or dictionary[-1] != dictionary[-2]:
+            raise InputError(
+                f"dictionary must have shape (M, C, s, s) or (M, s, s), got {dictionary}."
+            )
+        channels = 1 if len(signal) == 2 else signal[-3]
+        if channels != (1 if len(dictionary) == 3 else dictionary[1]):
+            raise InputError(
+                f"signal and dictionary must have the same channels, got signal {signal} "
+                f"and dictionary {dictionary}."
+            )
+        if dictionary[-1] > min(signal[-2:]):
+            raise InputError(
+                f"the filters must fit into the signal, but they are "
+                f"{dictionary[-1]}x{dictionary[-1]} and it is {signal[-2]}x{signal[-1]}."
+            )
+        for what, array in (("signal", self.signal), ("dictionary", self.dictionary)):
+            if str(array.dtype).removeprefix("torch.") not in ("float32", "float64"):
+                raise InputError(f"{what} must be float32 or float64, got {array.dtype}.")
+            if not _is_finite(array):
+                raise InputError(f"{what} must be finite, but it holds NaN or infinity.")
+        if not (isinstance(self.lam, (int, float, np.number)) and 0 <= self.lam < np.inf):
+            raise InputError(f"lam must be a finite number of at least 0, got {self.lam!r}.")
+        if self.boundary not in ("circular", "zero"):
+            raise unknown_name("boundary", str(self.boundary), ("circular", "zero"))
+
+    @property
+    def codes_shape(self) -> tuple[int, ...]:
+        """(M,H,W), or (B,M,H,W) for a batch."""
+        batch = tuple(self.signal.shape[:1]) if self.signal.ndim == 4 else ()
+        return (*batch, self.dictionary.shape[0], *self.signal.shape[-2:])
+
+    def on(self, device: Any = None, dtype: Any = None) -> SparseCoding:
+        """The same problem in torch, on `device` and in `dtype` ("float32", torch.float64,
+        …; None: the signal's own). Made once and kept."""
+        key = (str(device), str(dtype))
+        if key not in self._cache:
+            self._cache[key] = self._convert(device, dtype)
+        return self._cache[key]
+
+    def _convert(self, device: Any, dtype: Any) -> SparseCoding:
+        import torch
+
+        from cscsr.operators import as_tensor
+
+        if isinstance(dtype, str):
+            dtype = getattr(torch, dtype, None)
+        if dtype not in (None, torch.float32, torch.float64):
+            raise InputError("dtype must be float32 or float64.")
+        signal = as_tensor(self.signal, device, dtype)
+        dictionary = as_tensor(self.dictionary, signal.device, signal.dtype)
+        if signal is self.signal and dictionary is self.dictionary:
+            return self
+        return SparseCoding(signal, dictionary, self.lam, self.nonnegative, self.boundary)
+
+    def operator(self) -> ConvDictionary:
+        """F on the signal's grid, in its dtype and on its device. Made once and kept."""
+        if "operator" not in self._cache:
+            from cscsr.operators import ConvDictionary
+
+            problem = self.on()
+            self._cache["operator"] = ConvDictionary(
+                problem.dictionary, tuple(self.signal.shape[-2:]), self.boundary
+            )
+        return self._cache["operator"]
+
+    def observed(self) -> Any:
+        """y as F is compared with it: a tensor (C,·,·) or (B,C,·,·) of the size of F's
+        output, zero-extended if the boundary is "zero"."""
+        if "observed" not in self._cache:
+            signal = self.on().signal
+            signal = signal[None] if signal.ndim == 2 else signal
+            self._cache["observed"] = self.operator().extend(signal)
+        return self._cache["observed"]
+
+    def codes(self, codes: Any) -> Any:
+        """`codes` as a tensor of the problem's dtype and device.
+
+        Raises InputError if their shape is not `codes_shape`.
+        """
+        if tuple(getattr(codes, "shape", ())) != self.codes_shape:
+            raise InputError(
+                f"codes must have shape {self.codes_shape}, "
+                f"got {tuple(getattr(codes, 'shape', ()))}."
+            )
+        from cscsr.operators import as_tensor
+
+        observed = self.observed()
+        return as_tensor(codes, observed.device, observed.dtype)
+
+    def objective(self, codes: Any) -> float:
+        """P(codes), summed over the batch. The constraint z ≥ 0 is not part of it."""
+        import torch
+
+        with torch.no_grad():
+            codes = self.codes(codes)
+            residual = self.observed() - self.operator().synthesis(codes)
+            return 0.5 * _sum_of_squares(residual) + self.lam * float(codes.abs().double().sum())
+
+    def duality_gap(self, codes: Any) -> float:
+        """P(z) − D(u) ≥ P(z) − P*, summed over the batch: with r = y − Fz,
+        q = ‖Fᵀr‖∞ (nonnegative: the largest of (Fᵀr)₊) and the dual point
+        u = r·min(1, λ/q), D(u) = ½‖y‖² − ½‖y − u‖².
+
+        Raises InputError if λ = 0, where the dual point would be zero and certify nothing.
+        """
+        import torch
+
+        if self.lam == 0:
+            raise InputError("the duality gap needs lam > 0, got 0.")
+        with torch.no_grad():
+            operator, observed, codes = self.operator(), self.observed(), self.codes(codes)
+            residual = observed - operator.synthesis(codes)
+            largest = self._largest(operator.adjoint(residual))
+            scale = torch.where(largest > self.lam, self.lam / largest, 1.0)
+            dual = residual * scale[..., None, None, None]
+            primal = 0.5 * _sum_of_squares(residual) + self.lam * float(codes.abs().double().sum())
+            return primal - 0.5 * (_sum_of_squares(observed) - _sum_of_squares(observed - dual))
+
+    def lambda_max(self) -> float:
+        """The least λ at which zero is the answer, ‖Fᵀy‖∞ (nonnegative: the largest of
+        (Fᵀy)₊); for a batch the least at which zero is the answer of all."""
+        import torch
+
+        with torch.no_grad():
+            return float(self._largest(self.operator().adjoint(self.observed())).max())
+
+    def _largest(self, correlation: Any) -> Any:
+        if self.nonnegative:
+            return correlation.amax((-3, -2, -1)).clamp(min=0)
+        return correlation.abs().amax((-3, -2, -1))
+
+
+def _sum_of_squares(tensor: Any) -> float:
+    return float(tensor.double().square().sum())
+
+
+def _is_finite(array: Any) -> bool:
+    finite = np.isfinite(array) if isinstance(array, np.ndarray) else array.isfinite()
+    return bool(finite.all())

@@ -1,5 +1,27 @@
 """Images: resizing, colour, metrics, the protocols of the tables, reading and writing."""
 
+from cscsr.imaging.colour import rgb_to_y, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
+from cscsr.imaging.files import read_image, write_image
+from cscsr.imaging.metrics import crop_border, crop_to_multiple, psnr, ssim
+from cscsr.imaging.protocol import LINES, PROTOCOLS, Score, degrade, line_of, score
 from cscsr.imaging.resize import imresize
 
-__all__ = ["imresize"]
+__all__ = [
+    "LINES",
+    "PROTOCOLS",
+    "Score",
+    "crop_border",
+    "crop_to_multiple",
+    "degrade",
+    "imresize",
+    "line_of",
+    "psnr",
+    "read_image",
+    "rgb_to_y",
+    "rgb_to_ycbcr",
+    "score",
+    "ssim",
+    "to_uint8",
+    "write_image",
+    "ycbcr_to_rgb",
+]

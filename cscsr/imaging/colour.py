@@ -1,0 +1,75 @@
+"""Pixel values: 8-bit and floating point, RGB and the YCbCr of ITU-R BT.601.
+
+The conversion is that of MATLAB's `rgb2ycbcr` (studio swing: Y from 16 to 235, Cb and Cr
+from 16 to 240 on the 0-255 scale), on which the literature's figures are measured. Needs
+numpy only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cscsr.errors import InputError
+
+# [Y, Cb, Cr] on 0-255 = _OFFSET + _MATRIX @ [R, G, B] with RGB in [0, 1].
+_MATRIX = np.array(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+)
+_OFFSET = np.array([16.0, 128.0, 128.0])
+_Y_THOUSANDTHS = np.array([65481, 128553, 24966])
+
+
+def rgb_to_y(image: np.ndarray) -> np.ndarray:
+    """Luma (H,W) of an RGB image (H,W,3): Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255.
+
+    uint8 gives uint8, rounded half up in whole-number arithmetic; floating point in [0,1]
+    gives floating point in [16/255, 235/255], unrounded. Raises InputError for another
+    shape or dtype.
+    """
+    _check_colour(image)
+    if image.dtype == np.uint8:
+        weighted = image.astype(np.int64) @ _Y_THOUSANDTHS
+        return (16 + (weighted + 127_500) // 255_000).astype(np.uint8)
+    return ((image @ _MATRIX[0] + _OFFSET[0]) / 255).astype(image.dtype)
+
+
+def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
+    """YCbCr (H,W,3) of a floating-point RGB image (H,W,3), both as fractions of 255.
+
+    Raises InputError for another shape or dtype.
+    """
+    _check_colour(image, floating=True)
+    return ((image @ _MATRIX.T + _OFFSET) / 255).astype(image.dtype)
+
+
+def ycbcr_to_rgb(image: np.ndarray) -> np.ndarray:
+    """The inverse of `rgb_to_ycbcr`; values are not clipped to [0,1].
+
+    Raises InputError for another shape or dtype.
+    """
+    _check_colour(image, floating=True)
+    return ((image * 255.0 - _OFFSET) @ np.linalg.inv(_MATRIX).T).astype(image.dtype)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """A floating-point image in [0,1] as uint8: times 255, rounded half up, clipped.
+
+    An image that is uint8 comes back as it is. Raises InputError for another dtype, NaN
+    or infinity.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if not np.issubdtype(image.dtype, np.floating):
+        raise InputError(f"an image must be uint8 or floating point, got {image.dtype}.")
+    if not np.isfinite(image).all():
+        raise InputError("an image must be finite, but it holds NaN or infinity.")
+    return np.floor(image * 255.0 + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _check_colour(image: np.ndarray, floating: bool = False) -> None:
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"a colour image must have shape (H, W, 3), got {image.shape}.")
+    if np.issubdtype(image.dtype, np.floating) or (image.dtype == np.uint8 and not floating):
+        return
+    wanted = "floating point in [0, 1]" if floating else "uint8 or floating point in [0, 1]"
+    raise InputError(f"a colour image must be {wanted}, got {image.dtype}.")

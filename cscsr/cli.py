@@ -25,9 +25,6 @@ DEFAULT_SOLVER = "crnet-b-small"
 CSC_SR = "csc-sr"
 """The recipe that learns filters and maps in closed form rather than a network."""
 
-IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
-"""The formats that images are written in."""
-
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one sentence, without the usage before it."""
@@ -47,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except InputError as error:
         print(f"cscsr: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("cscsr: there is not enough memory for this image at this scale.", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -197,10 +197,10 @@ def _upscale(arguments: argparse.Namespace) -> None:
 
 def _check_writable(out: Path, force: bool) -> None:
     """Raise InputError, before any work is done, if `out` cannot be written in the end."""
-    if out.suffix.lower() not in IMAGE_SUFFIXES:
-        raise InputError(
-            f"{out} should end in one of {', '.join(IMAGE_SUFFIXES)}, which names its format."
-        )
+    from cscsr.imaging.files import FORMATS
+
+    if out.suffix.lower() not in FORMATS:
+        raise InputError(f"{out} should end in one of {', '.join(FORMATS)}, which is its format.")
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}.")
     if out.is_dir():
@@ -214,11 +214,12 @@ def _check_writable(out: Path, force: bool) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     scale = _scale(arguments.scale)
 
-    from cscsr.imaging import read_image
-    from cscsr.imaging.protocol import score
+    from cscsr.imaging import crop_to_multiple, read_image, score
 
     image, truth = read_image(arguments.image), read_image(arguments.truth)
     protocol = arguments.protocol or ("rgb" if image.ndim == truth.ndim else "y")
+    if image.shape[:2] == truth.shape[:2]:
+        image = crop_to_multiple(image, scale)
     result = score((image / 255).astype("float64"), truth, scale, protocol)
     print(f"PSNR {result.psnr_db:.2f} dB, SSIM {result.ssim:.4f} (protocol {protocol}, x{scale})")
 

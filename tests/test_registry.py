@@ -1,0 +1,188 @@
+"""The registry, and the contract that every registered solver keeps, ours or another's."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import cscsr
+from cscsr import InputError, SparseCoding, SuperResolution
+
+torch.set_num_threads(1)
+
+SPARSE = sorted(cscsr.list_solvers("SparseCoding"))
+SUPER = sorted(cscsr.list_solvers("SuperResolution"))
+CASES = [(name, "numpy") for name in SPARSE + SUPER] + [(n, "torch") for n in SPARSE + SUPER]
+
+
+def arrays(kind: str, *values: np.ndarray) -> list:
+    return [torch.from_numpy(v.copy()) if kind == "torch" else v.copy() for v in values]
+
+
+def sparse_problem(kind: str = "numpy", dtype=np.float64) -> SparseCoding:
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal((1, 14, 12)).astype(dtype)
+    dictionary = rng.standard_normal((5, 1, 3, 3)).astype(dtype)
+    dictionary /= np.sqrt((dictionary**2).sum((1, 2, 3), keepdims=True))
+    return SparseCoding(*arrays(kind, signal, dictionary), lam=0.2)
+
+
+def image(height: int, width: int, channels: int | None = None) -> np.ndarray:
+    """A smooth shape with an edge in it, in [0.1, 0.9], float32."""
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    grey = 0.5 + 0.2 * np.sin(rows / 3) * np.cos(columns / 4) + 0.2 * (columns > width / 2)
+    if channels is None:
+        return grey.astype(np.float32)
+    return np.stack([grey, 0.9 * grey, 1 - grey], axis=2).astype(np.float32)
+
+
+def super_problem(kind: str = "numpy", channels: int | None = None) -> SuperResolution:
+    return SuperResolution(*arrays(kind, image(24, 20, channels)), scale=2)
+
+
+def problem_for(name: str, kind: str = "numpy"):
+    return sparse_problem(kind) if name in SPARSE else super_problem(kind)
+
+
+def numbers(array) -> np.ndarray:
+    return np.asarray(array)
+
+
+@pytest.fixture(params=SPARSE + SUPER)
+def solver(request):
+    return cscsr.make_solver(request.param)
+
+
+def test_constructor_only_stores(solver):
+    assert dataclasses.is_dataclass(solver)
+    assert set(vars(solver)) == {field.name for field in dataclasses.fields(solver)}
+    assert solver.params() == vars(solver)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(solver, dataclasses.fields(solver)[0].name, None)
+
+
+def test_parameters_make_the_same_solver_again(solver):
+    again = type(solver)(**solver.params())
+    assert again == solver
+    assert again.name == solver.name
+
+
+def test_name_is_the_registered_one(solver, request):
+    assert solver.name == request.node.callspec.params["solver"]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_solution_is_of_the_kind_of_the_problem(name, kind):
+    problem = problem_for(name, kind)
+    solution = cscsr.make_solver(name).solve(problem)
+    given = problem.signal if name in SPARSE else problem.lr
+    assert type(solution.estimate) is type(given)
+    assert solution.estimate.dtype == given.dtype
+    expected = (5, 14, 12) if name in SPARSE else (48, 40)
+    assert tuple(solution.estimate.shape) == expected
+    assert np.isfinite(numbers(solution.estimate)).all()
+
+
+def test_solution_says_how_it_ended(solver):
+    problem = problem_for(solver.name)
+    solution = solver.solve(problem)
+    assert solution.status in (
+        cscsr.Status.CONVERGED,
+        cscsr.Status.MAX_ITERATIONS,
+        cscsr.Status.DIRECT,
+    )
+    assert solution.status.message.endswith(".")
+    assert math.isfinite(solution.seconds)
+    assert solution.seconds > 0
+    assert tuple(solution.trace.to_frame().columns) == cscsr.Trace.COLUMNS
+    if len(solution.trace):
+        assert (np.diff(solution.trace["iteration"]) > 0).all()
+        assert (np.diff(solution.trace["seconds"]) >= 0).all()
+        assert solution.trace["seconds"][-1] <= solution.seconds
+
+
+def test_problem_is_left_as_it_was(solver):
+    problem, untouched = problem_for(solver.name), problem_for(solver.name)
+    solver.solve(problem)
+    for field in dataclasses.fields(problem):
+        np.testing.assert_array_equal(getattr(problem, field.name), getattr(untouched, field.name))
+
+
+def test_same_problem_same_answer(solver):
+    first, second = (solver.solve(problem_for(solver.name)).estimate for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_foreign_problem_is_refused_with_a_reason(solver):
+    foreign = super_problem() if solver.name in SPARSE else sparse_problem()
+    assert solver.supports(problem_for(solver.name)) is None
+    reason = solver.supports(foreign)
+    assert isinstance(reason, str)
+    assert solver.name in reason
+    with pytest.raises(InputError):
+        solver.solve(foreign)
+
+
+def test_callback_ends_the_solve(solver):
+    calls = []
+
+    def stop(iteration, estimate):
+        calls.append((iteration, np.isfinite(numbers(estimate)).all()))
+        return True
+
+    solution = solver.solve(problem_for(solver.name), callback=stop)
+    assert len(calls) <= 1
+    assert all(finite for _, finite in calls)
+    assert np.isfinite(numbers(solution.estimate)).all()
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_objective_is_better_than_that_of_zero(name):
+    problem = sparse_problem()
+    solution = cscsr.make_solver(name).solve(problem)
+    assert problem.objective(solution.estimate) < problem.objective(0 * solution.estimate)
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_zero_is_the_answer_from_lambda_max_on(name):
+    problem = sparse_problem()
+    problem = dataclasses.replace(problem, lam=1.001 * float(problem.lambda_max()))
+    codes = numbers(cscsr.make_solver(name).solve(problem).estimate)
+    np.testing.assert_array_equal(codes, 0)
+
+
+@pytest.mark.parametrize("name", SUPER)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_enlarges_grey_and_colour_near_the_truth(name, scale):
+    for channels in (None, 3):
+        problem = SuperResolution(image(24, 20, channels), scale)
+        solution = cscsr.make_solver(name).solve(problem)
+        shape = (24 * scale, 20 * scale) + ((channels,) if channels else ())
+        assert solution.estimate.shape == shape
+        assert solution.estimate.dtype == np.float32
+        mean = solution.estimate.reshape(24, scale, 20, scale, -1).mean((1, 3)).squeeze()
+        assert np.abs(mean - problem.lr).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", SUPER)
+def test_truth_is_not_seen(name):
+    lr = image(24, 20)
+    blind = cscsr.make_solver(name).solve(SuperResolution(lr, 2)).estimate
+    shown = cscsr.make_solver(name).solve(SuperResolution(lr, 2, truth=image(48, 40))).estimate
+    np.testing.assert_array_equal(blind, shown)
+
+
+def test_unknown_name_comes_with_the_nearest():
+    with pytest.raises(InputError, match=r"unknown solver 'fsta': did you mean fista"):
+        cscsr.make_solver("fsta")
+
+
+def test_unknown_parameter_comes_with_the_known():
+    with pytest.raises(InputError, match=r"no parameter iteration; it has iterations"):
+        cscsr.make_solver("fista", iteration=3)
+
+
+def test_short_name_of_csc_sr():
+    assert cscsr.make_solver("csc-sr").name == "csc-sr[sporco-admm]"

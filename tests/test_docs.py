@@ -1,0 +1,128 @@
+"""The code in README and docs runs, and no figure in README is typed by hand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import readme
+from cscsr import InputError
+
+ROOT = Path(__file__).parent.parent
+HEADER = (
+    "dataset,scale,method,psnr_db,ssim,seconds,images,protocol,published_psnr_db,published_ssim"
+)
+
+
+def block(page: str, language: str) -> str:
+    """The one code block in `language` of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (code,) = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return code
+
+
+def python(*arguments, folder: Path, path: Path = ROOT) -> str:
+    """What Python prints, run in `folder` with `path` searched before the checkout."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, (path, ROOT))),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def write_photo(folder: Path) -> None:
+    pixels = np.arange(20 * 16 * 3).reshape(20, 16, 3) % 251
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / "photo.png")
+
+
+def test_python_of_readme_runs_in_six_lines(tmp_path):
+    code = block("README.md", "python")
+    assert len(code.splitlines()) <= 6
+    write_photo(tmp_path)
+    python("-c", code, folder=tmp_path)
+    assert Image.open(tmp_path / "large.png").size == (48, 60)
+
+
+@pytest.fixture(scope="module")
+def nearest(tmp_path_factory) -> Path:
+    """The folder in which the package of docs/add-a-solver.md is installed."""
+    sources = tmp_path_factory.mktemp("nearest-sr")
+    (sources / "nearest_sr.py").write_text(block("docs/add-a-solver.md", "python"))
+    (sources / "pyproject.toml").write_text(block("docs/add-a-solver.md", "toml"))
+    target = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", target]
+    python("-m", "pip", "install", *options, sources, folder=sources)
+    return target
+
+
+def test_added_solver_takes_thirty_lines():
+    lines = block("docs/add-a-solver.md", "python") + block("docs/add-a-solver.md", "toml")
+    assert len(lines.splitlines()) <= 30
+
+
+def test_added_solver_is_listed_and_enlarges(nearest, tmp_path):
+    assert "  nearest " in python("-m", "cscsr", "solvers", folder=tmp_path, path=nearest)
+    write_photo(tmp_path)
+    command = "-m cscsr upscale photo.png --scale 2 --solver nearest -o large.png"
+    python(*command.split(), folder=tmp_path, path=nearest)
+    large = np.asarray(Image.open(tmp_path / "large.png"))
+    small = np.asarray(Image.open(tmp_path / "photo.png"))
+    np.testing.assert_array_equal(large, np.kron(small, np.ones((2, 2, 1), np.uint8)))
+
+
+def test_added_solver_keeps_the_contract(nearest, tmp_path):
+    options = ["-q", "-p", "no:cacheprovider", "-k", "nearest and not unknown"]
+    contract = ROOT / "tests" / "test_registry.py"
+    printed = python("-m", "pytest", *options, contract, folder=tmp_path, path=nearest)
+    assert int(re.search(r"(\d+) passed", printed).group(1)) >= 12
+
+
+def test_readme_shows_the_table_of_the_reference_run():
+    text = readme.README.read_text(encoding="utf-8")
+    assert text == readme.with_table(text, readme.table()), "run python -m benchmarks.readme"
+
+
+def test_readme_types_no_figure_outside_the_table():
+    text = readme.with_table(readme.README.read_text(encoding="utf-8"), "")
+    assert not re.findall(r"\b\d\d\.\d+\b|\b0\.\d{3,}\b", text)
+
+
+def test_table_of_readme_has_methods_down_and_scales_across(tmp_path):
+    path = tmp_path / "table1.csv"
+    path.write_text(
+        f"{HEADER}\n"
+        "Set5,2,bicubic,33.6634,0.92991,0.0021,5,y,33.66,0.9299\n"
+        "Set5,2,Bicubic (published),,,,,y,33.66,0.9299\n"
+        "Set5,3,bicubic,30.3901,0.86821,0.0025,5,y,30.39,0.8682\n"
+        "Set14,2,bicubic,30.2301,0.8687,0.01,14,y,,\n",
+        encoding="utf-8",
+    )
+    assert readme.table(path).splitlines() == [
+        "| Set5 | ×2 | ×3 | seconds |",
+        "|---|---|---|---|",
+        "| bicubic | 33.66 / 0.9299 | 30.39 / 0.8682 | 0.0023 |",
+        "| Bicubic (published) | 33.66 / 0.9299 |  |  |",
+    ]
+
+
+def test_table_of_readme_needs_its_file_and_its_rows(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        readme.table(tmp_path / "table1.csv")
+    (tmp_path / "table1.csv").write_text(HEADER + "\n")
+    with pytest.raises(InputError, match="rows of Set5"):
+        readme.table(tmp_path / "table1.csv")
+    with pytest.raises(InputError, match="markers"):
+        readme.with_table("no markers", "")

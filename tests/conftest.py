@@ -1,0 +1,29 @@
+"""What all tests share: the folder of research images, and settings of the machinery."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The arrays of the tests are small: a second thread costs more than it brings. To be set
+# before numpy and torch start their threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Times on a shared machine say nothing about the code.
+settings.register_profile("cscsr", deadline=None, max_examples=40)
+settings.load_profile("cscsr")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with Set5, Set14, B100 …: CSCSR_DATA, else ../shared/data beside the
+    repository. Tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("CSCSR_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "Set5").is_dir():
+        pytest.skip(f"no research images: {folder} holds no Set5 (set CSCSR_DATA to its folder)")
+    return folder

@@ -1,0 +1,98 @@
+"""The protocols: the paper's bicubic column, and what scoring must not see."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cscsr import InputError
+from cscsr.data.datasets import demo, load_dataset
+from cscsr.imaging import degrade, imresize, line_of, read_image, rgb_to_y, score
+
+# The paper's Table 1: PSNR in dB and SSIM at scales 2, 3, 4.
+PUBLISHED_BICUBIC = {
+    "Set5": [("33.66", "0.9299"), ("30.39", "0.8682"), ("28.42", "0.8104")],
+    "Set14": [("30.24", "0.8688"), ("27.55", "0.7742"), ("26.00", "0.7027")],
+    "B100": [("29.56", "0.8431"), ("27.21", "0.7385"), ("25.96", "0.6675")],
+}
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    return dict(demo())
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", PUBLISHED_BICUBIC)
+def test_bicubic_on_line_y_is_the_papers(shared_data, name, scale):
+    if not (shared_data / name).is_dir():
+        pytest.skip(f"no {name} in {shared_data}")
+    scores = [
+        score(imresize(degrade(truth, scale, "y"), scale), truth, scale, "y")
+        for _, truth in load_dataset(name, shared_data)
+    ]
+    psnr_db, ssim = np.mean(scores, axis=0)
+    published_psnr_db, published_ssim = PUBLISHED_BICUBIC[name][scale - 2]
+    if name == "Set5":
+        assert (f"{psnr_db:.2f}", f"{ssim:.4f}") == (published_psnr_db, published_ssim)
+    else:
+        assert psnr_db == pytest.approx(float(published_psnr_db), abs=0.015)
+        assert ssim == pytest.approx(float(published_ssim), abs=0.001)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_line_rgb_gives_the_published_8_bit_images(shared_data, scale):
+    truth = read_image(shared_data / "Set5" / "bird.png")
+    published = read_image(shared_data / "lr_oracle" / f"Set5_x{scale}" / "bird.png")
+    np.testing.assert_array_equal(degrade(truth, scale, "rgb"), (published / 255).astype("float32"))
+
+
+def test_inputs_by_line(photographs):
+    colour, grey = photographs["coffee"][:250, :251], photographs["camera"]
+    assert degrade(colour, 3, "y").shape == (83, 83)
+    assert degrade(colour, 3, "rgb").shape == (83, 83, 3)
+    assert degrade(grey, 4, "y").shape == degrade(grey, 4, "rgb").shape == (64, 64)
+    assert degrade(colour, 3, "y").dtype == degrade(grey, 4, "rgb").dtype == np.float32
+    levels = degrade(grey, 4, "rgb").astype(np.float64) * 255
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
+    kept = degrade(grey, 4, "y").astype(np.float64) * 255
+    assert np.abs(kept - np.rint(kept)).max() > 0.4
+
+
+@pytest.mark.parametrize("line", ["y", "rgb"])
+@pytest.mark.parametrize("name", ["camera", "chelsea"])
+def test_score_rounds_once_and_leaves_out_the_border(photographs, line, name):
+    truth = photographs[name][:254]  # 252 rows count at scale 3
+    perfect = truth[:252, :255] / 255
+    if line == "y" and perfect.ndim == 3:
+        perfect = rgb_to_y(truth[:252, :255]) / 255
+    almost = perfect + 0.49 / 255
+    almost[:3], almost[-3:], almost[:, :3], almost[:, -3:] = 0.0, 1.0, 0.0, 1.0
+    assert score(almost.astype(np.float32), truth, 3, line) == (math.inf, pytest.approx(1.0))
+    almost[3, 3] = 0.0
+    assert score(almost, truth, 3, line).psnr_db < 80
+
+
+def test_paper_gives_each_solver_its_line_and_common_gives_one():
+    assert [line_of("paper", line) for line in ("y", "rgb")] == ["y", "rgb"]
+    assert [line_of("common", line) for line in ("y", "rgb")] == ["rgb", "rgb"]
+
+
+def test_bad_input_is_told_in_one_sentence(photographs):
+    truth = photographs["chelsea"]
+    with pytest.raises(InputError, match="unknown protocol 'papr': did you mean paper"):
+        line_of("papr", "y")
+    with pytest.raises(InputError, match="y or rgb, got 'paper'"):
+        degrade(truth, 2, "paper")
+    with pytest.raises(InputError, match="whole number"):
+        degrade(truth, 1.5, "y")
+    with pytest.raises(InputError, match="got float64"):
+        degrade(truth / 255, 2, "y")
+    with pytest.raises(InputError, match="smaller than the scale"):
+        degrade(truth[:2], 3, "y")
+    with pytest.raises(InputError, match=r"\(256, 256\), got \(256, 256, 3\)"):
+        score(truth / 255, truth, 2, "y")
+    with pytest.raises(InputError, match="NaN"):
+        score(np.full(truth.shape, np.nan), truth, 2, "rgb")

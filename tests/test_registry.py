@@ -60,7 +60,7 @@ def test_constructor_only_stores(solver):
     assert set(vars(solver)) == {field.name for field in dataclasses.fields(solver)}
     assert solver.params() == vars(solver)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(solver, dataclasses.fields(solver)[0].name, None)
+        solver.anything = None
 
 
 def test_parameters_make_the_same_solver_again(solver):

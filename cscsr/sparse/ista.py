@@ -17,8 +17,8 @@ def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
     operator = problem.operator()
     step = 1.0 / operator.lipschitz
     residual = problem.observed() - operator.synthesis(codes)
-    ascent = torch.add(codes, operator.adjoint(residual), alpha=step)
-    return shrink(ascent, problem.lam * step, problem.nonnegative)
+    descended = operator.adjoint(step * residual).add_(codes)
+    return shrink(descended, problem.lam * step, problem.nonnegative)
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,12 @@ class FISTA(ProximalSolver):
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[torch.Tensor]:
         """zₖ₊₁ = ista_step(vₖ), vₖ₊₁ = zₖ₊₁ + ((tₖ − 1)/tₖ₊₁)(zₖ₊₁ − zₖ),
         tₖ₊₁ = (1 + √(1 + 4tₖ²))/2, t₁ = 1."""
-        point, t = codes, 1.0
+        point, t = codes.clone(), 1.0
         while True:
             previous, codes = codes, ista_step(problem, point)
-            if self.restart and t > 1.0:
-                uphill = torch.sum((point - codes) * (codes - previous))
-                if float(uphill) > 0:
-                    t = 1.0
+            change = codes - previous
+            if self.restart and torch.vdot(point.sub_(codes).flatten(), change.flatten()) > 0:
+                t = 1.0
             t, old = (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0, t
-            point = torch.lerp(previous, codes, 1.0 + (old - 1.0) / t)
+            torch.add(codes, change, alpha=(old - 1.0) / t, out=point)
             yield codes

@@ -1,7 +1,6 @@
-"""The loop that our own solvers of `SparseCoding` share: clock, trace, stop rules, divergence.
+"""The loop that ISTA, FISTA and CISTA share: a solver gives its iterates, the loop stops them.
 
-A solver gives the loop its sequence of iterates; the loop decides when to stop and writes
-down what happened. Needs torch.
+Needs torch.
 """
 
 from __future__ import annotations
@@ -16,13 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from cscsr.errors import InputError
-from cscsr.operators import as_kind
 from cscsr.problem import SparseCoding
-from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
-
-GROWTH = 10.0
-"""A solve has diverged when its objective, or the bound on it that ‖z‖₁ gives, is this many
-times that of the starting point (or of zero, whichever is larger)."""
+from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
+from cscsr.sparse.monitor import Monitor, check_parameters, relative_change, zero_is_the_answer
 
 
 def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> torch.Tensor:
@@ -41,6 +36,8 @@ class ProximalSolver(Solver[SparseCoding]):
     device, dtype: where and in what to compute ("cuda", "float32", …); None: as the signal.
     record_every: iterations between two rows of the trace; 0: only the last has one.
     gap: record the duality gap too.
+
+    Raises InputError for a parameter out of range.
     """
 
     problem_type: ClassVar[type] = SparseCoding
@@ -53,12 +50,7 @@ class ProximalSolver(Solver[SparseCoding]):
     gap: bool = False
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise InputError(f"iterations must be at least 1, got {self.iterations!r}.")
-        if not 0 <= self.tol < math.inf:
-            raise InputError(f"tol must be a finite number of at least 0, got {self.tol!r}.")
-        if self.record_every < 0:
-            raise InputError(f"record_every must be at least 0, got {self.record_every!r}.")
+        check_parameters(self.iterations, self.tol, self.record_every)
 
     @abstractmethod
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -73,7 +65,7 @@ class ProximalSolver(Solver[SparseCoding]):
     ) -> Solution:
         """Codes of `problem`, from `init` (M,H,W) or (B,M,H,W), or from zero.
 
-        At λ ≥ λ_max the codes are zero, exactly and at once: converged in 0 iterations.
+        At λ ≥ λ_max the codes are zero, exactly and at once: converged at iteration 0.
         Raises InputError if `supports(problem)` gives a reason or `init` has another shape.
         """
         reason = self.supports(problem)
@@ -84,64 +76,44 @@ class ProximalSolver(Solver[SparseCoding]):
 
     def _solve(self, original: SparseCoding, init: Any, callback: Callback | None) -> Solution:
         problem = original.on(self.device, self.dtype)
-        trace = Trace()
         clock = Stopwatch(problem.signal.device)
-
-        def record(iteration: int, codes: torch.Tensor, change: float) -> float:
+        with clock.paused():
+            monitor = Monitor(
+                problem,
+                original.signal,
+                None if init is None else problem.codes(init),
+                iterations=self.iterations,
+                record_every=self.record_every,
+                gap=self.gap,
+                callback=callback,
+            )
+        codes = monitor.start
+        if zero_is_the_answer(problem):
             with clock.paused():
-                objective = problem.objective(codes)
-                gap = problem.duality_gap(codes) if self.gap and problem.lam > 0 else math.nan
-                trace.append(
-                    iteration,
-                    clock.seconds,
-                    objective=objective,
-                    relative_change=change,
-                    nnz=int(codes.count_nonzero()),
-                    duality_gap=gap,
-                )
-            return objective
+                codes = torch.zeros_like(codes)
+                monitor.record(0, clock.seconds, codes, 0.0)
+            return monitor.finish(codes, Status.CONVERGED, clock.seconds)
 
-        def finish(codes: torch.Tensor, status: Status) -> Solution:
-            seconds = clock.seconds
-            codes = as_kind(codes, original.signal)
-            return Solution(codes, status, trace, seconds, codes)
-
-        zero = problem.observed().new_zeros(problem.codes_shape)
-        if problem.lam > 0 and problem.lam >= problem.lambda_max():
-            record(0, zero, 0.0)
-            return finish(zero, Status.CONVERGED)
-
-        codes = good = zero if init is None else problem.codes(init)
-        ceiling = GROWTH * problem.objective(zero)
-        if init is not None:
-            ceiling = max(ceiling, GROWTH * problem.objective(codes))
         status = Status.MAX_ITERATIONS
         iterates = self.iterates(problem, codes)
         for iteration in range(1, self.iterations + 1):
             previous, codes = codes, next(iterates)
-            size = problem.lam * float(codes.abs().sum())
             change = math.nan
-            last = iteration == self.iterations
-            recorded = last or (self.record_every > 0 and iteration % self.record_every == 0)
-            if self.tol > 0 or recorded:
-                change = float(torch.dist(codes, previous)) / max(float(codes.norm()), 1e-30)
-            if callback is not None:
-                with clock.paused():
-                    stop = bool(callback(iteration, as_kind(codes, original.signal)))
-            else:
-                stop = False
-            if self.tol > 0 and change <= self.tol:
-                status = Status.CONVERGED
-            if not size <= ceiling:
-                status = Status.DIVERGED
-            if recorded or stop or status is not Status.MAX_ITERATIONS:
-                objective = record(iteration, codes, change)
-                if not objective <= ceiling:
+            if self.tol > 0:
+                change = relative_change(codes, previous)
+                if change <= self.tol:
+                    status = Status.CONVERGED
+            with clock.paused():
+                stops = monitor.stops(iteration, codes)
+                size = 0.0
+                if stops or status is Status.CONVERGED or monitor.wants_row(iteration):
+                    if self.tol == 0:
+                        change = relative_change(codes, previous)
+                    size = monitor.record(iteration, clock.seconds, codes, change)
+                elif monitor.wants_check(iteration):
+                    size = monitor.size(codes)
+                if monitor.diverged(size, codes):
                     status = Status.DIVERGED
-            if status is Status.DIVERGED:
-                return finish(good, status)
-            if GROWTH * size <= ceiling:
-                good = codes
-            if stop or status is not Status.MAX_ITERATIONS:
+            if stops or status is not Status.MAX_ITERATIONS:
                 break
-        return finish(codes, status)
+        return monitor.finish(codes, status, clock.seconds)

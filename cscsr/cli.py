@@ -225,52 +225,47 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    data = _data_folder(arguments.data)
+    from cscsr.data.datasets import FOLDER_VARIABLE, data_folder
+
+    data = data_folder(arguments.data)
     if data is None:
-        raise InputError("training needs images: name their folder with --data or CSCSR_DATA.")
+        raise InputError(
+            f"training needs images: name their folder with --data or {FOLDER_VARIABLE}."
+        )
     out = arguments.out or Path("runs", Path(arguments.recipe).stem)
 
     from cscsr.training.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe)
 
-    from cscsr.training.loop import train
+    from cscsr.training.loop import NonFiniteLoss, train
 
     minutes = 10.0 if arguments.minutes is None and arguments.steps is None else arguments.minutes
-    path = train(
-        recipe,
-        data,
-        out,
-        minutes=minutes,
-        steps=arguments.steps,
-        device=arguments.device,
-        bf16=not arguments.fp32,
-        seed=arguments.seed,
-        init=arguments.init,
-        resume=arguments.resume,
-    )
+    try:
+        path = train(
+            recipe,
+            data,
+            out,
+            minutes=minutes,
+            steps=arguments.steps,
+            device=arguments.device,
+            bf16=not arguments.fp32,
+            seed=arguments.seed,
+            init=arguments.init,
+            resume=arguments.resume,
+        )
+    except NonFiniteLoss as error:
+        raise SystemExit(f"cscsr: {error}") from error
     print(f"{path}: use it with cscsr upscale --weights {path}")
 
 
-def _data_folder(argument: Path | None) -> Path | None:
-    """The data folder of ``--data``, else of CSCSR_DATA, else None. Raises InputError if
-    the folder does not exist."""
-    folder = argument or os.environ.get("CSCSR_DATA")
-    if not folder:
-        return None
-    if not Path(folder).is_dir():
-        raise InputError(f"there is no data folder {folder}.")
-    return Path(folder)
-
-
 def _data_list(arguments: argparse.Namespace) -> None:
-    from cscsr.data.datasets import find_datasets, load_dataset
+    from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, find_datasets, load_dataset
 
-    folder = _data_folder(arguments.data)
-    found = {"demo": None} | (find_datasets(folder) if folder else {})
-    rows = [(name, len(load_dataset(name, folder).images), found[name]) for name in found]
-    width = max(len(name) for name, *_ in rows)
-    for name, count, path in rows:
-        print(f"{name:{width}}  {count:4d} images  {path or 'embedded in scikit-image'}")
-    if not folder:
-        print("Name a folder with --data or CSCSR_DATA to list the data sets in it.")
+    folder = data_folder(arguments.data)
+    found = {"demo": "embedded in scikit-image"} | (find_datasets(folder) if folder else {})
+    width = max(map(len, found))
+    for name, where in found.items():
+        print(f"{name:{width}}  {len(load_dataset(name, folder)):5d} images  {where}")
+    if folder is None:
+        print(f"To list the data sets of a folder, name it with --data or {FOLDER_VARIABLE}.")

@@ -1,0 +1,218 @@
+"""CRNet-A and CRNet-B: super-resolution networks around an unrolled CISTA block.
+
+The paper is "CRNet: Image Super-Resolution Using A Convolutional Sparse Coding Inspired
+Network"; equations are cited by its numbers. Only torch is needed. All tensors are
+(B, C, H, W); images are scaled to [0, 1]. Convolutions here are torch's (correlations):
+weights are learned, so nothing is flipped.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+MEAN_Y = 0.4415
+MEAN_RGB = (0.4488, 0.4371, 0.4040)
+"""Values near the mean of natural images, taken off before the first layer. The RGB mean is
+the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well."""
+
+
+def _conv(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
+    """A zero-padded convolution that keeps the size, drawn as in A.4: variance 2 / n_out."""
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+    nn.init.normal_(layer.weight, std=(2.0 / (kernel * kernel * outputs)) ** 0.5)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _full_precision(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply `layer` in float32 whatever autocast says: the first and last layers touch
+    image values, of which bfloat16 keeps only eight bits."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.float())
+
+
+class CISTABlock(nn.Module):
+    """K learned iterations of CISTA, eq. (12): z ← ReLU(W⊗y + S⊗z), from z₀ = ReLU(W⊗y).
+
+    S is shared by all recursions and W⊗y is computed once. A bias in W is minus the
+    threshold of the shrinkage; without biases the threshold is zero. K recursions are
+    K + 1 iterations of nonnegative ISTA from zero.
+
+    inputs: channels of y; codes: channels m₀ of z; kernel: size of W's filters;
+    s_kernel: size of S's filters (2·kernel − 1 holds the exact n − (1/L) flip(f)⊗f).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        codes: int,
+        recursions: int,
+        kernel: int = 3,
+        s_kernel: int = 3,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.recursions = recursions
+        self.W = _conv(inputs, codes, kernel, bias)
+        self.S = _conv(codes, codes, s_kernel, bias)
+
+    def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
+        """Codes (B, m₀, H, W) of features y (B, inputs, H, W). `visit(k, z)` is called
+        with each iterate, k = 0 … K."""
+        drive = self.W(y)
+        z = relu(drive)
+        if visit is not None:
+            visit(0, z)
+        for k in range(self.recursions):
+            z = relu(drive + self.S(z))
+            if visit is not None:
+                visit(k + 1, z)
+        return z
+
+
+class CRNetA(nn.Module):
+    """CRNet-A, the pre-upsampling model (Fig. 2, eqs. 11–14): it refines an image that was
+    already enlarged by bicubic interpolation, one model for every scale.
+
+    The paper's widths are n0=128, m0=256, recursions=25: 1,330,305 parameters.
+
+    n0: feature channels; m0: code channels; recursions: K; channels: 1 for luma;
+    residual: the global skip of eq. (14), switched off in Fig. 5; s_kernel: size of S;
+    bias: learned biases.
+    """
+
+    def __init__(
+        self,
+        n0: int = 128,
+        m0: int = 256,
+        recursions: int = 25,
+        channels: int = 1,
+        residual: bool = True,
+        s_kernel: int = 3,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        self.F0 = _conv(channels, n0, bias=bias)
+        self.F1 = _conv(n0, n0, bias=bias)
+        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias)
+        self.Wh = _conv(m0, n0, bias=bias)
+        self.H = _conv(n0, channels, bias=bias)
+        if residual:
+            nn.init.normal_(self.H.weight, std=1e-3)
+
+    def decode(self, z: Tensor, image: Tensor) -> Tensor:
+        """The high-resolution image of codes z, eqs. (13) and (14)."""
+        detail = _full_precision(self.H, relu(self.Wh(z)))
+        return image + detail if self.residual else MEAN_Y + detail
+
+    def forward(
+        self, image: Tensor, visit: Callable[[int, Callable[[], Tensor]], None] | None = None
+    ) -> Tensor:
+        """Refine an enlarged image (B, channels, H, W).
+
+        `visit(k, decode)` is called at each recursion; ``decode()`` is the image that the
+        codes z_k give (only the last was trained to be one).
+        """
+        y = relu(self.F1(relu(_full_precision(self.F0, image - MEAN_Y))))
+        seen = visit and (lambda k, z: visit(k, lambda: self.decode(z, image)))
+        return self.decode(self.block(y, seen), image)
+
+
+class _ResidualUnit(nn.Module):
+    """x + conv(ReLU(conv(x))), CRNet-B's pre-processing of one scale."""
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__()
+        self.first = _conv(channels, channels, bias=bias)
+        self.second = _conv(channels, channels, bias=bias)
+        with torch.no_grad():
+            self.second.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(relu(self.first(x)))
+
+
+def _upsampler(channels: int, scale: int, bias: bool) -> nn.Sequential:
+    """Sub-pixel convolutions to `scale`: ×4 is ×2 twice, as in EDSR and MDSR."""
+    factors = {2: [2], 3: [3], 4: [2, 2]}[scale]
+    layers: list[nn.Module] = []
+    for factor in factors:
+        layers += [_conv(channels, channels * factor**2, bias=bias), nn.PixelShuffle(factor)]
+    return nn.Sequential(*layers)
+
+
+class CRNetB(nn.Module):
+    """CRNet-B, the post-upsampling model (Fig. 6): it works at low resolution, with
+    pre-processing and upsampling modules of its own for each scale.
+
+    The paper's widths are n0=64, m0=1024, recursions=25: 11,730,307 parameters.
+
+    n0: feature channels; m0: code channels; recursions: K; scales: those it can do;
+    channels: 3 for RGB; s_kernel: size of S; bias: learned biases.
+    """
+
+    def __init__(
+        self,
+        n0: int = 64,
+        m0: int = 1024,
+        recursions: int = 25,
+        scales: Sequence[int] = (2, 3, 4),
+        channels: int = 3,
+        s_kernel: int = 3,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.scales = tuple(scales)
+        self.head = _conv(channels, n0, bias=bias)
+        self.pre = nn.ModuleDict({str(s): _ResidualUnit(n0, bias) for s in self.scales})
+        self.F0 = _conv(n0, n0, bias=bias)
+        self.F1 = _conv(n0, n0, bias=bias)
+        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias)
+        self.Wh = _conv(m0, n0, bias=bias)
+        self.H = _conv(n0, n0, bias=bias)
+        self.up = nn.ModuleDict({str(s): _upsampler(n0, s, bias) for s in self.scales})
+        self.tail = _conv(n0, channels, bias=bias)
+        with torch.no_grad():
+            self.H.weight.mul_(0.1)
+            self.tail.weight.mul_(0.1)
+        mean = torch.tensor(MEAN_RGB if channels == 3 else (MEAN_Y,))
+        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+
+    def decode(self, z: Tensor, features: Tensor, scale: int) -> Tensor:
+        """The high-resolution image of codes z, given the features before the skip."""
+        x = self.up[str(scale)](features + self.H(relu(self.Wh(z))))
+        return self.mean + _full_precision(self.tail, x)
+
+    def forward(
+        self,
+        image: Tensor,
+        scale: int,
+        visit: Callable[[int, Callable[[], Tensor]], None] | None = None,
+    ) -> Tensor:
+        """Enlarge (B, channels, H, W) to (B, channels, scale·H, scale·W).
+
+        `visit(k, decode)` is called at each recursion; ``decode()`` is the image that the
+        codes z_k give (only the last was trained to be one).
+        """
+        features = self.pre[str(scale)](_full_precision(self.head, image - self.mean))
+        y = relu(self.F1(relu(self.F0(features))))
+        seen = visit and (lambda k, z: visit(k, lambda: self.decode(z, features, scale)))
+        return self.decode(self.block(y, seen), features, scale)
+
+
+_ARCHITECTURES = {"crnet-a": CRNetA, "crnet-b": CRNetB}
+
+
+def build(architecture: str, **arguments: Any) -> nn.Module:
+    """A network by the name that weight files and recipes give it: "crnet-a", "crnet-b"."""
+    network = _ARCHITECTURES[architecture]
+    known = inspect.signature(network).parameters
+    return network(**{key: value for key, value in arguments.items() if key in known})

@@ -40,7 +40,9 @@ _BUILTIN: dict[str, _Entry] = {
         _SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco_adapter:SporcoADMM"
     ),
     "bicubic": _Entry(
-        _SUPER, "bicubic interpolation, exact to MATLAB's imresize", "cscsr.classical.bicubic:Bicubic"
+        _SUPER,
+        "bicubic interpolation exact to MATLAB",
+        "cscsr.classical.bicubic:Bicubic",
     ),
     **{
         f"csc-sr[{coder}]": _Entry(
@@ -52,14 +54,20 @@ _BUILTIN: dict[str, _Entry] = {
         for coder in ("sporco-admm", "ista", "cista")
     },
     "crnet-a-small": _Entry(
-        _SUPER, "CRNet-A, pre-upsampling, of small width", "cscsr.learned:CRNet", {"model": "a-small"}
+        _SUPER,
+        "CRNet-A (pre-upsampling), small",
+        "cscsr.learned:CRNet",
+        {"model": "a-small"},
     ),
     "crnet-b-small": _Entry(
-        _SUPER, "CRNet-B, post-upsampling, of small width", "cscsr.learned:CRNet", {"model": "b-small"}
+        _SUPER,
+        "CRNet-B (post-upsampling), small",
+        "cscsr.learned:CRNet",
+        {"model": "b-small"},
     ),
     "crnet-b-small+": _Entry(
         _SUPER,
-        "CRNet-B of small width, mean over the 8 flips and rotations",
+        "CRNet-B, small, mean over the 8 flips and rotations",
         "cscsr.learned:CRNet",
         {"model": "b-small", "self_ensemble": True},
     ),

@@ -159,18 +159,21 @@ class Solver(ABC, Generic[P]):
     problem_type: `cscsr.SparseCoding` or `cscsr.SuperResolution`.
     version: raised whenever the same parameters would give another answer, so that
     stored results are made again.
-    line: for `SuperResolution`, the line of the paper's tables the method belongs to:
-    "y" (works on luma) or "rgb".
     """
 
     problem_type: ClassVar[type]
     version: ClassVar[str] = "1"
-    line: ClassVar[str] = "y"
 
     @property
     @abstractmethod
     def name(self) -> str:
         """The registered name, for instance ``csc-sr[ista]``."""
+
+    @property
+    def line(self) -> str:
+        """For `SuperResolution`, the line of the paper's tables the method belongs to: "y"
+        (works on luma) or "rgb"."""
+        return "y"
 
     @abstractmethod
     def solve(self, problem: P, *, init: Any = None, callback: Callback | None = None) -> Solution:

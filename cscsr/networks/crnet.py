@@ -22,6 +22,10 @@ MEAN_RGB = (0.4488, 0.4371, 0.4040)
 the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well."""
 
 
+Visit = Callable[[int, Tensor, Callable[[], Tensor]], None]
+"""Called as visit(k, z, decode) at each recursion k of a forward pass."""
+
+
 def _conv(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
     """A zero-padded convolution that keeps the size, drawn as in A.4: variance 2 / n_out."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
@@ -113,16 +117,14 @@ class CRNetA(nn.Module):
         detail = _full_precision(self.H, relu(self.Wh(z)))
         return image + detail if self.residual else MEAN_Y + detail
 
-    def forward(
-        self, image: Tensor, visit: Callable[[int, Callable[[], Tensor]], None] | None = None
-    ) -> Tensor:
+    def forward(self, image: Tensor, visit: Visit | None = None) -> Tensor:
         """Refine an enlarged image (B, channels, H, W).
 
-        `visit(k, decode)` is called at each recursion; ``decode()`` is the image that the
-        codes z_k give (only the last was trained to be one).
+        `visit(k, z, decode)` is called at each recursion; ``decode()`` is the image that
+        the codes z = z_k give (only the last was trained to be one).
         """
         y = relu(self.F1(relu(_full_precision(self.F0, image - MEAN_Y))))
-        seen = visit and (lambda k, z: visit(k, lambda: self.decode(z, image)))
+        seen = visit and (lambda k, z: visit(k, z, lambda: self.decode(z, image)))
         return self.decode(self.block(y, seen), image)
 
 
@@ -195,16 +197,16 @@ class CRNetB(nn.Module):
         self,
         image: Tensor,
         scale: int,
-        visit: Callable[[int, Callable[[], Tensor]], None] | None = None,
+        visit: Visit | None = None,
     ) -> Tensor:
         """Enlarge (B, channels, H, W) to (B, channels, scale·H, scale·W).
 
-        `visit(k, decode)` is called at each recursion; ``decode()`` is the image that the
-        codes z_k give (only the last was trained to be one).
+        `visit(k, z, decode)` is called at each recursion; ``decode()`` is the image that
+        the codes z = z_k give (only the last was trained to be one).
         """
         features = self.pre[str(scale)](_full_precision(self.head, image - self.mean))
         y = relu(self.F1(relu(self.F0(features))))
-        seen = visit and (lambda k, z: visit(k, lambda: self.decode(z, features, scale)))
+        seen = visit and (lambda k, z: visit(k, z, lambda: self.decode(z, features, scale)))
         return self.decode(self.block(y, seen), features, scale)
 
 

@@ -1,0 +1,250 @@
+"""A trained network as a solver: its weights, colour, tiles, self-ensemble and precision.
+
+Needs torch, numpy and safetensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cscsr import weights
+from cscsr.errors import InputError
+from cscsr.imaging import imresize, score, to_uint8
+from cscsr.imaging.enlarge import enlarge_luma, like, to_numpy
+from cscsr.networks import build
+from cscsr.problem import SuperResolution
+from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@lru_cache(maxsize=8)
+def load_network(source: str, digest: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
+    """The network that a weight file describes, in evaluation mode, and its metadata.
+
+    digest: the file's SHA-256, so that a changed file is read again.
+    """
+    tensors, metadata = weights.load(source)
+    network = build(metadata["architecture"], **metadata["network"], scales=metadata["scales"])
+    network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
+    network.to(device, memory_format=torch.channels_last)
+    return network.eval(), metadata
+
+
+@dataclass(frozen=True)
+class CRNet(Solver[SuperResolution]):
+    """CRNet-A (on luma) or CRNet-B (on RGB) with trained weights.
+
+    model: "a-small" or "b-small", the shipped weights; weights: a safetensors file to use
+    in their place; self_ensemble: the mean over the eight flips and rotations (Sec. 5.3,
+    CRNet-B+); device: "cpu", "cuda"; precision: "fp32" or "bf16"; tile: side in pixels of
+    the network's input of the tiles that a larger image is cut into, 0 for never.
+
+    A tile is computed with a halo as wide as the receptive field, so tiling does not
+    change the answer. A solve that is not tiled nor an ensemble leaves one trace row per
+    recursion k; where the truth is given, ``psnr_db`` is that of z_k decoded, which only the
+    last was trained for.
+    """
+
+    model: str = "b-small"
+    self_ensemble: bool = False
+    device: str = "cpu"
+    precision: str = "fp32"
+    weights: str | None = None
+    tile: int = 512
+
+    problem_type = SuperResolution
+
+    @property
+    def name(self) -> str:
+        return f"crnet-{self.model}" + ("+" if self.self_ensemble else "")
+
+    @property
+    def line(self) -> str:
+        return self._network()[1]["line"]
+
+    def weights_sha256(self) -> str:
+        return weights.sha256(self._source())
+
+    def supports(self, problem: SuperResolution) -> str | None:
+        reason = super().supports(problem)
+        if reason is None:
+            scales = self._network()[1]["scales"]
+            if problem.scale not in scales:
+                known = ", ".join(f"x{scale}" for scale in scales)
+                reason = f"{self.name} was trained for {known}, not for x{problem.scale}."
+        return reason
+
+    def prepare(self, problem: SuperResolution) -> None:
+        self._network()
+
+    def solve(
+        self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
+    ) -> Solution:
+        """Enlarge `problem.lr`; float32 inside. `callback(k, decode)` is called at each
+        recursion with a function that decodes its codes.
+
+        Raises InputError for an unsupported scale, an `init` (a network starts from its
+        own z₀), an unknown precision, or a device that is not there.
+        """
+        reason = self.supports(problem)
+        if reason is not None:
+            raise InputError(reason)
+        if init is not None:
+            raise InputError(f"{self.name} starts from ReLU(W⊗y): it takes no init.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision is fp32 or bf16, got {self.precision!r}.")
+        self._network()
+        run = _Run(self, problem, callback)
+        lr = to_numpy(problem.lr).astype(np.float32)
+        if self.line == "y":
+            image = enlarge_luma(lr, problem.scale, run.luma)
+        elif lr.ndim == 2:
+            image = run.rgb(np.repeat(lr[..., None], 3, axis=2)).mean(axis=2)
+        else:
+            image = run.rgb(lr)
+        seconds = run.clock.seconds
+        codes = None if run.codes is None else like_codes(run.codes, problem.lr)
+        return Solution(like(image, problem.lr), Status.DIRECT, run.trace, seconds, codes)
+
+    def _source(self) -> str:
+        return self.weights or f"crnet-{self.model}"
+
+    def _network(self) -> tuple[nn.Module, dict[str, Any]]:
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(f"device {self.device} was asked for, but no CUDA GPU is at hand.")
+        source = self._source()
+        return load_network(source, weights.sha256(source), self.device)
+
+
+def like_codes(codes: Tensor, reference: Any) -> Any:
+    """Codes (M,H,W) of the kind, dtype and device of `reference`."""
+    if isinstance(reference, np.ndarray):
+        return codes.cpu().numpy().astype(reference.dtype)
+    return codes.to(reference)
+
+
+def receptive_radius(network: nn.Module) -> int:
+    """How far, in pixels of the network's input, an input pixel is felt: half the kernel of
+    every convolution passed through, S counted once a recursion. Layers behind a pixel
+    shuffle are counted at input size, which is on the safe side."""
+    radius = 0
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            times = network.block.recursions if name == "block.S" else 1
+            radius += times * (layer.kernel_size[0] // 2)
+    return radius
+
+
+class _Run:
+    """One solve: the clock, the trace, and the network applied to arrays."""
+
+    def __init__(self, solver: CRNet, problem: SuperResolution, callback: Callback | None) -> None:
+        self.solver, self.problem, self.callback = solver, problem, callback
+        self.network, self.metadata = solver._network()
+        self.trace, self.codes = Trace(), None
+        self.clock = Stopwatch(solver.device)
+        self._previous: Tensor | None = None
+
+    def luma(self, y: np.ndarray) -> np.ndarray:
+        """CRNet-A: (H,W) -> (sH,sW), by way of the bicubic enlargement."""
+        enlarged = imresize(y.astype(np.float64), self.problem.scale).astype(np.float32)
+        batch = torch.from_numpy(enlarged)[None, None]
+        return self._enlarge(batch, 1, self.network)[0, 0]
+
+    def rgb(self, image: np.ndarray) -> np.ndarray:
+        """CRNet-B: (H,W,3) -> (sH,sW,3)."""
+        scale = self.problem.scale
+        batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+        output = self._enlarge(batch, scale, lambda x, visit: self.network(x, scale, visit))
+        return output[0].transpose(1, 2, 0)
+
+    @torch.inference_mode()
+    def _enlarge(
+        self,
+        batch: Tensor,
+        ratio: int,
+        forward: Callable[[Tensor, Any], Tensor],
+    ) -> np.ndarray:
+        tile, halo = self.solver.tile, receptive_radius(self.network)
+        whole = tile <= 0 or max(batch.shape[2:]) <= tile
+        visit = self._visit if whole and not self.solver.self_ensemble else None
+
+        def apply(x: Tensor) -> Tensor:
+            x = x.to(self.solver.device).contiguous(memory_format=torch.channels_last)
+            bf16 = self.solver.precision == "bf16"
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+                return forward(x, visit).float().cpu()
+
+        def cover(x: Tensor) -> Tensor:
+            return apply(x) if whole else _tiled(apply, x, tile, halo, ratio)
+
+        output = _ensemble(cover, batch) if self.solver.self_ensemble else cover(batch)
+        return output.numpy()
+
+    def _visit(self, k: int, z: Tensor, decode: Callable[[], Tensor]) -> None:
+        """One trace row of recursion k, off the clock."""
+        seconds = self.clock.seconds
+        with self.clock.paused():
+            row = {"nnz": float(torch.count_nonzero(z))}
+            if self._previous is not None:
+                change = torch.linalg.vector_norm(z - self._previous)
+                row["relative_change"] = float(
+                    change / torch.linalg.vector_norm(z).clamp(min=1e-30)
+                )
+            if self.problem.truth is not None:
+                row["psnr_db"] = self._psnr(decode()[0].float().cpu().numpy())
+            self._previous, self.codes = z, z[0]
+            self.trace.append(k, seconds, **row)
+            if self.callback is not None:
+                self.callback(k, decode)
+
+    def _psnr(self, output: np.ndarray) -> float:
+        """PSNR of a decoded (C,H,W) against the truth, on the network's line."""
+        truth, line = to_uint8(to_numpy(self.problem.truth)), self.metadata["line"]
+        if line == "y":
+            image = output[0]
+        else:
+            image = output.transpose(1, 2, 0) if truth.ndim == 3 else output.mean(axis=0)
+        return score(image, truth, self.problem.scale, line).psnr_db
+
+
+def _tiled(
+    apply: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int, ratio: int
+) -> Tensor:
+    """`apply` to x (B,C,H,W) tile by tile, each with a halo of its neighbours' pixels."""
+    height, width = x.shape[2:]
+    output: Tensor | None = None
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            above, before = max(top - halo, 0), max(left - halo, 0)
+            piece = apply(x[:, :, above : bottom + halo, before : right + halo])
+            if output is None:
+                output = piece.new_empty(*piece.shape[:2], ratio * height, ratio * width)
+            output[:, :, ratio * top : ratio * bottom, ratio * left : ratio * right] = piece[
+                :,
+                :,
+                ratio * (top - above) : ratio * (bottom - above),
+                ratio * (left - before) : ratio * (right - before),
+            ]
+    return output
+
+
+def _ensemble(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The mean of `apply` over the eight flips and rotations of x, each turned back."""
+    total: Tensor | None = None
+    for turns in range(4):
+        for flip in (False, True):
+            turned = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))
+            output = torch.rot90(apply(turned), -turns, (2, 3))
+            output = output.flip(3) if flip else output
+            total = output if total is None else total + output
+    return total / 8

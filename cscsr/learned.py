@@ -131,13 +131,15 @@ def like_codes(codes: Tensor, reference: Any) -> Any:
     return codes.to(reference)
 
 
-def receptive_radius(network: nn.Module) -> int:
+def receptive_radius(network: nn.Module, scale: int) -> int:
     """How far, in pixels of the network's input, an input pixel is felt: half the kernel of
-    every convolution passed through, S counted once a recursion. Layers behind a pixel
-    shuffle are counted at input size, which is on the safe side."""
+    every convolution on the way of `scale`, S counted once a recursion. Layers behind a
+    pixel shuffle are counted at input size, which is on the safe side."""
     radius = 0
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d):
+        branch = name.split(".")
+        elsewhere = branch[0] in ("pre", "up") and branch[1:2] != [str(scale)]
+        if isinstance(layer, nn.Conv2d) and not elsewhere:
             times = network.block.recursions if name == "block.S" else 1
             radius += times * (layer.kernel_size[0] // 2)
     return radius
@@ -173,7 +175,7 @@ class _Run:
         ratio: int,
         forward: Callable[[Tensor, Any], Tensor],
     ) -> np.ndarray:
-        tile, halo = self.solver.tile, receptive_radius(self.network)
+        tile, halo = self.solver.tile, receptive_radius(self.network, self.problem.scale)
         whole = tile <= 0 or max(batch.shape[2:]) <= tile
         visit = self._visit if whole and not self.solver.self_ensemble else None
 

@@ -1,0 +1,148 @@
+"""Networks as solvers: tiles, self-ensemble, traces, colour, refusals, shipped weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import cscsr
+from cscsr import InputError, weights
+from cscsr.data.datasets import demo, load_dataset
+from cscsr.imaging import degrade, score
+from cscsr.learned import CRNet, receptive_radius
+from cscsr.networks import build
+
+SHIPPED = ("crnet-a-small", "crnet-b-small", "crnet-b-small+")
+
+
+def random_weights(folder, architecture, line, recursions=3):
+    """A small network of random weights, as a file."""
+    torch.manual_seed(1)
+    arguments = {"n0": 6, "m0": 8, "recursions": recursions}
+    network = build(architecture, **arguments, scales=(2, 3, 4))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    path = folder / f"{architecture}.safetensors"
+    metadata = {
+        "architecture": architecture,
+        "network": arguments,
+        "line": line,
+        "scales": [2, 3, 4],
+    }
+    weights.write(path, {k: v.numpy() for k, v in network.state_dict().items()}, metadata)
+    return CRNet(weights=str(path)), network
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_tiles_do_not_change_the_answer(tmp_path, architecture, line, scale):
+    solver, _ = random_weights(tmp_path, architecture, line)
+    lr = np.random.default_rng(0).random((37, 50, 3), dtype=np.float32)
+    problem = cscsr.SuperResolution(lr, scale)
+    whole = solver.solve(problem).estimate
+    tiled = replace(solver, tile=16).solve(problem).estimate
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+def test_a_pixel_is_felt_no_further_than_the_receptive_radius(tmp_path, architecture, line):
+    _, network = random_weights(tmp_path, architecture, line)
+    radius = receptive_radius(network, 2)
+    x = torch.rand(1, 1 if line == "y" else 3, 61, 61)
+    y = x.clone()
+    y[..., 30, 30] += 1
+    arguments = () if line == "y" else (2,)
+    with torch.no_grad():
+        changed = (network(x, *arguments) - network(y, *arguments)).abs().amax((0, 1)) > 0
+    ratio = changed.shape[0] // 61
+    reach = (changed.nonzero() // ratio - 30).abs().max()
+    assert radius - 1 <= reach <= radius
+
+
+def test_self_ensemble_commutes_with_flips_and_rotations(tmp_path):
+    solver, _ = random_weights(tmp_path, "crnet-b", "rgb")
+    solver = replace(solver, self_ensemble=True)
+    lr = np.random.default_rng(0).random((12, 17, 3), dtype=np.float32)
+
+    def enlarge(image):
+        return solver.solve(cscsr.SuperResolution(np.ascontiguousarray(image), 2)).estimate
+
+    expected = enlarge(lr)
+    np.testing.assert_allclose(enlarge(lr[:, ::-1])[:, ::-1], expected, atol=1e-5)
+    np.testing.assert_allclose(np.rot90(enlarge(np.rot90(lr)), -1), expected, atol=1e-5)
+
+
+def test_the_trace_has_a_row_for_each_recursion_and_ends_at_the_estimate(tmp_path):
+    solver, _ = random_weights(tmp_path, "crnet-b", "rgb", recursions=5)
+    truth = demo().images[0].read()[:60, :60]
+    problem = cscsr.SuperResolution(degrade(truth, 2, "rgb"), 2, truth / np.float32(255))
+    solution = solver.solve(problem)
+    assert list(solution.trace["iteration"]) == list(range(6))
+    assert (np.diff(solution.trace["seconds"]) > 0).all()
+    expected = score(solution.estimate, truth, 2, "rgb").psnr_db
+    assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
+    assert solution.trace["nnz"][-1] == np.count_nonzero(solution.codes)
+
+
+def test_a_grey_image_goes_through_three_equal_channels(tmp_path):
+    solver, network = random_weights(tmp_path, "crnet-b", "rgb")
+    lr = np.random.default_rng(0).random((9, 8), dtype=np.float32)
+    grey = solver.solve(cscsr.SuperResolution(lr, 2)).estimate
+    with torch.no_grad():
+        batch = torch.from_numpy(lr).expand(1, 3, 9, 8)
+        expected = network(batch, 2)[0].mean(0).clamp(0, 1).numpy()
+    np.testing.assert_allclose(grey, expected, atol=1e-6)
+
+
+def test_what_it_refuses(tmp_path):
+    solver, _ = random_weights(tmp_path, "crnet-b", "rgb")
+    lr = np.zeros((8, 8), dtype=np.float32)
+    with pytest.raises(InputError, match="x2, x3, x4, not for x5"):
+        solver.solve(cscsr.SuperResolution(lr, 5))
+    with pytest.raises(InputError, match="no init"):
+        solver.solve(cscsr.SuperResolution(lr, 2), init=lr)
+    with pytest.raises(InputError, match="fp32 or bf16"):
+        replace(solver, precision="int8").solve(cscsr.SuperResolution(lr, 2))
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no CUDA GPU"):
+            replace(solver, device="cuda").solve(cscsr.SuperResolution(lr, 2))
+
+
+def mean_psnr(name: str, images, scale: int) -> float:
+    solver = cscsr.make_solver(name)
+    values = []
+    for _, truth in images:
+        lr = degrade(truth, scale, solver.line)
+        estimate = solver.solve(cscsr.SuperResolution(lr, scale)).estimate
+        values.append(score(estimate, truth, scale, solver.line).psnr_db)
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_shipped_networks_beat_bicubic_on_the_embedded_images(scale):
+    images = list(demo())[:3]
+    bicubic = mean_psnr("bicubic", images, scale)
+    for name in SHIPPED:
+        assert mean_psnr(name, images, scale) > bicubic + 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "floors"),
+    [
+        ("crnet-a-small", {2: 35.8, 3: 32.2, 4: 30.0}),
+        ("crnet-b-small", {2: 36.6, 3: 32.6, 4: 30.3}),
+    ],
+)
+def test_shipped_networks_on_set5(shared_data, name, floors):
+    images = list(load_dataset("Set5", shared_data))
+    for scale, floor in floors.items():
+        assert mean_psnr(name, images, scale) >= floor
+
+
+def test_self_ensemble_is_no_worse_on_set5(shared_data):
+    images = list(load_dataset("Set5", shared_data))
+    assert mean_psnr("crnet-b-small+", images, 3) >= mean_psnr("crnet-b-small", images, 3)

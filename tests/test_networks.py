@@ -1,0 +1,91 @@
+"""CRNet: the paper's parameter counts, and the block as an iteration of sparse coding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cscsr.networks import CISTABlock, CRNetA, CRNetB
+from cscsr.operators import ConvDictionary
+
+
+def count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "parameters"),
+    [
+        (CRNetA, {}, 1_330_305),
+        (CRNetA, {"bias": False}, 1_329_408),
+        (CRNetA, {"n0": 64}, 923_457),
+        (CRNetA, {"m0": 128}, 592_769),
+        (CRNetB, {"m0": 256}, 1_996_675),
+        (CRNetB, {}, 11_730_307),
+    ],
+)
+def test_parameters_of_the_paper(network, arguments, parameters):
+    with torch.device("meta"):
+        assert count(network(**arguments)) == parameters
+
+
+def test_recursions_share_their_parameters():
+    assert count(CRNetA(8, 8, recursions=1)) == count(CRNetA(8, 8, recursions=25))
+
+
+@pytest.mark.parametrize("recursions", [0, 1, 7])
+def test_block_with_exact_filters_is_nonnegative_ista_at_lambda_zero(recursions):
+    """K recursions from ReLU(W⊗y) are K + 1 iterations of nonnegative ISTA from zero,
+    when S is n − (1/L) flip(f)⊗f and W is (1/L) flip(f)."""
+    generator = torch.Generator().manual_seed(0)
+    s, atoms, channels, height, width = 3, 6, 2, 14, 11
+    filters = torch.randn(atoms, channels, s, s, generator=generator, dtype=torch.float64)
+    operator = ConvDictionary(filters, (height, width), "zero")
+    grid = (1, channels, height + s - 1, width + s - 1)  # that of the full convolution
+    y = torch.randn(grid, generator=generator, dtype=torch.float64)
+    z = torch.zeros_like(operator.adjoint(y))
+    for _ in range(recursions + 1):
+        z = torch.relu(z + operator.adjoint(y - operator.synthesis(z)) / operator.lipschitz)
+
+    W, S = operator.cista_filters()
+    block = CISTABlock(channels, atoms, recursions, s, s_kernel=2 * s - 1, bias=False).double()
+    block.W.padding = (0, 0)  # the adjoint of the full convolution is the valid correlation
+    with torch.no_grad():
+        block.W.weight.copy_(W.flip(-2, -1))  # torch correlates
+        block.S.weight.copy_(S.flip(-2, -1))
+        assert torch.allclose(block(y), z, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_shapes_and_the_recursions_seen(scale):
+    torch.manual_seed(0)
+    seen: list[int] = []
+    network = CRNetB(8, 12, recursions=3).eval()
+    image = torch.rand(2, 3, 9, 7)
+    decoded = {}
+
+    def visit(k, z, decode):
+        seen.append(k)
+        assert z.shape == (2, 12, 9, 7)
+        assert (z >= 0).all()
+        decoded[k] = decode()
+
+    with torch.no_grad():
+        output = network(image, scale, visit)
+    assert output.shape == (2, 3, 9 * scale, 7 * scale)
+    assert seen == [0, 1, 2, 3]
+    assert torch.equal(decoded[3], output)
+    assert not torch.equal(decoded[2], output)
+
+
+def test_residual_switch_adds_the_enlarged_image():
+    torch.manual_seed(0)
+    network = CRNetA(8, 8, 2, residual=True).eval()
+    plain = CRNetA(8, 8, 2, residual=False).eval()
+    plain.load_state_dict(network.state_dict())
+    image = torch.rand(1, 1, 12, 12)
+    with torch.no_grad():
+        difference = network(image) - plain(image)
+    offset = difference - image
+    assert offset.std() < 1e-6
+    assert network(torch.zeros_like(image)).abs().max() < 0.1

@@ -1,0 +1,207 @@
+"""The training loop: patches, resuming, stopping, and that it learns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cscsr import InputError, weights
+from cscsr.data.datasets import demo, training_textures
+from cscsr.data.patches import PatchBank, training_pair
+from cscsr.imaging import crop_to_multiple, imresize, rgb_to_y, write_image
+from cscsr.training.loop import NonFiniteLoss, Trainer, learning_rate, load_banks, train
+from cscsr.training.recipe import Optimiser, Recipe, load_recipe, recipe_names
+
+
+def small_recipe(architecture="crnet-a", line="y", **optimiser) -> Recipe:
+    settings = {"batch": 6, "patch": 16, "learning_rate": 2e-3, "warmup": 0.1, "ema": 0.9}
+    return Recipe(
+        name="tiny",
+        architecture=architecture,
+        line=line,
+        sets=["T91"],
+        scales=[2, 3],
+        optimiser=Optimiser(**{**settings, **optimiser}),
+        network={"n0": 8, "m0": 8, "recursions": 2},
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder laid out as the research images are, of embedded images."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "T91").mkdir()
+    for name, image in list(training_textures().items())[:3]:
+        write_image(folder / "T91" / f"{name}.png", image[:96, :96])
+    for name, image in list(demo())[:2]:
+        write_image(folder / "T91" / f"{name}.png", image[:64, :64])
+    (folder / "holdout.txt").write_text("T91/astronaut.png\n")
+    (folder / "leaks.txt").write_text("T91/camera.png\tis a test image\n")
+    return folder
+
+
+def test_pairs_are_the_protocols_images():
+    image = demo().images[0].read()[:61, :62]
+    source, target = training_pair(image, 3, "rgb")
+    truth = crop_to_multiple(image, 3)
+    np.testing.assert_array_equal(target.transpose(1, 2, 0), truth)
+    np.testing.assert_array_equal(source.transpose(1, 2, 0), imresize(truth, 1 / 3))
+    source, target = training_pair(image, 3, "y")
+    luma = rgb_to_y(truth)
+    np.testing.assert_array_equal(target[0], luma)
+    enlarged = imresize(imresize(luma.astype(float), 1 / 3), 3) / 255
+    np.testing.assert_allclose(source[0], enlarged, atol=1e-6)
+
+
+def test_patches_are_cut_where_input_and_target_agree():
+    """Each target is its input enlarged by repetition, in whatever orientation."""
+    rng = np.random.default_rng(0)
+    inputs = [rng.integers(0, 256, (3, h, w), dtype=np.uint8) for h, w in ((9, 14), (20, 8))]
+    pairs = [(image, image.repeat(2, axis=1).repeat(2, axis=2)) for image in inputs]
+    bank = PatchBank(pairs)
+    source, target = bank.sample(64, 6, torch.Generator().manual_seed(0))
+    assert source.shape == (64, 3, 6, 6)
+    assert torch.equal(target, source.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    windows = {
+        turned.tobytes()
+        for image in inputs
+        for top in range(image.shape[1] - 5)
+        for left in range(image.shape[2] - 5)
+        for flipped in (image[:, top : top + 6, left : left + 6],)
+        for k in range(4)
+        for turned in (np.rot90(flipped, k, (1, 2)), np.rot90(flipped[:, ::-1], k, (1, 2)))
+    }
+    found = [np.rint(patch.numpy() * 255).astype(np.uint8).tobytes() for patch in source]
+    assert all(patch in windows for patch in found)
+
+
+def test_all_eight_orientations_occur_equally():
+    image = np.arange(9, dtype=np.uint8).reshape(1, 3, 3)
+    bank = PatchBank([(image, image)])
+    source, _ = bank.sample(4000, 3, torch.Generator().manual_seed(0))
+    _, counts = torch.unique(source.flatten(1), dim=0, return_counts=True)
+    assert len(counts) == 8
+    assert (counts - 500).abs().max() < 110  # five standard deviations
+
+
+def test_patches_larger_than_all_images_are_refused():
+    image = np.zeros((1, 8, 8), dtype=np.uint8)
+    with pytest.raises(InputError, match="9x9"):
+        PatchBank([(image, image)]).sample(1, 9, torch.Generator())
+    with pytest.raises(InputError, match="at least one image"):
+        PatchBank([])
+
+
+def test_the_schedule_rises_then_falls_to_zero():
+    recipe = small_recipe()
+    rates = [learning_rate(recipe, done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(2e-3)
+    assert np.argmax(rates) == 10
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert (np.diff(rates[10:]) < 0).all()
+
+
+def test_recipes_that_come_with_the_package_build_their_networks():
+    assert {"crnet-a-small", "crnet-b-small"} <= set(recipe_names())
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        assert recipe.line == ("y" if recipe.architecture == "crnet-a" else "rgb")
+        assert load_recipe(name) == recipe
+
+
+def test_bad_recipes_and_budgets_are_refused(tmp_path, data):
+    with pytest.raises(InputError, match="crnet-a-small"):
+        load_recipe("crnet-a-smal")
+    (tmp_path / "bad.toml").write_text("architecture = ")
+    with pytest.raises(InputError, match="TOML"):
+        load_recipe(tmp_path / "bad.toml")
+    (tmp_path / "keys.toml").write_text("[optimiser]\nspeed = 3\n")
+    with pytest.raises(InputError, match="speed"):
+        load_recipe(tmp_path / "keys.toml")
+    for budget in ({}, {"minutes": 1, "steps": 2}, {"steps": 0}, {"minutes": -1}):
+        with pytest.raises(InputError, match=r"budget|either"):
+            train(small_recipe(), data, tmp_path / "run", **budget)
+
+
+def test_held_out_and_leaked_images_are_not_trained_on(data):
+    banks = load_banks(small_recipe(), data)
+    assert len(banks[2]._sizes) == 3
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+def test_a_run_leaves_weights_a_curve_and_a_checkpoint(tmp_path, data, architecture, line):
+    recipe = small_recipe(architecture, line)
+    path = train(recipe, data, tmp_path, steps=4, bf16=False, evaluate_every=1e-9)
+    _, metadata = weights.load(path)
+    assert metadata["scales"] == [2, 3]
+    assert metadata["trained"]["steps"] == 4
+    with (tmp_path / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
+    assert all(math.isfinite(float(row["holdout_psnr_db_x3"])) for row in rows)
+    assert float(rows[-1]["learning_rate"]) < 1e-9
+    with pytest.raises(InputError, match="--resume"):
+        train(recipe, data, tmp_path, steps=4, bf16=False)
+
+
+def test_a_resumed_run_gives_the_same_losses_bit_for_bit(data):
+    recipe, banks = small_recipe(), load_banks(small_recipe(), data)
+    whole = Trainer(recipe, banks, bf16=False)
+    whole.progress.per_step = 0.1
+    losses = [whole.step() for _ in range(3)]
+    checkpoint = _through_a_file(whole.state())
+    losses += [whole.step() for _ in range(4)]
+    resumed = Trainer(recipe, banks, bf16=False, seed=5)
+    resumed.restore(checkpoint)
+    assert [resumed.step() for _ in range(4)] == losses[3:]
+    for key, value in whole.average.items():
+        assert torch.equal(value, resumed.average[key])
+
+
+def _through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(data):
+    banks = load_banks(small_recipe(), data)
+    state = Trainer(small_recipe(), banks).state()
+    with pytest.raises(InputError, match="another recipe"):
+        Trainer(small_recipe(learning_rate=1e-4), banks).restore(state)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_network(data):
+    recipe = small_recipe()
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.banks[2]._inputs[:] = math.nan
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    with pytest.raises(NonFiniteLoss):
+        trainer.step()
+    for key, value in trainer.network.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_one_patch_can_be_learned_by_heart():
+    """A network that is trained right fits one 16x16 patch to more than 45 dB."""
+    image = demo().images[0].read()[100:116, 100:116]
+    recipe = small_recipe(batch=2, learning_rate=5e-3, ema=0.5)
+    recipe.network.update(n0=24, m0=32)
+    banks = {2: PatchBank([training_pair(image, 2, "y")])}
+    trainer = Trainer(recipe, banks, bf16=False)
+    trainer.progress.per_step = 1 / 900
+    loss = 0.0
+    for _ in range(900):
+        loss = trainer.step()
+    source, target = banks[2].sample(8, 16, torch.Generator().manual_seed(3))
+    with trainer.averaged() as network, torch.no_grad():
+        error = (network(source) - target).square().mean().item()
+    assert loss < 0.01
+    assert -10 * math.log10(error) > 45

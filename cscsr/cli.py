@@ -249,7 +249,7 @@ def _train(arguments: argparse.Namespace) -> None:
             minutes=minutes,
             steps=arguments.steps,
             device=arguments.device,
-            bf16=not arguments.fp32,
+            bf16=False if arguments.fp32 else None,
             seed=arguments.seed,
             init=arguments.init,
             resume=arguments.resume,

@@ -1,0 +1,289 @@
+"""Figure 5: what the global skip of eq. (14) is worth at K = 1 and at K = 5.
+
+    python -m benchmarks.figure5 --out reports/latest
+
+Four small CRNet-A, with and without the skip, are trained here and now, from one seed on
+the same patches of embedded images that are never tested on. Their PSNR at ×3 on Set5 (or
+`demo`) is written to fig5.csv at regular steps, and fig5.png is drawn from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cscsr.data.datasets import (
+    FOLDER_VARIABLE,
+    Dataset,
+    data_folder,
+    find_datasets,
+    load_dataset,
+    training_textures,
+)
+from cscsr.errors import InputError
+from cscsr.imaging import crop_to_multiple, degrade, imresize, score
+
+if TYPE_CHECKING:
+    from cscsr.training.loop import Trainer
+
+SCALE = 3
+RECURSIONS = (1, 5)
+EVALUATIONS = 12
+
+DEFAULT_WIDTH = 16
+DEFAULT_STEPS = 360
+DEFAULT_SECONDS = 100.0
+
+BATCH = 16
+PATCH = 33
+LEARNING_RATE = 2e-3
+
+SETTINGS = ["dataset", "scale", "width", "seed", "steps", "budget_seconds", "device"]
+"""Columns of fig5.csv that are the same in every row: what the run was asked for."""
+
+CSV_COLUMNS = [*SETTINGS, "network", "recursions", "step", "seconds", "psnr_db"]
+
+
+def test_set(folder: str | Path | None = None) -> Dataset:
+    """Set5 where it is found in `folder` (default: what CSCSR_DATA names), else `demo`."""
+    path = data_folder(folder)
+    if path is not None and "Set5" in find_datasets(path):
+        return load_dataset("Set5", path)
+    return load_dataset("demo")
+
+
+def bicubic_psnr(truths: Sequence[np.ndarray]) -> float:
+    """Mean PSNR in dB of plain enlargement: what every network starts from."""
+    values = []
+    for truth in truths:
+        shape = crop_to_multiple(truth, SCALE).shape[:2]
+        enlarged = imresize(degrade(truth, SCALE, "y").astype(np.float64), shape=shape)
+        values.append(score(enlarged, truth, SCALE, "y").psnr_db)
+    return float(np.mean(values))
+
+
+def make_trainers(
+    width: int, steps: int, seed: int, device: str = "cpu"
+) -> dict[tuple[str, int], Trainer]:
+    """The four networks before their first step: ("residual" or "non-residual", K)."""
+    from cscsr.data.patches import PatchBank, training_pair
+    from cscsr.training.loop import Trainer
+    from cscsr.training.recipe import Optimiser, Recipe
+
+    pairs = [training_pair(image, SCALE, "y") for image in training_textures().values()]
+    bank = PatchBank(pairs, device)
+    trainers = {}
+    for recursions in RECURSIONS:
+        for name in ("residual", "non-residual"):
+            recipe = Recipe(
+                name=f"figure5 {name} K={recursions}",
+                architecture="crnet-a",
+                line="y",
+                sets=[],
+                scales=[SCALE],
+                optimiser=Optimiser(BATCH, PATCH, LEARNING_RATE, ema=0.9),
+                network={
+                    "n0": width,
+                    "m0": 2 * width,
+                    "recursions": recursions,
+                    "residual": name == "residual",
+                },
+            )
+            trainer = Trainer(recipe, {SCALE: bank}, device=device, bf16=False, seed=seed)
+            trainer.progress.per_step = 1 / steps
+            trainers[name, recursions] = trainer
+    return trainers
+
+
+def measure(
+    dataset: Dataset,
+    settings: dict[str, Any],
+    report: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train the four networks in turns; the rows of fig5.csv.
+
+    When the seconds of `settings` do not suffice, all curves end early at the same step.
+    """
+    start = time.perf_counter()
+    steps = settings["steps"]
+    truths = [truth for _, truth in dataset]
+    rows = [{**settings, "network": "bicubic", "step": 0, "psnr_db": bicubic_psnr(truths)}]
+    trainers = make_trainers(settings["width"], steps, settings["seed"], settings["device"])
+    spent = dict.fromkeys(trainers, 0.0)
+    round_seconds = 0.0
+    for mark in sorted({math.ceil(steps * n / EVALUATIONS) for n in range(1, EVALUATIONS + 1)}):
+        begun = time.perf_counter()
+        if begun - start + round_seconds > settings["budget_seconds"]:
+            break
+        for (network, recursions), trainer in trainers.items():
+            if report is not None:
+                report(f"{network} CRNet-A with K = {recursions}, to step {mark} of {steps}")
+            before = time.perf_counter()
+            while trainer.progress.step < mark:
+                trainer.step()
+            spent[network, recursions] += time.perf_counter() - before
+            rows.append(
+                {
+                    **settings,
+                    "network": network,
+                    "recursions": recursions,
+                    "step": mark,
+                    "seconds": spent[network, recursions],
+                    "psnr_db": trainer.evaluate(truths)[SCALE],
+                }
+            )
+        round_seconds = time.perf_counter() - begun
+    return rows
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+            writer.writerow(rounded)
+    part.replace(path)
+
+
+def _is_there(path: Path, settings: dict[str, Any]) -> bool:
+    """Whether `path` is a fig5.csv that was made with `settings`."""
+    if not path.is_file():
+        return False
+    with path.open(newline="", encoding="utf-8") as file:
+        first = next(csv.DictReader(file), {})
+    return [first.get(name) for name in SETTINGS] == [str(settings[name]) for name in SETTINGS]
+
+
+_COLOURS = {"residual": "#0072B2", "non-residual": "#D55E00"}
+_STYLES = {"residual": "o-", "non-residual": "s--"}
+_ROOM_BELOW_DB = 3.0
+"""How far below bicubic the axis reaches; networks without the skip start far lower."""
+
+
+def draw(table: Path, picture: Path) -> None:
+    """Draw fig5.png from fig5.csv: a panel for each K, PSNR against training steps."""
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    rows = pd.read_csv(table)
+    first = rows.iloc[0]
+    bicubic = rows[rows.network == "bicubic"].psnr_db.iloc[0]
+    curves = rows[rows.network != "bicubic"]
+    lowest, highest = curves.psnr_db.min(), max(curves.psnr_db.max(), bicubic)
+    floor = max(min(lowest, bicubic), bicubic - _ROOM_BELOW_DB)
+    margin = 0.06 * (highest - floor)
+
+    figure = Figure(figsize=(9, 4.3), layout="constrained")
+    panels = figure.subplots(1, len(RECURSIONS), sharey=True)
+    for panel, recursions in zip(panels, RECURSIONS, strict=True):
+        panel.axhline(bicubic, color="0.35", linestyle=":", label=f"bicubic, {bicubic:.2f} dB")
+        for network, colour in _COLOURS.items():
+            curve = curves[(curves.network == network) & (curves.recursions == recursions)]
+            label = f"{network}, {curve.psnr_db.iloc[-1]:.2f} dB at the end"
+            panel.plot(
+                curve.step, curve.psnr_db, _STYLES[network], color=colour, label=label, markersize=4
+            )
+        panel.set_title(f"K = {recursions}")
+        panel.set_xlabel("training steps")
+        panel.set_xlim(0, None)
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        panel.grid(alpha=0.25)
+        panel.legend(loc="lower right", fontsize=9)
+    panels[0].set_ylim(floor - margin, highest + margin)
+    panels[0].set_ylabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
+    below = "; the first points lie below the axis" if lowest < floor - margin else ""
+    cut = curves.step.max()
+    ended = (
+        f"; cut off at step {cut} of {first.steps} by the time limit" if cut < first.steps else ""
+    )
+    figure.suptitle(
+        f"CRNet-A with and without the global skip, n₀ = {first.width}, m₀ = {2 * first.width}\n"
+        f"{first.steps} steps of {BATCH} patches of {PATCH}×{PATCH} pixels from textures"
+        f"{below}{ended}",
+        fontsize=10.5,
+    )
+    part = picture.with_name(f"{picture.name}.part")
+    figure.savefig(part, format="png", dpi=150)
+    part.replace(picture)
+
+
+def figure5(
+    out: str | Path,
+    data: str | Path | None = None,
+    *,
+    width: int = DEFAULT_WIDTH,
+    steps: int = DEFAULT_STEPS,
+    seconds: float = DEFAULT_SECONDS,
+    seed: int = 0,
+    device: str = "cpu",
+    report: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Make fig5.csv and fig5.png in the folder `out`; returns their paths.
+
+    Nothing is trained where a fig5.csv of the same settings is there already.
+
+    data: the folder in which Set5 is looked for; without it, the test set is `demo`.
+    width: n₀ of the networks, with m₀ = 2 n₀. steps: for each network. seconds: for all of
+    it; where they do not suffice the curves end early. report: told what is being done.
+
+    Raises InputError for a width, steps or seconds that are not positive.
+    """
+    for name, value in {"width": width, "number of steps": steps, "time": seconds}.items():
+        if not value > 0:
+            raise InputError(f"Figure 5 needs a positive {name}, got {value}.")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    table, picture = out / "fig5.csv", out / "fig5.png"
+    dataset = test_set(data)
+    values = [dataset.name, SCALE, int(width), int(seed), int(steps), float(seconds), device]
+    settings = dict(zip(SETTINGS, values, strict=True))
+    if not _is_there(table, settings):
+        _write_csv(table, measure(dataset, settings, report))
+    draw(table, picture)
+    return [table, picture]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m benchmarks.figure5`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.figure5", description=__doc__.split("\n\n")[2]
+    )
+    parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
+    parser.add_argument(
+        "--data", metavar="DIR", help=f"folder with Set5 (default: ${FOLDER_VARIABLE})"
+    )
+    parser.add_argument("--width", type=int, default=DEFAULT_WIDTH, help="n₀ (%(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=DEFAULT_STEPS, help="of each network (%(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=DEFAULT_SECONDS, help="at most, for all (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="%(default)s")
+    parser.add_argument("--device", default="cpu", help="%(default)s")
+    options = vars(parser.parse_args(arguments))
+    try:
+        paths = figure5(
+            options.pop("out"), **options, report=lambda text: print(text, file=sys.stderr)
+        )
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for path in paths:
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

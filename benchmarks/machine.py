@@ -1,0 +1,112 @@
+"""What a measurement was made on: the computer, its threads and memory, the code's version."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import cscsr
+
+_RECORDED = ("torch", "numpy", "sporco")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads() -> int:
+    """Threads that torch computes with (all cores, or OMP_NUM_THREADS, until it is loaded)."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"].get_num_threads()
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return int(limit) if limit.isdigit() else cores()
+
+
+def describe(device: str = "cpu") -> str:
+    """The computer and the packages that do the arithmetic, in a line."""
+    parts = [_processor(), f"{cores()} cores"]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        parts.append(f"{memory / 2**30:.0f} GiB")
+    if device.startswith("cuda"):
+        import torch
+
+        parts.append(torch.cuda.get_device_name(device))
+    parts += [platform.system(), f"Python {platform.python_version()}"]
+    return ", ".join([*parts, *_packages()])
+
+
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    if listing.is_file():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _packages() -> Iterator[str]:
+    for name in _RECORDED:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+
+
+def code_version() -> str:
+    """The toolkit's version, with the commit where it runs from a checkout."""
+    root = Path(cscsr.__file__).parents[1]
+    if not (root / ".git").exists():
+        return cscsr.__version__
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "cscsr", "benchmarks"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return cscsr.__version__
+    return f"{cscsr.__version__}+{commit}{'.changed' if changed else ''}"
+
+
+class PeakMemory:
+    """The most memory in use inside `peak_memory`, in MB; None where it is not known."""
+
+    megabytes: float | None = None
+
+
+@contextmanager
+def peak_memory(device: str = "cpu") -> Iterator[PeakMemory]:
+    """Watch the peak of the process's resident memory (Linux), or of a GPU's."""
+    peak = PeakMemory()
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        yield peak
+        peak.megabytes = torch.cuda.max_memory_allocated(device) / 1e6
+        return
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    try:
+        reset.write_text("5")  # sets the high-water mark to what is in use now
+    except OSError:
+        yield peak
+        return
+    yield peak
+    for line in status.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            peak.megabytes = int(line.split()[1]) * 1024 / 1e6

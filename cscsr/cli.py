@@ -114,7 +114,8 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train the parameters of a solver",
         description="Train on the images of a data folder; held-out images and known leaks of "
-        "test images are left out.",
+        f"test images are left out. {CSC_SR} is fitted in closed form: of the options it takes "
+        "--data, --out and --seed.",
         epilog="example: cscsr train crnet-b-small --data images --minutes 20 --out runs/b",
     )
     train.add_argument(
@@ -129,9 +130,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--out", type=Path, metavar="DIR", help="where the weights go (default: runs/RECIPE)"
     )
-    train.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+    train.add_argument("--device", help="cpu (default), cuda, cuda:1")
     train.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
-    train.add_argument("--fp32", action="store_true", help="no bfloat16 in the network")
+    train.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="(default: whichever is faster here)"
+    )
     train.add_argument("--init", metavar="FILE", help="start from these weights")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     train.set_defaults(run=_train)
@@ -234,6 +237,24 @@ def _train(arguments: argparse.Namespace) -> None:
         )
     out = arguments.out or Path("runs", Path(arguments.recipe).stem)
 
+    if arguments.recipe == CSC_SR:
+        _train_csc_sr(arguments, data, out)
+    else:
+        _train_network(arguments, data, out)
+
+
+def _train_csc_sr(arguments: argparse.Namespace, data: Path, out: Path) -> None:
+    for option in ("minutes", "steps", "device", "precision", "init", "resume"):
+        if getattr(arguments, option):
+            raise InputError(f"{CSC_SR} is fitted in closed form: it takes no --{option}.")
+
+    from cscsr.training.csc_sr import train_csc_sr
+
+    for path in train_csc_sr(data, out, seed=arguments.seed):
+        print(f"{path}: use it with cscsr upscale --solver '{CSC_SR}[...]' --weights {path}")
+
+
+def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None:
     from cscsr.training.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe)

@@ -103,7 +103,7 @@ def test_existing_output_outlives_a_solve_that_fails(photo, tmp_path, refused):
     out = tmp_path / "out.png"
     out.write_bytes(b"precious")
     short = tmp_path / "short.safetensors"
-    short.write_bytes(weights.weights_path("b-small").read_bytes()[:1000])
+    short.write_bytes(weights.weights_path("crnet-b-small").read_bytes()[:1000])
     refused("upscale", photo, "--scale", 2, "-o", out, "--force", "--weights", short)
     assert out.read_bytes() == b"precious"
     assert files(tmp_path) == ["out.png", "photo.png", "short.safetensors"]
@@ -227,7 +227,7 @@ def test_output_in_a_folder_that_refuses(photo, tmp_path, refused):
 
 
 def test_weight_file_cut_short(photo, tmp_path, refused):
-    whole = weights.weights_path("b-small").read_bytes()
+    whole = weights.weights_path("crnet-b-small").read_bytes()
     short = tmp_path / "short.safetensors"
     for size in (0, 4, 1000, len(whole) - 1):
         short.write_bytes(whole[:size])
@@ -237,8 +237,11 @@ def test_weight_file_cut_short(photo, tmp_path, refused):
 def test_weight_file_that_is_missing_or_of_another_kind(photo, tmp_path, refused):
     absent = tmp_path / "absent.safetensors"
     assert "absent.safetensors" in refused("upscale", photo, "--scale", 2, "--weights", absent)
-    other = weights.weights_path("a-small")
-    refused("upscale", photo, "--scale", 2, "--weights", other)
+    maps = weights.weights_path("csc-sr-ista")
+    assert str(maps) in refused("upscale", photo, "--scale", 2, "--weights", maps)
+    network = weights.weights_path("crnet-b-small")
+    start = ["upscale", photo, "--scale", 2, "--weights", network]
+    assert str(network) in refused(*start, "--solver", "csc-sr[ista]")
 
 
 def test_data_folder_that_is_missing_or_empty(tmp_path, refused):
@@ -253,6 +256,7 @@ def test_training_without_images_recipe_or_time(tmp_path, refused, monkeypatch):
     assert "crnet-b-small" in refused("train", "crnet-b-smal", "--data", tmp_path)
     assert "positive" in refused("train", "crnet-b-small", "--data", tmp_path, "--minutes", 0)
     assert "images" in refused("train", "crnet-b-small", "--data", tmp_path)
+    assert "closed form" in refused("train", "csc-sr", "--data", tmp_path, "--minutes", 1)
 
 
 def test_command_without_arguments_or_with_wrong_ones(refused):

@@ -47,8 +47,9 @@ def test_palette_and_one_bit_files(tmp_path, colour):
     palette.save(tmp_path / "palette.png")
     np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), palette.convert("RGB"))
     grey = Image.fromarray(colour[..., 0])
-    grey.convert("P").save(tmp_path / "grey-palette.bmp")
-    np.testing.assert_array_equal(read_image(tmp_path / "grey-palette.bmp"), colour[..., 0])
+    for name in ("grey.png", "grey.bmp"):
+        grey.convert("P").save(tmp_path / name)
+        np.testing.assert_array_equal(read_image(tmp_path / name), colour[..., 0])
     checks = colour[..., 0] > 99
     Image.fromarray(checks).save(tmp_path / "checks.png")
     np.testing.assert_array_equal(read_image(tmp_path / "checks.png"), checks * np.uint8(255))

@@ -20,7 +20,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 
     `kind` is what the name should have named ("solver", "data set").
     """
-    known = sorted(known)
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}."
+    spelled = {entry.lower(): entry for entry in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)
+    choice = " or ".join(spelled[entry] for entry in near)
+    hint = f"did you mean {choice}?" if near else f"known are {', '.join(spelled.values())}."
     return InputError(f"unknown {kind} {name!r}: {hint}")

@@ -1,0 +1,70 @@
+"""Bicubic interpolation: the baseline of every table, exact to MATLAB's imresize.
+
+Needs numpy and scipy only, and torch where the image is a tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cscsr.errors import InputError
+from cscsr.imaging.resize import BOUNDARIES, imresize
+from cscsr.problem import SuperResolution
+from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
+
+
+@dataclass(frozen=True)
+class Bicubic(Solver[SuperResolution]):
+    """Keys' cubic kernel with a = -1/2 on every channel; see `cscsr.imaging.imresize`.
+
+    boundary: "clamp" repeats the edge pixel (the tables' convention), "mirror" reflects.
+
+    The estimate is neither rounded nor clipped: it may leave [0,1] a little at edges.
+    Raises InputError for an unknown boundary.
+    """
+
+    problem_type: ClassVar[type] = SuperResolution
+    line: ClassVar[str] = "y"
+
+    boundary: str = "clamp"
+
+    def __post_init__(self) -> None:
+        if self.boundary not in BOUNDARIES:
+            raise InputError(
+                f"boundary must be one of {', '.join(BOUNDARIES)}, got {self.boundary!r}."
+            )
+
+    @property
+    def name(self) -> str:
+        return "bicubic"
+
+    def solve(
+        self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
+    ) -> Solution:
+        """The enlarged image. `init` and `callback` have nothing to act on.
+
+        Raises InputError for a problem of another type.
+        """
+        reason = self.supports(problem)
+        if reason is not None:
+            raise InputError(reason)
+        clock = Stopwatch()
+        estimate = as_image(
+            imresize(as_array(problem.lr), problem.scale, boundary=self.boundary), problem.lr
+        )
+        return Solution(estimate, Status.DIRECT, seconds=clock.seconds)
+
+
+def as_array(image: Any) -> np.ndarray:
+    """An image, numpy or torch, as a numpy array of its dtype."""
+    return image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
+
+
+def as_image(array: np.ndarray, like: Any) -> Any:
+    """`array` as the kind of array, of the dtype and on the device that the image `like` is."""
+    if isinstance(like, np.ndarray):
+        return array.astype(like.dtype, copy=False)
+    return like.new_tensor(array)

@@ -1,0 +1,290 @@
+"""CSC-SR: super-resolution by convolutional sparse coding (Gu et al., ICCV 2015), ridge form.
+
+Luma is split into a smooth part, enlarged by bicubic, and a residual, whose sparse codes a
+linear map turns into the residual of the high-resolution image. The map belongs to the
+coder that it was fitted to: λ and stop rule come out of the weights' metadata, and another
+coder is refused. docs/csc-sr.md has the equations and the choices. Needs torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from cscsr import weights
+from cscsr.classical.bicubic import as_array, as_image
+from cscsr.classical.decompose import MARGIN, continued, split
+from cscsr.classical.mapping import enlarge_codes
+from cscsr.errors import InputError, unknown_name
+from cscsr.imaging import crop_border, imresize, psnr, rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
+from cscsr.imaging.colour import to_uint8
+from cscsr.problem import SparseCoding, SuperResolution
+from cscsr.registry import make_solver
+from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
+
+TRAINED_FOR = {"sporco-admm": "sporco-admm", "ista": "ista", "cista": "ista"}
+"""Coder: the coder whose map it uses. CISTA makes the iterates of ISTA, so it shares its map."""
+
+KIND = "csc-sr"
+"""What the metadata of a weight file of this method calls itself."""
+
+
+def weights_name(coder: str) -> str:
+    """The name of the shipped filters and maps that a coder uses."""
+    return f"csc-sr-{TRAINED_FOR[coder]}"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Filters and maps of one coder, as a weight file has them.
+
+    coder: the coder whose codes the maps were fitted to.
+    filters: (N,s,s), float32, unit norm, origin top-left.
+    kernels: scale to (N,k,k), float32.
+    lams: scale to λ. settings: scale to the coder's parameters, stop rule included.
+    """
+
+    coder: str
+    filters: np.ndarray
+    kernels: dict[int, np.ndarray]
+    lams: dict[int, float]
+    settings: dict[int, dict[str, Any]]
+
+    @property
+    def scales(self) -> list[int]:
+        return sorted(self.kernels)
+
+    @property
+    def filter_size(self) -> int:
+        return self.filters.shape[-1]
+
+    def coding(
+        self, residual: np.ndarray, scale: int, coder: str, record_every: int = 0
+    ) -> tuple[Solver[SparseCoding], SparseCoding]:
+        """The coder, built as the maps need it, and its problem for a `residual` (H,W)."""
+        solver = make_solver(coder, **self.settings[scale], record_every=record_every)
+        problem = SparseCoding(
+            residual, self.filters.astype(residual.dtype), self.lams[scale], boundary="circular"
+        )
+        return solver, problem
+
+
+def read_weights(name: str) -> Weights:
+    """Filters and maps from shipped weights or a file; see `cscsr.weights.load`.
+
+    Raises InputError if it holds something else.
+    """
+    tensors, metadata = weights.load(name)
+    if metadata.get("kind") != KIND:
+        raise InputError(
+            f"expected filters and maps of csc-sr in {name}, got weights of "
+            f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
+        )
+    scales = {int(scale): row for scale, row in metadata["scales"].items()}
+    return Weights(
+        coder=metadata["coder"],
+        filters=tensors["filters"].astype(np.float32),
+        kernels={s: tensors[f"kernels_x{s}"].astype(np.float32) for s in scales},
+        lams={s: float(row["lam"]) for s, row in scales.items()},
+        settings={s: dict(row["settings"]) for s, row in scales.items()},
+    )
+
+
+@lru_cache(maxsize=8)
+def _kept(name: str, sha256: str) -> Weights:
+    return read_weights(name)
+
+
+@dataclass(frozen=True)
+class CSCSR(Solver[SuperResolution]):
+    """Convolutional sparse coding with one ridge-fitted map for each coder and scale.
+
+    coder: "sporco-admm", "ista" or "cista", the solver of the sparse-coding problem.
+    weights: a ``.safetensors`` file from ``cscsr train csc-sr``, or None for the shipped one.
+    device: where ISTA and CISTA compute; sporco's ADMM and the map run on the CPU.
+    dtype: "float32" or "float64", of the whole computation.
+    trace: record every iteration of the coder, and its PSNR (luma, rounded, `scale` pixels
+    cut off each side) where the problem knows the truth: each iterate decoded by the map,
+    which was fitted to the last one only.
+
+    Colour: luma by CSC-SR, Cb and Cr by bicubic. The estimate is not clipped to [0,1].
+    Codes of the solution are those of the luma, continued by `MARGIN` pixels a side.
+    Raises InputError for an unknown coder or dtype, and, when used, for weights whose maps
+    were fitted to another coder.
+    """
+
+    problem_type: ClassVar[type] = SuperResolution
+    line: ClassVar[str] = "y"
+
+    coder: str = "sporco-admm"
+    weights: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    trace: bool = False
+
+    def __post_init__(self) -> None:
+        if self.coder not in TRAINED_FOR:
+            raise unknown_name("coder", str(self.coder), TRAINED_FOR)
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f"dtype must be float32 or float64, got {self.dtype!r}.")
+
+    @property
+    def name(self) -> str:
+        return f"csc-sr[{self.coder}]"
+
+    def weights_sha256(self) -> str:
+        return weights.sha256(self._weights_name())
+
+    def _weights_name(self) -> str:
+        return weights_name(self.coder) if self.weights is None else str(self.weights)
+
+    def _weights(self) -> Weights:
+        name = self._weights_name()
+        kept = _kept(name, weights.sha256(name))
+        if kept.coder != TRAINED_FOR[self.coder]:
+            raise InputError(
+                f"the maps in {name} were fitted to codes of {kept.coder}, so {self.name} cannot "
+                f"use them; take csc-sr[{kept.coder}], or train maps for {self.coder}."
+            )
+        return kept
+
+    def supports(self, problem: SuperResolution) -> str | None:
+        """None, or the reason: another problem, a scale without a map, an image smaller than
+        the filters, or one that the coder would take too long for (explicit CISTA)."""
+        reason = super().supports(problem)
+        if reason is not None:
+            return reason
+        kept = self._weights()
+        height, width = problem.lr.shape[:2]
+        if problem.scale not in kept.scales:
+            return (
+                f"{self.name} has maps for the scales {', '.join(map(str, kept.scales))}, "
+                f"not for {problem.scale}."
+            )
+        size = kept.filter_size
+        if min(height, width) < size:
+            return (
+                f"{self.name} needs an image of at least {size}x{size}, the size of its filters, "
+                f"not {height}x{width}."
+            )
+        if self.coder == "sporco-admm" and self.device != "cpu":
+            return f"{self.name} computes on the CPU only, not on {self.device}."
+        blank = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), self.dtype)
+        solver, coding = kept.coding(blank, problem.scale, self.coder)
+        return solver.supports(coding)
+
+    def prepare(self, problem: SuperResolution) -> None:
+        """Reads the weights, and has the coder import and transform what it needs."""
+        _, residual = divide(_luma(as_array(problem.lr)), problem.scale, self.dtype)
+        coder, coding = self._coding(problem.scale, residual)
+        coder.prepare(coding)
+
+    def solve(
+        self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
+    ) -> Solution:
+        """The enlarged image.
+
+        init: codes that the coder starts from; the maps were fitted to codes from zero.
+        callback: called with each of the coder's iterations and the image it decodes to.
+        Raises InputError when `supports(problem)` gives a reason.
+        """
+        reason = self.supports(problem)
+        if reason is not None:
+            raise InputError(reason)
+        clock = Stopwatch(self.device)
+        kept, scale = self._weights(), problem.scale
+        smooth, residual = divide(_luma(as_array(problem.lr)), scale, self.dtype)
+
+        def luma(codes: Any) -> np.ndarray:
+            return smooth + enlarged_residual(codes, kept.kernels[scale], kept.filter_size, scale)
+
+        quality: dict[int, float] = {}
+        wants_psnr = self.trace and problem.truth is not None
+        truth = _luma(as_array(problem.truth)) if wants_psnr else None
+
+        def watch(iteration: int, codes: Any) -> bool:
+            y = luma(codes)
+            if truth is not None:
+                quality[iteration] = _psnr_db(y, truth, scale)
+            return callback is not None and bool(callback(iteration, _as_asked(y, problem)))
+
+        coder, coding = self._coding(scale, residual)
+        before = clock.seconds
+        watched = watch if wants_psnr or callback is not None else None
+        with clock.paused():
+            coded = coder.solve(coding, init=init, callback=watched)
+        estimate = _as_asked(luma(coded.codes), problem)
+        return Solution(
+            estimate=estimate,
+            status=coded.status,
+            trace=_with_quality(coded.trace, before, quality),
+            seconds=clock.seconds + coded.seconds,
+            codes=as_image(as_array(coded.codes), problem.lr),
+        )
+
+    def _coding(
+        self, scale: int, residual: np.ndarray
+    ) -> tuple[Solver[SparseCoding], SparseCoding]:
+        every = 1 if self.trace else 0
+        coder, coding = self._weights().coding(residual, scale, self.coder, every)
+        return coder, coding if self.device == "cpu" else coding.on(self.device)
+
+
+def divide(luma: np.ndarray, scale: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """What CSC-SR makes of a luma (H,W): its smooth part enlarged (sH,sW), and the residual
+    that is to be coded, continued, (H+2·MARGIN, W+2·MARGIN). The split is made in float64."""
+    parts = split(continued(luma.astype(np.float64)))
+    smooth = _inside(imresize(parts.smooth, scale), scale)
+    return smooth.astype(dtype), parts.residual.astype(dtype)
+
+
+def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: int) -> np.ndarray:
+    """The HR residual (sH,sW) that `kernels` (N,k,k) make of the codes of a continued one."""
+    codes = torch.as_tensor(codes).cpu()
+    kernels = torch.from_numpy(kernels).to(codes.dtype)
+    return _inside(enlarge_codes(codes, kernels, filter_size, scale).numpy(), scale)
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 2 else rgb_to_y(image)
+
+
+def _inside(continued_image: np.ndarray, scale: int) -> np.ndarray:
+    """An enlarged continued image without its margin."""
+    margin = MARGIN * scale
+    return continued_image[margin:-margin, margin:-margin]
+
+
+def _as_asked(luma: np.ndarray, problem: SuperResolution) -> Any:
+    """An enlarged luma (sH,sW) as the image asked for: with the bicubic Cb and Cr of a colour
+    input, in its dtype and on its device."""
+    lr = as_array(problem.lr)
+    if lr.ndim == 2:
+        return as_image(luma, problem.lr)
+    enlarged = imresize(rgb_to_ycbcr(lr.astype(np.float64)), problem.scale)
+    enlarged[..., 0] = luma
+    return as_image(ycbcr_to_rgb(enlarged), problem.lr)
+
+
+def _psnr_db(luma: np.ndarray, truth: np.ndarray, scale: int) -> float:
+    if min(truth.shape) <= 2 * scale:
+        return math.nan
+    ours, theirs = (crop_border(to_uint8(image), scale) for image in (luma, truth))
+    return psnr(ours, theirs)
+
+
+def _with_quality(trace: Trace, before: float, quality: dict[int, float]) -> Trace:
+    """A coder's trace with the seconds spent before it, and the PSNR of its iterations."""
+    merged = Trace()
+    columns = {name: trace[name] for name in Trace.COLUMNS}
+    for row in range(len(trace)):
+        values = {name: float(column[row]) for name, column in columns.items()}
+        iteration = int(values.pop("iteration"))
+        values["psnr_db"] = quality.get(iteration, math.nan)
+        merged.append(iteration, values.pop("seconds") + before, **values)
+    return merged

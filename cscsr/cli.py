@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,6 +162,13 @@ def _scale(text: str) -> int:
     return check_scale(text)
 
 
+def _device(text: str | None) -> str | None:
+    """The value of ``--device``. Raises InputError unless it names a CPU or a CUDA GPU."""
+    if text is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise InputError(f"device must be cpu, cuda or cuda:N, got {text!r}.")
+    return text
+
+
 def _solvers(arguments: argparse.Namespace) -> None:
     for problem in ("SuperResolution", "SparseCoding"):
         rows = cscsr.list_solvers(problem)
@@ -173,7 +181,7 @@ def _solvers(arguments: argparse.Namespace) -> None:
 def _upscale(arguments: argparse.Namespace) -> None:
     scale = _scale(arguments.scale)
     out = arguments.out or arguments.image.with_name(f"{arguments.image.stem}-x{scale}.png")
-    options = {"device": arguments.device, "weights": arguments.weights}
+    options = {"device": _device(arguments.device), "weights": arguments.weights}
     solver = cscsr.make_solver(
         arguments.solver, **{name: value for name, value in options.items() if value is not None}
     )
@@ -269,7 +277,7 @@ def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None
             out,
             minutes=minutes,
             steps=arguments.steps,
-            device=arguments.device or "cpu",
+            device=_device(arguments.device) or "cpu",
             bf16=None if arguments.precision is None else arguments.precision == "bf16",
             seed=arguments.seed,
             init=arguments.init,

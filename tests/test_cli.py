@@ -153,8 +153,8 @@ def test_scale_that_is_no_whole_number(photo, refused, scale):
 @pytest.mark.parametrize("solver", ["crnet-a-small", "crnet-b-small"])
 def test_scale_outside_those_of_a_network(photo, refused, solver):
     sentence = refused("upscale", photo, "--scale", "5", "--solver", solver)
-    assert "5" in sentence
-    assert "2, 3" in sentence
+    assert "x5" in sentence
+    assert "x2, x3" in sentence
 
 
 def test_unknown_solver_comes_with_the_nearest(photo, refused):
@@ -172,7 +172,11 @@ def test_option_that_the_solver_does_not_have(photo, refused):
 
 
 def test_device_that_is_not_there(photo, refused):
-    assert "nonsense" in refused("upscale", photo, "--scale", 2, "--device", "nonsense")
+    command = ["upscale", photo, "--scale", 2, "--device"]
+    assert refused(*command, "gpu") == "device must be cpu, cuda or cuda:N, got 'gpu'."
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        assert "cuda" in refused(*command, "cuda")
 
 
 def test_image_that_is_missing_or_none(tmp_path, refused):

@@ -125,17 +125,18 @@ def test_foreign_problem_is_refused_with_a_reason(solver):
         solver.solve(foreign)
 
 
-def test_callback_ends_the_solve(solver):
-    calls = []
-
-    def stop(iteration, estimate):
-        calls.append((iteration, np.isfinite(numbers(estimate)).all()))
-        return True
-
-    solution = solver.solve(problem_for(solver.name), callback=stop)
-    assert len(calls) <= 1
-    assert all(finite for _, finite in calls)
-    assert np.isfinite(numbers(solution.estimate)).all()
+def test_callback_ends_an_iterative_solve_and_leaves_a_direct_one_alone(solver):
+    called = []
+    alone = solver.solve(problem_for(solver.name))
+    watched = solver.solve(
+        problem_for(solver.name), callback=lambda iteration, _: called.append(iteration) or True
+    )
+    if alone.status is cscsr.Status.DIRECT:
+        np.testing.assert_array_equal(watched.estimate, alone.estimate)
+    else:
+        assert len(called) == 1
+        assert np.isfinite(numbers(watched.estimate)).all()
+    assert called == sorted(called)
 
 
 @pytest.mark.parametrize("name", SPARSE)
@@ -163,7 +164,9 @@ def test_enlarges_grey_and_colour_near_the_truth(name, scale):
         assert solution.estimate.shape == shape
         assert solution.estimate.dtype == np.float32
         mean = solution.estimate.reshape(24, scale, 20, scale, -1).mean((1, 3)).squeeze()
-        assert np.abs(mean - problem.lr).mean() < 0.02
+        # Loose enough for a network on an image that is no photograph; a flip, a shift of
+        # several pixels or two channels exchanged are an error of 0.1 and more.
+        assert np.abs(mean - problem.lr).mean() < 0.04
 
 
 @pytest.mark.parametrize("name", SUPER)

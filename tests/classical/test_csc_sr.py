@@ -1,0 +1,246 @@
+"""CSC-SR as a solver: coders, colour, traces, refusals; and how good the shipped maps are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cscsr import InputError, Status, SuperResolution, make_solver, weights
+from cscsr.classical.csc_sr import CSCSR, KIND, TRAINED_FOR, divide, read_weights, weights_name
+from cscsr.classical.decompose import MARGIN
+from cscsr.data.datasets import demo, load_dataset
+from cscsr.imaging import degrade, imresize, psnr, rgb_to_y, rgb_to_ycbcr, score
+
+SCALES = (2, 3, 4)
+SHIPPED = ("sporco-admm", "ista")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> dict[str, str]:
+    """Weight files with 6 random filters and kernels of x2 and x3, one for each coder."""
+    rng = np.random.default_rng(0)
+    filters = rng.standard_normal((6, 5, 5)).astype(np.float32)
+    filters /= np.linalg.norm(filters, axis=(1, 2), keepdims=True)
+    folder = tmp_path_factory.mktemp("weights")
+    files = {}
+    for coder in SHIPPED:
+        tensors = {"filters": filters}
+        tensors |= {
+            f"kernels_x{s}": 0.05 * rng.standard_normal((6, 5 * s, 5 * s)).astype(np.float32)
+            for s in (2, 3)
+        }
+        row = {"lam": 0.004, "settings": {"iterations": 12, "tol": 0.0}}
+        metadata = {"kind": KIND, "coder": coder, "scales": {"2": row, "3": row}}
+        path = folder / f"{coder}.safetensors"
+        weights.write(path, tensors, metadata)
+        files[coder] = str(path)
+    return files
+
+
+def photo(side: int = 32, colour: bool = False) -> np.ndarray:
+    """Part of a photograph of the embedded set, uint8."""
+    image = dict(demo())["chelsea"][100 : 100 + side, 60 : 60 + side]
+    return image if colour else rgb_to_y(image)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_cista_gives_the_image_of_ista(small, scale):
+    lr = degrade(photo(48), scale, "y").astype(np.float64)
+    ista, cista = (
+        CSCSR(coder, weights=small["ista"], dtype="float64").solve(SuperResolution(lr, scale))
+        for coder in ("ista", "cista")
+    )
+    assert np.abs(ista.estimate - imresize(lr, scale)).max() > 1e-3
+    np.testing.assert_allclose(cista.estimate, ista.estimate, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(cista.codes, ista.codes, rtol=0, atol=1e-10)
+
+
+def test_estimate_is_smooth_part_plus_mapped_codes(small):
+    """Linear by hand: smooth part enlarged, and a loop over the non-zero codes."""
+    lr = degrade(photo(28), 2, "y").astype(np.float64)
+    solution = CSCSR("ista", weights=small["ista"], dtype="float64").solve(SuperResolution(lr, 2))
+    kept = read_weights(small["ista"])
+    smooth, residual = divide(lr, 2, "float64")
+    assert residual.shape == tuple(n + 2 * MARGIN for n in lr.shape)
+    full = np.zeros([2 * n + 10 for n in residual.shape])
+    for atom, row, column in zip(*np.nonzero(solution.codes), strict=True):
+        place = np.s_[2 * row : 2 * row + 10, 2 * column : 2 * column + 10]
+        full[place] += solution.codes[atom, row, column] * kept.kernels[2][atom]
+    inside = full[2 * MARGIN :, 2 * MARGIN :][: 2 * lr.shape[0], : 2 * lr.shape[1]]
+    np.testing.assert_allclose(solution.estimate, smooth + inside, rtol=0, atol=1e-7)
+
+
+def test_codes_do_not_improve_when_stopped_elsewhere(small):
+    """The stop rule is that of the weights: as many iterations as they say, no tolerance."""
+    lr = degrade(photo(), 2, "y")
+    solution = CSCSR("ista", weights=small["ista"], trace=True).solve(SuperResolution(lr, 2))
+    assert solution.status is Status.MAX_ITERATIONS
+    np.testing.assert_array_equal(solution.trace["iteration"], np.arange(1, 13))
+
+
+@pytest.mark.parametrize("coder", SHIPPED)
+def test_trace_ends_at_the_psnr_of_the_estimate(small, coder):
+    truth = photo()
+    lr = degrade(truth, 2, "y")
+    problem = SuperResolution(lr, 2, truth=(truth / 255).astype(np.float32))
+    solution = CSCSR(coder, weights=small[coder], trace=True).solve(problem)
+    expected = score(solution.estimate, truth, 2, "y").psnr_db
+    assert len(solution.trace) == 12
+    assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
+    assert np.isfinite(solution.trace["psnr_db"]).all()
+    assert np.isfinite(solution.trace["objective"]).all()
+    assert (np.diff(solution.trace["seconds"]) >= 0).all()
+
+
+def test_no_psnr_without_a_truth(small):
+    lr = degrade(photo(), 2, "y")
+    solution = CSCSR("ista", weights=small["ista"], trace=True).solve(SuperResolution(lr, 2))
+    assert np.isnan(solution.trace["psnr_db"]).all()
+
+
+def test_callback_sees_images_and_can_stop(small):
+    lr = degrade(photo(colour=True), 2, "rgb")
+    seen = []
+
+    def third(iteration, image):
+        seen.append(image)
+        return iteration == 3
+
+    solution = CSCSR("ista", weights=small["ista"]).solve(SuperResolution(lr, 2), callback=third)
+    assert [image.shape for image in seen] == [(32, 32, 3)] * 3
+    np.testing.assert_array_equal(seen[-1], solution.estimate)
+
+
+def test_colour_is_luma_by_the_method_and_bicubic_chroma(small):
+    lr = degrade(photo(colour=True), 2, "rgb").astype(np.float64)
+    solver = CSCSR("ista", weights=small["ista"], dtype="float64")
+    colour = rgb_to_ycbcr(solver.solve(SuperResolution(lr, 2)).estimate)
+    luma = solver.solve(SuperResolution(rgb_to_y(lr), 2)).estimate
+    np.testing.assert_allclose(colour[..., 0], luma, atol=1e-12)
+    chroma = imresize(rgb_to_ycbcr(lr)[..., 1:], 2)
+    np.testing.assert_allclose(colour[..., 1:], chroma, atol=1e-12)
+
+
+def test_tensors_in_tensors_out(small):
+    lr = degrade(photo(), 2, "y")
+    solver = CSCSR("ista", weights=small["ista"])
+    numpy, tensor = (solver.solve(SuperResolution(x, 2)) for x in (lr, torch.from_numpy(lr)))
+    assert isinstance(tensor.estimate, torch.Tensor)
+    assert isinstance(tensor.codes, torch.Tensor)
+    np.testing.assert_array_equal(tensor.estimate.numpy(), numpy.estimate)
+
+
+def test_flat_image_stays_flat(small):
+    lr = np.full((12, 10), 0.4, dtype=np.float32)
+    for coder, trained in TRAINED_FOR.items():
+        estimate = CSCSR(coder, weights=small[trained]).solve(SuperResolution(lr, 2)).estimate
+        np.testing.assert_allclose(estimate, 0.4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("coder", "trained"),
+    [("ista", "sporco-admm"), ("cista", "sporco-admm"), ("sporco-admm", "ista")],
+)
+def test_map_of_another_coder_is_refused(small, coder, trained):
+    problem = SuperResolution(degrade(photo(), 2, "y"), 2)
+    with pytest.raises(InputError, match=f"fitted to codes of {trained}"):
+        CSCSR(coder, weights=small[trained]).solve(problem)
+
+
+def test_weights_of_another_kind_are_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    weights.write(path, {"filters": np.zeros(3)}, {"kind": "something else"})
+    with pytest.raises(InputError, match="something else"):
+        read_weights(str(path))
+
+
+def test_weights_cut_short_are_refused(small, tmp_path):
+    cut = tmp_path / "cut.safetensors"
+    with open(small["ista"], "rb") as whole:
+        cut.write_bytes(whole.read()[:-100])
+    with pytest.raises(InputError, match="cut short"):
+        CSCSR("ista", weights=str(cut)).solve(SuperResolution(degrade(photo(), 2, "y"), 2))
+
+
+def test_reasons_why_not(small):
+    ista = CSCSR("ista", weights=small["ista"])
+    assert "scales 2, 3, not for 4" in ista.supports(SuperResolution(np.zeros((9, 9)), 4))
+    assert "at least 5x5" in ista.supports(SuperResolution(np.zeros((4, 9)), 2))
+    assert ista.supports(SuperResolution(np.zeros((5, 5)), 2)) is None
+    admm = CSCSR("sporco-admm", weights=small["sporco-admm"], device="cuda")
+    assert "CPU" in admm.supports(SuperResolution(np.zeros((9, 9)), 2))
+
+
+def test_explicit_cista_past_its_cap_says_what_it_would_take(small):
+    cista = CSCSR("cista", weights=small["ista"])
+    large = SuperResolution(np.zeros((3000, 3000), np.float32), 2)
+    cost = 6**2 * 9**2 * (3000 + 2 * MARGIN) ** 2
+    assert f"{cost:.1e} multiply-adds" in cista.supports(large)
+    assert CSCSR("ista", weights=small["ista"]).supports(large) is None
+
+
+def test_unknown_coder_and_dtype():
+    with pytest.raises(InputError, match="did you mean"):
+        CSCSR("sporco-adm")
+    with pytest.raises(InputError, match="float16"):
+        CSCSR("ista", dtype="float16")
+
+
+@pytest.mark.parametrize("coder", SHIPPED)
+def test_shipped_metadata_is_complete(coder):
+    kept = read_weights(weights_name(coder))
+    assert kept.coder == coder
+    assert kept.scales == list(SCALES)
+    np.testing.assert_allclose(np.linalg.norm(kept.filters, axis=(1, 2)), 1, rtol=1e-6)
+    for scale in SCALES:
+        assert kept.settings[scale]["tol"] == 0
+        assert kept.kernels[scale].shape[0] == len(kept.filters)
+        assert kept.kernels[scale].shape[1] % scale == 0
+    assert weights.weights_path(weights_name(coder)).stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("coder", SHIPPED)
+@pytest.mark.parametrize("scale", SCALES)
+def test_shipped_maps_beat_bicubic_on_the_demo(coder, scale):
+    gains = []
+    for _, image in demo():
+        truth = rgb_to_y(image)[:144, :144] if image.ndim == 3 else image[:144, :144]
+        lr = degrade(truth, scale, "y")
+        ours = make_solver(f"csc-sr[{coder}]").solve(SuperResolution(lr, scale)).estimate
+        figures = [score(x, truth, scale, "y").psnr_db for x in (ours, imresize(lr, scale))]
+        gains.append(figures[0] - figures[1])
+    assert min(gains) > 0
+    assert np.mean(gains) > 0.3
+
+
+def test_a_map_wants_the_codes_it_was_fitted_to():
+    """The last iterate, to which the map was fitted, is decoded better than the first."""
+    truth = photo(96)
+    lr = degrade(truth, 2, "y")
+    problem = SuperResolution(lr, 2, truth=(truth / 255).astype(np.float32))
+    trace = make_solver("csc-sr[ista]", trace=True).solve(problem).trace
+    assert trace["psnr_db"][-1] == trace["psnr_db"].max()
+    assert trace["psnr_db"][-1] > trace["psnr_db"][0] + 0.5
+
+
+@pytest.mark.parametrize(("scale", "least"), [(2, 35.5), (3, 31.6), (4, 29.4)])
+def test_set5_with_the_shipped_map(shared_data, scale, least):
+    figures = []
+    for _, truth in load_dataset("Set5", shared_data):
+        problem = SuperResolution(degrade(truth, scale, "y"), scale)
+        estimate = make_solver("csc-sr").solve(problem).estimate
+        figures.append(score(estimate, truth, scale, "y").psnr_db)
+    assert math.fsum(figures) / len(figures) >= least
+
+
+def test_psnr_of_a_trace_is_that_of_the_protocol(small):
+    """The trace rounds to 8 bits and cuts off `scale` pixels, as the tables do."""
+    truth = photo(30)
+    problem = SuperResolution(degrade(truth, 3, "y"), 3, truth=(truth / 255).astype(np.float32))
+    solution = CSCSR("ista", weights=small["ista"], trace=True).solve(problem)
+    rounded = np.clip(np.floor(solution.estimate.astype(float) * 255 + 0.5), 0, 255)
+    expected = psnr(rounded[3:-3, 3:-3], truth[3:-3, 3:-3].astype(float))
+    assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)

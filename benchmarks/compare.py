@@ -16,7 +16,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,13 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import machine
+from benchmarks.figure5 import (
+    DEFAULT_SECONDS,
+    DEFAULT_STEPS,
+    DEFAULT_WIDTH,
+    check_budget,
+    figure5,
+)
 from benchmarks.results import FAILED, FILE_NAME, SCORED, UNSUPPORTED, Key, Results, Row, canonical
 from benchmarks.tables import two_digits, write_tables
 from cscsr import Status, SuperResolution, list_solvers, make_solver
@@ -167,7 +174,9 @@ def _parse_scales(texts: Sequence[str]) -> list[int]:
             number: Any = int(text)
         except ValueError:
             number = text
-        scales.append(check_scale(number))
+        if check_scale(number) < 2:
+            raise InputError(f"expected scales of at least 2, got {text}.")
+        scales.append(number)
     return list(dict.fromkeys(scales))
 
 
@@ -259,8 +268,10 @@ _PRIOR_SECONDS = {
     "crnet-a-small": 8.0,
     "crnet-b-small": 3.0,
     "crnet-b-small+": 20.0,
+    "convergence": 45.0,
 }
-"""Rough seconds a megapixel of the large image, until a solver has been timed in the run."""
+"""Rough seconds a megapixel of the large image, until a solver has been timed in the run; for
+a figure, the seconds it takes."""
 
 _UNKNOWN_SECONDS = 20.0
 
@@ -298,7 +309,7 @@ class Progress:
         """Some of the work is done, and took so long."""
         before, past = self._taken.get(kind, (0.0, 0.0))
         self._taken[kind] = before + seconds, past + amount
-        self._left[kind] -= amount
+        self._left[kind] = max(0.0, self._left[kind] - amount)
         self._show()
 
     def say(self, text: str, error: bool = False) -> None:
@@ -315,10 +326,13 @@ class Progress:
             return seconds / sum(self._taken[k][1] for k in same)
         return self._prior.get(kind[0], _UNKNOWN_SECONDS)
 
+    def seconds_left(self) -> float:
+        """The estimate for all that is still to be done."""
+        return sum(self._rate(kind) * amount for kind, amount in self._left.items())
+
     def _show(self) -> None:
-        left = sum(self._rate(kind) * amount for kind, amount in self._left.items() if amount > 0)
         self._bar.n = time.perf_counter() - self._start
-        self._bar.total = self._bar.n + left
+        self._bar.total = self._bar.n + self.seconds_left()
         self._bar.refresh()
 
 
@@ -487,6 +501,33 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"where {FILE_NAME}, tables and figures go (default: %(default)s)",
     )
+    parser.add_argument(
+        "--figures",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="make fig5.png and convergence.png too (default: yes)",
+    )
+    parser.add_argument(
+        "--fig5-width",
+        type=int,
+        default=DEFAULT_WIDTH,
+        metavar="N",
+        help="feature channels of Figure 5's networks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fig5-steps",
+        type=int,
+        default=DEFAULT_STEPS,
+        metavar="N",
+        help="training steps of each of them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fig5-seconds",
+        type=float,
+        default=DEFAULT_SECONDS,
+        metavar="S",
+        help="time for all four, after which their curves end (default: %(default)s)",
+    )
     return parser
 
 
@@ -495,37 +536,80 @@ def _command(arguments: Sequence[str]) -> str:
     return f"{variable}{shlex.join(['python', '-m', 'benchmarks.compare', *arguments])}"
 
 
+def _figures(options: argparse.Namespace) -> dict[str, Callable[[Callable[[str], None]], Any]]:
+    """What is drawn beside the tables: name to a function that is given a way to report."""
+    if not options.figures:
+        return {}
+    check_budget(options.fig5_width, options.fig5_steps, options.fig5_seconds)
+
+    def draw_figure5(report: Callable[[str], None]) -> None:
+        figure5(
+            options.out,
+            options.data,
+            width=options.fig5_width,
+            steps=options.fig5_steps,
+            seconds=options.fig5_seconds,
+            device=options.device,
+            report=report,
+        )
+
+    def draw_convergence(report: Callable[[str], None]) -> None:
+        from benchmarks.convergence import convergence
+
+        report("ADMM, ISTA, FISTA and CISTA on one problem")
+        convergence(options.out)
+
+    return {"figure 5": draw_figure5, "convergence": draw_convergence}
+
+
+def _draw(figures: Mapping[str, Callable[[Callable[[str], None]], Any]], progress: Progress) -> int:
+    """Make the figures; returns how many failed."""
+    failures = 0
+    for name, make in figures.items():
+        start = time.perf_counter()
+        progress.begin(name)
+        try:
+            make(lambda text, name=name: progress.begin(f"{name}: {text}"))
+        except Exception as error:  # the tables are there: a figure that fails costs no more
+            failures += 1
+            progress.say(f"{name} failed: {type(error).__name__}: {error}", error=True)
+        progress.done((name, 0), 1.0, time.perf_counter() - start)
+    return failures
+
+
 def compare(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code. Raises InputError for bad input."""
     options = _parser().parse_args(arguments)
     scales = _parse_scales(options.scales)
     device = _check_device(options.device)
+    figures = _figures(options)
     datasets = _choose_datasets(options.datasets, data_folder(options.data))
     plan = make_plan(datasets, options.solvers, scales, options.protocol, device)
     with Results(options.out / FILE_NAME) as results:
         work, already = find_work(plan, results)
-        command = _command(arguments)
-        number = results.start_run(command, {"machine": machine.describe(device)}, plan.as_dict())
+        about = {"machine": machine.describe(device)}
+        number = results.start_run(_command(arguments), about, plan.as_dict())
         if already:
             print(f"{already} results are in {results.path} already.")
-        prior = dict(_PRIOR_SECONDS)
-        failures = 0
-        try:
-            with closing(Progress(prior)) as progress:
-                for task in (task for tasks in work.values() for task in tasks):
-                    progress.add(task.kind, task.megapixels)
-                failures += run(work, results, progress)
-            results.finish_run(number)
-        except KeyboardInterrupt:
-            write_tables(results, options.out)
-            print(
-                f"Interrupted: what is done is in {results.path} and in the tables beside it; "
-                "the same command goes on from there.",
-                file=sys.stderr,
-            )
-            return 130
-        for path in write_tables(results, options.out):
-            print(path)
+        with closing(Progress(_PRIOR_SECONDS | {"figure 5": options.fig5_seconds})) as progress:
+            for task in (task for tasks in work.values() for task in tasks):
+                progress.add(task.kind, task.megapixels)
+            for name in figures:
+                progress.add((name, 0), 1.0)
+            try:
+                failures = run(work, results, progress)
+                results.finish_run(number)
+                tables = write_tables(results, options.out)
+                failures += _draw(figures, progress)
+            except KeyboardInterrupt:
+                write_tables(results, options.out)
+                progress.say(
+                    f"Interrupted: what is done is in {results.path} and in the tables beside "
+                    "it, and the same command goes on from there.",
+                    error=True,
+                )
+                return 130
+    print(f"Written to {options.out}: {', '.join(path.name for path in tables)}, {FILE_NAME}.")
     return 1 if failures else 0
 
 
@@ -536,6 +620,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted before anything was computed.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

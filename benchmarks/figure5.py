@@ -202,20 +202,26 @@ def draw(table: Path, picture: Path) -> None:
         panel.legend(loc="lower right", fontsize=9)
     panels[0].set_ylim(floor - margin, highest + margin)
     panels[0].set_ylabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
-    below = "; the first points lie below the axis" if lowest < floor - margin else ""
-    cut = curves.step.max()
-    ended = (
-        f"; cut off at step {cut} of {first.steps} by the time limit" if cut < first.steps else ""
-    )
-    figure.suptitle(
-        f"CRNet-A with and without the global skip, n₀ = {first.width}, m₀ = {2 * first.width}\n"
-        f"{first.steps} steps of {BATCH} patches of {PATCH}×{PATCH} pixels from textures"
-        f"{below}{ended}",
-        fontsize=10.5,
-    )
+    title = [
+        f"CRNet-A with and without the global skip, n₀ = {first.width}, m₀ = {2 * first.width}",
+        f"{first.steps} steps of {BATCH} patches of {PATCH}×{PATCH} pixels from textures",
+    ]
+    last = curves.step.max()
+    if last < first.steps:
+        title.append(f"cut off by the time limit after {last} steps")
+    elif lowest < floor - margin:
+        title.append("the first points without the skip lie below the axis")
+    figure.suptitle("\n".join(title), fontsize=10.5)
     part = picture.with_name(f"{picture.name}.part")
     figure.savefig(part, format="png", dpi=150)
     part.replace(picture)
+
+
+def check_budget(width: int, steps: int, seconds: float) -> None:
+    """Raises InputError for a width, steps or seconds that are not positive."""
+    for name, value in {"width": width, "number of steps": steps, "time": seconds}.items():
+        if not value > 0:
+            raise InputError(f"Figure 5 needs a positive {name}, got {value}.")
 
 
 def figure5(
@@ -239,9 +245,7 @@ def figure5(
 
     Raises InputError for a width, steps or seconds that are not positive.
     """
-    for name, value in {"width": width, "number of steps": steps, "time": seconds}.items():
-        if not value > 0:
-            raise InputError(f"Figure 5 needs a positive {name}, got {value}.")
+    check_budget(width, steps, seconds)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     table, picture = out / "fig5.csv", out / "fig5.png"

@@ -271,7 +271,7 @@ def _columns(summary: Summary, published: pd.DataFrame) -> list[Column]:
 def _difference(ours: float, published: float, digits: int) -> str:
     """Ours minus theirs, of the figures as they are printed."""
     value = round(round(ours, digits) - published, digits)
-    return f"{value:+.{digits}f}" if value else f"±{0:.{digits}f}"
+    return f"{'±' if value == 0 else '+' if value > 0 else '−'}{abs(value):.{digits}f}"
 
 
 def _notes(summary: Summary) -> list[str]:
@@ -289,8 +289,10 @@ def quality_grid(summary: Summary) -> Grid:
     for dataset, scale in summary.lines:
         means = [summary.mean(dataset, scale, solver) for solver in summary.solvers]
         finished = [mean for mean in means if mean.complete]
-        best_psnr = max((round(mean.psnr_db, 2) for mean in finished), default=math.nan)
-        best_ssim = max((round(mean.ssim, 4) for mean in finished), default=math.nan)
+        best_psnr = best_ssim = math.nan
+        if len(finished) > 1:
+            best_psnr = max(round(mean.psnr_db, 2) for mean in finished)
+            best_ssim = max(round(mean.ssim, 4) for mean in finished)
         cells = []
         for column in columns:
             if column.published:

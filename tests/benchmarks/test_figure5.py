@@ -1,0 +1,49 @@
+"""Figure 5: four networks are trained in the run, and the picture comes from the table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.figure5 import figure5
+from cscsr import InputError
+from cscsr.imaging import read_image
+
+SMALL = {"width": 4, "steps": 6, "seconds": 60.0}
+
+
+@pytest.fixture(autouse=True)
+def _no_data(monkeypatch):
+    monkeypatch.delenv("CSCSR_DATA", raising=False)
+
+
+def test_four_curves_are_trained_drawn_and_kept(tmp_path):
+    table, picture = figure5(tmp_path, **SMALL)
+    rows = pd.read_csv(table)
+    assert rows.psnr_db.notna().all()
+    bicubic = rows[rows.network == "bicubic"].psnr_db.item()
+    curves = rows[rows.network != "bicubic"]
+    ends = curves[curves.step == SMALL["steps"]].set_index(["network", "recursions"]).psnr_db
+    assert set(ends.index) == {(n, k) for n in ("residual", "non-residual") for k in (1, 5)}
+    for recursions in (1, 5):
+        assert ends["residual", recursions] == pytest.approx(bicubic, abs=1.0)
+        assert ends["non-residual", recursions] < ends["residual", recursions]
+    learnt = curves[(curves.network == "non-residual")].groupby("recursions").psnr_db
+    assert (learnt.last() > learnt.first() + 1).all(), "training changes the networks"
+    pixels = read_image(picture)
+    assert min(pixels.shape[:2]) > 500
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 50
+
+    before = table.read_bytes()
+    picture.unlink()
+    figure5(tmp_path, **SMALL)
+    assert table.read_bytes() == before, "the same settings are not trained again"
+    assert picture.is_file()
+    figure5(tmp_path, **{**SMALL, "steps": 1})
+    assert pd.read_csv(table).steps.unique().tolist() == [1]
+
+
+def test_bad_budgets_are_refused(tmp_path):
+    for name in SMALL:
+        with pytest.raises(InputError, match="positive"):
+            figure5(tmp_path, **{**SMALL, name: 0})
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,230 @@
+"""Table 1: means of the rows, the published figures beside them, differences where allowed."""
+
+import csv
+import io
+import re
+from collections import defaultdict
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.results import FAILED, SCORED, UNSUPPORTED, Key, Results, Row
+from benchmarks.tables import (
+    PUBLISHED_FILE,
+    long_table,
+    markdown,
+    read_published,
+    summarise,
+    two_digits,
+    webpage,
+    write_tables,
+)
+
+SET5 = ["baby", "bird", "butterfly", "head", "woman"]
+LINES = {"bicubic": "y", "csc-sr[ista]": "y", "crnet-a-small": "y", "crnet-b-small": "rgb"}
+PSNR_DB = {"bicubic": 33.66, "csc-sr[ista]": 35.7, "crnet-a-small": 36.0, "crnet-b-small": 36.9}
+
+
+def identity(solver, line):
+    return {
+        "solver": solver,
+        "params": "{}",
+        "solver_version": "1",
+        "weights_sha256": "",
+        "protocol": line,
+    }
+
+
+def plan(images, lines=LINES, dataset="Set5", scales=(2,)):
+    members = [{"image": image, "input_sha256": image * 2} for image in images]
+    return {
+        "datasets": {dataset: members},
+        "scales": list(scales),
+        "solvers": [identity(*pair) for pair in lines.items()],
+        "protocol": "paper",
+    }
+
+
+def row(solver, image, dataset="Set5", line=None, scale=2, outcome=SCORED, **values):
+    who = identity(solver, line or LINES[solver])
+    key = Key(**who, input_sha256=image * 2, scale=scale)
+    return Row(key, dataset, image, outcome, **values)
+
+
+def scored(solver, image, psnr_db, **place):
+    values = {"psnr_db": psnr_db, "ssim": psnr_db / 40, "seconds": 0.12345, "threads": 2}
+    return row(solver, image, **place, **values, machine="a machine", device="cpu")
+
+
+@pytest.fixture
+def results(tmp_path):
+    with Results(tmp_path / "results.sqlite") as database:
+        yield database
+
+
+def fill(results, lines=LINES, images=SET5, planned=SET5, dataset="Set5"):
+    results.start_run("the command", {}, plan(planned, lines, dataset))
+    for solver, line in lines.items():
+        for offset, image in enumerate(images):
+            middle = (len(images) - 1) / 2
+            psnr_db = PSNR_DB[solver] + 0.1 * (offset - middle)
+            results.add(scored(solver, image, psnr_db, line=line, dataset=dataset))
+    return summarise(results)
+
+
+def cells(text, solver):
+    """The cell of each row of the first Markdown table in the column of `solver`."""
+    table = text.split("## Seconds")[0]
+    lines = [line.split("|") for line in table.splitlines() if line.startswith("|")]
+    column = [name.strip() for name in lines[0]].index(solver)
+    return [line[column].strip() for line in lines[2:]]
+
+
+def test_means_are_means(results):
+    summary = fill(results)
+    mean = summary.mean("Set5", 2, "csc-sr[ista]")
+    assert mean.psnr_db == pytest.approx(35.7)
+    assert (mean.images, mean.expected) == (5, 5)
+    table = long_table(summary).set_index("method")
+    assert table.loc["csc-sr[ista]", "psnr_db"] == pytest.approx(35.7)
+    assert table.loc["csc-sr[ista]", "images"] == 5
+
+
+def test_a_difference_is_shown_between_a_method_and_itself_only(results):
+    text = markdown(fill(results))
+    assert "(±0.00)" in cells(text, "bicubic")[0]
+    assert "(−0.92)" in cells(text, "csc-sr[ista]")[0]
+    for solver in ("crnet-a-small", "crnet-b-small"):
+        assert "(" not in cells(text, solver)[0]
+    assert cells(text, "*published* CRNet-B") == ["38.13<br>0.9610"]
+    assert cells(text, "*published* CSC-SR") == ["36.62<br>0.9549"]
+
+
+def test_the_long_table_labels_what_is_published(results):
+    table = long_table(fill(results)).set_index("method")
+    assert table.loc["bicubic", "published_psnr_db"] == 33.66
+    assert table.loc["csc-sr[ista]", "published_psnr_db"] == 36.62
+    small = table.loc[["crnet-a-small", "crnet-b-small"], ["published_psnr_db", "published_ssim"]]
+    assert small.isna().all(axis=None)
+    published = table[table.index.str.endswith("(published)")]
+    assert set(published.index) == {
+        f"{name} (published)" for name in ("Bicubic", "CSC-SR", "CRNet-A", "CRNet-B")
+    }
+    assert published.psnr_db.isna().all()
+    assert published.published_psnr_db.notna().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"images": SET5[:4]}, "an image is missing"),
+        ({"images": SET5[:4], "planned": SET5[:4]}, "the folder lacks an image"),
+        ({"lines": {"bicubic": "rgb"}}, "the published figure is of the other line"),
+        ({"dataset": "mine"}, "there is no published figure"),
+    ],
+)
+def test_no_difference_unless_the_mean_is_the_published_one(results, change, reason):
+    summary = fill(results, **change)
+    assert "(" not in cells(markdown(summary), "bicubic")[0], reason
+    assert long_table(summary).set_index("method").loc["bicubic"].published_psnr_db != 33.66
+
+
+def test_the_best_of_ours_is_bold_and_an_incomplete_mean_never_is(results):
+    results.start_run("the command", {}, plan(SET5))
+    for image in SET5:
+        results.add(scored("bicubic", image, 33.66))
+        results.add(scored("crnet-a-small", image, 36.0))
+    for image in SET5[:3]:
+        results.add(scored("crnet-b-small", image, 40.0))
+    text = markdown(summarise(results))
+    assert cells(text, "crnet-a-small")[0].startswith("**36.00**")
+    assert "**" not in cells(text, "bicubic")[0]
+    assert "**" not in cells(text, "crnet-b-small")[0]
+    assert "3 of 5 images" in cells(text, "crnet-b-small")[0]
+    assert "goes on where it stopped" in text
+
+
+def test_reasons_for_missing_cells_are_notes(results):
+    results.start_run("the command", {}, plan(SET5))
+    for image in SET5:
+        results.add(row("bicubic", image, outcome=UNSUPPORTED, message="Too <wide>."))
+        results.add(row("csc-sr[ista]", image, outcome=FAILED, message="It broke."))
+    summary = summarise(results)
+    text, page = markdown(summary), webpage(summary)
+    assert cells(text, "bicubic") == ["– <sup>1</sup>"]
+    assert cells(text, "csc-sr[ista]") == ["– <sup>2</sup>"]
+    assert "1. Too <wide>." in text
+    assert "2. It broke." in text
+    assert "<li>Too &lt;wide&gt;.</li>" in page
+
+
+def test_only_results_of_the_planned_solvers_count(results):
+    fill(results)
+    for image in SET5:
+        stale = scored("bicubic", image, 99.0)
+        results.add(replace(stale, key=replace(stale.key, solver_version="0")))
+    assert summarise(results).mean("Set5", 2, "bicubic").psnr_db == pytest.approx(33.66)
+
+
+def test_the_three_files_agree(results, tmp_path):
+    fill(results)
+    paths = write_tables(results, tmp_path)
+    assert [path.name for path in paths] == ["table1.csv", "table1.md", "table1.html"]
+    rows = list(csv.DictReader(io.StringIO(paths[0].read_text())))
+    assert list(rows[0]) == [
+        "dataset",
+        "scale",
+        "method",
+        "psnr_db",
+        "ssim",
+        "seconds",
+        "images",
+        "protocol",
+        "published_psnr_db",
+        "published_ssim",
+    ]
+    page = paths[2].read_text()
+    for line in rows:
+        if line["psnr_db"]:
+            shown = f"{float(line['psnr_db']):.2f}"
+            assert shown in cells(paths[1].read_text(), line["method"])[0]
+            assert shown in page
+    assert "0.12" in page
+    assert not re.search(r"(src|href)=", page), "the page needs no other file"
+    assert page.count("<table>") == page.count("</table>") == 2
+
+
+def test_published_figures_agree_between_the_papers_tables():
+    seen = defaultdict(set)
+    with PUBLISHED_FILE.open(newline="") as file:
+        for line in csv.DictReader(file):
+            place = line["dataset"], line["scale"], line["method"]
+            seen[place].add((line["psnr_db"], line["ssim"]))
+    assert all(len(figures) == 1 for figures in seen.values())
+    assert len(read_published()) == len(seen)
+
+
+def test_published_figures_are_the_reference(shared_data):
+    reference = shared_data.parent / "reference" / "published.csv"
+    if not reference.is_file():
+        pytest.skip(f"no {reference.name} beside the research images")
+    assert PUBLISHED_FILE.read_text() == reference.read_text()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.003142, "0.0031"),
+        (0.0995, "0.10"),
+        (0.1, "0.10"),
+        (0.996, "1.0"),
+        (4.449, "4.4"),
+        (9.96, "10"),
+        (12.3, "12"),
+        (127.0, "130"),
+        (0.0, "0"),
+        (float("nan"), "–"),
+    ],
+)
+def test_durations_have_two_significant_digits(seconds, text):
+    assert two_digits(seconds) == text

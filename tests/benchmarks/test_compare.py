@@ -188,7 +188,7 @@ def test_which_data_sets_are_compared_is_said(folder, tmp_path, capsys):
     (folder / "mine").rename(folder / "Set14")
     assert main([*common, "--data", str(folder)]) == 0
     assert "Comparing on Set14 from" in capsys.readouterr().out
-    assert "Set14 ×4" in (tmp_path / "o" / "table1.md").read_text()
+    assert "Set14 ×4" in (tmp_path / "o" / "table1.html").read_text()
 
 
 def test_bicubic_gives_the_papers_figures(shared_data, tmp_path):

@@ -171,18 +171,8 @@ def test_the_three_files_agree(results, tmp_path):
     paths = write_tables(results, tmp_path)
     assert [path.name for path in paths] == ["table1.csv", "table1.md", "table1.html"]
     rows = list(csv.DictReader(io.StringIO(paths[0].read_text())))
-    assert list(rows[0]) == [
-        "dataset",
-        "scale",
-        "method",
-        "psnr_db",
-        "ssim",
-        "seconds",
-        "images",
-        "protocol",
-        "published_psnr_db",
-        "published_ssim",
-    ]
+    columns = "dataset scale method psnr_db ssim seconds images protocol"
+    assert ",".join(rows[0]) == columns.replace(" ", ",") + ",published_psnr_db,published_ssim"
     page = paths[2].read_text()
     for line in rows:
         if line["psnr_db"]:

@@ -142,10 +142,11 @@ class SparseCoding:
 
         from cscsr.operators import as_tensor
 
+        asked = dtype
         if isinstance(dtype, str):
             dtype = getattr(torch, dtype, None)
         if dtype not in (None, torch.float32, torch.float64):
-            raise InputError("dtype must be float32 or float64.")
+            raise InputError(f"dtype must be float32 or float64, got {asked!r}.")
         signal = as_tensor(self.signal, device, dtype)
         dictionary = as_tensor(self.dictionary, signal.device, signal.dtype)
         if signal is self.signal and dictionary is self.dictionary:

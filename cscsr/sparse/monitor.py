@@ -17,11 +17,11 @@ from cscsr.problem import SparseCoding
 from cscsr.solver import Callback, Solution, Status, Trace
 
 GROWTH = 10.0
-"""A solve has diverged when its objective, of which λ‖z‖₁ is a part, is not finite or this
-many times that of the starting point (or of zero, whichever is larger)."""
+"""A solve has diverged when its objective is not finite or this many times that of the
+starting point (or of zero, whichever is larger)."""
 
-CHECK_EVERY = 10
-"""Iterations between two looks at λ‖z‖₁ where the objective is not recorded."""
+CHECK_EVERY = 25
+"""Iterations between two looks at the objective for divergence, where none is recorded."""
 
 TINY = 1e-30
 """Keeps the relative change of zero codes finite."""
@@ -66,6 +66,8 @@ class Monitor:
         self._record_every = record_every
         self._gap = gap and problem.lam > 0
         self._callback = callback
+        if start is not None and not start.isfinite().all():
+            raise InputError("init must be finite, but it holds NaN or infinity.")
         zero = problem.observed().new_zeros(problem.codes_shape)
         self.start = self._good = zero if start is None else start
         self._reference = problem.objective(zero)
@@ -77,16 +79,12 @@ class Monitor:
         every = self._record_every
         return iteration == self._iterations or (every > 0 and iteration % every == 0)
 
-    def wants_check(self, iteration: int) -> bool:
-        """Whether this iteration is one to be looked at for divergence."""
-        return self.wants_row(iteration) or iteration % CHECK_EVERY == 0
+    def diverged(self, iteration: int, codes: torch.Tensor) -> bool:
+        """Looks at the objective once in `CHECK_EVERY` iterations, between two rows."""
+        return iteration % CHECK_EVERY == 0 and self._judge(self.problem.objective(codes), codes)
 
-    def size(self, codes: torch.Tensor) -> float:
-        """λ‖z‖₁, the part of the objective that costs next to nothing; NaN if z holds one."""
-        return self.problem.lam * float(torch.linalg.vector_norm(codes, 1))
-
-    def record(self, iteration: int, seconds: float, codes: torch.Tensor, change: float) -> float:
-        """Adds a row to the trace and returns the objective."""
+    def record(self, iteration: int, seconds: float, codes: torch.Tensor, change: float) -> bool:
+        """Adds a row to the trace; True if the solve has diverged."""
         objective = self.problem.objective(codes)
         self.trace.append(
             iteration,
@@ -96,14 +94,12 @@ class Monitor:
             nnz=int(codes.count_nonzero()),
             duality_gap=self.problem.duality_gap(codes) if self._gap else math.nan,
         )
-        return objective
+        return self._judge(objective, codes)
 
-    def diverged(self, size: float, codes: torch.Tensor) -> bool:
-        """Judges the codes by a lower bound `size` on their objective (or by the objective
-        itself) and remembers them if they are no worse than the start."""
-        if size <= self._reference:
+    def _judge(self, objective: float, codes: torch.Tensor) -> bool:
+        if objective <= self._reference:
             self._good = codes
-        return not size <= GROWTH * self._reference
+        return not objective <= GROWTH * self._reference
 
     def stops(self, iteration: int, codes: torch.Tensor) -> bool:
         """Calls the callback, if there is one; True if it ends the solve."""

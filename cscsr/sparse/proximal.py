@@ -105,15 +105,14 @@ class ProximalSolver(Solver[SparseCoding]):
                     status = Status.CONVERGED
             with clock.paused():
                 stops = monitor.stops(iteration, codes)
-                size = 0.0
                 if stops or status is Status.CONVERGED or monitor.wants_row(iteration):
                     if self.tol == 0:
                         change = relative_change(codes, previous)
-                    size = monitor.record(iteration, clock.seconds, codes, change)
-                elif monitor.wants_check(iteration):
-                    size = monitor.size(codes)
-                if monitor.diverged(size, codes):
-                    status = Status.DIVERGED
+                    diverged = monitor.record(iteration, clock.seconds, codes, change)
+                else:
+                    diverged = monitor.diverged(iteration, codes)
+            if diverged:
+                status = Status.DIVERGED
             if stops or status is not Status.MAX_ITERATIONS:
                 break
         return monitor.finish(codes, status, clock.seconds)

@@ -115,13 +115,11 @@ class SporcoADMM(Solver[SparseCoding]):
             iteration = admm.k + 1
             codes = from_sporco(admm.Y, problem)
             stopped = monitor.stops(iteration, codes)
-            size = 0.0
             if stopped or monitor.wants_row(iteration):
                 change = relative_change(codes, from_sporco(admm.Yprev, problem))
-                size = monitor.record(iteration, seconds(admm), codes, change)
-            elif monitor.wants_check(iteration):
-                size = monitor.size(codes)
-            diverged = monitor.diverged(size, codes)
+                diverged = monitor.record(iteration, seconds(admm), codes, change)
+            else:
+                diverged = monitor.diverged(iteration, codes)
             admm.timer.start(timers)
             return stopped or diverged
 

@@ -1,0 +1,166 @@
+"""What every solver of `SparseCoding` must do, those of other packages included."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cscsr import InputError, SparseCoding, Status, SuperResolution, list_solvers, make_solver
+from cscsr.operators import ConvDictionary
+
+NAMES = sorted(list_solvers("SparseCoding"))
+OURS = ["cista", "fista", "ista"]
+
+
+def small_problem(lam=0.3, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "signal": rng.standard_normal((13, 12)),
+        "dictionary": rng.standard_normal((4, 3, 3)),
+    }
+    return SparseCoding(**{**arrays, "lam": lam, **changes})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_from_lambda_max_on_the_codes_are_zero_at_once(name, nonnegative):
+    problem = small_problem(nonnegative=nonnegative)
+    for factor in (1.0, 2.0):
+        solution = make_solver(name, gap=True).solve(
+            dataclasses.replace(problem, lam=factor * problem.lambda_max())
+        )
+        assert solution.status is Status.CONVERGED
+        assert not solution.codes.any()
+        assert solution.trace["iteration"].tolist() == [0]
+        assert solution.trace["duality_gap"][0] == pytest.approx(0.0, abs=1e-9)
+    below = dataclasses.replace(problem, lam=0.95 * problem.lambda_max())
+    assert make_solver(name, iterations=200).solve(below).codes.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_black_image_has_zero_codes(name):
+    problem = small_problem(signal=np.zeros((13, 12)))
+    assert not make_solver(name).solve(problem).codes.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kind_and_dtype_of_the_signal_come_back(name, dtype):
+    problem = small_problem()
+    array = problem.signal.astype(dtype)
+    codes = make_solver(name, iterations=5).solve(small_problem(signal=array)).codes
+    assert isinstance(codes, np.ndarray)
+    assert codes.dtype == array.dtype
+    tensor = torch.from_numpy(array)
+    again = make_solver(name, iterations=5).solve(small_problem(signal=tensor)).codes
+    assert isinstance(again, torch.Tensor)
+    assert again.dtype == tensor.dtype
+    np.testing.assert_array_equal(again.numpy(), codes)
+    other = {"float32": "float64", "float64": "float32"}[dtype]
+    converted = make_solver(name, iterations=5, dtype=other).solve(small_problem(signal=array))
+    assert converted.codes.dtype == array.dtype
+    np.testing.assert_allclose(converted.codes, codes, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("boundary", ["circular", "zero"])
+def test_a_batch_is_solved_as_its_problems_are(name, boundary):
+    rng = np.random.default_rng(1)
+    signals, dictionary = rng.standard_normal((3, 1, 13, 12)), rng.standard_normal((4, 1, 3, 3))
+    solver = make_solver(name, iterations=20, tol=0, **{"fista": {"restart": False}}.get(name, {}))
+    together = solver.solve(SparseCoding(signals, dictionary, 0.2, boundary=boundary)).codes
+    for signal, codes in zip(signals, together, strict=True):
+        alone = solver.solve(SparseCoding(signal, dictionary, 0.2, boundary=boundary)).codes
+        np.testing.assert_allclose(codes, alone, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_warm_start_goes_on(name):
+    problem = small_problem(lam=2.0)
+    solver = make_solver(name, iterations=2000, tol=1e-8)
+    cold = solver.solve(problem)
+    assert cold.status is Status.CONVERGED
+    warm = solver.solve(problem, init=cold.codes)
+    assert len(warm.trace) < len(cold.trace) / 2
+    assert warm.trace["objective"][-1] == pytest.approx(cold.trace["objective"][-1], rel=1e-6)
+    with pytest.raises(InputError, match="codes must have shape"):
+        solver.solve(problem, init=cold.codes[:2])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_start_with_nan_is_refused(name):
+    problem = small_problem()
+    init = np.zeros(problem.codes_shape)
+    init[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="init must be finite"):
+        make_solver(name).solve(problem, init=init)
+
+
+@pytest.mark.parametrize("record_every", [0, 1])
+@pytest.mark.parametrize("name", OURS)
+def test_too_long_a_step_ends_as_diverged_with_the_last_good_codes(name, record_every):
+    problem = small_problem()
+    # A step ten times too long, as from a wrong L: the iterates blow up.
+    operator = problem.on().operator()
+    operator.__dict__["lipschitz"] = ConvDictionary(problem.dictionary, (13, 12)).lipschitz / 10
+    solution = make_solver(name, iterations=3000, tol=0, record_every=record_every).solve(problem)
+    assert solution.status is Status.DIVERGED
+    assert "last good iterate" in solution.status.message
+    assert np.isfinite(solution.codes).all()
+    assert problem.objective(solution.codes) <= 0.5 * np.sum(problem.signal**2) * (1 + 1e-12)
+    assert len(solution.trace) < 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_callback_sees_codes_and_ends_the_solve(name):
+    problem, seen = small_problem(), []
+
+    def callback(iteration, codes):
+        seen.append((iteration, problem.objective(codes)))
+        return iteration == 7
+
+    solution = make_solver(name, iterations=50, tol=0).solve(problem, callback=callback)
+    assert [iteration for iteration, _ in seen] == list(range(1, 8))
+    np.testing.assert_allclose([value for _, value in seen], solution.trace["objective"])
+    assert problem.objective(solution.codes) == seen[-1][1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_trace(name):
+    problem = small_problem()
+    full = make_solver(name, iterations=23, tol=0, gap=True).solve(problem).trace
+    assert full["iteration"].tolist() == list(range(1, 24))
+    assert np.all(np.diff(full["seconds"]) > 0)
+    for column in ("objective", "relative_change", "nnz", "duality_gap"):
+        assert np.isfinite(full[column]).all()
+    assert np.isnan(full["psnr_db"]).all()
+    fifth = make_solver(name, iterations=23, tol=0, record_every=5).solve(problem).trace
+    assert fifth["iteration"].tolist() == [5, 10, 15, 20, 23]
+    last = make_solver(name, iterations=23, tol=0, record_every=0).solve(problem).trace
+    assert last["iteration"].tolist() == [23]
+    assert last["objective"][0] == full["objective"][-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_problem_is_refused(name):
+    with pytest.raises(InputError, match="solves a SparseCoding, not a SuperResolution"):
+        make_solver(name).solve(SuperResolution(np.ones((8, 8)), 2))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lam_zero_has_no_gap(name):
+    trace = make_solver(name, iterations=3, gap=True).solve(small_problem(lam=0.0)).trace
+    assert np.isnan(trace["duality_gap"]).all()
+    assert np.isfinite(trace["objective"]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prepare_makes_no_difference_to_the_answer(name):
+    problem = small_problem()
+    solver = make_solver(name, iterations=5)
+    expected = solver.solve(small_problem()).codes
+    solver.prepare(problem)
+    np.testing.assert_array_equal(solver.solve(problem).codes, expected)

@@ -1,0 +1,186 @@
+"""F, Fᵀ, L and the CISTA filters against sums written out, dense matrices and each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cscsr.errors import InputError
+from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, convolve
+
+
+@st.composite
+def operators(draw):
+    size = draw(st.integers(1, 8))
+    shape = tuple(draw(st.integers(size, size + 7)) for _ in range(2))
+    atoms, channels = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    filters = rng.standard_normal((atoms, channels, size, size))
+    return ConvDictionary(filters, shape, draw(st.sampled_from(["circular", "zero"]))), rng
+
+
+def written_out(operator: ConvDictionary, codes: np.ndarray) -> np.ndarray:
+    """Σᵢ fᵢ⊗zᵢ as the sum of shifted codes, wrapped afterwards if circular."""
+    height, width = operator.shape
+    filters = operator.filters.numpy()
+    full = np.zeros((operator.channels, *operator.full_shape))
+    for row, column in np.ndindex(operator.size, operator.size):
+        full[:, row : row + height, column : column + width] += np.einsum(
+            "mc,mhw->chw", filters[:, :, row, column], codes
+        )
+    if operator.boundary == "zero":
+        return full
+    wrapped = np.zeros((operator.channels, height, width))
+    for row, column in np.ndindex(operator.full_shape):
+        wrapped[:, row % height, column % width] += full[:, row, column]
+    return wrapped
+
+
+def dense(operator: ConvDictionary) -> np.ndarray:
+    """F as a matrix, from its columns."""
+    count = operator.atoms * operator.shape[0] * operator.shape[1]
+    units = np.eye(count).reshape(count, operator.atoms, *operator.shape)
+    return operator.synthesis(units).reshape(count, -1).T
+
+
+@given(operators())
+def test_synthesis_is_true_convolution_from_the_top_left(drawn):
+    operator, rng = drawn
+    codes = rng.standard_normal((operator.atoms, *operator.shape))
+    np.testing.assert_allclose(operator.synthesis(codes), written_out(operator, codes), atol=1e-12)
+
+
+@given(operators())
+def test_adjoint(drawn):
+    operator, rng = drawn
+    codes = rng.standard_normal((2, operator.atoms, *operator.shape))
+    residual = rng.standard_normal((2, operator.channels, *operator.grid))
+    left = np.vdot(operator.synthesis(codes), residual)
+    right = np.vdot(codes, operator.adjoint(residual))
+    scale = np.linalg.norm(codes) * np.linalg.norm(residual) * operator.lipschitz**0.5
+    assert abs(left - right) <= 1e-13 * scale
+
+
+@given(operators())
+def test_lipschitz_is_the_largest_eigenvalue_or_bounds_it(drawn):
+    operator, _ = drawn
+    largest = np.linalg.norm(dense(operator), 2) ** 2
+    if operator.boundary == "circular":
+        assert operator.lipschitz == pytest.approx(largest, rel=1e-10)
+    else:
+        # The full convolution is the circular one on the larger grid, of codes that are
+        # zero in the margin.
+        filters = operator.filters
+        larger = ConvDictionary(filters, operator.grid, "circular")
+        assert operator.lipschitz == pytest.approx(larger.lipschitz, rel=1e-12)
+        assert largest <= operator.lipschitz * (1 + 1e-12)
+
+
+def test_lipschitz_against_power_iteration():
+    rng = np.random.default_rng(3)
+    operator = ConvDictionary(rng.standard_normal((12, 3, 5, 5)), (40, 33))
+    codes = rng.standard_normal((12, 40, 33))
+    for _ in range(400):
+        codes = operator.adjoint(operator.synthesis(codes / np.linalg.norm(codes)))
+    assert np.linalg.norm(codes) == pytest.approx(operator.lipschitz, rel=1e-4)
+    assert np.linalg.norm(codes) <= operator.lipschitz * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("boundary", ["circular", "zero"])
+def test_patches_and_transforms_are_the_same_map(boundary):
+    rng = np.random.default_rng(0)
+    filters = rng.standard_normal((6, 1, 5, 5))
+    patches = ConvDictionary(filters, (17, 14), boundary)
+    # In a 7x7 frame of zeros the same filters are past the limit and go by FFT.
+    framed = ConvDictionary(np.pad(filters, ((0, 0), (0, 0), (0, 2), (0, 2))), (17, 14), boundary)
+    assert patches.size**2 <= PATCH_ELEMENTS < framed.size**2
+    codes = rng.standard_normal((6, 17, 14))
+    height, width = patches.grid
+    by_transform = framed.synthesis(codes)
+    np.testing.assert_allclose(
+        patches.synthesis(codes), by_transform[:, :height, :width], atol=1e-12
+    )
+    assert np.abs(by_transform[:, height:]).max(initial=0) < 1e-12
+
+
+@pytest.mark.parametrize("boundary", ["circular", "zero"])
+@pytest.mark.parametrize("size", [4, 7])
+def test_recurrent_filters_are_identity_minus_the_gram(boundary, size):
+    rng = np.random.default_rng(1)
+    operator = ConvDictionary(rng.standard_normal((4, 3, size, size)), (11, 9), boundary)
+    weights, recurrent = operator.cista_filters()
+    assert weights.shape == (4, 3, size, size)
+    assert recurrent.shape == (4, 4, 2 * size - 1, 2 * size - 1)
+    codes = rng.standard_normal((4, 11, 9))
+    mode = {"circular": "wrap", "zero": "constant"}[boundary]
+    maps = np.pad(codes, ((0, 0), (size - 1, size - 1), (size - 1, size - 1)), mode=mode)
+    by_filters = convolve(torch.from_numpy(maps)[None], recurrent)[0].numpy()
+    by_operator = codes - operator.adjoint(operator.synthesis(codes)) / operator.lipschitz
+    np.testing.assert_allclose(by_filters, by_operator, atol=1e-13)
+
+
+def test_convolve_is_the_same_in_float32_and_float64():
+    rng = np.random.default_rng(2)
+    maps = torch.from_numpy(rng.standard_normal((2, 5, 13, 11)))
+    filters = torch.from_numpy(rng.standard_normal((4, 5, 3, 3)))
+    exact = convolve(maps, filters)
+    written = sum(
+        torch.einsum(
+            "ij,bjhw->bihw", filters[:, :, r, c], maps[..., 2 - r : 13 - r, 2 - c : 11 - c]
+        )
+        for r in range(3)
+        for c in range(3)
+    )
+    torch.testing.assert_close(exact, written)
+    torch.testing.assert_close(
+        convolve(maps.float(), filters.float()).double(), exact, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("size", [3, 6])
+def test_zero_extension_is_what_a_network_pads(size):
+    rng = np.random.default_rng(0)
+    operator = ConvDictionary(rng.standard_normal((4, 1, size, size)), (12, 10), "zero")
+    signal = torch.from_numpy(rng.standard_normal((1, 12, 10)))
+    extended = operator.extend(signal)
+    assert extended.shape == (1, 12 + size - 1, 10 + size - 1)
+    before, after = (size - 1) // 2, size // 2
+    padded = torch.nn.functional.pad(signal[None], (before, after, before, after))
+    same = torch.nn.functional.conv2d(padded, operator.filters)[0]
+    torch.testing.assert_close(operator.adjoint(extended), same)
+
+
+def test_differentiable():
+    rng = np.random.default_rng(0)
+    for size in (3, 7):
+        for boundary in ("circular", "zero"):
+            operator = ConvDictionary(rng.standard_normal((2, 1, size, size)), (7, 8), boundary)
+            codes = torch.from_numpy(rng.standard_normal((2, 7, 8))).requires_grad_()
+            assert torch.autograd.gradcheck(operator.synthesis, codes)
+            residual = torch.from_numpy(rng.standard_normal((1, *operator.grid))).requires_grad_()
+            assert torch.autograd.gradcheck(operator.adjoint, residual)
+
+
+def test_kind_and_dtype_are_kept():
+    operator = ConvDictionary(np.ones((3, 5, 5), np.float32), (9, 9))
+    out = operator.synthesis(np.ones((3, 9, 9), np.float32))
+    assert isinstance(out, np.ndarray)
+    assert out.dtype == np.float32
+    out = operator.synthesis(torch.ones(2, 3, 9, 9, dtype=torch.float64))
+    assert isinstance(out, torch.Tensor)
+    assert out.dtype == torch.float64
+    assert out.shape == (2, 1, 9, 9)
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match=r"circlar.*did you mean circular"):
+        ConvDictionary(np.ones((1, 3, 3)), (8, 8), "circlar")
+    with pytest.raises(InputError, match="they are 9x9"):
+        ConvDictionary(np.ones((1, 9, 9)), (8, 20))
+    with pytest.raises(InputError, match=r"got \(2, 8, 8\)"):
+        ConvDictionary(np.ones((1, 3, 3)), (8, 8)).synthesis(np.ones((2, 8, 8)))
+    with pytest.raises(InputError, match="must have shape"):
+        ConvDictionary(np.ones((1, 3, 4)), (8, 8))

@@ -151,7 +151,7 @@ class SporcoADMM(Solver[SparseCoding]):
             "Callback": watch,
         }
         if start is not None:
-            options["Y0"] = to_sporco(start)
+            options |= self._warm_start(problem, start)
         conv_bpdn = _conv_bpdn()
         signal = problem.observed()
         signal = signal if signal.ndim == 4 else signal[None]
@@ -161,6 +161,15 @@ class SporcoADMM(Solver[SparseCoding]):
             problem.lam,
             conv_bpdn.Options(options),
         )
+
+    def _warm_start(self, problem: SparseCoding, start: torch.Tensor) -> dict[str, np.ndarray]:
+        """z and the scaled dual u = Fᵀ(y − Fz)/ρ that belongs to it, held to its bound λ/ρ
+        (sporco, given z only, fails on its own start of u)."""
+        operator = problem.operator()
+        dual = operator.adjoint(problem.observed() - operator.synthesis(start))
+        dual = dual.clamp(None if problem.nonnegative else -problem.lam, problem.lam)
+        rho = 50.0 * problem.lam + 1.0 if self.rho is None else self.rho
+        return {"Y0": to_sporco(start), "U0": to_sporco(dual / rho)}
 
 
 def _conv_bpdn() -> type:

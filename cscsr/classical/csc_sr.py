@@ -9,6 +9,8 @@ coder is refused. docs/csc-sr.md has the equations and the choices. Needs torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -93,6 +95,26 @@ def read_weights(name: str) -> Weights:
         lams={s: float(row["lam"]) for s, row in scales.items()},
         settings={s: dict(row["settings"]) for s, row in scales.items()},
     )
+
+
+@contextmanager
+def quick_plans(coder: str) -> Iterator[None]:
+    """Inside the `with` block sporco's FFTs of a new size are planned by rule.
+
+    By default they are planned by measuring, which for one size takes ten times as long as
+    the ten iterations that are wanted of it, and makes none of them faster.
+    """
+    if coder != "sporco-admm":
+        yield
+        return
+    import sporco.fft
+
+    usual = sporco.fft.pyfftw_planner_effort
+    sporco.fft.pyfftw_planner_effort = "FFTW_ESTIMATE"
+    try:
+        yield
+    finally:
+        sporco.fft.pyfftw_planner_effort = usual
 
 
 @lru_cache(maxsize=8)
@@ -216,7 +238,7 @@ class CSCSR(Solver[SuperResolution]):
         coder, coding = self._coding(scale, residual)
         before = clock.seconds
         watched = watch if wants_psnr or callback is not None else None
-        with clock.paused():
+        with clock.paused(), quick_plans(self.coder):
             coded = coder.solve(coding, init=init, callback=watched)
         estimate = _as_asked(luma(coded.codes), problem)
         return Solution(

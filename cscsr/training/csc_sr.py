@@ -23,7 +23,14 @@ import torch
 from tqdm import tqdm
 
 from cscsr import weights
-from cscsr.classical.csc_sr import KIND, Weights, divide, enlarged_residual, weights_name
+from cscsr.classical.csc_sr import (
+    KIND,
+    Weights,
+    divide,
+    enlarged_residual,
+    quick_plans,
+    weights_name,
+)
 from cscsr.classical.decompose import MARGIN, continued, reflected, split
 from cscsr.classical.dictionary import learn_filters
 from cscsr.classical.mapping import NormalEquations
@@ -197,7 +204,8 @@ def training_pair(truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray
 
 def _codes(start: Weights, residual: np.ndarray, scale: int) -> torch.Tensor:
     coder, coding = start.coding(residual.astype(np.float32), scale, start.coder)
-    return torch.from_numpy(coder.solve(coding).codes)
+    with quick_plans(start.coder):
+        return torch.from_numpy(coder.solve(coding).codes)
 
 
 def _filters(

@@ -414,10 +414,11 @@ _QUALITY_BEST = "Means over the images of a data set; the best of ours in each r
 _SECONDS = "Seconds an image"
 
 
-def _markdown_cell(cell: Cell) -> str:
+def _markdown_cell(cell: Cell, column: Column) -> str:
     parts = []
     for figure in cell.figures:
-        text = f"**{figure.text}**" if figure.best else figure.text
+        mark = "**" if figure.best else "*" if column.published else ""
+        text = f"{mark}{figure.text}{mark}"
         parts.append(f"{text}\u00a0({figure.difference})" if figure.difference else text)
     if cell.remark:
         parts.append(f"*{cell.remark}*")
@@ -430,7 +431,8 @@ def _markdown_grid(grid: Grid) -> list[str]:
     lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
     for label, cells in grid.rows:
         nowrap = label.replace(" ", "\u00a0")
-        lines.append(f"| {nowrap} | {' | '.join(_markdown_cell(cell) for cell in cells)} |")
+        inside = [_markdown_cell(*pair) for pair in zip(cells, grid.columns, strict=True)]
+        lines.append(f"| {nowrap} | {' | '.join(inside)} |")
     return lines
 
 

@@ -96,8 +96,8 @@ def test_a_difference_is_shown_between_a_method_and_itself_only(results):
     assert "(−0.92)" in cells(text, "csc-sr[ista]")[0]
     for solver in ("crnet-a-small", "crnet-b-small"):
         assert "(" not in cells(text, solver)[0]
-    assert cells(text, "*published* CRNet-B") == ["38.13<br>0.9610"]
-    assert cells(text, "*published* CSC-SR") == ["36.62<br>0.9549"]
+    assert cells(text, "*published* CRNet-B") == ["*38.13*<br>*0.9610*"]
+    assert cells(text, "*published* CSC-SR") == ["*36.62*<br>*0.9549*"]
 
 
 def test_the_long_table_labels_what_is_published(results):

@@ -26,6 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import machine
+from benchmarks.convergence import convergence
 from benchmarks.figure5 import (
     DEFAULT_SECONDS,
     DEFAULT_STEPS,
@@ -262,12 +263,12 @@ def make_plan(
 
 _PRIOR_SECONDS = {
     "bicubic": 0.4,
-    "csc-sr[sporco-admm]": 60.0,
-    "csc-sr[ista]": 30.0,
-    "csc-sr[cista]": 60.0,
-    "crnet-a-small": 8.0,
-    "crnet-b-small": 3.0,
-    "crnet-b-small+": 20.0,
+    "csc-sr[sporco-admm]": 20.0,
+    "csc-sr[ista]": 10.0,
+    "csc-sr[cista]": 80.0,
+    "crnet-a-small": 5.0,
+    "crnet-b-small": 2.0,
+    "crnet-b-small+": 15.0,
     "convergence": 45.0,
 }
 """Rough seconds a megapixel of the large image, until a solver has been timed in the run; for
@@ -554,10 +555,7 @@ def _figures(options: argparse.Namespace) -> dict[str, Callable[[Callable[[str],
         )
 
     def draw_convergence(report: Callable[[str], None]) -> None:
-        from benchmarks.convergence import convergence
-
-        report("ADMM, ISTA, FISTA and CISTA on one problem")
-        convergence(options.out)
+        convergence(options.out, report=lambda what, done, total: report(what))
 
     return {"figure 5": draw_figure5, "convergence": draw_convergence}
 

@@ -10,7 +10,6 @@ the same patches of embedded images that are never tested on. Their PSNR at ×3 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
 import time
@@ -20,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.curves import made_with, write_curves
+from cscsr import InputError, SuperResolution, make_solver
 from cscsr.data.datasets import (
     FOLDER_VARIABLE,
     Dataset,
@@ -28,8 +29,7 @@ from cscsr.data.datasets import (
     load_dataset,
     training_textures,
 )
-from cscsr.errors import InputError
-from cscsr.imaging import crop_to_multiple, degrade, imresize, score
+from cscsr.imaging import degrade, score
 
 if TYPE_CHECKING:
     from cscsr.training.loop import Trainer
@@ -52,7 +52,7 @@ SETTINGS = ["dataset", "scale", "width", "seed", "steps", "budget_seconds", "dev
 CSV_COLUMNS = [*SETTINGS, "network", "recursions", "step", "seconds", "psnr_db"]
 
 
-def test_set(folder: str | Path | None = None) -> Dataset:
+def tested_images(folder: str | Path | None = None) -> Dataset:
     """Set5 where it is found in `folder` (default: what CSCSR_DATA names), else `demo`."""
     path = data_folder(folder)
     if path is not None and "Set5" in find_datasets(path):
@@ -62,11 +62,11 @@ def test_set(folder: str | Path | None = None) -> Dataset:
 
 def bicubic_psnr(truths: Sequence[np.ndarray]) -> float:
     """Mean PSNR in dB of plain enlargement: what every network starts from."""
+    bicubic = make_solver("bicubic")
     values = []
     for truth in truths:
-        shape = crop_to_multiple(truth, SCALE).shape[:2]
-        enlarged = imresize(degrade(truth, SCALE, "y").astype(np.float64), shape=shape)
-        values.append(score(enlarged, truth, SCALE, "y").psnr_db)
+        solution = bicubic.solve(SuperResolution(degrade(truth, SCALE, "y"), SCALE))
+        values.append(score(solution.estimate, truth, SCALE, "y").psnr_db)
     return float(np.mean(values))
 
 
@@ -115,7 +115,9 @@ def measure(
     start = time.perf_counter()
     steps = settings["steps"]
     truths = [truth for _, truth in dataset]
-    rows = [{**settings, "network": "bicubic", "step": 0, "psnr_db": bicubic_psnr(truths)}]
+    rows = [
+        {**settings, "network": "bicubic", "step": 0, "psnr_db": round(bicubic_psnr(truths), 4)}
+    ]
     trainers = make_trainers(settings["width"], steps, settings["seed"], settings["device"])
     spent = dict.fromkeys(trainers, 0.0)
     round_seconds = 0.0
@@ -136,32 +138,12 @@ def measure(
                     "network": network,
                     "recursions": recursions,
                     "step": mark,
-                    "seconds": spent[network, recursions],
-                    "psnr_db": trainer.evaluate(truths)[SCALE],
+                    "seconds": round(spent[network, recursions], 2),
+                    "psnr_db": round(trainer.evaluate(truths)[SCALE], 4),
                 }
             )
         round_seconds = time.perf_counter() - begun
     return rows
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
-            writer.writerow(rounded)
-    part.replace(path)
-
-
-def _is_there(path: Path, settings: dict[str, Any]) -> bool:
-    """Whether `path` is a fig5.csv that was made with `settings`."""
-    if not path.is_file():
-        return False
-    with path.open(newline="", encoding="utf-8") as file:
-        first = next(csv.DictReader(file), {})
-    return [first.get(name) for name in SETTINGS] == [str(settings[name]) for name in SETTINGS]
 
 
 _COLOURS = {"residual": "#0072B2", "non-residual": "#D55E00"}
@@ -249,11 +231,11 @@ def figure5(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     table, picture = out / "fig5.csv", out / "fig5.png"
-    dataset = test_set(data)
+    dataset = tested_images(data)
     values = [dataset.name, SCALE, int(width), int(seed), int(steps), float(seconds), device]
     settings = dict(zip(SETTINGS, values, strict=True))
-    if not _is_there(table, settings):
-        _write_csv(table, measure(dataset, settings, report))
+    if not made_with(table, settings):
+        write_curves(table, CSV_COLUMNS, measure(dataset, settings, report))
     draw(table, picture)
     return [table, picture]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import interpolate, relu
 
 MEAN_Y = 0.4415
 MEAN_RGB = (0.4488, 0.4371, 0.4040)
@@ -40,6 +40,12 @@ def _full_precision(layer: nn.Module, x: Tensor) -> Tensor:
     image values, of which bfloat16 keeps only eight bits."""
     with torch.autocast(x.device.type, enabled=False):
         return layer(x.float())
+
+
+def _bicubic(image: Tensor, scale: int) -> Tensor:
+    """Bicubic enlargement. With antialias torch takes the kernel a = −0.5 of MATLAB and PIL
+    (without, a = −0.75); enlarging, it is the same but for a pixel or two at the border."""
+    return interpolate(image.float(), scale_factor=scale, mode="bicubic", antialias=True)
 
 
 class CISTABlock(nn.Module):
@@ -158,7 +164,8 @@ class CRNetB(nn.Module):
     The paper's widths are n0=64, m0=1024, recursions=25: 11,730,307 parameters.
 
     n0: feature channels; m0: code channels; recursions: K; scales: those it can do;
-    channels: 3 for RGB; s_kernel: size of S; bias: learned biases.
+    channels: 3 for RGB; residual: add the bicubic enlargement to the output, as eq. (14) does
+    in CRNet-A (the paper's CRNet-B does not); s_kernel: size of S; bias: learned biases.
     """
 
     def __init__(
@@ -168,11 +175,13 @@ class CRNetB(nn.Module):
         recursions: int = 25,
         scales: Sequence[int] = (2, 3, 4),
         channels: int = 3,
+        residual: bool = False,
         s_kernel: int = 3,
         bias: bool = True,
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
+        self.residual = residual
         self.head = _conv(channels, n0, bias=bias)
         self.pre = nn.ModuleDict({str(s): _ResidualUnit(n0, bias) for s in self.scales})
         self.F0 = _conv(n0, n0, bias=bias)
@@ -184,14 +193,16 @@ class CRNetB(nn.Module):
         self.tail = _conv(n0, channels, bias=bias)
         with torch.no_grad():
             self.H.weight.mul_(0.1)
-            self.tail.weight.mul_(0.1)
+            self.tail.weight.mul_(0.01 if residual else 0.1)
         mean = torch.tensor(MEAN_RGB if channels == 3 else (MEAN_Y,))
         self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
 
-    def decode(self, z: Tensor, features: Tensor, scale: int) -> Tensor:
-        """The high-resolution image of codes z, given the features before the skip."""
+    def decode(self, z: Tensor, features: Tensor, image: Tensor, scale: int) -> Tensor:
+        """The high-resolution image of codes z, given the features before the skip and the
+        low-resolution image."""
         x = self.up[str(scale)](features + self.H(relu(self.Wh(z))))
-        return self.mean + _full_precision(self.tail, x)
+        detail = _full_precision(self.tail, x)
+        return detail + (_bicubic(image, scale) if self.residual else self.mean)
 
     def forward(
         self,
@@ -206,8 +217,8 @@ class CRNetB(nn.Module):
         """
         features = self.pre[str(scale)](_full_precision(self.head, image - self.mean))
         y = relu(self.F1(relu(self.F0(features))))
-        seen = visit and (lambda k, z: visit(k, z, lambda: self.decode(z, features, scale)))
-        return self.decode(self.block(y, seen), features, scale)
+        seen = visit and (lambda k, z: visit(k, z, lambda: self.decode(z, features, image, scale)))
+        return self.decode(self.block(y, seen), features, image, scale)
 
 
 _ARCHITECTURES = {"crnet-a": CRNetA, "crnet-b": CRNetB}

@@ -19,22 +19,21 @@ from tqdm import tqdm
 
 from cscsr import weights
 from cscsr.classical.bicubic import Bicubic
-from cscsr.data.datasets import holdout_images, training_images
+from cscsr.data.datasets import training_images
 from cscsr.errors import InputError
-from cscsr.imaging import degrade, read_image, score
+from cscsr.imaging import degrade, score
 from cscsr.learned import CRNet
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
+from cscsr.training.loop import HOLDOUT_CROP, holdout_crops
 
 
 def holdout_psnr(
-    solver: Solver[SuperResolution], data: str | os.PathLike, scales: list[int], line: str
+    solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
 ) -> dict[int, float]:
-    """Mean PSNR in dB over the held-out images, whole, at each scale, scored on `line`."""
-    paths = holdout_images(Path(data))
+    """Mean PSNR in dB over uint8 images at each scale, scored on `line`."""
     values: dict[int, list[float]] = {scale: [] for scale in scales}
-    for path in tqdm(paths, desc=f"{solver.name} on held-out images"):
-        truth = read_image(path)
+    for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
         for scale in scales:
             problem = SuperResolution(degrade(truth, scale, line), scale)
             values[scale].append(score(solver.solve(problem).estimate, truth, scale, line).psnr_db)
@@ -53,7 +52,8 @@ def publish(
     tensors, metadata = weights.load(source)
     line, scales = metadata["line"], metadata["scales"]
     solver = CRNet(model=name.removeprefix("crnet-"), weights=str(source))
-    ours = holdout_psnr(solver, data, scales, line)
+    truths = holdout_crops(data)
+    ours = holdout_psnr(solver, truths, scales, line)
     metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
     if name in weights.manifest() and not replace:
         before = weights.load(name)[1]["holdout_psnr_db"]
@@ -62,7 +62,7 @@ def publish(
                 f"the shipped {name} is better on the held-out images ({before}) than {source} "
                 f"({metadata['holdout_psnr_db']}); --replace ships it all the same."
             )
-    bicubic = holdout_psnr(Bicubic(), data, scales, line)
+    bicubic = holdout_psnr(Bicubic(), truths, scales, line)
     count = len(training_images(Path(data), metadata["recipe"]["sets"]))
     return weights.save(name, tensors, metadata, card(name, metadata, bicubic, count))
 
@@ -86,8 +86,9 @@ def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> st
 |---|---|---|
 {rows}
 
-Mean PSNR on luma (line `{metadata["line"]}` of docs/protocol.md) over the held-out images of
-holdout.txt, which were not trained on. Figures on the test sets are in README.md.
+Mean PSNR on luma (line `{metadata["line"]}` of docs/protocol.md) over the central
+{HOLDOUT_CROP}×{HOLDOUT_CROP} crops of the images of holdout.txt, which were not trained on.
+Figures on the test sets are in README.md.
 
 - Recipe: `cscsr/training/recipes/{recipe["name"]}.toml`: Adam, peak learning rate
   {recipe["optimiser"]["learning_rate"]:g}, {recipe["optimiser"]["batch"]} patches a step, mean

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cscsr import weights
 from cscsr.errors import InputError
 from cscsr.imaging import imresize, score, to_uint8
-from cscsr.imaging.enlarge import enlarge_luma, like, to_numpy
+from cscsr.imaging.enlarge import as_array, as_image, luma_of, with_luma
 from cscsr.networks import build
 from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
@@ -32,6 +32,11 @@ def load_network(source: str, digest: str, device: str) -> tuple[nn.Module, dict
     digest: the file's SHA-256, so that a changed file is read again.
     """
     tensors, metadata = weights.load(source)
+    if "architecture" not in metadata:
+        raise InputError(
+            f"expected the weights of a network in {source}, got those of "
+            f"{metadata.get('kind', 'another method')}."
+        )
     network = build(metadata["architecture"], **metadata["network"], scales=metadata["scales"])
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
     network.to(device, memory_format=torch.channels_last)
@@ -88,8 +93,8 @@ class CRNet(Solver[SuperResolution]):
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
-        """Enlarge `problem.lr`; float32 inside. `callback(k, decode)` is called at each
-        recursion with a function that decodes its codes.
+        """Enlarge `problem.lr`; float32 inside. `callback(k, image)` is called at each
+        recursion, where there is a trace, with the image that its codes z_k decode to.
 
         Raises InputError for an unsupported scale, an `init` (a network starts from its
         own z₀), an unknown precision, or a device that is not there.
@@ -101,34 +106,29 @@ class CRNet(Solver[SuperResolution]):
             raise InputError(f"{self.name} starts from ReLU(W⊗y): it takes no init.")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision is fp32 or bf16, got {self.precision!r}.")
-        self._network()
         run = _Run(self, problem, callback)
-        lr = to_numpy(problem.lr).astype(np.float32)
-        if self.line == "y":
-            image = enlarge_luma(lr, problem.scale, run.luma)
-        elif lr.ndim == 2:
-            image = run.rgb(np.repeat(lr[..., None], 3, axis=2)).mean(axis=2)
-        else:
-            image = run.rgb(lr)
-        seconds = run.clock.seconds
-        codes = None if run.codes is None else like_codes(run.codes, problem.lr)
-        return Solution(like(image, problem.lr), Status.DIRECT, run.trace, seconds, codes)
+        estimate = run.finished(run.enlarged())
+        codes = None if run.codes is None else as_image(run.codes, problem.lr)
+        return Solution(estimate, Status.DIRECT, run.trace, run.clock.seconds, codes)
 
     def _source(self) -> str:
         return self.weights or f"crnet-{self.model}"
 
     def _network(self) -> tuple[nn.Module, dict[str, Any]]:
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"device {self.device} was asked for, but no CUDA GPU is at hand.")
+        _check_device(self.device)
         source = self._source()
         return load_network(source, weights.sha256(source), self.device)
 
 
-def like_codes(codes: Tensor, reference: Any) -> Any:
-    """Codes (M,H,W) of the kind, dtype and device of `reference`."""
-    if isinstance(reference, np.ndarray):
-        return codes.cpu().numpy().astype(reference.dtype)
-    return codes.to(reference)
+def _check_device(device: str) -> None:
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"a device is cpu, cuda or cuda:N, got {device!r}.") from error
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {device} was asked for, but {torch.cuda.device_count()} CUDA GPUs are at hand."
+        )
 
 
 def receptive_radius(network: nn.Module, scale: int) -> int:
@@ -155,21 +155,28 @@ class _Run:
         self.clock = Stopwatch(solver.device)
         self._previous: Tensor | None = None
 
-    def luma(self, y: np.ndarray) -> np.ndarray:
-        """CRNet-A: (H,W) -> (sH,sW), by way of the bicubic enlargement."""
-        enlarged = imresize(y.astype(np.float64), self.problem.scale).astype(np.float32)
-        batch = torch.from_numpy(enlarged)[None, None]
-        return self._enlarge(batch, 1, self.network)[0, 0]
+    def enlarged(self) -> np.ndarray:
+        """The network's output (C,sH,sW) for the problem's image."""
+        lr, scale = as_array(self.problem.lr), self.problem.scale
+        if self.metadata["line"] == "y":
+            luma = imresize(luma_of(lr).astype(np.float64), scale).astype(np.float32)
+            return self._apply(torch.from_numpy(luma)[None, None], 1, self.network)
+        colour = lr if lr.ndim == 3 else np.repeat(lr[..., None], 3, axis=2)
+        batch = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1), np.float32))
+        return self._apply(batch[None], scale, lambda x, visit: self.network(x, scale, visit))
 
-    def rgb(self, image: np.ndarray) -> np.ndarray:
-        """CRNet-B: (H,W,3) -> (sH,sW,3)."""
-        scale = self.problem.scale
-        batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-        output = self._enlarge(batch, scale, lambda x, visit: self.network(x, scale, visit))
-        return output[0].transpose(1, 2, 0)
+    def finished(self, output: np.ndarray) -> Any:
+        """An output (C,sH,sW) of the network as the image asked for: its colour, kind, dtype
+        and device. The three channels made of a grey image become their mean."""
+        lr = as_array(self.problem.lr)
+        if self.metadata["line"] == "y":
+            image = with_luma(output[0], lr, self.problem.scale)
+        else:
+            image = output.transpose(1, 2, 0) if lr.ndim == 3 else output.mean(axis=0)
+        return as_image(image, self.problem.lr)
 
     @torch.inference_mode()
-    def _enlarge(
+    def _apply(
         self,
         batch: Tensor,
         ratio: int,
@@ -189,7 +196,7 @@ class _Run:
             return apply(x) if whole else _tiled(apply, x, tile, halo, ratio)
 
         output = _ensemble(cover, batch) if self.solver.self_ensemble else cover(batch)
-        return output.numpy()
+        return output[0].numpy()
 
     def _visit(self, k: int, z: Tensor, decode: Callable[[], Tensor]) -> None:
         """One trace row of recursion k, off the clock."""
@@ -197,25 +204,23 @@ class _Run:
         with self.clock.paused():
             row = {"nnz": float(torch.count_nonzero(z))}
             if self._previous is not None:
-                change = torch.linalg.vector_norm(z - self._previous)
-                row["relative_change"] = float(
-                    change / torch.linalg.vector_norm(z).clamp(min=1e-30)
-                )
-            if self.problem.truth is not None:
-                row["psnr_db"] = self._psnr(decode()[0].float().cpu().numpy())
-            self._previous, self.codes = z, z[0]
+                change, norm = torch.dist(z, self._previous), z.norm().clamp(min=1e-30)
+                row["relative_change"] = float(change / norm)
+            self._previous, self.codes = z, z[0].float().cpu().numpy()
+            if self.problem.truth is not None or self.callback is not None:
+                output = decode()[0].float().cpu().numpy()
+                if self.problem.truth is not None:
+                    row["psnr_db"] = self._psnr(output)
+                if self.callback is not None:
+                    self.callback(k, self.finished(output))
             self.trace.append(k, seconds, **row)
-            if self.callback is not None:
-                self.callback(k, decode)
 
     def _psnr(self, output: np.ndarray) -> float:
-        """PSNR of a decoded (C,H,W) against the truth, on the network's line."""
-        truth, line = to_uint8(to_numpy(self.problem.truth)), self.metadata["line"]
+        """PSNR of a decoded (C,sH,sW) against the truth, on the network's line."""
+        truth, line = to_uint8(as_array(self.problem.truth)), self.metadata["line"]
         if line == "y":
-            image = output[0]
-        else:
-            image = output.transpose(1, 2, 0) if truth.ndim == 3 else output.mean(axis=0)
-        return score(image, truth, self.problem.scale, line).psnr_db
+            return score(output[0], truth, self.problem.scale, line).psnr_db
+        return score(as_array(self.finished(output)), truth, self.problem.scale, line).psnr_db
 
 
 def _tiled(

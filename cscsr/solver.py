@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 
 Callback = Callable[[int, Any], Any]
-"""Called as callback(iteration, estimate) off the clock; returning True ends the solve."""
+"""Called as callback(iteration, estimate) off the clock; returning True ends an iterative solve."""
 
 
 class Status(enum.Enum):

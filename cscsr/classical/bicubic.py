@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from cscsr.errors import InputError
+from cscsr.imaging.enlarge import as_array, as_image
 from cscsr.imaging.resize import BOUNDARIES, imresize
 from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
@@ -56,15 +55,3 @@ class Bicubic(Solver[SuperResolution]):
             imresize(as_array(problem.lr), problem.scale, boundary=self.boundary), problem.lr
         )
         return Solution(estimate, Status.DIRECT, seconds=clock.seconds)
-
-
-def as_array(image: Any) -> np.ndarray:
-    """An image, numpy or torch, as a numpy array of its dtype."""
-    return image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
-
-
-def as_image(array: np.ndarray, like: Any) -> Any:
-    """`array` as the kind of array, of the dtype and on the device that the image `like` is."""
-    if isinstance(like, np.ndarray):
-        return array.astype(like.dtype, copy=False)
-    return like.new_tensor(array)

@@ -19,12 +19,11 @@ import numpy as np
 import torch
 
 from cscsr import weights
-from cscsr.classical.bicubic import as_array, as_image
 from cscsr.classical.decompose import MARGIN, continued, split
 from cscsr.classical.mapping import enlarge_codes
 from cscsr.errors import InputError, unknown_name
-from cscsr.imaging import crop_border, imresize, psnr, rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
-from cscsr.imaging.colour import to_uint8
+from cscsr.imaging import crop_border, imresize, psnr, to_uint8
+from cscsr.imaging.enlarge import as_array, as_image, luma_of, with_luma
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
@@ -202,7 +201,7 @@ class CSCSR(Solver[SuperResolution]):
 
     def prepare(self, problem: SuperResolution) -> None:
         """Reads the weights, and has the coder import and transform what it needs."""
-        _, residual = divide(_luma(as_array(problem.lr)), problem.scale, self.dtype)
+        _, residual = divide(luma_of(as_array(problem.lr)), problem.scale, self.dtype)
         coder, coding = self._coding(problem.scale, residual)
         coder.prepare(coding)
 
@@ -220,14 +219,14 @@ class CSCSR(Solver[SuperResolution]):
             raise InputError(reason)
         clock = Stopwatch(self.device)
         kept, scale = self._weights(), problem.scale
-        smooth, residual = divide(_luma(as_array(problem.lr)), scale, self.dtype)
+        smooth, residual = divide(luma_of(as_array(problem.lr)), scale, self.dtype)
 
         def luma(codes: Any) -> np.ndarray:
             return smooth + enlarged_residual(codes, kept.kernels[scale], kept.filter_size, scale)
 
         quality: dict[int, float] = {}
         wants_psnr = self.trace and problem.truth is not None
-        truth = _luma(as_array(problem.truth)) if wants_psnr else None
+        truth = luma_of(as_array(problem.truth)) if wants_psnr else None
 
         def watch(iteration: int, codes: Any) -> bool:
             y = luma(codes)
@@ -272,10 +271,6 @@ def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: 
     return _inside(enlarge_codes(codes, kernels, filter_size, scale).numpy(), scale)
 
 
-def _luma(image: np.ndarray) -> np.ndarray:
-    return image if image.ndim == 2 else rgb_to_y(image)
-
-
 def _inside(continued_image: np.ndarray, scale: int) -> np.ndarray:
     """An enlarged continued image without its margin."""
     margin = MARGIN * scale
@@ -283,14 +278,8 @@ def _inside(continued_image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _as_asked(luma: np.ndarray, problem: SuperResolution) -> Any:
-    """An enlarged luma (sH,sW) as the image asked for: with the bicubic Cb and Cr of a colour
-    input, in its dtype and on its device."""
-    lr = as_array(problem.lr)
-    if lr.ndim == 2:
-        return as_image(luma, problem.lr)
-    enlarged = imresize(rgb_to_ycbcr(lr.astype(np.float64)), problem.scale)
-    enlarged[..., 0] = luma
-    return as_image(ycbcr_to_rgb(enlarged), problem.lr)
+    """An enlarged luma (sH,sW) as the image asked for: its colour, kind, dtype and device."""
+    return as_image(with_luma(luma, as_array(problem.lr), problem.scale), problem.lr)
 
 
 def _psnr_db(luma: np.ndarray, truth: np.ndarray, scale: int) -> float:

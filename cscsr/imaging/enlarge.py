@@ -1,47 +1,43 @@
-"""What the super-resolution solvers share: array kinds, and colour around a luma method.
+"""What the super-resolution solvers share: kinds of arrays, and colour around a luma method.
 
 Needs numpy; torch only where a torch tensor came in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from cscsr.imaging.colour import rgb_to_ycbcr, ycbcr_to_rgb
+from cscsr.imaging.colour import rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
 from cscsr.imaging.resize import imresize
 
 
-def to_numpy(image: Any) -> np.ndarray:
-    """A numpy or torch image as a numpy array of at least float32."""
-    if not isinstance(image, np.ndarray):
-        image = image.detach().cpu().numpy()
-    return image.astype(np.float32) if image.dtype == np.float16 else image
+def as_array(image: Any) -> np.ndarray:
+    """An image, numpy or torch, as a numpy array of its dtype."""
+    return image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
 
 
-def like(image: np.ndarray, reference: Any) -> Any:
-    """`image` clipped to [0,1], of the kind (numpy or torch), dtype and device of `reference`."""
-    image = image.clip(0, 1)
-    if isinstance(reference, np.ndarray):
-        return image.astype(reference.dtype)
-    import torch
-
-    return torch.from_numpy(image).to(reference)
+def as_image(array: np.ndarray, like: Any) -> Any:
+    """`array` as the kind of array, of the dtype and on the device that the image `like` is."""
+    if isinstance(like, np.ndarray):
+        return array.astype(like.dtype, copy=False)
+    return like.new_tensor(array)
 
 
-def enlarge_luma(
-    lr: np.ndarray, scale: int, method: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """Enlarge an image with a method for luma.
+def luma_of(image: np.ndarray) -> np.ndarray:
+    """The luma (H,W) of an RGB image (H,W,3); a grey image (H,W) is its own."""
+    return image if image.ndim == 2 else rgb_to_y(image)
 
-    lr: (H,W) or (H,W,3) RGB, floating point in [0,1]. method: (H,W) -> (scale·H, scale·W).
-    Y of a colour image is enlarged by `method`, Cb and Cr by bicubic interpolation.
+
+def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
+    """The enlarged image whose luma a method has found: Cb and Cr by bicubic interpolation.
+
+    luma: (scale·H, scale·W). lr: the image it was enlarged from, (H,W) or (H,W,3) RGB.
+    Returns `luma` itself for a grey image; RGB in float64, not clipped, for a colour one.
     """
     if lr.ndim == 2:
-        return method(lr)
-    channels = rgb_to_ycbcr(lr)
-    luma = method(channels[..., 0])
-    chroma = imresize(channels[..., 1:], scale)
-    return ycbcr_to_rgb(np.dstack([luma.astype(chroma.dtype), chroma]))
+        return luma
+    enlarged = imresize(rgb_to_ycbcr(lr.astype(np.float64)), scale)
+    enlarged[..., 0] = luma
+    return ycbcr_to_rgb(enlarged)

@@ -287,8 +287,9 @@ def train(
     """
     if (minutes is None) == (steps is None):
         raise InputError("training needs either a number of minutes or a number of steps.")
-    if (minutes or steps or 0) <= 0:
-        raise InputError(f"training needs a positive budget, got {minutes or steps}.")
+    given = steps if minutes is None else minutes
+    if not 0 < given < math.inf:
+        raise InputError(f"training needs a positive budget, got {given}.")
     out = Path(out)
     checkpoint, curve = out / "checkpoint.pt", out / "curve.csv"
     if checkpoint.exists() and not resume:

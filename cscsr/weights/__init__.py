@@ -97,13 +97,14 @@ def write(
     path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> None:
     """Write a weight file under a temporary name, then rename it to `path`."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialise
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-    save_file(arrays, part, metadata={_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)})
+    header = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}
+    part.write_bytes(serialise(arrays, metadata=header))
     part.replace(path)
 
 

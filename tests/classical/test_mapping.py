@@ -15,22 +15,21 @@ CASES = [(2, 5, 5), (3, 5, 5), (2, 7, 5), (4, 3, 3)]
 
 def placed(codes, kernels, filter_size: int, scale: int, torus: bool) -> torch.Tensor:
     """Each code's kernel added at its place, one by one."""
-    atoms, height, width = codes.shape
+    height, width = codes.shape[1:]
     side = kernels.shape[-1]
     before = kernel_offset(side, filter_size, scale)
     size = (scale * height, scale * width)
     out = torch.zeros(size, dtype=codes.dtype)
-    for atom in range(atoms):
-        for row in range(height):
-            for column in range(width):
-                for i in range(side):
-                    for j in range(side):
-                        y, x = scale * row - before + i, scale * column - before + j
-                        if torus:
-                            y, x = y % size[0], x % size[1]
-                        elif not (0 <= y < size[0] and 0 <= x < size[1]):
-                            continue
-                        out[y, x] += codes[atom, row, column] * kernels[atom, i, j]
+    for row in range(height):
+        for column in range(width):
+            kernel = torch.einsum("n,nij->ij", codes[:, row, column], kernels)
+            y = scale * row - before + torch.arange(side)
+            x = scale * column - before + torch.arange(side)
+            if torus:
+                out[y[:, None] % size[0], x % size[1]] += kernel
+                continue
+            in_y, in_x = (y >= 0) & (y < size[0]), (x >= 0) & (x < size[1])
+            out[y[in_y][:, None], x[in_x]] += kernel[in_y][:, in_x]
     return out
 
 

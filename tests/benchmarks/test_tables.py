@@ -118,6 +118,7 @@ def test_the_long_table_labels_what_is_published(results):
     ("change", "reason"),
     [
         ({"images": SET5[:4]}, "an image is missing"),
+        ({"planned": [*SET5, "extra"]}, "there is an image too many, not yet scored"),
         ({"images": SET5[:4], "planned": SET5[:4]}, "the folder lacks an image"),
         ({"lines": {"bicubic": "rgb"}}, "the published figure is of the other line"),
         ({"dataset": "mine"}, "there is no published figure"),

@@ -1,11 +1,14 @@
-"""ADMM of the sporco package (Wohlberg 2016) as a `Solver[SparseCoding]`. Runs on the CPU.
+"""ADMM of the sporco package (Wohlberg 2016) as a `Solver[SparseCoding]`. Runs on the CPU,
+with as many threads as torch.
 
 sporco is imported at the first use.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,8 +72,10 @@ class SporcoADMM(Solver[SparseCoding]):
         return reason
 
     def prepare(self, problem: SparseCoding) -> None:
-        """Imports sporco."""
-        _conv_bpdn()
+        """Has sporco plan its transforms for this size, by one iteration."""
+        once = replace(self, iterations=1)
+        with _threads_of_torch():
+            once._admm(problem.on("cpu", self.dtype), None, None).solve()
 
     def solve(
         self, problem: SparseCoding, *, init: Any = None, callback: Callback | None = None
@@ -83,7 +88,7 @@ class SporcoADMM(Solver[SparseCoding]):
         reason = self.supports(problem)
         if reason is not None:
             raise InputError(reason)
-        with torch.no_grad():
+        with torch.no_grad(), _threads_of_torch():
             return self._solve(problem, init, callback)
 
     def _solve(self, original: SparseCoding, init: Any, callback: Callback | None) -> Solution:
@@ -170,6 +175,19 @@ class SporcoADMM(Solver[SparseCoding]):
         dual = dual.clamp(None if problem.nonnegative else -problem.lam, problem.lam)
         rho = 50.0 * problem.lam + 1.0 if self.rho is None else self.rho
         return {"Y0": to_sporco(start), "U0": to_sporco(dual / rho)}
+
+
+@contextmanager
+def _threads_of_torch() -> Iterator[None]:
+    """Inside, sporco's transforms use as many threads as torch, not one for each core."""
+    import sporco.fft
+
+    before = sporco.fft.pyfftw_threads
+    sporco.fft.pyfftw_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        sporco.fft.pyfftw_threads = before
 
 
 def _conv_bpdn() -> type:

@@ -60,7 +60,7 @@ def test_the_picture_is_made_from_the_table_alone(made, tmp_path):
 
 
 def test_nothing_is_solved_twice(made):
-    table, picture, _, _ = made
+    table = made[0]
     before = table.read_bytes()
     told = []
     convergence(table.parent, **SMALL, report=lambda *words: told.append(words))
@@ -70,7 +70,7 @@ def test_nothing_is_solved_twice(made):
 
 
 def test_bad_settings(tmp_path, capsys):
-    with pytest.raises(InputError, match="from 7 .* to 256 pixels, got 300"):
+    with pytest.raises(InputError, match=r"from 7 .* to 256 pixels, got 300"):
         convergence(tmp_path, size=300, filter_size=7)
     assert main(["--out", str(tmp_path), "--iterations", "0"]) == 2
     assert capsys.readouterr().err.strip().endswith("start at 1.")

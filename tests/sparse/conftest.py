@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.convergence import camera_problem as camera
 from cscsr import Solution, SparseCoding
 from cscsr.sparse.ista import FISTA
 
@@ -12,22 +13,10 @@ from cscsr.sparse.ista import FISTA
 @pytest.fixture(scope="session")
 def camera_problem() -> SparseCoding:
     """A 64×64 crop of scikit-image's camera, high-passed; 16 atoms of 7×7 that sporco learned
-    on two other crops; λ = 0.05, circular."""
-    from skimage.data import camera
-    from sporco.dictlrn.cbpdndl import ConvBPDNDictLearn
-    from sporco.signal import tikhonov_filter
-
-    _, high = tikhonov_filter(camera() / 255.0, 5.0, 16)
-    crops = np.stack([high[300:364, 100:164], high[160:224, 160:224]], axis=-1)
-    start = np.random.default_rng(0).standard_normal((7, 7, 16))
-    options = {"Verbose": False, "MaxMainIter": 15}
-    learning = ConvBPDNDictLearn(
-        start, crops, 0.05, ConvBPDNDictLearn.Options(options, dmethod="cns"), dmethod="cns"
-    )
-    learning.solve()
-    dictionary = learning.getdict().squeeze().transpose(2, 0, 1)
-    np.testing.assert_allclose(np.linalg.norm(dictionary, axis=(1, 2)), 1.0)
-    return SparseCoding(high[64:128, 224:288].copy(), dictionary.copy(), 0.05)
+    on other crops; λ = 0.05, circular."""
+    problem = camera(size=64, atoms=16, filter_size=7, lam=0.05)
+    np.testing.assert_allclose(np.linalg.norm(problem.dictionary, axis=(1, 2)), 1.0)
+    return problem
 
 
 @pytest.fixture(scope="session")

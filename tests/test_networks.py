@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cscsr.imaging import imresize
 from cscsr.networks import CISTABlock, CRNetA, CRNetB
 from cscsr.operators import ConvDictionary
 
@@ -89,3 +90,18 @@ def test_residual_switch_adds_the_enlarged_image():
     offset = difference - image
     assert offset.std() < 1e-6
     assert network(torch.zeros_like(image)).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_residual_switch_of_crnet_b_adds_matlabs_bicubic(scale):
+    torch.manual_seed(0)
+    network = CRNetB(6, 6, 1, residual=True).eval()
+    plain = CRNetB(6, 6, 1).eval()
+    plain.load_state_dict(network.state_dict())
+    image = torch.rand(1, 3, 16, 14)
+    with torch.no_grad():
+        added = network(image, scale) - plain(image, scale) + plain.mean
+    expected = imresize(image[0].permute(1, 2, 0).numpy(), scale)
+    inside = slice(3 * scale, -3 * scale)  # torch treats the border its own way
+    difference = added[0].permute(1, 2, 0).numpy() - expected
+    assert abs(difference[inside, inside]).max() < 1e-5

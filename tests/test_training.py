@@ -15,6 +15,7 @@ from cscsr.data.datasets import demo, training_textures
 from cscsr.data.patches import PatchBank, training_pair
 from cscsr.imaging import crop_to_multiple, imresize, rgb_to_y, write_image
 from cscsr.training.loop import NonFiniteLoss, Trainer, learning_rate, load_banks, train
+from cscsr.training.publish import publish
 from cscsr.training.recipe import Optimiser, Recipe, load_recipe, recipe_names
 
 
@@ -39,7 +40,7 @@ def data(tmp_path_factory):
     for name, image in list(training_textures().items())[:3]:
         write_image(folder / "T91" / f"{name}.png", image[:96, :96])
     for name, image in list(demo())[:2]:
-        write_image(folder / "T91" / f"{name}.png", image[:64, :64])
+        write_image(folder / "T91" / f"{name}.png", image[96:160, 96:160])
     (folder / "holdout.txt").write_text("T91/astronaut.png\n")
     (folder / "leaks.txt").write_text("T91/camera.png\tis a test image\n")
     return folder
@@ -205,3 +206,22 @@ def test_one_patch_can_be_learned_by_heart():
         error = (network(source) - target).square().mean().item()
     assert loss < 0.01
     assert -10 * math.log10(error) > 45
+
+
+def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    good, bad = small_recipe(learning_rate=1e-3), small_recipe(learning_rate=0.5)
+    train(good, data, tmp_path / "good", steps=40, bf16=False)
+    train(bad, data, tmp_path / "bad", steps=3, bf16=False)
+    path = publish(tmp_path / "good", "crnet-a-tiny", data)
+    _, metadata = weights.load("crnet-a-tiny")
+    assert metadata["holdout_psnr_db"].keys() == {"2", "3"}
+    card = (tmp_path / "crnet-a-tiny.md").read_text()
+    assert "3 images of T91" in card
+    assert f"{metadata['holdout_psnr_db']['2']:.2f}" in card
+    digest = weights.sha256(path)
+    with pytest.raises(InputError, match="better on the held-out images"):
+        publish(tmp_path / "bad", "crnet-a-tiny", data)
+    assert weights.sha256(path) == digest
+    publish(tmp_path / "bad", "crnet-a-tiny", data, replace=True)
+    assert weights.load("crnet-a-tiny")[1]["trained"]["steps"] == 3

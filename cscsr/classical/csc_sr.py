@@ -203,7 +203,8 @@ class CSCSR(Solver[SuperResolution]):
         """Reads the weights, and has the coder import and transform what it needs."""
         _, residual = divide(luma_of(as_array(problem.lr)), problem.scale, self.dtype)
         coder, coding = self._coding(problem.scale, residual)
-        coder.prepare(coding)
+        with quick_plans(self.coder):
+            coder.prepare(coding)
 
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None

@@ -284,15 +284,18 @@ class Progress:
     is estimated from what that kind took so far, else the solver at any scale, else `prior`.
     """
 
-    def __init__(self, prior: Mapping[str, float]) -> None:
-        self._prior = prior
+    def __init__(
+        self, prior: Mapping[str, float], clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._prior, self._clock = prior, clock
         self._left: dict[tuple[str, int], float] = {}
         self._taken: dict[tuple[str, int], tuple[float, float]] = {}
-        self._start = time.perf_counter()
+        self._start = clock()
+        self._current: tuple[tuple[str, int], float, float] | None = None
         self._bar = tqdm(
             total=1.0,
             smoothing=0,
-            disable=None if sys.stderr.isatty() else True,
+            disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
             bar_format="{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left: {desc}",
         )
@@ -301,17 +304,19 @@ class Progress:
         """More work to come."""
         self._left[kind] = self._left.get(kind, 0.0) + amount
 
-    def begin(self, text: str) -> None:
-        """Name what is being done."""
-        self._bar.set_description_str(text, refresh=False)
-        self._show()
+    def begin(self, text: str, kind: tuple[str, int], amount: float) -> None:
+        """Begin with some of the work, and name it."""
+        self._current = kind, amount, self._clock()
+        self.show(text)
 
-    def done(self, kind: tuple[str, int], amount: float, seconds: float) -> None:
-        """Some of the work is done, and took so long."""
-        before, past = self._taken.get(kind, (0.0, 0.0))
-        self._taken[kind] = before + seconds, past + amount
+    def done(self) -> None:
+        """What was begun is done: it is known now how long its kind takes."""
+        kind, amount, begun = self._current
+        seconds, past = self._taken.get(kind, (0.0, 0.0))
+        self._taken[kind] = seconds + self._clock() - begun, past + amount
         self._left[kind] = max(0.0, self._left[kind] - amount)
-        self._show()
+        self._current = None
+        self.show()
 
     def say(self, text: str, error: bool = False) -> None:
         """Print a line above the bar."""
@@ -329,10 +334,17 @@ class Progress:
 
     def seconds_left(self) -> float:
         """The estimate for all that is still to be done."""
-        return sum(self._rate(kind) * amount for kind, amount in self._left.items())
+        left = sum(self._rate(kind) * amount for kind, amount in self._left.items())
+        if self._current is not None:
+            kind, amount, begun = self._current
+            left -= min(self._clock() - begun, self._rate(kind) * amount)
+        return left
 
-    def _show(self) -> None:
-        self._bar.n = time.perf_counter() - self._start
+    def show(self, text: str | None = None) -> None:
+        """Draw the bar anew, with another text if one is given."""
+        if text is not None:
+            self._bar.set_description_str(text, refresh=False)
+        self._bar.n = self._clock() - self._start
         self._bar.total = self._bar.n + self.seconds_left()
         self._bar.refresh()
 
@@ -425,14 +437,13 @@ def run(
     for (dataset, scale, name), tasks in work.items():
         rows = []
         for task in tasks:
-            progress.begin(f"{name} on {task.image} ×{scale}")
+            progress.begin(f"{name} on {task.image} ×{scale}", task.kind, task.megapixels)
             device = task.contender.device
             if device not in abouts:
                 abouts[device] = {"machine": machine.describe(device), "code_version": version}
-            start = time.perf_counter()
             row = solve(task, abouts[device])
             results.add(row)
-            progress.done(task.kind, task.megapixels, time.perf_counter() - start)
+            progress.done()
             if row.outcome == FAILED:
                 failures += 1
                 progress.say(f"{task.image} ×{scale}: {row.message}", error=True)
@@ -537,14 +548,17 @@ def _command(arguments: Sequence[str]) -> str:
     return f"{variable}{shlex.join(['python', '-m', 'benchmarks.compare', *arguments])}"
 
 
-def _figures(options: argparse.Namespace) -> dict[str, Callable[[Callable[[str], None]], Any]]:
-    """What is drawn beside the tables: name to a function that is given a way to report."""
+Report = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and of how much."""
+
+
+def _figures(options: argparse.Namespace) -> dict[str, Callable[[Report], list[Path]]]:
+    """What is drawn beside the tables: name to a function that makes it."""
     if not options.figures:
         return {}
     check_budget(options.fig5_width, options.fig5_steps, options.fig5_seconds)
-
-    def draw_figure5(report: Callable[[str], None]) -> None:
-        figure5(
+    return {
+        "figure 5": lambda report: figure5(
             options.out,
             options.data,
             width=options.fig5_width,
@@ -552,27 +566,30 @@ def _figures(options: argparse.Namespace) -> dict[str, Callable[[Callable[[str],
             seconds=options.fig5_seconds,
             device=options.device,
             report=report,
-        )
-
-    def draw_convergence(report: Callable[[str], None]) -> None:
-        convergence(options.out, report=lambda what, done, total: report(what))
-
-    return {"figure 5": draw_figure5, "convergence": draw_convergence}
+        ),
+        "convergence": lambda report: convergence(options.out, report=report),
+    }
 
 
-def _draw(figures: Mapping[str, Callable[[Callable[[str], None]], Any]], progress: Progress) -> int:
-    """Make the figures; returns how many failed."""
+def _draw(
+    figures: Mapping[str, Callable[[Report], list[Path]]], progress: Progress
+) -> tuple[list[Path], int]:
+    """Make the figures; returns what was written, and how many failed."""
+    paths: list[Path] = []
     failures = 0
     for name, make in figures.items():
-        start = time.perf_counter()
-        progress.begin(name)
+
+        def report(what: str, done: int, total: int, name: str = name) -> None:
+            progress.show(f"{name}: {what}, {done} of {total}")
+
+        progress.begin(name, (name, 0), 1.0)
         try:
-            make(lambda text, name=name: progress.begin(f"{name}: {text}"))
+            paths += make(report)
         except Exception as error:  # the tables are there: a figure that fails costs no more
             failures += 1
             progress.say(f"{name} failed: {type(error).__name__}: {error}", error=True)
-        progress.done((name, 0), 1.0, time.perf_counter() - start)
-    return failures
+        progress.done()
+    return paths, failures
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -597,8 +614,8 @@ def compare(arguments: Sequence[str]) -> int:
             try:
                 failures = run(work, results, progress)
                 results.finish_run(number)
-                tables = write_tables(results, options.out)
-                failures += _draw(figures, progress)
+                paths = write_tables(results, options.out)
+                drawn, undrawn = _draw(figures, progress)
             except KeyboardInterrupt:
                 write_tables(results, options.out)
                 progress.say(
@@ -607,8 +624,9 @@ def compare(arguments: Sequence[str]) -> int:
                     error=True,
                 )
                 return 130
-    print(f"Written to {options.out}: {', '.join(path.name for path in tables)}, {FILE_NAME}.")
-    return 1 if failures else 0
+    names = [path.name for path in (*paths, *drawn, results.path)]
+    print(f"Written to {options.out}: {', '.join(names)}.")
+    return 1 if failures or undrawn else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -106,7 +106,7 @@ def make_trainers(
 def measure(
     dataset: Dataset,
     settings: dict[str, Any],
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str, int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train the four networks, a step of each in turn; the rows of fig5.csv.
 
@@ -144,9 +144,9 @@ def measure(
             trainer.step()
             spent[which] += time.perf_counter() - begun
         late = time.perf_counter() - start + evaluation_seconds > settings["budget_seconds"]
+        if report is not None:
+            report("training four networks", step, steps)
         if step in marks or late:
-            if report is not None:
-                report(f"training four networks, step {step} of {steps}")
             evaluation_seconds = evaluate(step)
         if late:
             break
@@ -222,7 +222,7 @@ def figure5(
     seconds: float = DEFAULT_SECONDS,
     seed: int = 0,
     device: str = "cpu",
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
     """Make fig5.csv and fig5.png in the folder `out`; returns their paths.
 
@@ -230,7 +230,8 @@ def figure5(
 
     data: the folder in which Set5 is looked for; without it, the test set is `demo`.
     width: n₀ of the networks, with m₀ = 2 n₀. steps: for each network. seconds: for all of
-    it; where they do not suffice the curves end early. report: told what is being done.
+    it; where they do not suffice the curves end early. report: told (what is being done, the
+    step, how many steps).
 
     Raises InputError for a width, steps or seconds that are not positive.
     """
@@ -266,13 +267,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="%(default)s")
     parser.add_argument("--device", default="cpu", help="%(default)s")
     options = vars(parser.parse_args(arguments))
-    try:
-        paths = figure5(
-            options.pop("out"), **options, report=lambda text: print(text, file=sys.stderr)
-        )
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    from tqdm import tqdm
+
+    with tqdm(bar_format="{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}]", leave=False) as bar:
+
+        def report(what: str, done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.set_description_str(what)
+
+        try:
+            paths = figure5(options.pop("out"), **options, report=report)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            return 2
     for path in paths:
         print(path)
     return 0

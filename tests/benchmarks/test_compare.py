@@ -332,12 +332,16 @@ def test_a_row_says_how_it_came_about(folder, tmp_path):
     assert row.time
 
 
-def test_progress_counts_seconds_by_what_was_measured():
-    progress = Progress({"slow": 10.0, "quick": 1.0})
+def test_the_time_left_follows_from_what_was_measured():
+    now = [100.0]
+    progress = Progress({"slow": 10.0, "quick": 1.0}, clock=lambda: now[0])
     progress.add(("slow", 2), 2.0)
     progress.add(("slow", 3), 1.0)
     progress.add(("quick", 2), 1.0)
     assert progress.seconds_left() == pytest.approx(31.0)
-    progress.done(("slow", 2), 1.0, seconds=4.0)
+    progress.begin("slow", ("slow", 2), 1.0)
+    now[0] += 4.0
+    assert progress.seconds_left() == pytest.approx(27.0)
+    progress.done()
     assert progress.seconds_left() == pytest.approx(4.0 + 4.0 + 1.0)
     progress.close()

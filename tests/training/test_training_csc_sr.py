@@ -1,0 +1,105 @@
+"""Training of CSC-SR end to end on a few small embedded images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cscsr import InputError, SuperResolution, weights
+from cscsr.classical.csc_sr import CSCSR, read_weights
+from cscsr.classical.decompose import split
+from cscsr.classical.dictionary import draw_patches
+from cscsr.data.datasets import demo, training_textures
+from cscsr.imaging import degrade, imresize, rgb_to_y, score, write_image
+from cscsr.training.csc_sr import Options, main, train_csc_sr, training_pair
+
+QUICK = replace(Options(), atoms=8, filter_steps=2, crop=40)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A data folder: four textures as T91, the coins held out."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "T91").mkdir()
+    textures = training_textures()
+    for name in ("brick", "coins", "motorcycle_left", "moon"):
+        write_image(folder / "T91" / f"{name}.png", textures[name][:120, :120])
+    (folder / "holdout.txt").write_text("T91/coins.png\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> dict[str, Path]:
+    out = tmp_path_factory.mktemp("out")
+    paths = train_csc_sr(data, out, scales=(2,), options=QUICK, progress=False)
+    return {path.stem.removeprefix("csc-sr-"): path for path in paths}
+
+
+@pytest.mark.parametrize("coder", ["sporco-admm", "ista"])
+def test_even_a_quick_training_beats_bicubic_on_another_image(trained, coder):
+    truth = rgb_to_y(dict(demo())["astronaut"])[:128, 64:192]
+    lr = degrade(truth, 2, "y")
+    ours = CSCSR(coder, weights=str(trained[coder])).solve(SuperResolution(lr, 2)).estimate
+    assert score(ours, truth, 2, "y").psnr_db > score(imresize(lr, 2), truth, 2, "y").psnr_db + 0.3
+
+
+def test_file_and_card_say_what_was_done(trained):
+    _, metadata = weights.load(trained["ista"])
+    assert (metadata["coder"], metadata["training_images"]) == ("ista", 3)
+    row = metadata["scales"]["2"]
+    assert row["settings"]["iterations"] == 30
+    assert max(row["holdout_psnr_db"].values()) > row["holdout_bicubic_psnr_db"]
+    card = trained["ista"].with_suffix(".md").read_text()
+    assert "3 images of T91" in card
+    assert "1 held-out images" in card
+    assert str(trained["ista"].parent) not in card
+
+
+def test_same_seed_same_weights(data, trained, tmp_path):
+    (again,) = train_csc_sr(
+        data, tmp_path, coders=("ista",), scales=(2,), options=QUICK, progress=False
+    )
+    first, second = read_weights(str(trained["ista"])), read_weights(str(again))
+    np.testing.assert_allclose(second.filters, first.filters, atol=1e-5)
+    np.testing.assert_allclose(second.kernels[2], first.kernels[2], atol=1e-4)
+
+
+def test_coder_without_a_map_of_its_own(data, tmp_path):
+    with pytest.raises(InputError, match="cista"):
+        train_csc_sr(data, tmp_path, coders=("cista",), progress=False)
+
+
+def test_command_says_what_is_wrong(data, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--data", str(data)])
+    assert stopped.value.code == 2
+    assert "either --out DIR or --ship" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_training_pair_adds_up_on_the_torus(scale):
+    """Shifted reflections of a pair are those of the image's own: flips map to flips."""
+    truth = rgb_to_y(dict(demo())["coffee"])[: 12 * scale, : 10 * scale]
+    residual, target = training_pair(truth, scale)
+    flipped_residual, flipped_target = training_pair(np.ascontiguousarray(truth[::-1]), scale)
+    assert residual.shape == (24, 20)
+    assert target.shape == (24 * scale, 20 * scale)
+    np.testing.assert_allclose(residual[:12], flipped_residual[12:], atol=1e-12)
+    np.testing.assert_allclose(residual[12:], flipped_residual[:12], atol=1e-12)
+    np.testing.assert_allclose(target[::-1], target, atol=1e-12)
+    np.testing.assert_allclose(flipped_target[: 12 * scale], target[12 * scale :], atol=1e-12)
+
+
+def test_first_filters_are_patches_of_unit_norm():
+    rng = np.random.default_rng(0)
+    tiles = np.stack([split(rng.random((20, 20))).residual for _ in range(3)])
+    patches = draw_patches(tiles, 7, 5, rng)
+    np.testing.assert_allclose(np.linalg.norm(patches, axis=(1, 2)), 1, rtol=1e-6)
+
+
+def test_flat_images_teach_no_filters():
+    with pytest.raises(InputError, match="contrast"):
+        draw_patches(np.zeros((2, 20, 20)), 3, 5, np.random.default_rng(0))

@@ -387,6 +387,10 @@ def find_work(plan: Plan, results: Results) -> tuple[dict[tuple[str, int, str], 
     return work, already
 
 
+_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+"""What networks call their precision, by the name that arrays have for it."""
+
+
 def solve(task: Task, about: Mapping[str, str]) -> Row:
     """Degrade, enlarge and score one image; what goes wrong becomes a row that says so.
 
@@ -421,7 +425,7 @@ def solve(task: Task, about: Mapping[str, str]) -> Row:
         iterations=int(iterations[-1]) if len(iterations) else None,
         status=solution.status.value,
         threads=machine.threads(),
-        precision=str(contender.solver.params().get("precision") or estimate.dtype),
+        precision=_PRECISIONS.get(contender.solver.params().get("precision"), str(estimate.dtype)),
         memory_mb=peak.megabytes,
         **recorded,
     )

@@ -35,6 +35,10 @@ HOLDOUT_CROP = 192
 """Side in pixels of the central crops of the held-out images that a run is followed on."""
 
 
+PACE_STEPS = 30
+"""Steps over which the time of a step is averaged, to plan a run of so many minutes."""
+
+
 class NonFiniteLoss(RuntimeError):
     """The loss stopped being finite; the last checkpoint is from before."""
 
@@ -97,8 +101,10 @@ class Trainer:
         self.recipe, self.banks, self.bf16 = recipe, banks, bf16
         self.device = torch.device(device)
         self.network = build(recipe.architecture, **recipe.network, scales=recipe.scales)
+        self.start: dict[str, Any] | None = None
         if init is not None:
-            tensors, _ = weights.load(init)
+            tensors, metadata = weights.load(init)
+            self.start = metadata.get("trained")
             self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
         self.network.to(self.device, memory_format=torch.channels_last)
         self.average = {k: v.clone().float() for k, v in self.network.state_dict().items()}
@@ -274,9 +280,9 @@ def train(
 ) -> Path:
     """Train `recipe` on the images in `data` for `minutes` or for `steps`, one of the two.
 
-    With `minutes` the number of steps is set from the measured speed, and set again at each
-    evaluation (every `evaluate_every` minutes), so that the schedule always ends in time
-    even where the machine is shared; evaluations are off the clock. `bf16` None takes
+    With `minutes` the schedule advances by the share of the time left that a step takes, as
+    measured over the last `PACE_STEPS`, so that it ends in time even where the machine is
+    shared; evaluations (every `evaluate_every` minutes) are off the clock. `bf16` None takes
     bfloat16 autocast where it measures faster (some processors have the instructions and
     are slower with them). `init` starts from the weights of a file, `resume` from the
     checkpoint in `out`.
@@ -304,23 +310,21 @@ def train(
     truths = holdout_crops(data)
     progress = trainer.progress
     budget = None if minutes is None else 60 * minutes
-    speed = trainer.seconds_per_step() if budget else 0.0
-
-    def plan(speed: float) -> None:
-        if budget is None:
-            progress.per_step = 1 / steps
-        else:
-            left = max(1.0, (budget - progress.seconds) / speed)
-            progress.per_step = (1 - progress.done) / left
-
-    plan(speed)
+    pace = trainer.seconds_per_step() if budget else 0.0
+    if budget is None:
+        progress.per_step = 1 / steps
     bar = tqdm(total=1.0, initial=progress.done, desc=recipe.name, bar_format=_BAR)
     losses: list[float] = []
-    since, mark, marked_step = time.perf_counter(), progress.seconds, progress.step
+    since = time.perf_counter()
     while progress.done < 1:
+        if budget is not None:
+            steps_left = max(1.0, (budget - progress.seconds) / pace)
+            progress.per_step = (1 - progress.done) / steps_left
         start = time.perf_counter()
         losses.append(trainer.step())
-        progress.seconds += time.perf_counter() - start
+        taken = time.perf_counter() - start
+        progress.seconds += taken
+        pace += (taken - pace) / PACE_STEPS
         bar.update(progress.done - bar.n)
         finished = progress.done >= 1 - 1e-9
         if finished:
@@ -331,9 +335,7 @@ def train(
             _save(checkpoint, trainer)
             export(trainer, out / "weights.safetensors", psnr, seed)
             bar.set_postfix_str(" ".join(f"x{s} {v:.2f} dB" for s, v in psnr.items()))
-            if not finished:
-                plan((progress.seconds - mark) / (progress.step - marked_step))
-            since, mark, marked_step = time.perf_counter(), progress.seconds, progress.step
+            since = time.perf_counter()
             losses.clear()
     bar.close()
     return out / "weights.safetensors"
@@ -383,6 +385,7 @@ def export(trainer: Trainer, path: Path, psnr: dict[int, float], seed: int) -> N
             "device": trainer.device.type,
             "threads": torch.get_num_threads(),
             "bf16": trainer.bf16,
+            "start": trainer.start,
             "holdout_crops_psnr_db": {str(s): round(v, 3) for s, v in psnr.items()},
         },
     }

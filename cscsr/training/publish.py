@@ -76,7 +76,13 @@ def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> st
         for scale in metadata["scales"]
     )
     precision = "bfloat16 autocast" if trained["bf16"] else "float32"
-    start = f", started from {trained['init']}" if trained.get("init") else ""
+    before = trained.get("start")
+    start = (
+        f", started from weights of {before['steps']} steps ({before['minutes']} minutes) of the\n"
+        "  same recipe (`--init`)"
+        if before
+        else ""
+    )
     return f"""# {name}
 
 {metadata["architecture"].replace("crnet-a", "CRNet-A").replace("crnet-b", "CRNet-B")} with

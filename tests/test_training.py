@@ -151,6 +151,17 @@ def test_a_run_leaves_weights_a_curve_and_a_checkpoint(tmp_path, data, architect
         train(recipe, data, tmp_path, steps=4, bf16=False)
 
 
+def test_a_run_from_weights_starts_where_they_are(tmp_path, data):
+    recipe = small_recipe()
+    path = train(recipe, data, tmp_path / "first", steps=3, bf16=False)
+    again = Trainer(recipe, load_banks(recipe, data), bf16=False, seed=9, init=path)
+    for key, value in weights.load(path)[0].items():
+        np.testing.assert_array_equal(again.network.state_dict()[key], value)
+    assert again.start["steps"] == 3
+    with pytest.raises(InputError, match="does not hold the network"):
+        Trainer(small_recipe("crnet-b", "rgb"), load_banks(recipe, data), init=path)
+
+
 def test_a_resumed_run_gives_the_same_losses_bit_for_bit(data):
     recipe, banks = small_recipe(), load_banks(small_recipe(), data)
     whole = Trainer(recipe, banks, bf16=False)

@@ -104,6 +104,13 @@ class Trainer:
         self.start: dict[str, Any] | None = None
         if init is not None:
             tensors, metadata = weights.load(init)
+            ours = (recipe.architecture, recipe.network)
+            if (metadata.get("architecture"), metadata.get("network")) != ours:
+                raise InputError(
+                    f"{init} does not hold the network of the recipe {recipe.name}: expected "
+                    f"{ours[0]} with {ours[1]}, got {metadata.get('architecture')} with "
+                    f"{metadata.get('network')}."
+                )
             self.start = metadata.get("trained")
             self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
         self.network.to(self.device, memory_format=torch.channels_last)

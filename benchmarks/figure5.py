@@ -136,6 +136,10 @@ def measure(
             )
         return time.perf_counter() - begun
 
+    def out_of_time() -> bool:
+        """Whether one more evaluation is all there is time for."""
+        return time.perf_counter() - start + evaluation_seconds > settings["budget_seconds"]
+
     evaluation_seconds = evaluate(0)
     marks = {math.ceil(steps * n / EVALUATIONS) for n in range(1, EVALUATIONS + 1)}
     for step in range(1, steps + 1):
@@ -143,13 +147,13 @@ def measure(
             begun = time.perf_counter()
             trainer.step()
             spent[which] += time.perf_counter() - begun
-        late = time.perf_counter() - start + evaluation_seconds > settings["budget_seconds"]
+        late = out_of_time()
         if report is not None:
             report("training four networks", step, steps)
         if step in marks or late:
             evaluation_seconds = evaluate(step)
-        if late:
-            break
+            if late or out_of_time():
+                break
     return rows
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.convergence --out reports/latest
 
-sporco's ADMM, ISTA, FISTA and CISTA code a high-passed crop of scikit-image's camera with
-atoms that are learned here and now, from one seed, on other crops of it. The optimum is
-FISTA's, run until its duality gap certifies it. Every iteration is a row of
+ADMM (sporco's and ours), ISTA, FISTA and CISTA code a high-passed crop of scikit-image's
+camera with atoms that are learned here and now, from one seed, on other crops of it. The
+optimum is FISTA's, run until its duality gap certifies it. Every iteration is a row of
 convergence.csv, and convergence.png is drawn from that file.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.machine import describe, threads
 from cscsr import InputError, Solution, SparseCoding, make_solver
 
-SOLVERS = ("sporco-admm", "fista", "ista", "cista")
+SOLVERS = ("sporco-admm", "admm", "fista", "ista", "cista")
 
 DEFAULT_ITERATIONS = 300
 DEFAULT_SIZE = 96
@@ -162,18 +162,20 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _is_there(path: Path, settings: dict[str, Any]) -> bool:
-    """Whether `path` is a convergence.csv that was made with `settings`."""
+    """Whether `path` is a convergence.csv of all `SOLVERS` that was made with `settings`."""
     if not path.is_file():
         return False
     with path.open(newline="", encoding="utf-8") as file:
-        first = next(csv.DictReader(file), {})
-    return [first.get(name) for name in SETTINGS] == [str(settings[name]) for name in SETTINGS]
+        rows = list(csv.DictReader(file))
+    made = {tuple(row.get(name) for name in ("solver", *SETTINGS)) for row in rows}
+    return made == {(solver, *(str(settings[name]) for name in SETTINGS)) for solver in SOLVERS}
 
 
 _LOOKS = {
     "ista": ("ISTA", {"color": "#F0A070", "linewidth": 4.5}),
     "cista": ("CISTA", {"color": "#000000", "linewidth": 1.3, "linestyle": (0, (4, 2))}),
     "fista": ("FISTA (with restart)", {"color": "#009E73", "linewidth": 1.8}),
+    "admm": ("ADMM (ours)", {"color": "#CC79A7", "linewidth": 1.8}),
     "sporco-admm": ("ADMM (sporco)", {"color": "#0072B2", "linewidth": 1.8, "linestyle": "-."}),
 }
 """Solver: its label and line, in drawing order; CISTA's dashes lie on ISTA's broad line."""

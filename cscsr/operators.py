@@ -190,19 +190,24 @@ class ConvDictionary:
         return torch.fft.fftshift(torch.fft.irfft2(products, size), dim=(-2, -1))
 
     @cached_property
-    def lipschitz(self) -> float:
-        """L, the largest eigenvalue over the frequencies of `grid` of the C×C Gram matrix
-        of the filters' transforms. It is ‖FᵀF‖ if circular, and bounds it if zero."""
-        lags = self._correlation("mchw,mdhw->cdhw")
+    def gram(self) -> torch.Tensor:
+        """Σᵢ f̂ᵢ f̂ᵢᴴ at each frequency of `grid`, the C×C Gram matrices of the filters'
+        transforms: complex128, (h,w,C,C), half of the spectrum. It is FFᵀ if circular."""
+        lags = self._correlation("mdhw,mchw->cdhw")
         lag = torch.arange(1 - self.size, self.size, device=lags.device)
         height, width = self.grid
         cells = (lag[:, None] % height * width + lag % width).flatten()
         wrapped = lags.new_zeros(self.channels, self.channels, height * width)
         wrapped.index_add_(-1, cells, lags.flatten(-2))
-        gram = torch.fft.rfft2(wrapped.unflatten(-1, self.grid)).movedim((0, 1), (-2, -1))
+        return torch.fft.rfft2(wrapped.unflatten(-1, self.grid)).movedim((0, 1), (-2, -1))
+
+    @cached_property
+    def lipschitz(self) -> float:
+        """L, the largest eigenvalue over the frequencies of `grid` of the matrices `gram`.
+        It is ‖FᵀF‖ if circular, and bounds it if zero."""
         if self.channels == 1:
-            return float(gram.real.max())
-        return float(torch.linalg.eigvalsh(gram).max())
+            return float(self.gram.real.max())
+        return float(torch.linalg.eigvalsh(self.gram).max())
 
     def prepare(self) -> None:
         """Compute now what is computed once: L and the filters' transforms."""

@@ -38,6 +38,9 @@ _BUILTIN: dict[str, _Entry] = {
     "cista": _Entry(
         _SPARSE, "ISTA as two convolutions with explicit W and S, eq. 8", "cscsr.sparse.cista:CISTA"
     ),
+    "admm": _Entry(
+        _SPARSE, "ADMM, each step exact by Fourier transforms", "cscsr.sparse.admm:ADMM"
+    ),
     "sporco-admm": _Entry(
         _SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco_adapter:SporcoADMM"
     ),

@@ -32,6 +32,7 @@ class Status(enum.Enum):
 
     CONVERGED = "converged"
     MAX_ITERATIONS = "max_iterations"
+    STOPPED = "stopped"
     DIVERGED = "diverged"
     DIRECT = "direct"
 
@@ -43,6 +44,7 @@ class Status(enum.Enum):
 _MESSAGES = {
     Status.CONVERGED: "The stopping tolerance was reached.",
     Status.MAX_ITERATIONS: "The cap on iterations was reached before the tolerance.",
+    Status.STOPPED: "The callback asked for the end.",
     Status.DIVERGED: "The iterates stopped being finite or the objective grew; "
     "the last good iterate is returned.",
     Status.DIRECT: "The method is not iterative: the answer was computed in one pass.",
@@ -198,7 +200,7 @@ class Solver(ABC, Generic[P]):
     def params(self) -> dict[str, Any]:
         """The constructor's arguments, in order: with `name`, `version` and `weights_sha256`
         they identify a result."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def weights_sha256(self) -> str | None:
         """SHA-256 of the trained parameters that `solve` reads, or None."""

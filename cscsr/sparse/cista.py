@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from cscsr.operators import convolve
 from cscsr.problem import SparseCoding
-from cscsr.sparse.proximal import ProximalSolver, shrink
+from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
 
 
 def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -78,9 +78,9 @@ class CISTA(ProximalSolver):
         """One iteration, differentiable in `codes`; makes the filters anew, see `cista_step`."""
         return cista_step(problem.on(self.device, self.dtype))(codes)
 
-    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[torch.Tensor]:
+    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """zₖ₊₁ = h_{λ/L}(W⊗y + S⊗zₖ)."""
         step = cista_step(problem)
         while True:
             codes = step(codes)
-            yield codes
+            yield Iterate(codes)

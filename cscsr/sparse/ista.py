@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cscsr.problem import SparseCoding
-from cscsr.sparse.proximal import ProximalSolver, shrink
+from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
 
 
 def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
@@ -34,11 +34,11 @@ class ISTA(ProximalSolver):
         """One iteration, differentiable in `codes`; see `ista_step`."""
         return ista_step(problem.on(self.device, self.dtype), codes)
 
-    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[torch.Tensor]:
+    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """zₖ₊₁ = ista_step(zₖ)."""
         while True:
             codes = ista_step(problem, codes)
-            yield codes
+            yield Iterate(codes)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FISTA(ProximalSolver):
     def name(self) -> str:
         return "fista"
 
-    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[torch.Tensor]:
+    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """zₖ₊₁ = ista_step(vₖ), vₖ₊₁ = zₖ₊₁ + ((tₖ − 1)/tₖ₊₁)(zₖ₊₁ − zₖ),
         tₖ₊₁ = (1 + √(1 + 4tₖ²))/2, t₁ = 1."""
         point, t = codes.clone(), 1.0
@@ -67,4 +67,4 @@ class FISTA(ProximalSolver):
                 t = 1.0
             t, old = (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0, t
             torch.add(codes, change, alpha=(old - 1.0) / t, out=point)
-            yield codes
+            yield Iterate(codes)

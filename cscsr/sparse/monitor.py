@@ -46,6 +46,7 @@ class Monitor:
     """Watches one solve of `problem` (in torch), whose answer is to be like `like`.
 
     start: z₀. iterations, record_every, gap, callback: as the solver has them.
+    growth: times the starting objective at which the solve counts as diverged.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Monitor:
         record_every: int,
         gap: bool,
         callback: Callback | None,
+        growth: float = GROWTH,
     ) -> None:
         self.problem = problem
         self.trace = Trace()
@@ -66,6 +68,7 @@ class Monitor:
         self._record_every = record_every
         self._gap = gap and problem.lam > 0
         self._callback = callback
+        self._growth = growth
         if start is not None and not start.isfinite().all():
             raise InputError("init must be finite, but it holds NaN or infinity.")
         zero = problem.observed().new_zeros(problem.codes_shape)
@@ -99,7 +102,7 @@ class Monitor:
     def _judge(self, objective: float, codes: torch.Tensor) -> bool:
         if objective <= self._reference:
             self._good = codes
-        return not objective <= GROWTH * self._reference
+        return not objective <= self._growth * self._reference
 
     def stops(self, iteration: int, codes: torch.Tensor) -> bool:
         """Calls the callback, if there is one; True if it ends the solve."""

@@ -1,4 +1,4 @@
-"""The loop that ISTA, FISTA and CISTA share: a solver gives its iterates, the loop stops them.
+"""The loop that our iterative solvers share: a solver gives its iterates, the loop stops them.
 
 Needs torch.
 """
@@ -9,7 +9,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,13 @@ import torch.nn.functional as F
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
-from cscsr.sparse.monitor import Monitor, check_parameters, relative_change, zero_is_the_answer
+from cscsr.sparse.monitor import (
+    GROWTH,
+    Monitor,
+    check_parameters,
+    relative_change,
+    zero_is_the_answer,
+)
 
 
 def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> torch.Tensor:
@@ -27,12 +33,21 @@ def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> 
     return F.softshrink(codes, threshold)
 
 
+class Iterate(NamedTuple):
+    """zₖ, and what else must be small before the solve has converged: a residual of the
+    method's, relative to zₖ."""
+
+    codes: torch.Tensor
+    residual: float = 0.0
+
+
 @dataclass(frozen=True)
 class ProximalSolver(Solver[SparseCoding]):
     """An iterative solver of `SparseCoding` of our own.
 
     iterations: the cap.
-    tol: stop when ‖zₖ − zₖ₋₁‖ ≤ tol·‖zₖ‖; 0 runs to the cap.
+    tol: stop when ‖zₖ − zₖ₋₁‖ ≤ tol·‖zₖ‖ (and the method's own residual, if it has one, is
+    at most tol too); 0 runs to the cap.
     device, dtype: where and in what to compute ("cuda", "float32", …); None: as the signal.
     record_every: iterations between two rows of the trace; 0: only the last has one.
     gap: record the duality gap too.
@@ -41,6 +56,7 @@ class ProximalSolver(Solver[SparseCoding]):
     """
 
     problem_type: ClassVar[type] = SparseCoding
+    growth: ClassVar[float] = GROWTH
 
     iterations: int = 500
     tol: float = 1e-4
@@ -53,7 +69,7 @@ class ProximalSolver(Solver[SparseCoding]):
         check_parameters(self.iterations, self.tol, self.record_every)
 
     @abstractmethod
-    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[torch.Tensor]:
+    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """z₁, z₂, … from z₀ = `codes`, without end, each a new tensor; `problem` is in torch."""
 
     def prepare(self, problem: SparseCoding) -> None:
@@ -86,6 +102,7 @@ class ProximalSolver(Solver[SparseCoding]):
                 record_every=self.record_every,
                 gap=self.gap,
                 callback=callback,
+                growth=self.growth,
             )
         codes = monitor.start
         if zero_is_the_answer(problem):
@@ -97,11 +114,12 @@ class ProximalSolver(Solver[SparseCoding]):
         status = Status.MAX_ITERATIONS
         iterates = self.iterates(problem, codes)
         for iteration in range(1, self.iterations + 1):
-            previous, codes = codes, next(iterates)
+            previous = codes
+            codes, residual = next(iterates)
             change = math.nan
             if self.tol > 0:
                 change = relative_change(codes, previous)
-                if change <= self.tol:
+                if max(change, residual) <= self.tol:
                     status = Status.CONVERGED
             with clock.paused():
                 stops = monitor.stops(iteration, codes)
@@ -113,6 +131,8 @@ class ProximalSolver(Solver[SparseCoding]):
                     diverged = monitor.diverged(iteration, codes)
             if diverged:
                 status = Status.DIVERGED
-            if stops or status is not Status.MAX_ITERATIONS:
+            elif stops:
+                status = Status.STOPPED
+            if status is not Status.MAX_ITERATIONS:
                 break
         return monitor.finish(codes, status, clock.seconds)

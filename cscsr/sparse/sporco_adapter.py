@@ -17,6 +17,7 @@ import torch
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
 from cscsr.solver import Callback, Solution, Solver, Status
+from cscsr.sparse.admm import check_splitting, dual_of, only_circular
 from cscsr.sparse.monitor import Monitor, check_parameters, relative_change, zero_is_the_answer
 
 
@@ -52,10 +53,7 @@ class SporcoADMM(Solver[SparseCoding]):
 
     def __post_init__(self) -> None:
         check_parameters(self.iterations, self.tol, self.record_every)
-        if self.rho is not None and not 0 < self.rho < np.inf:
-            raise InputError(f"rho must be a finite number above 0, got {self.rho!r}.")
-        if not 1 <= self.relaxation < 2:
-            raise InputError(f"relaxation must be in [1, 2), got {self.relaxation!r}.")
+        check_splitting(self.rho, self.relaxation)
 
     @property
     def name(self) -> str:
@@ -63,13 +61,7 @@ class SporcoADMM(Solver[SparseCoding]):
 
     def supports(self, problem: SparseCoding) -> str | None:
         """None, or the reason: not a `SparseCoding`, or its boundary is not circular."""
-        reason = super().supports(problem)
-        if reason is None and problem.boundary != "circular":
-            reason = (
-                f"{self.name} works by Fourier transforms and solves only the boundary "
-                f"'circular', not {problem.boundary!r}."
-            )
-        return reason
+        return super().supports(problem) or only_circular(self.name, problem)
 
     def prepare(self, problem: SparseCoding) -> None:
         """Has sporco plan its transforms for this size, by one iteration."""
@@ -134,7 +126,9 @@ class SporcoADMM(Solver[SparseCoding]):
         status = Status.MAX_ITERATIONS
         if diverged:
             status = Status.DIVERGED
-        elif not stopped and admm.k < self.iterations:
+        elif stopped:
+            status = Status.STOPPED
+        elif admm.k < self.iterations:
             status = Status.CONVERGED
             if not monitor.wants_row(admm.k):
                 change = relative_change(codes, from_sporco(admm.Yprev, problem))
@@ -168,11 +162,9 @@ class SporcoADMM(Solver[SparseCoding]):
         )
 
     def _warm_start(self, problem: SparseCoding, start: torch.Tensor) -> dict[str, np.ndarray]:
-        """z and the scaled dual u = Fᵀ(y − Fz)/ρ that belongs to it, held to its bound λ/ρ
-        (sporco, given z only, fails on its own start of u)."""
-        operator = problem.operator()
-        dual = operator.adjoint(problem.observed() - operator.synthesis(start))
-        dual = dual.clamp(None if problem.nonnegative else -problem.lam, problem.lam)
+        """z and the scaled dual u = Fᵀ(y − Fz)/ρ that belongs to it (sporco, given z
+        only, fails on its own start of u)."""
+        dual = dual_of(problem, start)
         rho = 50.0 * problem.lam + 1.0 if self.rho is None else self.rho
         return {"Y0": to_sporco(start), "U0": to_sporco(dual / rho)}
 

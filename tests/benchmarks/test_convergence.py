@@ -28,7 +28,7 @@ def test_every_iteration_of_every_solver_is_a_row(made):
     for name in SOLVERS:
         iterations = [int(row["iteration"]) for row in rows if row["solver"] == name]
         assert iterations == list(range(1, 13))
-    assert told[-1] == ("done", 6, 6)
+    assert told[-1] == ("done", 7, 7)
 
 
 def test_the_gaps_are_to_a_certified_optimum(made):
@@ -67,6 +67,14 @@ def test_nothing_is_solved_twice(made):
     assert told == []
     assert table.read_bytes() == before
     assert set(SETTINGS) <= set(before.decode().splitlines()[0].split(","))
+
+
+def test_a_table_that_lacks_a_solver_is_made_again(made, tmp_path):
+    lines = made[0].read_text(encoding="utf-8").splitlines(keepends=True)
+    table = tmp_path / "convergence.csv"
+    table.write_text("".join(line for line in lines if ",admm," not in line), encoding="utf-8")
+    convergence(tmp_path, **SMALL)
+    assert ",admm,12," in table.read_text(encoding="utf-8")
 
 
 def test_bad_settings(tmp_path, capsys):

@@ -123,6 +123,8 @@ def test_the_callback_sees_codes_and_ends_the_solve(name):
         return iteration == 7
 
     solution = make_solver(name, iterations=50, tol=0).solve(problem, callback=callback)
+    assert solution.status is Status.STOPPED
+    assert solution.status.message == "The callback asked for the end."
     assert [iteration for iteration, _ in seen] == list(range(1, 8))
     np.testing.assert_allclose([value for _, value in seen], solution.trace["objective"])
     assert problem.objective(solution.codes) == seen[-1][1]

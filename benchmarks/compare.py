@@ -10,6 +10,7 @@ run that was cut off goes on where it stopped when the same command is given aga
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import math
 import os
@@ -46,6 +47,7 @@ from cscsr.data.datasets import (
     find_datasets,
     load_dataset,
 )
+from cscsr.device import check_device
 from cscsr.errors import InputError
 from cscsr.imaging import PROTOCOLS, degrade, line_of, score
 from cscsr.imaging.metrics import SSIM_WINDOW
@@ -181,18 +183,6 @@ def _parse_scales(texts: Sequence[str]) -> list[int]:
     return list(dict.fromkeys(scales))
 
 
-def _check_device(device: str) -> str:
-    if device == "cpu":
-        return device
-    import torch
-
-    count = torch.cuda.device_count()
-    known = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
-    if device not in known:
-        raise InputError(f"expected a device among {', '.join(known)}, got {device!r}.")
-    return device
-
-
 def _choose_datasets(names: Sequence[str] | None, folder: Path | None) -> list[Dataset]:
     """The data sets that were asked for, or those to take where none was; says which."""
     if names:
@@ -242,7 +232,8 @@ def _contender(name: str, device: str, protocol: str) -> Contender:
             f"{solver.problem_type.__name__}."
         )
     if device != "cpu" and "device" in solver.params():
-        solver = make_solver(name, device=device)
+        with contextlib.suppress(InputError):  # one that computes on the CPU only stays there
+            solver = make_solver(name, device=device)
     return Contender(solver, line_of(protocol, solver.line))
 
 
@@ -256,7 +247,7 @@ def make_plan(
     """Check everything that a comparison needs. Raises InputError before any of it is done."""
     contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
     for contender in contenders.values():
-        contender.identity()  # reads the weights' hash: a file cut short is found out here
+        contender.identity()  # a weight file that is missing is found out here
     images = {dataset.name: _check_images(dataset, scales) for dataset in datasets}
     return Plan(images, list(scales), list(contenders.values()), protocol)
 
@@ -600,7 +591,7 @@ def compare(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code. Raises InputError for bad input."""
     options = _parser().parse_args(arguments)
     scales = _parse_scales(options.scales)
-    device = _check_device(options.device)
+    device = check_device(options.device)
     figures = _figures(options)
     datasets = _choose_datasets(options.datasets, data_folder(options.data))
     plan = make_plan(datasets, options.solvers, scales, options.protocol, device)

@@ -11,14 +11,13 @@ convergence.csv, and convergence.png is drawn from that file.
 from __future__ import annotations
 
 import argparse
-import csv
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.curves import made_with, make_folder, run_command, write_curves
 from benchmarks.machine import describe, threads
 from cscsr import InputError, Solution, SparseCoding, make_solver
 
@@ -38,7 +37,8 @@ CERTIFIED = 1e-9
 
 REFERENCE_ITERATIONS = 6000
 
-SETTINGS = ["size", "atoms", "filter_size", "lam", "seed", "iterations"]
+PROBLEM = ["size", "atoms", "filter_size", "lam", "seed"]
+SETTINGS = [*PROBLEM, "iterations", "solvers"]
 """Columns that are the same in every row: what the run was asked for."""
 
 CSV_COLUMNS = [
@@ -113,7 +113,7 @@ def measure(
             report(what, done, total)
 
     say("learning the atoms", 0)
-    problem = camera_problem(**{name: settings[name] for name in SETTINGS[:-1]})
+    problem = camera_problem(**{name: settings[name] for name in PROBLEM})
     say("the certified optimum", 1)
     reference = certified_optimum(problem)
     lowest = float(reference.trace["objective"][-1])
@@ -150,25 +150,6 @@ def measure(
             )
     say("done", total)
     return rows
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
-
-
-def _is_there(path: Path, settings: dict[str, Any]) -> bool:
-    """Whether `path` is a convergence.csv of all `SOLVERS` that was made with `settings`."""
-    if not path.is_file():
-        return False
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    made = {tuple(row.get(name) for name in ("solver", *SETTINGS)) for row in rows}
-    return made == {(solver, *(str(settings[name]) for name in SETTINGS)) for solver in SOLVERS}
 
 
 _LOOKS = {
@@ -251,13 +232,13 @@ def convergence(
     """
     if iterations < 1 or atoms < 1 or filter_size < 1:
         raise InputError("the numbers of iterations and atoms and the filters' size start at 1.")
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(out)
     table, picture = out / "convergence.csv", out / "convergence.png"
     values = [int(size), int(atoms), int(filter_size), float(lam), int(seed), int(iterations)]
+    values.append(" ".join(SOLVERS))
     settings = dict(zip(SETTINGS, values, strict=True))
-    if not _is_there(table, settings):
-        _write_csv(table, measure(settings, report))
+    if not made_with(table, settings):
+        write_curves(table, CSV_COLUMNS, measure(settings, report))
     draw_convergence(table, picture)
     return [table, picture]
 
@@ -282,23 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--lam", type=float, default=DEFAULT_LAM, help="λ, on the [0,1] scale (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the atoms (%(default)s)")
-    options = vars(parser.parse_args(arguments))
-    from tqdm import tqdm
-
-    with tqdm(bar_format="{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}]", leave=False) as bar:
-
-        def report(what: str, done: int, total: int) -> None:
-            bar.total, bar.n = total, done
-            bar.set_description_str(what)
-
-        try:
-            paths = convergence(options.pop("out"), **options, report=report)
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
-    for path in paths:
-        print(path)
-    return 0
+    return run_command(convergence, vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ A figure is drawn from such a file, and made again only when its settings change
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from cscsr.errors import InputError
 
 
 def write_curves(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -29,3 +32,38 @@ def made_with(path: Path, settings: Mapping[str, Any]) -> bool:
     with path.open(newline="", encoding="utf-8") as file:
         first = next(csv.DictReader(file), {})
     return all(first.get(name) == str(value) for name, value in settings.items())
+
+
+def make_folder(out: str | Path) -> Path:
+    """The folder `out`, made if need be. Raises InputError where it cannot be."""
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write into the folder {out}: {error.strerror}.") from error
+    return out
+
+
+def run_command(figure: Callable[..., list[Path]], options: dict[str, Any]) -> int:
+    """Make a figure with a bar that says what is being done, and print its files.
+
+    figure: called with `options` and ``report(what, done, total)``. Returns the exit code.
+    """
+    from tqdm import tqdm
+
+    bar = tqdm(bar_format="{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}]", leave=False)
+
+    def report(what: str, done: int, total: int) -> None:
+        bar.total, bar.n = total, done
+        bar.set_description_str(what)
+
+    try:
+        paths = figure(**options, report=report)
+    except InputError as error:
+        bar.close()
+        print(error, file=sys.stderr)
+        return 2
+    bar.close()
+    for path in paths:
+        print(path)
+    return 0

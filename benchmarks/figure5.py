@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.curves import made_with, write_curves
+from benchmarks.curves import made_with, make_folder, run_command, write_curves
 from cscsr import InputError, SuperResolution, make_solver
 from cscsr.data.datasets import (
     FOLDER_VARIABLE,
@@ -29,6 +28,7 @@ from cscsr.data.datasets import (
     load_dataset,
     training_textures,
 )
+from cscsr.device import check_device
 from cscsr.imaging import degrade, score
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ def figure5(
     Raises InputError for a width, steps or seconds that are not positive.
     """
     check_budget(width, steps, seconds)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    check_device(device)
+    out = make_folder(out)
     table, picture = out / "fig5.csv", out / "fig5.png"
     dataset = tested_images(data)
     values = [dataset.name, SCALE, int(width), int(seed), int(steps), float(seconds), device]
@@ -270,23 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="%(default)s")
     parser.add_argument("--device", default="cpu", help="%(default)s")
-    options = vars(parser.parse_args(arguments))
-    from tqdm import tqdm
-
-    with tqdm(bar_format="{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}]", leave=False) as bar:
-
-        def report(what: str, done: int, total: int) -> None:
-            bar.total, bar.n = total, done
-            bar.set_description_str(what)
-
-        try:
-            paths = figure5(options.pop("out"), **options, report=report)
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
-    for path in paths:
-        print(path)
-    return 0
+    return run_command(figure5, vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import cscsr
+from cscsr.device import check_device
 from cscsr.errors import InputError
 from cscsr.problem import check_scale
 from cscsr.training.recipe import recipe_names
@@ -162,13 +162,6 @@ def _scale(text: str) -> int:
     return check_scale(text)
 
 
-def _device(text: str | None) -> str | None:
-    """The value of ``--device``. Raises InputError unless it names a CPU or a CUDA GPU."""
-    if text is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", text):
-        raise InputError(f"device must be cpu, cuda or cuda:N, got {text!r}.")
-    return text
-
-
 def _solvers(arguments: argparse.Namespace) -> None:
     for problem in ("SuperResolution", "SparseCoding"):
         rows = cscsr.list_solvers(problem)
@@ -181,7 +174,8 @@ def _solvers(arguments: argparse.Namespace) -> None:
 def _upscale(arguments: argparse.Namespace) -> None:
     scale = _scale(arguments.scale)
     out = arguments.out or arguments.image.with_name(f"{arguments.image.stem}-x{scale}.png")
-    options = {"device": _device(arguments.device), "weights": arguments.weights}
+    device = None if arguments.device is None else check_device(arguments.device)
+    options = {"device": device, "weights": arguments.weights}
     solver = cscsr.make_solver(
         arguments.solver, **{name: value for name, value in options.items() if value is not None}
     )
@@ -277,7 +271,7 @@ def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None
             out,
             minutes=minutes,
             steps=arguments.steps,
-            device=_device(arguments.device) or "cpu",
+            device=arguments.device or "cpu",
             bf16=None if arguments.precision is None else arguments.precision == "bf16",
             seed=arguments.seed,
             init=arguments.init,

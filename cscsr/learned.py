@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from cscsr import weights
+from cscsr.device import check_device
 from cscsr.errors import InputError
-from cscsr.imaging import imresize, score, to_uint8
-from cscsr.imaging.enlarge import as_array, as_image, luma_of, with_luma
+from cscsr.imaging import imresize, luma_of, luma_psnr
+from cscsr.imaging.enlarge import as_array, as_image, with_luma
 from cscsr.networks import build
 from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
@@ -115,20 +116,9 @@ class CRNet(Solver[SuperResolution]):
         return self.weights or f"crnet-{self.model}"
 
     def _network(self) -> tuple[nn.Module, dict[str, Any]]:
-        _check_device(self.device)
+        check_device(self.device)
         source = self._source()
         return load_network(source, weights.sha256(source), self.device)
-
-
-def _check_device(device: str) -> None:
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"a device is cpu, cuda or cuda:N, got {device!r}.") from error
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {device} was asked for, but {torch.cuda.device_count()} CUDA GPUs are at hand."
-        )
 
 
 def receptive_radius(network: nn.Module, scale: int) -> int:
@@ -209,18 +199,14 @@ class _Run:
             self._previous, self.codes = z, z[0].float().cpu().numpy()
             if self.problem.truth is not None or self.callback is not None:
                 output = decode()[0].float().cpu().numpy()
+                image = self.finished(output)
                 if self.problem.truth is not None:
-                    row["psnr_db"] = self._psnr(output)
+                    estimate = output[0] if self.metadata["line"] == "y" else as_array(image)
+                    truth = as_array(self.problem.truth)
+                    row["psnr_db"] = luma_psnr(estimate, truth, self.problem.scale)
                 if self.callback is not None:
-                    self.callback(k, self.finished(output))
+                    self.callback(k, image)
             self.trace.append(k, seconds, **row)
-
-    def _psnr(self, output: np.ndarray) -> float:
-        """PSNR of a decoded (C,sH,sW) against the truth, on the network's line."""
-        truth, line = to_uint8(as_array(self.problem.truth)), self.metadata["line"]
-        if line == "y":
-            return score(output[0], truth, self.problem.scale, line).psnr_db
-        return score(as_array(self.finished(output)), truth, self.problem.scale, line).psnr_db
 
 
 def _tiled(

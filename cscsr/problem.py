@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cscsr.device import check_device
 from cscsr.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _check_image(what: str, image: Any) -> None:
     shape = tuple(getattr(image, "shape", ()))
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise InputError(f"{what} must have shape (H, W) or (H, W, 3), got {shape}.")
-    if "float" not in str(image.dtype):
+    if str(image.dtype).removeprefix("torch.") not in ("float16", "float32", "float64"):
         raise InputError(
             f"{what} must be floating point in [0, 1], got {image.dtype}; "
             "divide 8-bit values by 255."
@@ -147,6 +148,8 @@ class SparseCoding:
             dtype = getattr(torch, dtype, None)
         if dtype not in (None, torch.float32, torch.float64):
             raise InputError(f"dtype must be float32 or float64, got {asked!r}.")
+        if device is not None:
+            check_device(str(device))
         signal = as_tensor(self.signal, device, dtype)
         dictionary = as_tensor(self.dictionary, signal.device, signal.dtype)
         if signal is self.signal and dictionary is self.dictionary:

@@ -173,7 +173,9 @@ def test_option_that_the_solver_does_not_have(photo, refused):
 
 def test_device_that_is_not_there(photo, refused):
     command = ["upscale", photo, "--scale", 2, "--device"]
-    assert refused(*command, "gpu") == "device must be cpu, cuda or cuda:N, got 'gpu'."
+    sentence = refused(*command, "gpu")
+    assert "expected a device among cpu" in sentence
+    assert sentence.endswith("got 'gpu'.")
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         assert "cuda" in refused(*command, "cuda")

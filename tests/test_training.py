@@ -14,6 +14,7 @@ from cscsr import InputError, weights
 from cscsr.data.datasets import demo, training_textures
 from cscsr.data.patches import PatchBank, training_pair
 from cscsr.imaging import crop_to_multiple, imresize, rgb_to_y, write_image
+from cscsr.networks import build
 from cscsr.training.loop import NonFiniteLoss, Trainer, learning_rate, load_banks, train
 from cscsr.training.publish import publish
 from cscsr.training.recipe import Optimiser, Recipe, load_recipe, recipe_names
@@ -236,3 +237,27 @@ def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(tmp_path,
     assert weights.sha256(path) == digest
     publish(tmp_path / "bad", "crnet-a-tiny", data, replace=True)
     assert weights.load("crnet-a-tiny")[1]["trained"]["steps"] == 3
+
+
+def test_an_interrupted_run_goes_on_with_resume_and_minutes_end_in_time(tmp_path, data):
+    recipe = small_recipe()
+    first = train(recipe, data, tmp_path / "a", steps=6, bf16=False)
+    halfway = tmp_path / "b"
+    train(recipe, data, halfway, steps=6, bf16=False, evaluate_every=1e-9)
+    state = torch.load(halfway / "checkpoint.pt", weights_only=True)
+    assert state["progress"]["step"] == 6
+    # The whole run again from its own checkpoint changes nothing more.
+    again = train(recipe, data, halfway, steps=6, bf16=False, resume=True)
+    for key, value in weights.load(first)[0].items():
+        np.testing.assert_array_equal(weights.load(again)[0][key], value)
+    timed = train(recipe, data, tmp_path / "c", minutes=0.02, bf16=None, init=first)
+    trained = weights.load(timed)[1]["trained"]
+    assert trained["minutes"] <= 0.1
+    assert trained["start"]["steps"] == 6
+
+
+def test_unknown_networks_and_arguments_are_refused():
+    with pytest.raises(InputError, match="crnet-a"):
+        build("crnet-c")
+    with pytest.raises(InputError, match="no argument recursion"):
+        build("crnet-a", recursion=3, scales=[2])

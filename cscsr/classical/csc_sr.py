@@ -21,9 +21,10 @@ import torch
 from cscsr import weights
 from cscsr.classical.decompose import MARGIN, continued, split
 from cscsr.classical.mapping import enlarge_codes
+from cscsr.device import check_device
 from cscsr.errors import InputError, unknown_name
-from cscsr.imaging import crop_border, imresize, psnr, to_uint8
-from cscsr.imaging.enlarge import as_array, as_image, luma_of, with_luma
+from cscsr.imaging import imresize, luma_of, luma_psnr
+from cscsr.imaging.enlarge import as_array, as_image, with_luma
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
@@ -153,6 +154,8 @@ class CSCSR(Solver[SuperResolution]):
             raise unknown_name("coder", str(self.coder), TRAINED_FOR)
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype must be float32 or float64, got {self.dtype!r}.")
+        if self.coder == "sporco-admm" and self.device != "cpu":
+            raise InputError(f"{self.name} computes on the CPU only, not on {self.device}.")
 
     @property
     def name(self) -> str:
@@ -180,6 +183,7 @@ class CSCSR(Solver[SuperResolution]):
         reason = super().supports(problem)
         if reason is not None:
             return reason
+        check_device(self.device)
         kept = self._weights()
         height, width = problem.lr.shape[:2]
         if problem.scale not in kept.scales:
@@ -193,8 +197,6 @@ class CSCSR(Solver[SuperResolution]):
                 f"{self.name} needs an image of at least {size}x{size}, the size of its filters, "
                 f"not {height}x{width}."
             )
-        if self.coder == "sporco-admm" and self.device != "cpu":
-            return f"{self.name} computes on the CPU only, not on {self.device}."
         blank = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), self.dtype)
         solver, coding = kept.coding(blank, problem.scale, self.coder)
         return solver.supports(coding)
@@ -227,12 +229,12 @@ class CSCSR(Solver[SuperResolution]):
 
         quality: dict[int, float] = {}
         wants_psnr = self.trace and problem.truth is not None
-        truth = luma_of(as_array(problem.truth)) if wants_psnr else None
+        truth = as_array(problem.truth) if wants_psnr else None
 
         def watch(iteration: int, codes: Any) -> bool:
             y = luma(codes)
             if truth is not None:
-                quality[iteration] = _psnr_db(y, truth, scale)
+                quality[iteration] = luma_psnr(y, truth, scale)
             return callback is not None and bool(callback(iteration, _as_asked(y, problem)))
 
         coder, coding = self._coding(scale, residual)
@@ -281,13 +283,6 @@ def _inside(continued_image: np.ndarray, scale: int) -> np.ndarray:
 def _as_asked(luma: np.ndarray, problem: SuperResolution) -> Any:
     """An enlarged luma (sH,sW) as the image asked for: its colour, kind, dtype and device."""
     return as_image(with_luma(luma, as_array(problem.lr), problem.scale), problem.lr)
-
-
-def _psnr_db(luma: np.ndarray, truth: np.ndarray, scale: int) -> float:
-    if min(truth.shape) <= 2 * scale:
-        return math.nan
-    ours, theirs = (crop_border(to_uint8(image), scale) for image in (luma, truth))
-    return psnr(ours, theirs)
 
 
 def _with_quality(trace: Trace, before: float, quality: dict[int, float]) -> Trace:

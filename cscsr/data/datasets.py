@@ -7,6 +7,7 @@ pillow, and of scikit-image the files only.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -165,6 +166,8 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
         return demo()
     folder = data_folder(folder)
     if folder is None:
+        if difflib.get_close_matches(name.lower(), ["demo"]):
+            raise unknown_name("data set", name, ["demo"])
         raise InputError(
             f"the data set {name!r} is not embedded (demo is); name the folder that holds it "
             f"with --data or {FOLDER_VARIABLE}."

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cscsr.errors import InputError
-from cscsr.imaging import crop_to_multiple, degrade, imresize, rgb_to_y
+from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of
 
 
 def training_pair(image: np.ndarray, scale: int, line: str) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def training_pair(image: np.ndarray, scale: int, line: str) -> tuple[np.ndarray,
     """
     truth = crop_to_multiple(image, scale)
     if line == "y":
-        luma = truth if truth.ndim == 2 else rgb_to_y(truth)
+        luma = luma_of(truth)
         enlarged = imresize(degrade(truth, scale, "y").astype(np.float64), shape=luma.shape)
         return enlarged.astype(np.float32)[None], luma[None]
     colour = truth if truth.ndim == 3 else np.repeat(truth[..., None], 3, axis=2)

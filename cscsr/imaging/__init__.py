@@ -1,9 +1,9 @@
 """Images: resizing, colour, metrics, the protocols of the tables, reading and writing."""
 
-from cscsr.imaging.colour import rgb_to_y, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
+from cscsr.imaging.colour import luma_of, rgb_to_y, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
 from cscsr.imaging.files import read_image, write_image
 from cscsr.imaging.metrics import crop_border, crop_to_multiple, psnr, ssim
-from cscsr.imaging.protocol import LINES, PROTOCOLS, Score, degrade, line_of, score
+from cscsr.imaging.protocol import LINES, PROTOCOLS, Score, degrade, line_of, luma_psnr, score
 from cscsr.imaging.resize import imresize
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "degrade",
     "imresize",
     "line_of",
+    "luma_of",
+    "luma_psnr",
     "psnr",
     "read_image",
     "rgb_to_y",

@@ -33,6 +33,11 @@ def rgb_to_y(image: np.ndarray) -> np.ndarray:
     return ((image @ _MATRIX[0] + _OFFSET[0]) / 255).astype(image.dtype)
 
 
+def luma_of(image: np.ndarray) -> np.ndarray:
+    """The luma (H,W) of an RGB image (H,W,3), see `rgb_to_y`; a grey image (H,W) is its own."""
+    return image if image.ndim == 2 else rgb_to_y(image)
+
+
 def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
     """YCbCr (H,W,3) of a floating-point RGB image (H,W,3), both as fractions of 255.
 

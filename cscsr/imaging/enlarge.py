@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cscsr.imaging.colour import rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
+from cscsr.imaging.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from cscsr.imaging.resize import imresize
 
 
@@ -23,11 +23,6 @@ def as_image(array: np.ndarray, like: Any) -> Any:
     if isinstance(like, np.ndarray):
         return array.astype(like.dtype, copy=False)
     return like.new_tensor(array)
-
-
-def luma_of(image: np.ndarray) -> np.ndarray:
-    """The luma (H,W) of an RGB image (H,W,3); a grey image (H,W) is its own."""
-    return image if image.ndim == 2 else rgb_to_y(image)
 
 
 def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:

@@ -13,12 +13,13 @@ scoring luma against luma. A grey image is its own luma in both.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from cscsr.errors import InputError, unknown_name
-from cscsr.imaging.colour import rgb_to_y, to_uint8
+from cscsr.imaging.colour import luma_of, to_uint8
 from cscsr.imaging.metrics import crop_border, crop_to_multiple, psnr, ssim
 from cscsr.imaging.resize import imresize
 from cscsr.problem import check_scale
@@ -58,7 +59,7 @@ def degrade(truth: np.ndarray, scale: int, protocol: str) -> np.ndarray:
     scale = check_scale(scale)
     truth = crop_to_multiple(_check_truth(truth), scale)
     if _check_line(protocol) == "y":
-        small = imresize(_luma(truth).astype(np.float64), 1 / scale)
+        small = imresize(luma_of(truth).astype(np.float64), 1 / scale)
     else:
         small = imresize(truth, 1 / scale)
     return (small / 255).astype(np.float32)
@@ -75,20 +76,25 @@ def score(estimate: np.ndarray, truth: np.ndarray, scale: int, protocol: str) ->
     scale = check_scale(scale)
     truth = crop_to_multiple(_check_truth(truth), scale)
     if _check_line(protocol) == "y":
-        truth = _luma(truth)
+        truth = luma_of(truth)
     estimate = np.asarray(estimate)
     if estimate.shape != truth.shape:
         raise InputError(
             f"on line {protocol} an estimate must have the shape of the truth, {truth.shape}, "
             f"got {estimate.shape}."
         )
-    estimate = crop_border(_luma(to_uint8(estimate)), scale)
-    truth = crop_border(_luma(truth), scale)
+    estimate = crop_border(luma_of(to_uint8(estimate)), scale)
+    truth = crop_border(luma_of(truth), scale)
     return Score(psnr(estimate, truth), ssim(estimate, truth))
 
 
-def _luma(image: np.ndarray) -> np.ndarray:
-    return image if image.ndim == 2 else rgb_to_y(image)
+def luma_psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
+    """PSNR in dB as `score` measures it, of two floating-point images in [0,1], each luma
+    (H,W) or RGB (H,W,3); NaN where cutting off `scale` pixels a side leaves nothing."""
+    if min(truth.shape[:2]) <= 2 * scale:
+        return math.nan
+    ours, theirs = (crop_border(luma_of(to_uint8(image)), scale) for image in (estimate, truth))
+    return psnr(ours, theirs)
 
 
 def _check_line(line: str) -> str:

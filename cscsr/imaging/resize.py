@@ -91,7 +91,7 @@ def _scales_and_shape(
         scales = tuple(Fraction(n, m) for n, m in zip(shape, size, strict=True))
     else:
         real = isinstance(scale, Real) and not isinstance(scale, bool) and isfinite(scale)
-        factor = Fraction(scale).limit_denominator(_LARGEST_DENOMINATOR) if real else 0
+        factor = Fraction(float(scale)).limit_denominator(_LARGEST_DENOMINATOR) if real else 0
         if factor <= 0:
             raise InputError(f"scale must be a positive number, got {scale!r}.")
         scales = (factor, factor)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
+from cscsr.errors import InputError, unknown_name
+
 MEAN_Y = 0.4415
 MEAN_RGB = (0.4488, 0.4371, 0.4040)
 """Values near the mean of natural images, taken off before the first layer. The RGB mean is
@@ -225,7 +227,18 @@ _ARCHITECTURES = {"crnet-a": CRNetA, "crnet-b": CRNetB}
 
 
 def build(architecture: str, **arguments: Any) -> nn.Module:
-    """A network by the name that weight files and recipes give it: "crnet-a", "crnet-b"."""
+    """A network by the name that weight files and recipes give it: "crnet-a", "crnet-b".
+
+    `scales` is passed on to a network that depends on it. Raises InputError for an unknown
+    name or argument.
+    """
+    if architecture not in _ARCHITECTURES:
+        raise unknown_name("architecture", architecture, _ARCHITECTURES)
     network = _ARCHITECTURES[architecture]
     known = inspect.signature(network).parameters
+    wrong = sorted(set(arguments) - set(known) - {"scales"})
+    if wrong:
+        raise InputError(
+            f"{architecture} has no argument {', '.join(wrong)}; it has {', '.join(known)}."
+        )
     return network(**{key: value for key, value in arguments.items() if key in known})

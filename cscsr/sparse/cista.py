@@ -69,8 +69,8 @@ class CISTA(ProximalSolver):
         cost = math.prod(problem.codes_shape) * atoms * (2 * size - 1) ** 2
         if cost > self.cost_cap:
             return (
-                f"an explicit CISTA iteration with {atoms} atoms of {size}x{size} would take "
-                f"{cost:.1e} multiply-adds here, over the cap of {self.cost_cap:.1e}."
+                f"explicit CISTA with {atoms} atoms of {size}x{size} takes more multiply-adds an "
+                f"iteration on an image of this size than its cap of {self.cost_cap:.0e}."
             )
         return None
 

@@ -1,6 +1,6 @@
 """Training of CSC-SR: filters by dictionary learning, then one ridge map for a coder and scale.
 
-    python -m cscsr.training.csc_sr --data DIR
+    python -m cscsr.training.csc_sr --data DIR --out runs/csc-sr
 
 Filters and maps are learned on T91, without the images that the data folder's holdout.txt
 and leaks.txt list; the ridge weight is chosen on the held-out images. Needs sporco for the
@@ -36,7 +36,7 @@ from cscsr.classical.dictionary import learn_filters
 from cscsr.classical.mapping import NormalEquations
 from cscsr.data.datasets import holdout_images, training_images
 from cscsr.errors import InputError
-from cscsr.imaging import crop_to_multiple, degrade, imresize, read_image, rgb_to_y, score
+from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of, read_image, score
 
 TRAINING_SET = "T91"
 
@@ -216,9 +216,14 @@ def _filters(
     progress: bool,
 ) -> np.ndarray:
     """Filters learned on residuals of the images at all `scales`."""
-    tiles = np.stack(list(_tiles(images, scales, rng)))
+    tiles = list(_tiles(images, scales, rng))
+    if not tiles:
+        raise InputError(
+            f"learning filters needs an image of at least {TILE}x{TILE} low-resolution pixels, "
+            "got none."
+        )
     return learn_filters(
-        tiles,
+        np.stack(tiles),
         options.atoms,
         options.filter_size,
         options.filter_lam,
@@ -243,8 +248,7 @@ def _tiles(
 
 
 def _luma(path: Path) -> np.ndarray:
-    image = read_image(path)
-    return image if image.ndim == 2 else rgb_to_y(image)
+    return luma_of(read_image(path))
 
 
 def _central(image: np.ndarray, side: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from cscsr import weights
 from cscsr.data.datasets import holdout_images, training_images
 from cscsr.data.patches import PatchBank, training_pair
+from cscsr.device import check_device
 from cscsr.errors import InputError
 from cscsr.imaging import crop_to_multiple, imresize, read_image, score
 from cscsr.networks import build
@@ -245,6 +246,7 @@ class Trainer:
             "adam": self.adam.state_dict(),
             "generator": self.generator.get_state(),
             "progress": vars(self.progress),
+            "start": self.start,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -257,8 +259,9 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         self.adam.load_state_dict(state["adam"])
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].cpu())
         self.progress = Progress(**state["progress"])
+        self.start = state["start"]
 
 
 def holdout_crops(data: str | os.PathLike) -> list[np.ndarray]:
@@ -303,7 +306,12 @@ def train(
     given = steps if minutes is None else minutes
     if not 0 < given < math.inf:
         raise InputError(f"training needs a positive budget, got {given}.")
+    check_device(device)
     out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write into the folder {out}: {error.strerror}.") from error
     checkpoint, curve = out / "checkpoint.pt", out / "curve.csv"
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} exists: continue it with --resume or give another --out.")
@@ -313,7 +321,6 @@ def train(
         trainer.choose_precision()
     if resume and checkpoint.exists():
         trainer.restore(torch.load(checkpoint, map_location=device, weights_only=True))
-    out.mkdir(parents=True, exist_ok=True)
     truths = holdout_crops(data)
     progress = trainer.progress
     budget = None if minutes is None else 60 * minutes

@@ -41,7 +41,10 @@ def weights_path(name: str | os.PathLike) -> Path:
         return path
     if name not in manifest():
         raise unknown_name("weights", str(name), manifest())
-    return FOLDER / f"{name}.safetensors"
+    path = FOLDER / f"{name}.safetensors"
+    if not path.is_file():
+        raise InputError(f"the weight file {path} is missing; install the package again.")
+    return path
 
 
 def sha256(name: str | os.PathLike) -> str:

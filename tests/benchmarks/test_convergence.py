@@ -70,9 +70,12 @@ def test_nothing_is_solved_twice(made):
 
 
 def test_a_table_that_lacks_a_solver_is_made_again(made, tmp_path):
-    lines = made[0].read_text(encoding="utf-8").splitlines(keepends=True)
     table = tmp_path / "convergence.csv"
-    table.write_text("".join(line for line in lines if ",admm," not in line), encoding="utf-8")
+    text = (
+        made[0].read_text(encoding="utf-8").replace("sporco-admm admm fista", "sporco-admm fista")
+    )
+    kept = [line for line in text.splitlines(keepends=True) if ",admm," not in line]
+    table.write_text("".join(kept), encoding="utf-8")
     convergence(tmp_path, **SMALL)
     assert ",admm,12," in table.read_text(encoding="utf-8")
 

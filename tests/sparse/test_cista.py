@@ -114,5 +114,5 @@ def test_past_its_cost_cap_it_gives_the_reason():
     assert CISTA(cost_cap=cost).supports(problem) is None
     reason = CISTA(cost_cap=cost - 1).supports(problem)
     assert "8 atoms of 5x5" in reason
-    with pytest.raises(InputError, match="over the cap"):
+    with pytest.raises(InputError, match="than its cap of"):
         CISTA(cost_cap=cost - 1).solve(problem)

@@ -3,15 +3,17 @@
     python -m benchmarks.readme
 
 Reads reports/reference/table1.csv and rewrites what stands between README's two markers.
-Needs the standard library.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.tables import two_digits
 from cscsr.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -38,20 +40,25 @@ def table(path: Path = TABLE, dataset: str = DATASET) -> str:
         "| " + " | ".join([dataset, *(f"×{scale}" for scale in scales), "seconds"]) + " |",
         "|---" * (len(scales) + 2) + "|",
     ]
+    images = max(int(row["images"] or 0) for row in rows)
     for method in dict.fromkeys(row["method"] for row in rows):
         found = [cells.get((method, scale)) for scale in scales]
-        columns = [method, *map(_quality, found), _seconds(found)]
+        columns = [method, *(_quality(row, images) for row in found), _seconds(found)]
         lines.append("| " + " | ".join(columns) + " |")
     return "\n".join(lines)
 
 
-def _quality(row: dict[str, str] | None) -> str:
-    """PSNR / SSIM of a row: ours, else the published."""
+def _quality(row: dict[str, str] | None, images: int) -> str:
+    """PSNR / SSIM of a row: ours, else the published; says so if it is not of all `images`."""
     if row is None:
         return ""
     psnr_db = row["psnr_db"] or row["published_psnr_db"]
     ssim = row["ssim"] or row["published_ssim"]
-    return f"{float(psnr_db):.2f} / {float(ssim):.4f}" if psnr_db and ssim else ""
+    if not (psnr_db and ssim):
+        return ""
+    partial = row["psnr_db"] and int(row["images"]) < images
+    note = f" ({row['images']} of {images} images)" if partial else ""
+    return f"{float(psnr_db):.2f} / {float(ssim):.4f}{note}"
 
 
 def _seconds(rows: list[dict[str, str] | None]) -> str:
@@ -59,8 +66,7 @@ def _seconds(rows: list[dict[str, str] | None]) -> str:
     seconds = [float(row["seconds"]) for row in rows if row and row["seconds"]]
     if not seconds:
         return ""
-    mean = float(f"{sum(seconds) / len(seconds):.1e}")
-    return f"{mean:g}"
+    return two_digits(sum(seconds) / len(seconds))
 
 
 def with_table(readme: str, new: str) -> str:
@@ -75,7 +81,14 @@ def with_table(readme: str, new: str) -> str:
     return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m benchmarks.readme`."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.readme", description=__doc__.splitlines()[0]
+    ).parse_args(arguments)
+    if not README.is_file():
+        print(f"expected a checkout with README.md, but there is no {README}.", file=sys.stderr)
+        return 2
     try:
         text = with_table(README.read_text(encoding="utf-8"), table())
     except InputError as error:

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--force", action="store_true", help="replace OUT if it exists")
     upscale.add_argument("--device", help="where a network runs: cpu (default), cuda, cuda:1")
     upscale.add_argument(
-        "--weights", metavar="FILE", help="a network's .safetensors file in place of the shipped"
+        "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
     )
     upscale.set_defaults(run=_upscale)
 

@@ -110,7 +110,7 @@ def training_textures() -> dict[str, np.ndarray]:
 
 
 def _embedded(file: str) -> Path:
-    # By path: `skimage.data` asks for the package pooch even for files that it has.
+    # By path, so that nothing is ever downloaded.
     path = Path(str(files("skimage") / "data" / file))
     if not path.is_file():
         raise InputError(

@@ -261,3 +261,10 @@ def test_unknown_networks_and_arguments_are_refused():
         build("crnet-c")
     with pytest.raises(InputError, match="no argument recursion"):
         build("crnet-a", recursion=3, scales=[2])
+
+
+def test_an_output_folder_that_is_a_file_is_refused_before_any_work(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(InputError, match="cannot write into the folder"):
+        train(small_recipe(), tmp_path / "no data is read", file, steps=1)

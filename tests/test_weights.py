@@ -44,6 +44,13 @@ def test_every_shipped_file_matches_its_manifest_and_has_a_card(name):
     assert weights.weights_path(name).stat().st_size < 12e6
 
 
+def test_a_shipped_file_that_is_missing_is_named(tmp_path, monkeypatch):
+    (tmp_path / "manifest.json").write_bytes((weights.FOLDER / "manifest.json").read_bytes())
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    with pytest.raises(InputError, match=r"crnet-b-small\.safetensors is missing"):
+        weights.load("crnet-b-small")
+
+
 def test_a_shipped_file_that_was_altered_is_refused(tmp_path, monkeypatch):
     name = sorted(weights.manifest())[0]
     path = weights.weights_path(name)

@@ -85,3 +85,10 @@ def test_bad_settings(tmp_path, capsys):
         convergence(tmp_path, size=300, filter_size=7)
     assert main(["--out", str(tmp_path), "--iterations", "0"]) == 2
     assert capsys.readouterr().err.strip().endswith("start at 1.")
+
+
+def test_an_output_folder_that_is_a_file_is_one_sentence(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert main(["--out", str(file)]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("cannot write into")

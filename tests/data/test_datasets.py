@@ -141,3 +141,9 @@ def test_bad_input_is_told_in_one_sentence(folder):
     (folder / "T9" / "a.png").write_text("no image")
     with pytest.raises(InputError, match=r"a\.png is no whole"):
         list(load_dataset("T9", folder))
+
+
+def test_an_unknown_name_without_a_folder_is_answered_with_the_embedded_set(monkeypatch):
+    monkeypatch.delenv("CSCSR_DATA", raising=False)
+    with pytest.raises(InputError, match="did you mean demo"):
+        load_dataset("dmo")

@@ -77,6 +77,7 @@ def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> st
     )
     precision = "bfloat16 autocast" if trained["bf16"] else "float32"
     before = trained.get("start")
+    init = " --init FIRST" if before else ""
     start = (
         f", started from weights of {before['steps']} steps ({before['minutes']} minutes) of the\n"
         "  same recipe (`--init`)"
@@ -104,7 +105,7 @@ Figures on the test sets are in README.md.
 - Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on
   {trained["device"]} ({trained["threads"]} thread{"s" * (trained["threads"] != 1)}, {precision}),
   seed {trained["seed"]}{start}.
-- Command: `cscsr train {recipe["name"]} --data DIR --minutes {trained["minutes"]:.0f}{" --init FIRST" if before else ""}`, then
+- Command: `cscsr train {recipe["name"]} --data DIR --minutes {trained["minutes"]:.0f}{init}`, then
   `python -m cscsr.training.publish runs/{recipe["name"]} {name} --data DIR`.
 - Shipped on {date.today().isoformat()}.
 - Licence of the weights: MIT, as the code. The training images are research data sets of

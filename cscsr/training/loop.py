@@ -85,6 +85,12 @@ def load_banks(
     return banks
 
 
+def _tensors_of(architecture: str | None, network: dict[str, Any] | None) -> tuple:
+    """What must agree for weights to fit: all but K, whose recursions share one S."""
+    sizes = {key: value for key, value in (network or {}).items() if key != "recursions"}
+    return architecture, sizes
+
+
 class Trainer:
     """A network in training: one step, one evaluation, one checkpoint at a time."""
 
@@ -106,11 +112,11 @@ class Trainer:
         if init is not None:
             tensors, metadata = weights.load(init)
             ours = (recipe.architecture, recipe.network)
-            if (metadata.get("architecture"), metadata.get("network")) != ours:
+            theirs = (metadata.get("architecture"), metadata.get("network"))
+            if _tensors_of(*theirs) != _tensors_of(*ours):
                 raise InputError(
                     f"{init} does not hold the network of the recipe {recipe.name}: expected "
-                    f"{ours[0]} with {ours[1]}, got {metadata.get('architecture')} with "
-                    f"{metadata.get('network')}."
+                    f"{ours[0]} with {ours[1]}, got {theirs[0]} with {theirs[1]}."
                 )
             self.start = metadata.get("trained")
             self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})

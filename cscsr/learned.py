@@ -88,6 +88,18 @@ class CRNet(Solver[SuperResolution]):
                 reason = f"{self.name} was trained for {known}, not for x{problem.scale}."
         return reason
 
+    def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
+        """Those of every convolution, halos of tiles and the eight passes of an ensemble
+        included. `iterations` changes nothing: a network makes its K recursions."""
+        network, metadata = self._network()
+        ratio = problem.scale if metadata["line"] == "y" else 1
+        height, width = (ratio * n for n in problem.lr.shape[:2])
+        if self.tile > 0 and max(height, width) > self.tile:
+            halo = receptive_radius(network, problem.scale)
+            height, width = (_tiled_length(n, self.tile, halo) for n in (height, width))
+        passes = 8 if self.self_ensemble else 1
+        return passes * multiply_adds(network, problem.scale) * height * width
+
     def prepare(self, problem: SuperResolution) -> None:
         self._network()
 
@@ -133,6 +145,31 @@ def receptive_radius(network: nn.Module, scale: int) -> int:
             times = network.block.recursions if name == "block.S" else 1
             radius += times * (layer.kernel_size[0] // 2)
     return radius
+
+
+def multiply_adds(network: nn.Module, scale: int) -> float:
+    """Multiply-adds of all convolutions for each pixel of the network's input, biases left out.
+
+    A layer makes one for each of its weights at each place of its output; layers behind a
+    pixel shuffle work on more places than there are pixels, S works K times.
+    """
+    total, places = 0.0, 1
+    for name, layer in network.named_modules():
+        branch = name.split(".")
+        if branch[0] in ("pre", "up") and branch[1:2] != [str(scale)]:
+            continue
+        if isinstance(layer, nn.PixelShuffle):
+            places *= layer.upscale_factor**2
+        elif isinstance(layer, nn.Conv2d):
+            times = network.block.recursions if name == "block.S" else 1
+            total += times * places * layer.weight.numel()
+    return total
+
+
+def _tiled_length(length: int, tile: int, halo: int) -> int:
+    """Rows (or columns) that the tiles of a side of `length` have together."""
+    starts = range(0, length, tile)
+    return sum(min(n + tile + halo, length) - max(n - halo, 0) for n in starts)
 
 
 class _Run:

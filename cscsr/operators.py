@@ -16,6 +16,7 @@ torch's `conv2d` is a correlation; `convolve` is the one place where filters are
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +70,11 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     return out.unflatten(-1, (height, width))
 
 
+def transform_operations(pixels: int) -> float:
+    """Multiply-adds of a Fourier transform of `pixels` real numbers: 1.25·n·log₂ n."""
+    return 1.25 * pixels * math.log2(max(pixels, 2))
+
+
 class ConvDictionary:
     """The linear map F of a dictionary on a grid, codes → Σᵢ fᵢ⊗zᵢ, and what is derived from it.
 
@@ -111,6 +117,15 @@ class ConvDictionary:
     def grid(self) -> tuple[int, int]:
         """The size of F's output: (H,W) if circular, (H+s−1, W+s−1) if zero."""
         return self.shape if self.boundary == "circular" else self.full_shape
+
+    @property
+    def operations(self) -> float:
+        """Multiply-adds of one F and one Fᵀ of a single signal, as they are computed here."""
+        if self._uses_patches:
+            return 2.0 * self.atoms * self.channels * self.size**2 * math.prod(self.shape)
+        pixels = math.prod(self.grid)
+        transforms = 2 * (self.atoms + self.channels) * transform_operations(pixels)
+        return transforms + 4.0 * self.atoms * self.channels * pixels
 
     def extend(self, signal: Any) -> Any:
         """A signal (…,H,W) zero-extended to `grid`; unchanged if circular."""

@@ -160,7 +160,7 @@ class Solver(ABC, Generic[P]):
 
     problem_type: `cscsr.SparseCoding` or `cscsr.SuperResolution`.
     version: raised whenever the same parameters would give another answer, so that
-    stored results are made again.
+    stored results are made again. A solver that holds another has that one's in it too.
     """
 
     problem_type: ClassVar[type]
@@ -196,6 +196,16 @@ class Solver(ABC, Generic[P]):
     def prepare(self, problem: P) -> None:
         """Do now what needs doing once (read weights, transform filters), so that the
         time of `solve` does not hold it."""
+
+    def operations(self, problem: P, iterations: int | None = None) -> float | None:
+        """Multiply-adds that a solve of `problem` takes, or None where nobody has counted them.
+
+        iterations: how many an iterative method makes; None: its cap. What is counted is the
+        arithmetic of convolutions, matrix products and transforms as they are computed here
+        (a Fourier transform of n real points as 1.25·n·log₂ n); additions of whole arrays,
+        shrinkage and norms are left out, and so is what `prepare` does once.
+        """
+        return None
 
     def params(self) -> dict[str, Any]:
         """The constructor's arguments, in order: with `name`, `version` and `weights_sha256`

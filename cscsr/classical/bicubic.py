@@ -5,6 +5,7 @@ Needs numpy and scipy only, and torch where the image is a tensor.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -39,6 +40,12 @@ class Bicubic(Solver[SuperResolution]):
     @property
     def name(self) -> str:
         return "bicubic"
+
+    def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
+        """Four a pixel for each of the two dimensions, rows first."""
+        height, width, *channels = problem.lr.shape
+        rows = problem.scale * height * width
+        return 4.0 * math.prod(channels) * (rows + problem.scale * rows)
 
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None

@@ -25,6 +25,7 @@ from cscsr.device import check_device
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging import imresize, luma_of, luma_psnr
 from cscsr.imaging.enlarge import as_array, as_image, with_luma
+from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
@@ -161,6 +162,11 @@ class CSCSR(Solver[SuperResolution]):
     def name(self) -> str:
         return f"csc-sr[{self.coder}]"
 
+    @property
+    def version(self) -> str:
+        """This method's own and its coder's, whose codes the answer is made of."""
+        return f"1, {self.coder} {make_solver(self.coder).version}"
+
     def weights_sha256(self) -> str:
         return weights.sha256(self._weights_name())
 
@@ -200,6 +206,20 @@ class CSCSR(Solver[SuperResolution]):
         blank = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), self.dtype)
         solver, coding = kept.coding(blank, problem.scale, self.coder)
         return solver.supports(coding)
+
+    def operations(self, problem: SuperResolution, iterations: int | None = None) -> float | None:
+        """The coder's; N·k² for each place of the codes (the map); the split's three transforms
+        and the bicubic enlargement of the smooth part."""
+        kept, scale = self._weights(), problem.scale
+        height, width = (n + 2 * MARGIN for n in problem.lr.shape[:2])
+        coder, coding = kept.coding(np.zeros((height, width), self.dtype), scale, self.coder)
+        coded = coder.operations(coding, iterations)
+        if coded is None:
+            return None
+        pixels = height * width
+        mapped = float(kept.kernels[scale].size) * pixels
+        enlarged = 4.0 * scale * (1 + scale) * pixels
+        return coded + mapped + 3 * transform_operations(pixels) + enlarged
 
     def prepare(self, problem: SuperResolution) -> None:
         """Reads the weights, and has the coder import and transform what it needs."""

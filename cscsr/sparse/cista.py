@@ -60,13 +60,22 @@ class CISTA(ProximalSolver):
     def name(self) -> str:
         return "cista"
 
+    def operations(self, problem: SparseCoding, iterations: int | None = None) -> float:
+        """M²(2s−1)² a pixel for S⊗z in each iteration, and M·C·s² for W⊗y, once."""
+        atoms, size = problem.dictionary.shape[0], problem.dictionary.shape[-1]
+        channels = 1 if problem.dictionary.ndim == 3 else problem.dictionary.shape[1]
+        codes = math.prod(problem.codes_shape)
+        count = self.iterations if iterations is None else iterations
+        each = float(codes * atoms * (2 * size - 1) ** 2)
+        return count * each + codes * channels * size**2
+
     def supports(self, problem: SparseCoding) -> str | None:
         """None, or the reason: not a `SparseCoding`, or past the cost cap."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
         atoms, size = problem.dictionary.shape[0], problem.dictionary.shape[-1]
-        cost = math.prod(problem.codes_shape) * atoms * (2 * size - 1) ** 2
+        cost = self.operations(problem, 2) - self.operations(problem, 1)
         if cost > self.cost_cap:
             return (
                 f"explicit CISTA with {atoms} atoms of {size}x{size} takes more multiply-adds an "

@@ -72,6 +72,11 @@ class ProximalSolver(Solver[SparseCoding]):
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """z₁, z₂, … from z₀ = `codes`, without end, each a new tensor; `problem` is in torch."""
 
+    def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:
+        """One F and one Fᵀ an iteration, for each signal of a batch."""
+        count = self.iterations if iterations is None else iterations
+        return count * math.prod(problem.codes_shape[:-3]) * problem.operator().operations
+
     def prepare(self, problem: SparseCoding) -> None:
         """Transforms the filters and computes L."""
         problem.on(self.device, self.dtype).operator().prepare()

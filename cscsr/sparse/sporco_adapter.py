@@ -6,6 +6,7 @@ sporco is imported at the first use.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from cscsr.errors import InputError
+from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding
 from cscsr.solver import Callback, Solution, Solver, Status
 from cscsr.sparse.admm import check_splitting, dual_of, only_circular
@@ -62,6 +64,14 @@ class SporcoADMM(Solver[SparseCoding]):
     def supports(self, problem: SparseCoding) -> str | None:
         """None, or the reason: not a `SparseCoding`, or its boundary is not circular."""
         return super().supports(problem) or only_circular(self.name, problem)
+
+    def operations(self, problem: SparseCoding, iterations: int | None = None) -> float:
+        """An iteration takes the transforms of M maps and back, and the two inner products of
+        the Sherman–Morrison formula at each frequency (C = 1)."""
+        count = self.iterations if iterations is None else iterations
+        pixels = math.prod(problem.signal.shape[-2:])
+        maps = math.prod(problem.codes_shape[:-2])
+        return count * maps * (2 * transform_operations(pixels) + 4.0 * pixels)
 
     def prepare(self, problem: SparseCoding) -> None:
         """Has sporco plan its transforms for this size, by one iteration."""

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.figure5 import figure5
 from cscsr import InputError
-from cscsr.imaging import read_image
+from cscsr.imaging import read_image, write_image
 
 SMALL = {"width": 4, "steps": 4, "seconds": 60.0}
 
@@ -40,6 +40,24 @@ def test_four_curves_are_trained_drawn_and_kept(tmp_path):
     assert picture.is_file()
     figure5(tmp_path, **{**SMALL, "steps": 1})
     assert pd.read_csv(table).steps.unique().tolist() == [1]
+
+
+def test_other_pixels_under_the_same_name_are_measured_anew(tmp_path):
+    def one_image(gain):
+        place = tmp_path / "data" / "Set5"
+        place.mkdir(parents=True, exist_ok=True)
+        texture = np.add.outer(np.arange(40) * 3, np.arange(40) % 7 * gain).astype(np.uint8)
+        write_image(place / "only.png", texture)
+        return tmp_path / "data"
+
+    small = {**SMALL, "steps": 1}
+    table, _ = figure5(tmp_path / "out", one_image(9), **small)
+    before = pd.read_csv(table)
+    figure5(tmp_path / "out", one_image(19), **small)
+    after = pd.read_csv(table)
+    assert set(before.dataset) == set(after.dataset) == {"Set5"}
+    assert before.images_sha256[0] != after.images_sha256[0]
+    assert before.psnr_db[0] != after.psnr_db[0]
 
 
 def test_bad_budgets_are_refused(tmp_path):

@@ -1,8 +1,8 @@
 """Training of the networks: one loop for every recipe, on CPU or GPU.
 
-Adam on the mean absolute error, a linear warm-up and a cosine to zero, an exponential
-average of the weights, bfloat16 autocast where asked for. The run is resumable at any
-evaluation and leaves a CSV row for each. Needs torch, numpy and tqdm, no more.
+Adam, or Muon and Adam, on the mean absolute error, a linear warm-up and a cosine to zero, an
+exponential average of the weights, bfloat16 autocast where asked for. The run is resumable
+at any evaluation and leaves a CSV row for each. Needs torch, numpy and tqdm, no more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from cscsr.device import check_device
 from cscsr.errors import InputError
 from cscsr.imaging import crop_to_multiple, imresize, read_image, score
 from cscsr.networks import build
-from cscsr.training.recipe import Recipe
+from cscsr.training.muon import Muon, inner_convolutions
+from cscsr.training.recipe import Optimiser, Recipe
 
 HOLDOUT_CROP = 192
 """Side in pixels of the central crops of the held-out images that a run is followed on."""
@@ -85,6 +86,14 @@ def load_banks(
     return banks
 
 
+def _optimisers(settings: Optimiser, network: nn.Module) -> list[torch.optim.Optimizer]:
+    """Adam for all weights, or Muon for the inner convolutions and Adam for the others."""
+    inner = inner_convolutions(network) if settings.method == "muon" else []
+    others = [p for p in network.parameters() if not any(p is q for q in inner)]
+    adam = torch.optim.Adam(others, lr=settings.learning_rate, fused=True)
+    return [adam, Muon(inner, settings.learning_rate)] if inner else [adam]
+
+
 def _tensors_of(architecture: str | None, network: dict[str, Any] | None) -> tuple:
     """What must agree for weights to fit: all but K, whose recursions share one S."""
     sizes = {key: value for key, value in (network or {}).items() if key != "recursions"}
@@ -122,9 +131,7 @@ class Trainer:
             self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
         self.network.to(self.device, memory_format=torch.channels_last)
         self.average = {k: v.clone().float() for k, v in self.network.state_dict().items()}
-        self.adam = torch.optim.Adam(
-            self.network.parameters(), lr=recipe.optimiser.learning_rate, fused=True
-        )
+        self.optimisers = _optimisers(recipe.optimiser, self.network)
         self.generator = torch.Generator().manual_seed(seed)
         self.progress = Progress()
         self.loss_weight = self._balance()
@@ -173,17 +180,20 @@ class Trainer:
     def step(self) -> float:
         """One update; returns the loss. Raises NonFiniteLoss."""
         settings = self.recipe.optimiser
-        for group in self.adam.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.progress.done)
+        rate = learning_rate(self.recipe, self.progress.done)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         self.network.train()
         loss = self._loss()
-        self.adam.zero_grad(set_to_none=True)
+        self.network.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         value = loss.item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
             raise NonFiniteLoss(f"the loss became {value} at step {self.progress.step}.")
-        self.adam.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         decay = min(settings.ema, (1 + self.progress.step) / (10 + self.progress.step))
         with torch.no_grad():
             for key, parameter in self.network.state_dict().items():
@@ -200,7 +210,7 @@ class Trainer:
         for _ in range(steps):
             self._loss().backward()
         elapsed = time.perf_counter() - start
-        self.adam.zero_grad(set_to_none=True)
+        self.network.zero_grad()
         self.generator.set_state(state)
         return elapsed / steps
 
@@ -249,7 +259,7 @@ class Trainer:
             "recipe": self.recipe.as_dict(),
             "network": self.network.state_dict(),
             "average": self.average,
-            "adam": self.adam.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "generator": self.generator.get_state(),
             "progress": vars(self.progress),
             "start": self.start,
@@ -264,7 +274,8 @@ class Trainer:
             )
         self.network.load_state_dict(state["network"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
-        self.adam.load_state_dict(state["adam"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         self.generator.set_state(state["generator"].cpu())
         self.progress = Progress(**state["progress"])
         self.start = state["start"]

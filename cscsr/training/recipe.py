@@ -15,11 +15,12 @@ FOLDER = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Adam with a cosine schedule.
+    """Adam, or Muon for the inner convolutions (`cscsr.training.muon`), with a cosine schedule.
 
     batch: patches a step; patch: side of the network's input patch in pixels;
     learning_rate: its peak; warmup: share of the run over which it rises from zero;
-    clip: largest Euclidean norm of the gradient; ema: decay of the averaged weights.
+    clip: largest Euclidean norm of the gradient; ema: decay of the averaged weights;
+    method: "adam" or "muon". Raises InputError for another method.
     """
 
     batch: int
@@ -28,6 +29,11 @@ class Optimiser:
     warmup: float = 0.02
     clip: float = 1.0
     ema: float = 0.999
+    method: str = "adam"
+
+    def __post_init__(self) -> None:
+        if self.method not in ("adam", "muon"):
+            raise unknown_name("method", str(self.method), ("adam", "muon"))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ from cscsr.training.recipe import recipe_names
 DEFAULT_SOLVER = "crnet-b-small"
 """The solver of ``cscsr upscale`` where none is named."""
 
+BEST_SOLVER = "crnet-b-small+"
+"""The solver of ``cscsr upscale --best``."""
+
 CSC_SR = "csc-sr"
 """The recipe that learns filters and maps in closed form rather than a network."""
 
@@ -71,23 +74,33 @@ def _parser() -> argparse.ArgumentParser:
 
     upscale = commands.add_parser(
         "upscale",
-        help="enlarge an image",
-        description="Enlarge an 8-bit PNG, BMP or JPEG image, grey or colour.",
-        epilog="example: cscsr upscale photo.png --scale 3 -o large.png",
+        help="enlarge images",
+        description="Enlarge images: PNG, TIFF, BMP or JPEG, 8 or 16 bits, grey or colour, with "
+        "or without transparency. In a folder or a batch, results that exist are passed over, "
+        "so that an interrupted run goes on where it stopped.",
+        epilog="examples: cscsr upscale photo.jpg --scale 3; "
+        "cscsr upscale photos --scale 2 -o large/; "
+        "cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'",
     )
-    upscale.add_argument("image", type=Path, metavar="IMAGE")
-    upscale.add_argument("--scale", required=True, help="the factor, a whole number")
     upscale.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="a file, a folder or a pattern such as '*.png'"
+    )
+    upscale.add_argument("--scale", required=True, help="the factor, a whole number")
+    which = upscale.add_mutually_exclusive_group()
+    which.add_argument(
         "--solver", default=DEFAULT_SOLVER, help="one of 'cscsr solvers' (default: %(default)s)"
+    )
+    which.add_argument(
+        "--best", action="store_true", help=f"the best there is, however slow: {BEST_SOLVER}"
     )
     upscale.add_argument(
         "-o",
         "--out",
-        type=Path,
         metavar="OUT",
-        help="the file to write (default: IMAGE's name with -xSCALE.png, in its folder)",
+        help="the file to write, or a folder, or a pattern with {name} (and {scale}, {solver}); "
+        "its suffix is its format (default: IMAGE's name with -xSCALE.png, in its folder)",
     )
-    upscale.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    upscale.add_argument("--force", action="store_true", help="replace what exists")
     upscale.add_argument("--device", help="where a network runs: cpu (default), cuda, cuda:1")
     upscale.add_argument(
         "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
@@ -173,47 +186,20 @@ def _solvers(arguments: argparse.Namespace) -> None:
 
 def _upscale(arguments: argparse.Namespace) -> None:
     scale = _scale(arguments.scale)
-    out = arguments.out or arguments.image.with_name(f"{arguments.image.stem}-x{scale}.png")
+    name = BEST_SOLVER if arguments.best else arguments.solver
     device = None if arguments.device is None else check_device(arguments.device)
     options = {"device": device, "weights": arguments.weights}
     solver = cscsr.make_solver(
-        arguments.solver, **{name: value for name, value in options.items() if value is not None}
+        name, **{name: value for name, value in options.items() if value is not None}
     )
     if solver.problem_type is not cscsr.SuperResolution:
         names = ", ".join(cscsr.list_solvers("SuperResolution"))
         raise InputError(f"{solver.name} does not enlarge images; these do: {names}.")
-    _check_writable(out, arguments.force)
 
-    from cscsr.imaging import read_image, write_image
+    from cscsr import upscale
 
-    image = read_image(arguments.image)
-    problem = cscsr.SuperResolution((image / 255).astype("float32"), scale)
-    reason = solver.supports(problem)
-    if reason is not None:
-        raise InputError(reason)
-    solution = solver.solve(problem)
-    try:
-        write_image(out, solution.estimate)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror or error}.") from error
-    height, width = solution.estimate.shape[:2]
-    print(f"{out}: {width}x{height}, {solver.name}, {solution.seconds:.1f} s")
-
-
-def _check_writable(out: Path, force: bool) -> None:
-    """Raise InputError, before any work is done, if `out` cannot be written in the end."""
-    from cscsr.imaging.files import FORMATS
-
-    if out.suffix.lower() not in FORMATS:
-        raise InputError(f"{out} should end in one of {', '.join(FORMATS)}, which is its format.")
-    if not out.parent.is_dir():
-        raise InputError(f"{out} cannot be written: there is no folder {out.parent}.")
-    if out.is_dir():
-        raise InputError(f"{out} should name a file, but it is a folder.")
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; give --force to replace it, or another name with -o.")
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"{out} cannot be written: the folder {out.parent} is read-only.")
+    jobs, batch = upscale.plan(arguments.images, arguments.out, scale, solver.name, arguments.force)
+    upscale.run(solver, jobs, batch, scale, arguments.force)
 
 
 def _score(arguments: argparse.Namespace) -> None:

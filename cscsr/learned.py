@@ -85,7 +85,10 @@ class CRNet(Solver[SuperResolution]):
             scales = self._network()[1]["scales"]
             if problem.scale not in scales:
                 known = ", ".join(f"x{scale}" for scale in scales)
-                reason = f"{self.name} was trained for {known}, not for x{problem.scale}."
+                reason = (
+                    f"{self.name} was trained for {known}, not for x{problem.scale}; "
+                    "bicubic takes any scale."
+                )
         return reason
 
     def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
@@ -99,6 +102,12 @@ class CRNet(Solver[SuperResolution]):
             height, width = (_tiled_length(n, self.tile, halo) for n in (height, width))
         passes = 8 if self.self_ensemble else 1
         return passes * multiply_adds(network, problem.scale) * height * width
+
+    def halo(self, scale: int) -> int:
+        """Half the receptive field, in pixels of the low-resolution image."""
+        network, metadata = self._network()
+        radius = receptive_radius(network, scale)
+        return radius if metadata["line"] == "rgb" else -(-radius // scale) + 2
 
     def prepare(self, problem: SuperResolution) -> None:
         self._network()

@@ -212,6 +212,12 @@ class Solver(ABC, Generic[P]):
         they identify a result."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def halo(self, scale: int) -> int | None:
+        """For `SuperResolution`: how far around a part of the low-resolution image, in its
+        pixels, the answer there depends on the image to more than rounding, so that a large
+        image can be enlarged in parts. None, the default: on all of it."""
+        return None
+
     def weights_sha256(self) -> str | None:
         """SHA-256 of the trained parameters that `solve` reads, or None."""
         return None

@@ -186,7 +186,7 @@ def test_image_that_is_missing_or_none(tmp_path, refused):
     text.write_text("not an image")
     assert "text.png" in refused("upscale", text, "--scale", 2)
     assert "absent.png" in refused("upscale", tmp_path / "absent.png", "--scale", 2)
-    assert str(tmp_path) in refused("upscale", tmp_path, "--scale", 2)
+    assert "found none" in refused("upscale", _folder(tmp_path / "empty"), "--scale", 2)
 
 
 def test_image_cut_short(photo, tmp_path, refused):
@@ -212,9 +212,10 @@ def test_truth_smaller_than_the_scale_or_of_another_size(photo, tmp_path, refuse
 def test_output_that_cannot_be_written(photo, tmp_path, refused):
     start = ["upscale", photo, "--scale", 2, "--solver", "bicubic", "-o"]
     assert "no folder" in refused(*start, tmp_path / "absent" / "out.png")
-    assert "is a folder" in refused(*start, _folder(tmp_path / "folder.png"))
     assert ".png" in refused(*start, tmp_path / "out.webp")
-    assert files(tmp_path) == ["folder.png", "photo.png"]
+    _folder(tmp_path / "photo-x2.png")
+    assert "is a folder" in refused(*start[:-1])
+    assert files(tmp_path) == ["photo-x2.png", "photo.png"]
 
 
 def test_output_in_a_folder_that_refuses(photo, tmp_path, refused):

@@ -47,6 +47,10 @@ class Bicubic(Solver[SuperResolution]):
         rows = problem.scale * height * width
         return 4.0 * math.prod(channels) * (rows + problem.scale * rows)
 
+    def halo(self, scale: int) -> int:
+        """Two pixels: the support of the cubic kernel."""
+        return 2
+
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:

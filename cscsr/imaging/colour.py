@@ -64,11 +64,21 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     """
     if image.dtype == np.uint8:
         return image
+    return to_samples(image, np.uint8)
+
+
+def to_samples(image: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """A floating-point image in [0,1] as whole numbers of `dtype`, uint8 or uint16: times
+    255 or 65535, rounded half up, clipped.
+
+    Raises InputError for an image of another dtype, NaN or infinity.
+    """
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(f"an image must be uint8 or floating point, got {image.dtype}.")
     if not np.isfinite(image).all():
         raise InputError("an image must be finite, but it holds NaN or infinity.")
-    return np.floor(image * 255.0 + 0.5).clip(0, 255).astype(np.uint8)
+    largest = float(np.iinfo(dtype).max)
+    return np.floor(image * largest + 0.5).clip(0, largest).astype(dtype)
 
 
 def _check_colour(image: np.ndarray, floating: bool = False) -> None:

@@ -1,21 +1,65 @@
-"""Reading and writing 8-bit PNG, BMP and JPEG files, grey and colour. Needs pillow."""
+"""Reading and writing PNG, TIFF, BMP and JPEG files of 8 or 16 bits, grey and colour.
+
+`read_image` and `write_image` are for the pixels of the tables: 8 bits, grey or RGB.
+`read_picture` is for the pictures that people have: 16 bits, an alpha channel, a colour
+profile. Needs pillow; tifffile (which comes with scikit-image) for 16-bit TIFF files.
+"""
 
 from __future__ import annotations
 
-import os
+import logging
+import struct
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from cscsr.errors import InputError
 from cscsr.imaging.colour import to_uint8
+from cscsr.imaging.encoders import SUFFIXES as FORMATS
+from cscsr.imaging.encoders import Layout, format_of, write_bands
 
-FORMATS = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+LARGEST = 2**29
+"""Pixels of the largest image that is read: 4 bytes each are 2 GiB."""
 
-_GREY = ("1", "L", "LA")
+_BAND = 256
+"""Rows that are converted at once."""
+
+_NAMES = "PNG, TIFF, BMP or JPEG"
+_GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N", "I")
 _COLOUR = ("P", "PA", "RGB", "RGBA")
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_DEFLATE = (1, 8, 32946)
+"""Compressions of TIFF that tifffile decodes by itself: none and both names of deflate."""
+_UNREADABLE = (OSError, SyntaxError, ValueError, LookupError, struct.error, zlib.error)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as its file has it, upright.
+
+    pixels: (H,W) grey or (H,W,3) RGB, uint8 or uint16. alpha: (H,W) of the same dtype, or
+    None; RGB is not multiplied by it. icc_profile: the colour profile, or None. dpi: pixels
+    an inch (across, down), or None.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """What a file of this picture holds."""
+        height, width = self.pixels.shape[:2]
+        channels = (1 if self.pixels.ndim == 2 else 3) + (self.alpha is not None)
+        return Layout((height, width, channels), self.pixels.dtype, self.icc_profile, self.dpi)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -25,55 +69,273 @@ def read_image(path: str | Path) -> np.ndarray:
     the orientation that a camera noted is applied. An alpha channel is dropped where it is
     opaque everywhere.
 
-    Raises InputError for a missing file, one that is no whole PNG, BMP or JPEG, more than
-    8 bits a channel, a transparent image, and a colour space other than grey and RGB.
+    Raises InputError as `read_picture` does, and for 16 bits a channel and a transparent
+    image.
+    """
+    picture = read_picture(path)
+    if picture.pixels.dtype != np.uint8:
+        raise InputError(f"{path} must have 8 bits a channel, but it has 16.")
+    if picture.alpha is not None and picture.alpha.min() < 255:
+        raise InputError(f"{path} has transparent pixels; give an opaque image.")
+    return np.ascontiguousarray(picture.pixels)
+
+
+def read_picture(path: str | Path) -> Picture:
+    """A file with all the bits it has, its alpha channel, colour profile and resolution.
+
+    The format is told by the content, whatever the suffix. 1-bit images become 8-bit grey;
+    palette images RGB, or grey if all their colours are; the orientation that a camera noted
+    is applied. Other metadata (EXIF, XMP, text) is not read.
+
+    Raises InputError for a missing file, one that is no whole PNG, TIFF, BMP or JPEG, more
+    than one image in the file, samples other than 8 or 16 bits (floating point among them),
+    a colour space other than grey and RGB, and more than `LARGEST` pixels.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"expected an image file, but {path} is a folder.")
     if not path.is_file():
         raise InputError(f"expected an image file, but there is no file {path}.")
     try:
-        with Image.open(path, formats=sorted(set(FORMATS.values()))) as file:
-            image = ImageOps.exif_transpose(file)
-            image.load()
+        with path.open("rb") as file:
+            start = file.read(26)
+        deep = _deep_tiff(path) if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else None
+        if isinstance(deep, Picture):
+            return deep
+        return _by_pillow(path, 16 if deep or _is_16_bit_png(start) else 8)
+    except InputError:
+        raise
     except _UNREADABLE as error:
-        raise InputError(f"{path} is no whole PNG, BMP or JPEG image ({error}).") from error
-    if image.mode not in (*_GREY, *_COLOUR) or _is_16_bit_png(path):
-        raise InputError(
-            f"{path} must have 8 bits a channel, grey or RGB, "
-            f"but it has 16 bits or a colour space of its own ({image.mode})."
-        )
-    if image.has_transparency_data:
-        lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-        if lowest < 255:
-            raise InputError(f"{path} has transparent pixels; give an opaque image.")
-    pixels = np.array(image.convert("L" if image.mode in _GREY else "RGB"))
-    if image.mode in ("P", "PA") and (pixels == pixels[..., :1]).all():
-        pixels = np.ascontiguousarray(pixels[..., 0])
-    return pixels
+        raise InputError(f"{path} is no whole {_NAMES} image{_what_else(path, error)}.") from error
 
 
-def _is_16_bit_png(path: Path) -> bool:
+def _is_16_bit_png(start: bytes) -> bool:
     """Whether the header of a PNG says 16 bits, which pillow would cut to 8 in silence."""
-    with path.open("rb") as file:
-        header = file.read(25)
-    return header[12:16] == b"IHDR" and header[24] == 16
+    return start[12:16] == b"IHDR" and start[24] == 16
+
+
+def _what_else(path: Path, error: Exception) -> str:
+    """What a file is that cannot be read, or why it cannot, in brackets."""
+    try:
+        with _quiet_pillow(), Image.open(path) as file:
+            if file.format not in FORMATS.values():
+                return f", but {file.format}; save it as PNG"
+    except Exception:  # whatever pillow makes of it, it is not readable
+        pass
+    if path.stat().st_size == 0:
+        return " (it is empty)"
+    return "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Inside the `with` block pillow does not warn, and its own limit of pixels is off:
+    `_check_size` has ours."""
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
+
+
+def _check_size(path: Path, width: int, height: int, images: int) -> None:
+    if images > 1:
+        raise InputError(f"{path} holds {images} images; save the one you mean as a file.")
+    if width * height > LARGEST:
+        raise InputError(
+            f"{path} has {width}x{height} pixels, more than the {LARGEST} that are read at once; "
+            "cut it into parts."
+        )
+
+
+def _by_pillow(path: Path, bits: int) -> Picture:
+    """What pillow decodes. Its RGB has 8 bits: 16-bit RGB is decoded twice, with its two bytes
+    in the order of the file for the high ones and in the other order for the low ones."""
+    with _quiet_pillow():
+        with _opened(path) as image:
+            if image.mode not in (*_GREY, *_COLOUR) or (bits == 8 and image.mode[0] == "I"):
+                space = {"F": "floating-point samples", "I": "32-bit samples"}.get(
+                    image.mode, f"the colour space {image.mode}"
+                )
+                raise InputError(
+                    f"{path} has {space}, but it must have 8 or 16 bits a channel, grey or RGB; "
+                    "convert it."
+                )
+            icc, dpi, transparent = (
+                image.info.get(k) for k in ("icc_profile", "dpi", "transparency")
+            )
+            codec, extents, offset, arguments = image.tile[0]
+            raw = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
+            if bits == 8:
+                samples = _array(_plain(image))
+                if image.mode in ("P", "PA") and (samples[..., :3] == samples[..., :1]).all():
+                    samples = samples[..., [0, 3]] if samples.shape[2] == 4 else samples[..., 0]
+            elif image.mode[0] == "I":
+                samples = _array(image)
+            elif raw == "LA;16B":  # four bytes a pixel, which is all that RGBA means here
+                image.tile = [(codec, extents, offset, "RGBA")]
+                samples = _array(image).view(">u2").astype(np.uint16)
+            else:
+                samples = _array(image).astype(np.uint16) << 8
+                samples |= _low_bytes(path)
+            orientation = _orientation(image)
+    if bits == 16 and isinstance(transparent, int | tuple):
+        match = samples == np.array(transparent, np.uint16)
+        seen = ~(match if samples.ndim == 2 else match.all(axis=2))
+        samples = np.dstack([samples, seen.astype(np.uint16) * 65535])
+    return _picture(samples, orientation, icc, dpi)
+
+
+def _opened(path: Path) -> Image.Image:
+    """A file that pillow has opened, checked but not decoded."""
+    image = Image.open(path, formats=sorted(set(FORMATS.values())))
+    # A photograph of a telephone may carry a second, smaller JPEG: the first is meant.
+    images = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+    try:
+        _check_size(path, *image.size, images)
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation that the EXIF data of a decoded image note, 1 where they are broken."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # of pillow's many, in a file whose pixels are whole
+        return 1
+
+
+def _low_bytes(path: Path) -> np.ndarray:
+    """The low byte of each sample of a 16-bit RGB or RGBA file."""
+    native = {"little": "L", "big": "B"}[sys.byteorder]
+    with _opened(path) as image:
+        tiles = []
+        for codec, extents, offset, arguments in image.tile:
+            raw, *rest = [arguments] if isinstance(arguments, str) else arguments
+            order = raw[-1].replace("N", native)
+            if raw[-3:-1] != "16" or order not in "LB":
+                raise ValueError(f"16 bits in the layout {raw}")
+            raw = raw[:-1] + {"L": "B", "B": "L"}[order]
+            tiles.append((codec, extents, offset, (raw, *rest) if rest else raw))
+        image.tile = tiles
+        return _array(image)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """An 8-bit image as one of mode L, LA, RGB or RGBA: without palette, its transparent
+    colour as alpha."""
+    image.load()
+    alpha = image.has_transparency_data and image.mode != "1"
+    grey = image.mode in ("1", "L", "LA")
+    mode = ("L" if grey else "RGB") + ("A" if alpha else "")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    """The samples of an image, (H,W) or (H,W,C), uint8 or uint16. Bands of it are converted
+    one by one, so that there is no third copy of the whole."""
+    image.load()
+    width, height = image.size
+    out: np.ndarray | None = None
+    for top in range(0, height, _BAND):
+        bottom = min(top + _BAND, height)
+        band = np.asarray(image.crop((0, top, width, bottom)))
+        if out is None:
+            dtype = np.uint8 if band.dtype == np.uint8 else np.uint16
+            out = np.empty((height, *band.shape[1:]), dtype)
+        out[top:bottom] = band
+    return out
+
+
+def _deep_tiff(path: Path) -> Picture | bool:
+    """A TIFF of 16 bits a sample, whatever its planes and byte order; True if it has 16 bits
+    but a compression that tifffile leaves to pillow, False if it has another depth."""
+    import tifffile
+
+    log = logging.getLogger("tifffile")
+    disabled, log.disabled = log.disabled, True  # it prints what it also raises
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            images = sum(not entry.is_reduced for entry in file.pages)
+            _check_size(path, page.imagewidth, page.imagelength, images)
+            if page.bitspersample != 16:
+                return False
+            if page.sampleformat != 1:
+                raise InputError(f"{path} must have unsigned samples of 8 or 16 bits; convert it.")
+            if page.photometric not in (0, 1, 2):
+                raise InputError(f"{path} must be grey or RGB, not {page.photometric.name}.")
+            if page.compression not in _DEFLATE:
+                return True
+            for counted, start in zip(page.databytecounts, page.dataoffsets, strict=True):
+                if start + counted > path.stat().st_size:
+                    raise ValueError("it is cut short")
+            samples = page.asarray()
+            if page.planarconfig == 2 and samples.ndim == 3:
+                samples = np.moveaxis(samples, 0, 2)
+            if page.photometric == 0:
+                samples = 65535 - samples
+            dpi = page.get_resolution("inch") if page.resolutionunit > 1 else None
+            tags = {code: page.tags.valueof(code) for code in (274, 34675)}
+    except tifffile.TiffFileError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        log.disabled = disabled
+    colours = 3 if page.photometric == 2 else 1
+    kinds = [int(kind) for kind in page.extrasamples[:1]]
+    if samples.ndim == 3:
+        samples = samples[..., : colours + (kinds in ([1], [2]))]
+    if kinds == [1]:  # colours multiplied by alpha
+        alpha = samples[..., -1:].astype(np.uint64)
+        plain = (samples[..., :-1] * np.uint64(65535) + alpha // 2) // np.maximum(alpha, 1)
+        samples = np.concatenate([plain.clip(0, 65535), alpha], axis=2).astype(np.uint16)
+    return _picture(samples, tags[274] or 1, tags[34675], dpi)
+
+
+def _picture(samples: np.ndarray, orientation: int, icc: Any, dpi: Any) -> Picture:
+    """Samples (H,W[,C]) as they are stored, as an upright picture."""
+    samples = _UPRIGHT.get(orientation, _UPRIGHT[1])(samples)
+    if not (isinstance(dpi, tuple) and all(0 < float(n) < 1e6 for n in dpi)):
+        dpi = None
+    if dpi is not None:
+        dpi = (float(dpi[0]), float(dpi[1]))
+        dpi = dpi[::-1] if orientation in (5, 6, 7, 8) else dpi
+    alpha = None
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        samples, alpha = samples[..., :-1], samples[..., -1]
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[..., 0]
+    return Picture(samples, alpha, bytes(icc) if icc else None, dpi)
+
+
+_UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+"""The orientations of EXIF: what turns the stored image upright, without a copy."""
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write `image` to a PNG, BMP or JPEG file, as the suffix of `path` says.
+    """Write `image` to a PNG, TIFF, BMP or JPEG file, as the suffix of `path` says.
 
     image: (H,W) or (H,W,3), uint8, or floating point in [0,1], which is rounded to 8 bits
     and clipped. JPEG is written at quality 95 with colour at full resolution. A file that
     was there is replaced only when the new one is complete.
 
     Raises InputError for another suffix or array, values far outside [0,1], or a folder
-    that does not exist.
+    that does not exist or refuses.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"an image file must end in {', '.join(FORMATS)}, got {path.name!r}.")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path.name}: there is no folder {path.parent}.")
+    format_of(path)
     shape = getattr(image, "shape", ())
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise InputError(f"an image must have shape (H, W) or (H, W, 3), got {tuple(shape)}.")
@@ -83,11 +345,5 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
             f"a floating-point image must lie in [0, 1], got values from {image.min():.4g} "
             f"to {image.max():.4g}."
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        Image.fromarray(pixels).save(
-            partial, format=FORMATS[path.suffix.lower()], quality=95, subsampling=0
-        )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    layout = Picture(pixels).layout
+    write_bands(path, layout, [pixels.reshape(layout.shape)])

@@ -1,0 +1,317 @@
+"""Image files written band by band, so that an image larger than memory can be written.
+
+`write_bands` takes the rows of an image as they come. PNG, TIFF and BMP files grow with
+them; for JPEG, whose encoder wants all rows at once, they wait in a file beside the one
+that is written, which is mapped into memory, not held in it. Nothing is visible under the
+wanted name before the whole file is there.
+
+PNG is encoded here, because no library among the dependencies writes 16-bit RGB. Needs
+numpy; pillow for JPEG and tifffile (which comes with scikit-image) for TIFF.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from cscsr.errors import InputError
+
+SUFFIXES = {
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+"""Suffix to format, for reading and for writing."""
+
+_DEEP = ("PNG", "TIFF")
+"""The formats that hold 16 bits a sample, and an alpha channel."""
+
+_LONGEST = {"PNG": 2**31 - 1, "TIFF": 2**31 - 1, "BMP": 2**31 - 1, "JPEG": 65_500}
+"""The longest side in pixels."""
+
+_STRIP = 64
+"""Rows that are compressed at once."""
+
+_METRES_AN_INCH = 0.0254
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an image file holds, before its pixels.
+
+    shape: (H,W,C), where C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    dtype: uint8 or uint16. icc_profile: the colour profile, or None. dpi: pixels an inch
+    (across, down), or None.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    icc_profile: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.shape[2] in (2, 4)
+
+    def enlarged(self, scale: int) -> Layout:
+        """The same for an image `scale` times as high and wide."""
+        height, width, channels = self.shape
+        return replace(self, shape=(scale * height, scale * width, channels))
+
+
+def format_of(path: str | Path) -> str:
+    """The format that the suffix of `path` names. Raises InputError for another suffix."""
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"an image file must end in {', '.join(SUFFIXES)}, which is its format, "
+            f"got {path.name!r}."
+        )
+    return SUFFIXES[path.suffix.lower()]
+
+
+def check_layout(path: str | Path, layout: Layout) -> None:
+    """Raise InputError if the format that `path` names cannot hold such an image.
+
+    16 bits in a format that has 8 is no error: they are rounded to 8.
+    """
+    kind = format_of(path)
+    if layout.has_alpha and kind not in _DEEP:
+        raise InputError(
+            f"{Path(path).name} cannot keep the transparency of the image: {kind} has none; "
+            "write a .png or .tif file."
+        )
+    if max(layout.shape[:2]) > _LONGEST[kind]:
+        height, width = layout.shape[:2]
+        raise InputError(
+            f"{Path(path).name} would have {width}x{height} pixels, but the sides of a {kind} "
+            f"image end at {_LONGEST[kind]}; write a .png or .tif file."
+        )
+
+
+def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
+    """Write an image whose rows come in `bands`, (h,W,C) each, of any height, top first.
+
+    The format is that of the suffix of `path`. PNG and TIFF are compressed without loss;
+    JPEG is written at quality 95 with colour at full resolution. The rows go to a temporary
+    name in the same folder, which is renamed when the last is written; when `bands` or the
+    disk fails, it is removed, and what was at `path` stays.
+
+    Raises InputError for what the format cannot hold, a folder that does not exist and a
+    disk that refuses.
+    """
+    path = Path(path)
+    check_layout(path, layout)
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path.name}: there is no folder {path.parent}.")
+    encode = _ENCODERS[format_of(path)]
+    if layout.dtype != np.uint8 and format_of(path) not in _DEEP:
+        bands = (_to_8_bits(band) for band in bands)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with _disk_errors(path):
+            encode(partial, layout, bands)
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class _disk_errors:
+    """Turns an OSError inside the `with` block into an InputError about `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise InputError(f"{self.path} cannot be written: {reason}.") from error
+
+
+def _to_8_bits(band: np.ndarray) -> np.ndarray:
+    return ((band.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _strips(bands: Iterable[np.ndarray], rows: int = _STRIP) -> Iterator[np.ndarray]:
+    """The same rows in bands of `rows` each, the last of fewer."""
+    waiting: list[np.ndarray] = []
+    count = 0
+    for band in bands:
+        while len(band):
+            piece = band[: rows - count]
+            waiting.append(piece)
+            count += len(piece)
+            band = band[len(piece) :]
+            if count == rows:
+                yield np.concatenate(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+# PNG (ISO/IEC 15948) -----------------------------------------------------------------
+
+
+def _write_png(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
+    height, width, channels = layout.shape
+    depth = 8 * layout.dtype.itemsize
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+        _chunk(file, b"IHDR", header)
+        if layout.icc_profile:
+            _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(layout.icc_profile))
+        if layout.dpi:
+            density = (round(dots / _METRES_AN_INCH) for dots in layout.dpi)
+            _chunk(file, b"pHYs", struct.pack(">IIB", *density, 1))
+        deflate = zlib.compressobj(6, strategy=zlib.Z_FILTERED)
+        above = np.zeros((1, width * channels * layout.dtype.itemsize), np.uint8)
+        for strip in _strips(bands):
+            samples = np.ascontiguousarray(strip, strip.dtype.newbyteorder(">"))
+            rows = samples.view(np.uint8).reshape(len(strip), -1)
+            body = _filtered(rows, above, channels * layout.dtype.itemsize)
+            _chunk(file, b"IDAT", deflate.compress(body.tobytes()))
+            above = rows[-1:]
+        _chunk(file, b"IDAT", deflate.flush())
+        _chunk(file, b"IEND", b"")
+
+
+def _chunk(file: BinaryIO, kind: bytes, body: bytes) -> None:
+    if body or kind == b"IEND":
+        check = zlib.crc32(body, zlib.crc32(kind))
+        file.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check))
+
+
+def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
+    """Each row of bytes (h,n) as its filter's number and what the filter leaves, (h,1+n).
+
+    above: the row before the first. step: bytes a pixel. The filters are Sub, Up and Paeth
+    (sections 9.2 to 9.4); a row gets the one whose result, as signed bytes, has the least
+    sum of magnitudes (section 12.8).
+    """
+    up = np.concatenate([above, rows[:-1]])
+    left, corner = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, step:], corner[:, step:] = rows[:, :-step], up[:, :-step]
+    a, b, c = (array.astype(np.int16) for array in (left, up, corner))
+    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
+    paeth = np.where((to_a <= to_b) & (to_a <= to_c), left, np.where(to_b <= to_c, up, corner))
+    best, least = np.empty((len(rows), 1 + rows.shape[1]), np.uint8), None
+    for number, prediction in ((1, left), (2, up), (4, paeth)):
+        rest = rows - prediction
+        cost = np.minimum(rest, 0 - rest).sum(axis=1, dtype=np.int64)
+        better = np.full(len(rows), True) if least is None else cost < least
+        best[better, 0] = number
+        best[better, 1:] = rest[better]
+        least = cost if least is None else np.minimum(cost, least)
+    return best
+
+
+# TIFF ---------------------------------------------------------------------------------
+
+
+def _write_tiff(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
+    import tifffile
+
+    height, width, channels = layout.shape
+    little = layout.dtype.newbyteorder("<")
+
+    def compressed() -> Iterator[bytes]:
+        for strip in _strips(bands):
+            rest = strip.astype(little)  # predictor 2: each sample less the one to its left
+            rest[:, 1:] -= strip[:, :-1]
+            yield zlib.compress(rest.tobytes(), 6)
+
+    size = height * width * channels * layout.dtype.itemsize
+    with tifffile.TiffWriter(path, byteorder="<", bigtiff=size > 2**32 - 2**24) as tiff:
+        tiff.write(
+            compressed(),
+            shape=(height, width) if channels == 1 else layout.shape,
+            dtype=little,
+            photometric="rgb" if channels > 2 else "minisblack",
+            planarconfig="contig" if channels > 1 else None,
+            extrasamples=["unassalpha"] if layout.has_alpha else None,
+            compression="adobe_deflate",
+            predictor=True,
+            rowsperstrip=_STRIP,
+            resolution=layout.dpi,
+            resolutionunit="inch" if layout.dpi else None,
+            iccprofile=layout.icc_profile,
+            software=False,
+            metadata=None,
+        )
+
+
+# BMP ----------------------------------------------------------------------------------
+
+
+def _write_bmp(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
+    height, width, channels = layout.shape
+    palette = b"" if channels == 3 else bytes(n for g in range(256) for n in (g, g, g, 0))
+    stride = (width * channels + 3) // 4 * 4
+    start, size = 54 + len(palette), height * stride
+    if start + size >= 2**32:
+        raise InputError(
+            f"an image of {width}x{height} pixels is too large for BMP, which ends at 4 GiB; "
+            "write a .png or .tif file."
+        )
+    density = [round(dots / _METRES_AN_INCH) for dots in layout.dpi or (0, 0)]
+    with path.open("wb") as file:
+        file.write(struct.pack("<2sIHHI", b"BM", start + size, 0, 0, start))
+        header = (40, width, height, 1, 8 * channels, 0, size, *density, len(palette) // 4, 0)
+        file.write(struct.pack("<IiiHHIIiiII", *header) + palette)
+        row = height  # the last row of the image is the first of the file
+        file.truncate(start + size)
+        for strip in _strips(bands):
+            row -= len(strip)
+            padded = np.zeros((len(strip), stride), np.uint8)
+            padded[:, : width * channels] = strip[::-1, :, ::-1].reshape(len(strip), -1)
+            file.seek(start + row * stride)
+            file.write(padded.tobytes())
+
+
+# JPEG ---------------------------------------------------------------------------------
+
+
+def _write_jpeg(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
+    from PIL import Image
+
+    height, width, channels = layout.shape
+    mode, samples = ("L", 1) if channels == 1 else ("RGBX", 4)
+    raw = path.with_name(f"{path.name}.raw")
+    try:
+        with raw.open("w+b") as file:
+            file.truncate(height * width * samples)
+        waiting = np.memmap(raw, np.uint8, "r+", shape=(height, width, samples))
+        row = 0
+        for band in bands:
+            waiting[row : row + len(band), :, :channels] = band
+            row += len(band)
+        image = Image.frombuffer(mode, (width, height), waiting, "raw", mode, 0, 1)
+        extras = {"icc_profile": layout.icc_profile, "dpi": layout.dpi}
+        extras = {name: value for name, value in extras.items() if value}
+        image.save(path, "JPEG", quality=95, subsampling=0, **extras)
+        del image, waiting  # a mapped file cannot be removed everywhere
+    finally:
+        raw.unlink(missing_ok=True)
+
+
+_ENCODERS: dict[str, Callable[[Path, Layout, Iterable[np.ndarray]], None]] = {
+    "PNG": _write_png,
+    "TIFF": _write_tiff,
+    "BMP": _write_bmp,
+    "JPEG": _write_jpeg,
+}

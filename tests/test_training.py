@@ -133,7 +133,7 @@ def test_bad_recipes_and_budgets_are_refused(tmp_path, data):
 
 def test_held_out_and_leaked_images_are_not_trained_on(data):
     banks = load_banks(small_recipe(), data)
-    assert len(banks[2]._sizes) == 3
+    assert len(banks[2].sizes) == 3
 
 
 @pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])

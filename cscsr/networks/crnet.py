@@ -58,7 +58,12 @@ class CISTABlock(nn.Module):
     K + 1 iterations of nonnegative ISTA from zero.
 
     inputs: channels of y; codes: channels m₀ of z; kernel: size of W's filters;
-    s_kernel: size of S's filters (2·kernel − 1 holds the exact n − (1/L) flip(f)⊗f).
+    s_kernel: size of S's filters (2·kernel − 1 holds the exact n − (1/L) flip(f)⊗f, 1 breaks
+    the consistency constraint, CC).
+
+    The other two parts of the ablation in Table 1 (right) are switches. local_residual (LRL):
+    W⊗y is added at every recursion, not only at the first. pre_activation (PA): the ReLU
+    stands before S; without it, u ← W⊗y + ReLU(S⊗u), from u₀ = W⊗y, and z = ReLU(u).
     """
 
     def __init__(
@@ -69,9 +74,12 @@ class CISTABlock(nn.Module):
         kernel: int = 3,
         s_kernel: int = 3,
         bias: bool = True,
+        local_residual: bool = True,
+        pre_activation: bool = True,
     ) -> None:
         super().__init__()
         self.recursions = recursions
+        self.local_residual, self.pre_activation = local_residual, pre_activation
         self.W = _conv(inputs, codes, kernel, bias)
         self.S = _conv(codes, codes, s_kernel, bias)
 
@@ -80,10 +88,16 @@ class CISTABlock(nn.Module):
         with each iterate, k = 0 … K."""
         drive = self.W(y)
         z = relu(drive)
+        u = z if self.pre_activation else drive
         if visit is not None:
             visit(0, z)
         for k in range(self.recursions):
-            z = relu(drive + self.S(z))
+            u = self.S(u)  # nothing else needs what S returns: the rest is done in place
+            if not self.pre_activation:
+                u = u.relu_() + drive if self.local_residual else u.relu_()
+                z = relu(u)
+            else:
+                z = u = (u.add_(drive) if self.local_residual else u).relu_()
             if visit is not None:
                 visit(k + 1, z)
         return z
@@ -97,7 +111,7 @@ class CRNetA(nn.Module):
 
     n0: feature channels; m0: code channels; recursions: K; channels: 1 for luma;
     residual: the global skip of eq. (14), switched off in Fig. 5; s_kernel: size of S;
-    bias: learned biases.
+    bias: learned biases; local_residual, pre_activation: see `CISTABlock`.
     """
 
     def __init__(
@@ -109,12 +123,22 @@ class CRNetA(nn.Module):
         residual: bool = True,
         s_kernel: int = 3,
         bias: bool = True,
+        local_residual: bool = True,
+        pre_activation: bool = True,
     ) -> None:
         super().__init__()
         self.residual = residual
         self.F0 = _conv(channels, n0, bias=bias)
         self.F1 = _conv(n0, n0, bias=bias)
-        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias)
+        self.block = CISTABlock(
+            n0,
+            m0,
+            recursions,
+            s_kernel=s_kernel,
+            bias=bias,
+            local_residual=local_residual,
+            pre_activation=pre_activation,
+        )
         self.Wh = _conv(m0, n0, bias=bias)
         self.H = _conv(n0, channels, bias=bias)
         if residual:
@@ -122,7 +146,7 @@ class CRNetA(nn.Module):
 
     def decode(self, z: Tensor, image: Tensor) -> Tensor:
         """The high-resolution image of codes z, eqs. (13) and (14)."""
-        detail = _full_precision(self.H, relu(self.Wh(z)))
+        detail = _full_precision(self.H, self.Wh(z).relu_())
         return image + detail if self.residual else MEAN_Y + detail
 
     def forward(self, image: Tensor, visit: Visit | None = None) -> Tensor:
@@ -131,7 +155,7 @@ class CRNetA(nn.Module):
         `visit(k, z, decode)` is called at each recursion; ``decode()`` is the image that
         the codes z = z_k give (only the last was trained to be one).
         """
-        y = relu(self.F1(relu(_full_precision(self.F0, image - MEAN_Y))))
+        y = self.F1(_full_precision(self.F0, image - MEAN_Y).relu_()).relu_()
         seen = visit and (lambda k, z: visit(k, z, lambda: self.decode(z, image)))
         return self.decode(self.block(y, seen), image)
 
@@ -147,7 +171,7 @@ class _ResidualUnit(nn.Module):
             self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(relu(self.first(x)))
+        return x + self.second(self.first(x).relu_())
 
 
 def _upsampler(channels: int, scale: int, bias: bool) -> nn.Sequential:
@@ -202,7 +226,7 @@ class CRNetB(nn.Module):
     def decode(self, z: Tensor, features: Tensor, image: Tensor, scale: int) -> Tensor:
         """The high-resolution image of codes z, given the features before the skip and the
         low-resolution image."""
-        x = self.up[str(scale)](features + self.H(relu(self.Wh(z))))
+        x = self.up[str(scale)](features + self.H(self.Wh(z).relu_()))
         detail = _full_precision(self.tail, x)
         return detail + (_bicubic(image, scale) if self.residual else self.mean)
 
@@ -218,7 +242,7 @@ class CRNetB(nn.Module):
         the codes z = z_k give (only the last was trained to be one).
         """
         features = self.pre[str(scale)](_full_precision(self.head, image - self.mean))
-        y = relu(self.F1(relu(self.F0(features))))
+        y = self.F1(self.F0(features).relu_()).relu_()
         seen = visit and (lambda k, z: visit(k, z, lambda: self.decode(z, features, image, scale)))
         return self.decode(self.block(y, seen), features, image, scale)
 

@@ -1,8 +1,9 @@
-"""Training of the networks: one loop for every recipe, on CPU or GPU.
+"""Training of the networks: one loop for every recipe, on CPU or GPU, or several of them.
 
-Adam, or Muon and Adam, on the mean absolute error, a linear warm-up and a cosine to zero, an
-exponential average of the weights, bfloat16 autocast where asked for. The run is resumable
-at any evaluation and leaves a CSV row for each. Needs torch, numpy and tqdm, no more.
+Adam, SGD, or Muon and Adam; a rate that warms up and falls; an exponential average of the
+weights; bfloat16 autocast where it is faster. The run is resumable at any evaluation and
+leaves a CSV row for each. Under ``torchrun`` each process takes its part of every batch, and
+the first writes. Needs torch, numpy and tqdm, no more.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import l1_loss
+from torch import Tensor, distributed, nn
+from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from cscsr import weights
-from cscsr.data.datasets import holdout_images, training_images
-from cscsr.data.patches import PatchBank, training_pair
+from cscsr.data.datasets import holdout_images, load_dataset, training_images
+from cscsr.data.patches import Partition, PatchBank, training_pair
 from cscsr.device import check_device
 from cscsr.errors import InputError
 from cscsr.imaging import crop_to_multiple, imresize, read_image, score
@@ -38,7 +40,11 @@ HOLDOUT_CROP = 192
 
 
 PACE_STEPS = 30
-"""Steps over which the time of a step is averaged, to plan a run of so many minutes."""
+"""Steps over which the time of a step is averaged, to keep a run of so many minutes to them."""
+
+OFF_PLAN = 0.1
+"""The plan of a run is made anew when it would end by this share of the time left too late
+or too early."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -58,12 +64,23 @@ class Progress:
     per_step: float = 0.0
     seconds: float = 0.0
 
+    def plan(self, pace: float, budget: float) -> None:
+        """Fix `per_step` so that the run ends after `budget` seconds where a step takes `pace`
+        seconds; a plan that is no more than `OFF_PLAN` off is left as it is."""
+        left = max(budget - self.seconds, 0.0)
+        needed = (1 - self.done) / self.per_step * pace if self.per_step else math.inf
+        if abs(needed - left) > OFF_PLAN * left:
+            self.per_step = (1 - self.done) / max(1.0, left / pace)
+
 
 def learning_rate(recipe: Recipe, done: float) -> float:
     """The learning rate when the share `done` of the run lies behind."""
-    peak, warmup = recipe.optimiser.learning_rate, recipe.optimiser.warmup
+    settings = recipe.optimiser
+    peak, warmup = settings.learning_rate, settings.warmup
     if done < warmup:
         return peak * done / warmup
+    if settings.schedule == "step":
+        return peak * settings.decay ** math.floor(done / settings.decay_every + 1e-9)
     return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
 
 
@@ -71,27 +88,44 @@ def load_banks(
     recipe: Recipe, data: str | os.PathLike, device: str = "cpu", images: list[Path] | None = None
 ) -> dict[int, PatchBank]:
     """A bank of training patches for each scale of the recipe, read from the folder `data`
-    without the images that holdout.txt and leaks.txt list."""
+    without the images that holdout.txt and leaks.txt list. A recipe that takes a partition
+    has one bank for all scales, under the key 0."""
     if images is None:
         images = training_images(Path(data), recipe.sets)
-    banks = {}
     originals = [read_image(path) for path in tqdm(images, desc="reading images", leave=False)]
-    for scale in recipe.scales:
-        pairs = [
+    pairs = {
+        scale: [
             training_pair(image if size == 1 else imresize(image, scale=size), scale, recipe.line)
             for image in tqdm(originals, desc=f"degrading by {scale}", leave=False)
             for size in recipe.sizes
         ]
-        banks[scale] = PatchBank(pairs, device)
-    return banks
+        for scale in recipe.scales
+    }
+    if recipe.sampling == "partition":
+        pairs = {0: [pair for scale in recipe.scales for pair in pairs[scale]]}
+    return {scale: PatchBank(found, device) for scale, found in pairs.items()}
+
+
+def _error(loss: str, output: Tensor, target: Tensor) -> Tensor:
+    """The loss of a batch by the name that `Optimiser` gives it."""
+    if loss == "l1":
+        return l1_loss(output, target)
+    if loss == "charbonnier":
+        return ((output - target).square() + 1e-6).sqrt().mean()
+    if loss == "mse":
+        return mse_loss(output, target)
+    return mse_loss(output, target, reduction="sum") / (2 * len(output))
 
 
 def _optimisers(settings: Optimiser, network: nn.Module) -> list[torch.optim.Optimizer]:
-    """Adam for all weights, or Muon for the inner convolutions and Adam for the others."""
+    """Adam or SGD for all weights, or Muon for the inner convolutions and Adam for the others."""
     inner = inner_convolutions(network) if settings.method == "muon" else []
     others = [p for p in network.parameters() if not any(p is q for q in inner)]
-    adam = torch.optim.Adam(others, lr=settings.learning_rate, fused=True)
-    return [adam, Muon(inner, settings.learning_rate)] if inner else [adam]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.method == "sgd":
+        return [torch.optim.SGD(others, rate, momentum=0.9, weight_decay=decay, fused=True)]
+    adam = torch.optim.Adam(others, rate, weight_decay=decay, fused=True)
+    return [adam, Muon(inner, rate)] if inner else [adam]
 
 
 def _tensors_of(architecture: str | None, network: dict[str, Any] | None) -> tuple:
@@ -100,8 +134,32 @@ def _tensors_of(architecture: str | None, network: dict[str, Any] | None) -> tup
     return architecture, sizes
 
 
+def join_processes(device: str) -> str:
+    """Under ``torchrun``, join its processes; returns this one's device."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    if device.startswith("cuda"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return device
+
+
+def _processes() -> tuple[int, int]:
+    """Which of the processes this is, and how many there are."""
+    if not distributed.is_initialized():
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
 class Trainer:
-    """A network in training: one step, one evaluation, one checkpoint at a time."""
+    """A network in training: one step, one evaluation, one checkpoint at a time.
+
+    Where processes have been joined (`join_processes`), all draw the same batch, each
+    computes its part, and the gradients are averaged: the steps of one process, up to
+    rounding.
+    """
 
     def __init__(
         self,
@@ -132,14 +190,25 @@ class Trainer:
         self.network.to(self.device, memory_format=torch.channels_last)
         self.average = {k: v.clone().float() for k, v in self.network.state_dict().items()}
         self.optimisers = _optimisers(recipe.optimiser, self.network)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
         self.progress = Progress()
+        self.rank, self.processes = _processes()
+        self._parallel = self.network
+        if self.processes > 1:
+            self._parallel = DistributedDataParallel(
+                self.network, find_unused_parameters=recipe.line == "rgb"
+            )
+        self.partition: Partition | None = None
+        if recipe.sampling == "partition":
+            self.partition = Partition(banks[0], recipe.optimiser.patch, seed)
         self.loss_weight = self._balance()
 
     def _balance(self) -> dict[int, float]:
         """Weight of each scale's loss: the inverse error of plain bicubic interpolation,
         so that ×4, whose error is twice that of ×2, does not rule the sum."""
-        generator = torch.Generator().manual_seed(0)
+        if not self.recipe.optimiser.balance:
+            return dict.fromkeys(self.banks, 1.0)
+        generator = torch.Generator(self.device).manual_seed(0)
         errors = {}
         for scale, bank in self.banks.items():
             source, target = bank.sample(32, self.recipe.optimiser.patch, generator)
@@ -151,64 +220,98 @@ class Trainer:
         mean = sum(errors.values()) / len(errors)
         return {scale: mean / error for scale, error in errors.items()}
 
-    def _forward(self, source: Tensor, scale: int) -> Tensor:
+    def _forward(self, network: nn.Module, source: Tensor, scale: int) -> Tensor:
         source = source.contiguous(memory_format=torch.channels_last)
-        return self.network(source) if self.recipe.line == "y" else self.network(source, scale)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return network(source) if self.recipe.line == "y" else network(source, scale)
 
-    def _loss(self) -> Tensor:
-        """CRNet-A takes patches of all scales in one batch (they have one size), CRNet-B one
-        scale a step, in turn."""
+    def _part(self, count: int) -> slice:
+        """This process's part of a batch of `count`."""
+        if count % self.processes or not count:
+            raise InputError(
+                f"a batch of {self.recipe.optimiser.batch} patches for {len(self.banks)} scales "
+                f"cannot be divided among {self.processes} processes."
+            )
+        share = count // self.processes
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def batch(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Inputs and targets of the next step, by scale. CRNet-A takes patches of all scales in
+        one step (they have one size), CRNet-B one scale a step, in turn."""
         settings = self.recipe.optimiser
+        if self.partition is not None:
+            part = self._part(settings.batch)
+            return {0: self.partition.batch(self.progress.step, settings.batch, part)}
         scales = list(self.banks)
-        if self.recipe.line == "y":
-            share = settings.batch // len(scales)
-        else:
+        share = settings.batch // len(scales)
+        if self.recipe.line == "rgb":
             scales = [scales[self.progress.step % len(scales)]]
             share = settings.batch
-        samples = {s: self.banks[s].sample(share, settings.patch, self.generator) for s in scales}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            if self.recipe.line == "y":
-                outputs = self._forward(torch.cat([x for x, _ in samples.values()]), 0).split(share)
-            else:
-                outputs = [self._forward(samples[scales[0]][0], scales[0])]
+        part = self._part(share)
+        return {
+            scale: self.banks[scale].sample(share, settings.patch, self.generator, part)
+            for scale in scales
+        }
+
+    def loss(self, batch: dict[int, tuple[Tensor, Tensor]]) -> Tensor:
+        """The recipe's loss of a batch, the mean over its scales."""
+        scales = list(batch)
+        sources = [source for source, _ in batch.values()]
+        output = self._forward(self._parallel, torch.cat(sources), scales[0])
+        outputs = output.split([len(source) for source in sources])
         losses = [
-            self.loss_weight[s] * l1_loss(output, samples[s][1])
-            for s, output in zip(scales, outputs, strict=True)
+            self.loss_weight[s] * _error(self.recipe.optimiser.loss, found, batch[s][1])
+            for s, found in zip(scales, outputs, strict=True)
         ]
         return torch.stack(losses).mean()
 
     def step(self) -> float:
         """One update; returns the loss. Raises NonFiniteLoss."""
-        settings = self.recipe.optimiser
         rate = learning_rate(self.recipe, self.progress.done)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
         self.network.train()
-        loss = self._loss()
+        loss = self.loss(self.batch())
         self.network.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        value = loss.item()
-        if not (math.isfinite(value) and math.isfinite(norm.item())):
+        norm = self._clip(rate)
+        value, norm = torch.stack([loss.detach(), norm]).tolist()
+        if not (math.isfinite(value) and math.isfinite(norm)):
             raise NonFiniteLoss(f"the loss became {value} at step {self.progress.step}.")
         for optimiser in self.optimisers:
             optimiser.step()
-        decay = min(settings.ema, (1 + self.progress.step) / (10 + self.progress.step))
-        with torch.no_grad():
-            for key, parameter in self.network.state_dict().items():
-                self.average[key].lerp_(parameter.float(), 1 - decay)
+        self._update_average()
         self.progress.step += 1
         self.progress.done = min(1.0, self.progress.done + self.progress.per_step)
         return value
 
+    def _clip(self, rate: float) -> Tensor:
+        """Clip the gradient as the recipe says; returns the norm that it had."""
+        settings, parameters = self.recipe.optimiser, list(self.network.parameters())
+        if settings.clip_by == "norm":
+            return nn.utils.clip_grad_norm_(parameters, settings.clip)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if rate > 0:
+            nn.utils.clip_grad_value_(parameters, settings.clip / rate)
+        return norm
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        step = self.progress.step
+        decay = min(self.recipe.optimiser.ema, (1 + step) / (10 + step))
+        current = [parameter.detach() for parameter in self.network.parameters()]
+        torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
+
     def seconds_per_step(self, steps: int = 4) -> float:
         """Measured time of a step, without changing the network or the random state."""
         state = self.generator.get_state()
-        self._loss().backward()
+        self.loss(self.batch()).backward()
         start = time.perf_counter()
         for _ in range(steps):
-            self._loss().backward()
+            self.loss(self.batch()).backward()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         elapsed = time.perf_counter() - start
         self.network.zero_grad()
         self.generator.set_state(state)
@@ -219,7 +322,15 @@ class Trainer:
         seconds = {}
         for self.bf16 in (False, True):
             seconds[self.bf16] = self.seconds_per_step()
-        self.bf16 = seconds[True] < seconds[False]
+        self.bf16 = bool(self.from_first(float(seconds[True] < seconds[False])))
+
+    def from_first(self, value: float) -> float:
+        """`value` as the first of the processes has it."""
+        if self.processes == 1:
+            return value
+        told = torch.tensor(value, dtype=torch.float64, device=self.device)
+        distributed.broadcast(told, 0)
+        return told.item()
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
@@ -242,8 +353,7 @@ class Trainer:
                     batch = torch.from_numpy(np.ascontiguousarray(source))[None].to(self.device)
                     if batch.dtype == torch.uint8:
                         batch = batch.float() / 255
-                    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                        output = self._forward(batch, scale)[0].float().cpu().numpy()
+                    output = self._forward(self.network, batch, scale)[0].float().cpu().numpy()
                     if self.recipe.line == "y":
                         estimate = output[0]
                     else:
@@ -267,7 +377,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`. Raises InputError if it belongs to another recipe."""
-        if state["recipe"] != self.recipe.as_dict():
+        if Recipe.from_dict(state["recipe"]) != self.recipe:
             raise InputError(
                 f"the checkpoint was made by another recipe than {self.recipe.name}; "
                 "give another --out or take --resume away."
@@ -304,20 +414,28 @@ def train(
     init: str | os.PathLike | None = None,
     resume: bool = False,
     evaluate_every: float = 4.0,
+    watch: str | None = None,
 ) -> Path:
-    """Train `recipe` on the images in `data` for `minutes` or for `steps`, one of the two.
+    """Train `recipe` on the images in `data` for `minutes` or for `steps`, one of the two, or
+    else for the recipe's own number of steps.
 
-    With `minutes` the schedule advances by the share of the time left that a step takes, as
-    measured over the last `PACE_STEPS`, so that it ends in time even where the machine is
-    shared; evaluations (every `evaluate_every` minutes) are off the clock. `bf16` None takes
-    bfloat16 autocast where it measures faster (some processors have the instructions and
-    are slower with them). `init` starts from the weights of a file, `resume` from the
-    checkpoint in `out`.
+    With `minutes` the time of a step is measured first, and the number of steps fixed from it
+    and kept in the checkpoint; it is fixed anew only when the time of a step, averaged over
+    the last `PACE_STEPS`, would end the run too late or too early (`Progress.plan`), as on a
+    machine that is shared. Evaluations (every `evaluate_every` minutes) are off the clock.
+    `bf16` None takes bfloat16 autocast where it measures faster (some processors have the
+    instructions and are slower with them). `init` starts from the weights of a file, `resume`
+    from the checkpoint in `out`. `watch` names a data set whose PSNR is put into the curve
+    beside that of the held-out images, for a plot; nothing depends on it.
+
+    Under ``torchrun`` (see `join_processes`), `device` "cuda" is a GPU for each process.
 
     Writes to `out`: checkpoint.pt, curve.csv, weights.safetensors (the averaged weights).
     Returns the path of the last. Raises InputError for bad arguments, NonFiniteLoss when
     the run breaks down; the last good checkpoint is kept.
     """
+    if minutes is None and steps is None:
+        steps = recipe.steps
     if (minutes is None) == (steps is None):
         raise InputError("training needs either a number of minutes or a number of steps.")
     given = steps if minutes is None else minutes
@@ -332,6 +450,8 @@ def train(
     checkpoint, curve = out / "checkpoint.pt", out / "curve.csv"
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} exists: continue it with --resume or give another --out.")
+    watched = [] if watch is None else [truth for _, truth in load_dataset(watch, data)]
+    device = join_processes(device)
     banks = load_banks(recipe, data, device)
     trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed, init=init)
     if bf16 is None:
@@ -339,18 +459,20 @@ def train(
     if resume and checkpoint.exists():
         trainer.restore(torch.load(checkpoint, map_location=device, weights_only=True))
     truths = holdout_crops(data)
-    progress = trainer.progress
+    progress, first = trainer.progress, trainer.rank == 0
     budget = None if minutes is None else 60 * minutes
     pace = trainer.seconds_per_step() if budget else 0.0
     if budget is None:
         progress.per_step = 1 / steps
-    bar = tqdm(total=1.0, initial=progress.done, desc=recipe.name, bar_format=_BAR)
+    bar = tqdm(
+        total=1.0, initial=progress.done, desc=recipe.name, bar_format=_BAR, disable=not first
+    )
     losses: list[float] = []
     since = time.perf_counter()
     while progress.done < 1:
         if budget is not None:
-            steps_left = max(1.0, (budget - progress.seconds) / pace)
-            progress.per_step = (1 - progress.done) / steps_left
+            progress.plan(pace, budget)
+            progress.per_step = trainer.from_first(progress.per_step)
         start = time.perf_counter()
         losses.append(trainer.step())
         taken = time.perf_counter() - start
@@ -360,15 +482,25 @@ def train(
         finished = progress.done >= 1 - 1e-9
         if finished:
             progress.done = 1.0
-        if finished or time.perf_counter() - since > 60 * evaluate_every:
+        if first and (finished or time.perf_counter() - since > 60 * evaluate_every):
             psnr = trainer.evaluate(truths)
-            _record(curve, progress, learning_rate(recipe, progress.done), losses, psnr)
+            seen = trainer.evaluate(watched) if watched else {}
+            _record(
+                curve,
+                progress,
+                learning_rate(recipe, progress.done),
+                losses,
+                {"holdout": psnr, str(watch).lower(): seen},
+            )
             _save(checkpoint, trainer)
             export(trainer, out / "weights.safetensors", psnr, seed)
             bar.set_postfix_str(" ".join(f"x{s} {v:.2f} dB" for s, v in psnr.items()))
             since = time.perf_counter()
             losses.clear()
     bar.close()
+    if trainer.processes > 1:
+        distributed.barrier()
+        distributed.destroy_process_group()
     return out / "weights.safetensors"
 
 
@@ -376,7 +508,11 @@ _BAR = "{desc} {percentage:5.1f}% |{bar}| {elapsed}, {remaining} left {postfix}"
 
 
 def _record(
-    path: Path, progress: Progress, rate: float, losses: list[float], psnr: dict[int, float]
+    path: Path,
+    progress: Progress,
+    rate: float,
+    losses: list[float],
+    psnr: dict[str, dict[int, float]],
 ) -> None:
     row = {
         "step": progress.step,
@@ -384,11 +520,18 @@ def _record(
         "done": round(progress.done, 5),
         "learning_rate": f"{rate:.3e}",
         "loss": f"{np.mean(losses):.6f}" if losses else "",
-        **{f"holdout_psnr_db_x{scale}": f"{value:.4f}" for scale, value in psnr.items()},
+        **{
+            f"{images}_psnr_db_x{scale}": f"{value:.4f}"
+            for images, values in psnr.items()
+            for scale, value in values.items()
+        },
     }
-    fresh = not path.exists()
+    columns, fresh = list(row), not path.exists()
+    if not fresh:
+        with path.open(newline="") as file:
+            columns = next(csv.reader(file))
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         if fresh:
             writer.writeheader()
         writer.writerow(row)

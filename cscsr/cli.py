@@ -1,4 +1,4 @@
-"""The command `cscsr`: list solvers, enlarge an image, score one, train, list data sets.
+"""The command `cscsr`: list solvers, enlarge images, score them, train, fetch data sets.
 
 Bad input ends in one sentence on standard error and exit code 2. An existing file is
 never replaced unless ``--force`` says so. Everything heavy is imported by the
@@ -153,13 +153,35 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     train.set_defaults(run=_train)
 
-    data = commands.add_parser("data", help="list the data sets")
+    data = commands.add_parser("data", help="list and fetch data sets")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the data sets that are found")
+    listing = actions.add_parser(
+        "list", help="the data sets that are found, and those that can be fetched"
+    )
     listing.add_argument(
         "--data", type=Path, metavar="DIR", help="the data folder (default: CSCSR_DATA)"
     )
     listing.set_defaults(run=_data_list)
+
+    fetch = actions.add_parser(
+        "fetch",
+        help="download data sets",
+        description="Download data sets, each into a folder of its name. Every file is checked "
+        "against a pinned SHA-256; an interrupted download goes on where it stopped.",
+        epilog="example: cscsr data fetch Set5 Set14 --data images",
+    )
+    fetch.add_argument(
+        "names", nargs="+", metavar="NAME", help="one of those that 'cscsr data list' names"
+    )
+    fetch.add_argument(
+        "--data", type=Path, metavar="DIR", help="the data folder (default: CSCSR_DATA)"
+    )
+    fetch.add_argument(
+        "--mirror",
+        metavar="URL",
+        help="a server with the files at URL/REPOSITORY/COMMIT/PATH (default: GitHub's)",
+    )
+    fetch.set_defaults(run=_data_fetch)
     return parser
 
 
@@ -270,11 +292,31 @@ def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None
 
 def _data_list(arguments: argparse.Namespace) -> None:
     from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, find_datasets, load_dataset
+    from cscsr.data.fetch import SOURCES, remote_files
 
     folder = data_folder(arguments.data)
     found = {"demo": "embedded in scikit-image"} | (find_datasets(folder) if folder else {})
-    width = max(map(len, found))
+    lacking = [name for name in SOURCES if name not in found]
+    width = max(map(len, [*found, *lacking]))
     for name, where in found.items():
         print(f"{name:{width}}  {len(load_dataset(name, folder)):5d} images  {where}")
+    for name in lacking:
+        print(f"{name:{width}}  {len(remote_files(name)):5d} images  cscsr data fetch {name}")
     if folder is None:
         print(f"To list the data sets of a folder, name it with --data or {FOLDER_VARIABLE}.")
+
+
+def _data_fetch(arguments: argparse.Namespace) -> None:
+    from cscsr.data.datasets import FOLDER_VARIABLE
+    from cscsr.data.fetch import HOST, fetch, remote_files
+
+    folder = arguments.data or os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        raise InputError(f"name the folder to put them in, with --data or {FOLDER_VARIABLE}.")
+    for name in arguments.names:
+        remote_files(name)  # so that a wrong name is told before anything is fetched
+    for name in arguments.names:
+        path = fetch(name, folder, host=arguments.mirror or HOST)
+        print(f"{path}: {len(remote_files(name))} images, each with its pinned SHA-256")
+    if os.environ.get(FOLDER_VARIABLE) != str(folder):
+        print(f"Use them with --data {folder}, or export {FOLDER_VARIABLE}={folder}.")

@@ -66,7 +66,8 @@ def test_holds_what_is_not_code(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     weights = [p for p in (ROOT / "cscsr" / "weights").iterdir() if p.suffix == ".safetensors"]
     assert weights
-    expected = {"cscsr/py.typed", "cscsr/weights/manifest.json", "benchmarks/published.csv"}
+    expected = {"cscsr/py.typed", "cscsr/data/upstream.csv", "cscsr/data/holdout.txt"}
+    expected |= {"cscsr/weights/manifest.json", "benchmarks/published.csv"}
     expected |= {f"cscsr/weights/{p.name}" for p in weights}
     expected |= {f"cscsr/weights/{p.stem}.md" for p in weights}
     recipes = (ROOT / "cscsr" / "training" / "recipes").glob("*.toml")

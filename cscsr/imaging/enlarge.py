@@ -6,6 +6,7 @@ Needs numpy and scipy; torch only where a torch tensor came in.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ def _cuts(length: int, size: int) -> list[tuple[int, int]]:
     """0…length cut into the fewest parts of at most `size`, as equal as can be."""
     number = -(-length // size)
     edges = [length * index // number for index in range(number + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _enlarged_part(

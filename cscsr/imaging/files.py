@@ -153,34 +153,31 @@ def _check_size(path: Path, width: int, height: int, images: int) -> None:
 def _by_pillow(path: Path, bits: int) -> Picture:
     """What pillow decodes. Its RGB has 8 bits: 16-bit RGB is decoded twice, with its two bytes
     in the order of the file for the high ones and in the other order for the low ones."""
-    with _quiet_pillow():
-        with _opened(path) as image:
-            if image.mode not in (*_GREY, *_COLOUR) or (bits == 8 and image.mode[0] == "I"):
-                space = {"F": "floating-point samples", "I": "32-bit samples"}.get(
-                    image.mode, f"the colour space {image.mode}"
-                )
-                raise InputError(
-                    f"{path} has {space}, but it must have 8 or 16 bits a channel, grey or RGB; "
-                    "convert it."
-                )
-            icc, dpi, transparent = (
-                image.info.get(k) for k in ("icc_profile", "dpi", "transparency")
+    with _quiet_pillow(), _opened(path) as image:
+        if image.mode not in (*_GREY, *_COLOUR) or (bits == 8 and image.mode[0] == "I"):
+            space = {"F": "floating-point samples", "I": "32-bit samples"}.get(
+                image.mode, f"the colour space {image.mode}"
             )
-            codec, extents, offset, arguments = image.tile[0]
-            raw = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
-            if bits == 8:
-                samples = _array(_plain(image))
-                if image.mode in ("P", "PA") and (samples[..., :3] == samples[..., :1]).all():
-                    samples = samples[..., [0, 3]] if samples.shape[2] == 4 else samples[..., 0]
-            elif image.mode[0] == "I":
-                samples = _array(image)
-            elif raw == "LA;16B":  # four bytes a pixel, which is all that RGBA means here
-                image.tile = [(codec, extents, offset, "RGBA")]
-                samples = _array(image).view(">u2").astype(np.uint16)
-            else:
-                samples = _array(image).astype(np.uint16) << 8
-                samples |= _low_bytes(path)
-            orientation = _orientation(image)
+            raise InputError(
+                f"{path} has {space}, but it must have 8 or 16 bits a channel, grey or RGB; "
+                "convert it."
+            )
+        icc, dpi, transparent = (image.info.get(k) for k in ("icc_profile", "dpi", "transparency"))
+        codec, extents, offset, arguments = image.tile[0]
+        raw = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
+        if bits == 8:
+            samples = _array(_plain(image))
+            if image.mode in ("P", "PA") and (samples[..., :3] == samples[..., :1]).all():
+                samples = samples[..., [0, 3]] if samples.shape[2] == 4 else samples[..., 0]
+        elif image.mode[0] == "I":
+            samples = _array(image)
+        elif raw == "LA;16B":  # four bytes a pixel, which is all that RGBA means here
+            image.tile = [(codec, extents, offset, "RGBA")]
+            samples = _array(image).view(">u2").astype(np.uint16)
+        else:
+            samples = _array(image).astype(np.uint16) << 8
+            samples |= _low_bytes(path)
+        orientation = _orientation(image)
     if bits == 16 and isinstance(transparent, int | tuple):
         match = samples == np.array(transparent, np.uint16)
         seen = ~(match if samples.ndim == 2 else match.all(axis=2))

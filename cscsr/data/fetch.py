@@ -1,0 +1,202 @@
+"""Downloading the public data sets: pinned, checked, and resumed where it stopped.
+
+Every file comes from a commit of the repository that publishes it and must have the SHA-256
+that ``upstream.csv`` beside this module lists. A file is visible under its name only when it
+is whole and right; what an interruption leaves is a hidden ``.part``, which the next run
+goes on from (HTTP's Range). Needs the standard library, and tqdm for the bar.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from tqdm import tqdm
+
+from cscsr.errors import InputError, unknown_name
+
+HOST = "https://raw.githubusercontent.com"
+"""Where files are fetched from: HOST/REPOSITORY/COMMIT/PATH."""
+
+COMMITS = {
+    "tegg89/SRCNN-Tensorflow": "78be1a24697935fc39a3a8cf59a6632264afade7",
+    "BIDS/BSDS500": "a04b7c6c3a9f0ace74bf205c72a43d32e1c72722",
+    "jbhuang0604/SelfExSR": "8f6dd8c1d20cb7e8792a7177b4f6fd677633f598",
+}
+"""The commit of each repository that the hashes were taken at."""
+
+SOURCES = {
+    "Set5": ("tegg89/SRCNN-Tensorflow", "Test/Set5"),
+    "Set14": ("tegg89/SRCNN-Tensorflow", "Test/Set14"),
+    "B100": ("BIDS/BSDS500", "BSDS500/data/images/val"),
+    "Urban100": ("jbhuang0604/SelfExSR", "data/Urban100/image_SRF_4"),
+    "T91": ("tegg89/SRCNN-Tensorflow", "Train"),
+    "BSD200": ("BIDS/BSDS500", "BSDS500/data/images/train"),
+    "BSD200test": ("BIDS/BSDS500", "BSDS500/data/images/test"),
+    "SunHays80": ("jbhuang0604/SelfExSR", "data/Sun-Hays80/image_SRF_8"),
+}
+"""Data set: the repository that has it, and the folder in there."""
+
+LISTS = ("holdout.txt", "leaks.txt")
+"""The lists beside this module of images that are not trained on; see
+`cscsr.data.datasets.training_images`."""
+
+TIMEOUT = 30.0
+"""Seconds without a byte after which a connection counts as broken."""
+
+_BLOCK = 2**16
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to be fetched: its path under a mirror, its SHA-256, and its name here."""
+
+    url_path: str
+    sha256: str
+    name: str
+
+
+def remote_files(dataset: str) -> list[RemoteFile]:
+    """The files of a data set. Raises InputError for an unknown one (with the nearest)."""
+    if dataset not in SOURCES:
+        raise unknown_name("data set to fetch", dataset, SOURCES)
+    repository, folder = SOURCES[dataset]
+    with (Path(__file__).parent / "upstream.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["repository"] == repository]
+    commit = COMMITS[repository]
+    return [
+        RemoteFile(f"{repository}/{commit}/{path}", row["sha256"], _local_name(path.name))
+        for row in rows
+        if str((path := PurePosixPath(row["path"])).parent) == folder
+    ]
+
+
+def _local_name(name: str) -> str:
+    """An upstream file's name without what is appended to the image's: img_001_SRF_4_HR.png
+    becomes img_001.png, and baby_GT.bmp baby.bmp."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem.split("_SRF_")[0].removesuffix("_GT") + dot + suffix
+
+
+def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool = True) -> Path:
+    """Download a data set into ``folder/dataset``, which is returned; what is there and right
+    is kept.
+
+    A bar of files is shown on a terminal. The lists of images not to be trained on are put
+    into `folder` for the sets that it has.
+
+    Raises InputError for an unknown name, a server that cannot be reached or breaks off (the
+    same call then goes on where it stopped), a file that does not have its SHA-256, and a
+    disk that refuses.
+    """
+    files = remote_files(dataset)
+    target = Path(folder) / dataset
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        bar = tqdm(files, f"fetching {dataset}", unit="file", disable=None if progress else True)
+        for file in bar:
+            path = target / file.name
+            if not (path.is_file() and _sha256(path) == file.sha256):
+                _fetch_file(f"{host.rstrip('/')}/{quote(file.url_path)}", path, file.sha256)
+        _write_lists(Path(folder))
+    except OSError as error:
+        place = error.filename or target
+        raise InputError(f"{place} cannot be written: {error.strerror or error}.") from error
+    return target
+
+
+def _fetch_file(url: str, path: Path, sha256: str) -> None:
+    """Download `url` to `path`, going on from what an interrupted run left of it."""
+    part = path.with_name(f".{path.name}.part")
+    resumed = part.exists()
+    _download(url, part)
+    if resumed and _sha256(part) != sha256:  # what was left may be of another file
+        part.unlink()
+        _download(url, part)
+    if _sha256(part) != sha256:
+        part.unlink()
+        raise InputError(
+            f"{url} does not have the SHA-256 that it should have ({sha256[:12]}…): "
+            "it was altered on the way; nothing of it was kept, try another network or mirror."
+        )
+    part.replace(path)
+
+
+def _download(url: str, part: Path) -> None:
+    """Append to `part` what it lacks of `url`; all of it where the server knows no ranges."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "cscsr"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    again = "run the command again to go on where it stopped"
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            goes_on = have and answer.status == 206
+            with part.open("ab" if goes_on else "wb") as file:
+                for block in _blocks(answer):
+                    file.write(block)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if have and error.code == 416:  # there is no more: the hash says if it is right
+            return
+        raise InputError(
+            f"the server answered {error.code} ({error.reason}) for {url}; "
+            "name another mirror with --mirror."
+        ) from error
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+    ) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise InputError(f"{url} cannot be fetched ({reason}); {again}.") from error
+
+
+def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The body in blocks. Raises IncompleteRead where the connection ends before it does."""
+    expected = answer.length
+    count = 0
+    while True:
+        try:
+            block = answer.read1(_BLOCK)
+        except OSError as error:
+            raise ConnectionError(error.strerror or str(error)) from error
+        if not block:
+            break
+        count += len(block)
+        yield block
+    if expected is not None and count < expected:
+        raise http.client.IncompleteRead(b"", expected - count)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_lists(folder: Path) -> None:
+    """Bring the lists in `folder` up to date: a line for each image of a set that is there.
+
+    Lines that someone else put there stay.
+    """
+    for name in LISTS:
+        ours = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
+        path = folder / name
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        for line in ours:
+            image, tab, remark = line.partition("\t")
+            there = sorted(folder.glob(f"{image.rpartition('.')[0]}.*"))
+            if there:
+                entry = f"{there[0].relative_to(folder).as_posix()}{tab}{remark}"
+                if entry not in lines:
+                    lines.append(entry)
+        if lines:
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

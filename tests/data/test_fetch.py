@@ -1,0 +1,220 @@
+"""Downloads from a real server on this machine: whole, broken off, resumed, altered."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cscsr import InputError
+from cscsr.cli import main
+from cscsr.data import fetch as fetching
+from cscsr.data.datasets import holdout_images, load_dataset, training_images
+from cscsr.data.fetch import RemoteFile, fetch, remote_files
+from cscsr.imaging import read_image, write_image
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files` (URL path to bytes), with byte ranges, and notes what it was asked for.
+
+    cut: path to the number of bytes after which the connection is dropped, once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.cut: dict[str, int] = {}
+        self.asked: list[tuple[str, str | None]] = []
+        self.ranges = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.asked.append((self.path, wanted))
+        body = self.server.files.get(self.path)
+        if body is None:
+            self.send_error(404)
+            return
+        first = 0
+        if wanted and self.server.ranges:
+            first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if first >= len(body):
+                self.send_error(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+        else:
+            self.send_response(200)
+        body = body[first:]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.cut.pop(self.path, len(body))])
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path) -> Iterator[Server]:
+    """A server of three images, which the table of pinned files lists as the set T91."""
+    files = []
+    served = Server()
+    rng = np.random.default_rng(0)
+    for name in ("t1.png", "t16.png", "tt6.png"):
+        write_image(tmp_path / name, rng.integers(0, 256, (90, 80, 3)).astype(np.uint8))
+        body = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        served.files[f"/pinned/{name}"] = body
+        files.append(RemoteFile(f"pinned/{name}", hashlib.sha256(body).hexdigest(), name))
+    known = remote_files
+    monkeypatch.setattr(
+        fetching, "remote_files", lambda name: files if name == "T91" else known(name)
+    )
+    thread = threading.Thread(target=served.serve_forever, args=(0.01,))
+    thread.start()
+    yield served
+    served.shutdown()
+    thread.join()
+    served.server_close()
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+def test_pinned_files_are_the_known_sets():
+    counts = {name: len(remote_files(name)) for name in fetching.SOURCES}
+    assert counts == {
+        "Set5": 5,
+        "Set14": 14,
+        "B100": 100,
+        "Urban100": 100,
+        "T91": 91,
+        "BSD200": 200,
+        "BSD200test": 200,
+        "SunHays80": 80,
+    }
+    table = Path(fetching.__file__).parent / "upstream.csv"
+    with table.open(newline="") as file:
+        assert sum(counts.values()) == len(list(csv.DictReader(file)))
+    first = remote_files("Urban100")[0]
+    assert first.name == "img_001.png"
+    assert first.url_path.startswith("jbhuang0604/SelfExSR/8f6dd8c1")
+    assert len({file.name for name in counts for file in remote_files(name)}) > 700
+    with pytest.raises(InputError, match="did you mean Set14 or Set5"):
+        remote_files("set1")
+
+
+def test_pinned_hashes_are_those_of_the_research_images(shared_data):
+    """Those that are served as they are kept here: JPEG and PNG files."""
+    for name in ("B100", "SunHays80"):
+        for file in remote_files(name)[:3]:
+            body = (shared_data / name / file.name).read_bytes()
+            assert hashlib.sha256(body).hexdigest() == file.sha256
+    for name in ("Set5", "Set14", "T91", "BSD200"):  # of which some are kept in another format
+        here = {path.stem for path in (shared_data / name).iterdir()}
+        assert {Path(file.name).stem for file in remote_files(name)} == here
+
+
+def test_fetched_set_is_whole_and_is_not_fetched_again(server, tmp_path, capsys):
+    command = ["data", "fetch", "T91", "--data", str(tmp_path), "--mirror", server.url]
+    assert main(command) == 0
+    assert f"--data {tmp_path}" in capsys.readouterr().out
+    for path in (tmp_path / "T91").iterdir():
+        assert path.read_bytes() == server.files[f"/pinned/{path.name}"]
+    assert len(load_dataset("T91", tmp_path)) == 3
+    assert [path.name for path in holdout_images(tmp_path)] == ["t16.png", "tt6.png"]
+    assert [path.name for path in training_images(tmp_path, ["T91"])] == ["t1.png"]
+    asked = len(server.asked)
+    assert main(command) == 0
+    assert len(server.asked) == asked
+    (tmp_path / "T91" / "t1.png").write_bytes(b"damaged")
+    assert main(command) == 0
+    assert read_image(tmp_path / "T91" / "t1.png").shape == (90, 80, 3)
+    assert server.asked[asked:] == [("/pinned/t1.png", None)]
+
+
+def test_broken_connection_goes_on_where_it_stopped(server, tmp_path):
+    server.cut["/pinned/t16.png"] = 5000
+    with pytest.raises(InputError, match=r"t16\.png cannot be fetched .* run the command again"):
+        fetch("T91", tmp_path, host=server.url)
+    assert files(tmp_path / "T91").keys() == {"t1.png", ".t16.png.part"}
+    assert files(tmp_path / "T91")[".t16.png.part"] == 5000
+    fetch("T91", tmp_path, host=server.url)
+    assert server.asked[2:] == [("/pinned/t16.png", "bytes=5000-"), ("/pinned/tt6.png", None)]
+    assert files(tmp_path / "T91") == {
+        name.removeprefix("/pinned/"): len(body) for name, body in server.files.items()
+    }
+
+
+def test_server_without_ranges_starts_again(server, tmp_path):
+    server.ranges = False
+    server.cut["/pinned/t1.png"] = 100
+    with pytest.raises(InputError, match="run the command again"):
+        fetch("T91", tmp_path, host=server.url)
+    fetch("T91", tmp_path, host=server.url)
+    assert read_image(tmp_path / "T91" / "t1.png").shape == (90, 80, 3)
+
+
+@pytest.mark.parametrize("left", [b"of another file", b"x" * 10**6])
+def test_what_was_left_of_another_file_is_thrown_away(server, tmp_path, left):
+    (tmp_path / "T91").mkdir()
+    (tmp_path / "T91" / ".t1.png.part").write_bytes(left)
+    fetch("T91", tmp_path, host=server.url)
+    assert read_image(tmp_path / "T91" / "t1.png").shape == (90, 80, 3)
+
+
+def test_part_that_was_whole_is_taken(server, tmp_path):
+    (tmp_path / "T91").mkdir()
+    (tmp_path / "T91" / ".t1.png.part").write_bytes(server.files["/pinned/t1.png"])
+    fetch("T91", tmp_path, host=server.url)
+    assert server.asked.count(("/pinned/t1.png", None)) == 0
+
+
+def test_altered_file_is_refused_and_not_kept(server, tmp_path, capsys):
+    server.files["/pinned/t16.png"] = server.files["/pinned/t1.png"]
+    command = ["data", "fetch", "T91", "--data", str(tmp_path), "--mirror", server.url]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("cscsr: ") and "SHA-256" in said and "t16.png" in said
+    assert list(files(tmp_path / "T91")) == ["t1.png"]
+
+
+def test_server_that_lacks_the_file_or_is_not_there(server, tmp_path):
+    del server.files["/pinned/t1.png"]
+    with pytest.raises(InputError, match="answered 404"):
+        fetch("T91", tmp_path, host=server.url)
+    with pytest.raises(InputError, match="cannot be fetched"):
+        fetch("T91", tmp_path, host="http://127.0.0.1:9")
+
+
+def test_folder_that_cannot_be_made_and_names_that_are_wrong(server, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        fetch("T91", tmp_path / "file", host=server.url)
+    monkeypatch.delenv("CSCSR_DATA", raising=False)
+    assert main(["data", "fetch", "Set5"]) == 2
+    assert "CSCSR_DATA" in capsys.readouterr().err
+    assert main(["data", "fetch", "T91", "Sett5", "--data", str(tmp_path)]) == 2
+    assert "did you mean Set5" in capsys.readouterr().err
+    assert not (tmp_path / "T91").exists()
+    assert not server.asked
+
+
+def test_list_names_what_can_be_fetched(capsys, monkeypatch):
+    monkeypatch.delenv("CSCSR_DATA", raising=False)
+    assert main(["data", "list"]) == 0
+    assert "cscsr data fetch Urban100" in capsys.readouterr().out

@@ -44,6 +44,15 @@ _BUILTIN: dict[str, _Entry] = {
     "sporco-admm": _Entry(
         _SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco_adapter:SporcoADMM"
     ),
+    **{
+        f"lista[{form}]": _Entry(
+            _SPARSE,
+            f"16 learned steps of CISTA: {what}",
+            "cscsr.sparse.lista:LISTA",
+            {"form": form},
+        )
+        for form, what in (("step", "step sizes and thresholds, for any dictionary"),)
+    },
     "bicubic": _Entry(
         _SUPER,
         "bicubic interpolation exact to MATLAB",

@@ -3,8 +3,9 @@
     python -m benchmarks.compare --scales 2 3 4
 
 All input is checked first, then each scored image is stored as soon as it is there, and at
-the end Table 1 is made from the database, Figure 5 and the convergence curves beside it. A
-run that was cut off goes on where it stopped when the same command is given again.
+the end the tables and the report `index.html` are made from the database, Figure 5 and the
+convergence curves beside them. A run that was cut off goes on where it stopped when the same
+command is given again.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from tqdm import tqdm
 
-from benchmarks import machine
+from benchmarks import machine, showcase
 from benchmarks.convergence import convergence
 from benchmarks.figure5 import (
     DEFAULT_SECONDS,
@@ -35,7 +35,20 @@ from benchmarks.figure5 import (
     check_budget,
     figure5,
 )
-from benchmarks.results import FAILED, FILE_NAME, SCORED, UNSUPPORTED, Key, Results, Row, canonical
+from benchmarks.page import PAGE_NAME, keep_figures, write_page
+from benchmarks.progress import PRIOR_SECONDS, Progress
+from benchmarks.results import (
+    FAILED,
+    FILE_NAME,
+    SCORED,
+    UNSUPPORTED,
+    Box,
+    Key,
+    Results,
+    Row,
+    canonical,
+    truth_key,
+)
 from benchmarks.tables import two_digits, write_tables
 from cscsr import Status, SuperResolution, list_solvers, make_solver
 from cscsr.data.datasets import (
@@ -49,7 +62,8 @@ from cscsr.data.datasets import (
 )
 from cscsr.device import check_device
 from cscsr.errors import InputError
-from cscsr.imaging import PROTOCOLS, degrade, line_of, score
+from cscsr.imaging import PROTOCOLS, degrade, line_of, luma_of, score, to_uint8
+from cscsr.imaging.degradation import Degradation
 from cscsr.imaging.metrics import SSIM_WINDOW
 from cscsr.problem import check_scale
 from cscsr.solver import Solver
@@ -79,6 +93,8 @@ examples:
       a few seconds, to see that it works
   python -m benchmarks.compare --data images --protocol common --device cuda --out reports/common
       every solver given the same 8-bit images, networks on the GPU
+  python -m benchmarks.compare --datasets demo --scales 3 --degrade noise:5 jpeg:40
+      one more table, of input that is noisy, and of input that went through JPEG
 
 Exit code: 0; 1 if a solver failed on an image; 2 for bad input; 130 when interrupted.
 """
@@ -92,6 +108,7 @@ class Image:
     source: ImageSource
     sha256: str
     shape: tuple[int, ...]
+    detail: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.source.name}"
@@ -124,13 +141,32 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class Showcase:
+    """An image of which a part of every estimate at one scale is kept, to be looked at."""
+
+    image: Image
+    scale: int
+    box: Box
+
+
+DEGRADED_LINE = "rgb"
+"""The line on which degraded input is scored, whatever the protocol: noise and JPEG are things
+of an 8-bit image file, and every solver is given the same."""
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What is to be compared, all of it checked."""
+    """What is to be compared, all of it checked.
+
+    degradations: None for input as it is, and those that harder input is made by.
+    """
 
     images: dict[str, list[Image]]
     scales: list[int]
     contenders: list[Contender]
     protocol: str
+    degradations: Sequence[Degradation | None] = (None,)
+    showcases: Sequence[Showcase] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as it is stored with the run."""
@@ -142,28 +178,82 @@ class Plan:
             "scales": self.scales,
             "solvers": [contender.identity() for contender in self.contenders],
             "protocol": self.protocol,
+            "degradations": [_text(degradation) for degradation in self.degradations],
+            "showcases": [
+                {
+                    "dataset": shown.image.dataset,
+                    "image": shown.image.source.name,
+                    "input_sha256": shown.image.sha256,
+                    "scale": shown.scale,
+                    "box": shown.box,
+                }
+                for shown in self.showcases
+            ],
         }
 
-    def cells(self) -> Iterator[tuple[str, int, Contender]]:
-        """The cells of the table in the order in which they are computed."""
-        for dataset in self.images:
-            for scale in self.scales:
-                for contender in self.contenders:
-                    yield dataset, scale, contender
+    def cells(self) -> Iterator[Cell]:
+        """The cells of the tables in the order in which they are computed."""
+        for degradation in self.degradations:
+            for dataset in self.images:
+                for scale in self.scales:
+                    for contender in self.contenders:
+                        yield Cell(dataset, scale, contender, degradation)
+
+    def box(self, image: Image, scale: int, degradation: Degradation | None) -> Box | None:
+        """The part of an estimate that is kept as a picture, or None if none is."""
+        if degradation is not None:
+            return None
+        where = (
+            shown.box for shown in self.showcases if (shown.image, shown.scale) == (image, scale)
+        )
+        return next(where, None)
+
+
+def _text(degradation: Degradation | None) -> str:
+    return "" if degradation is None else str(degradation)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """All images of a data set, by one solver at one scale."""
+
+    dataset: str
+    scale: int
+    contender: Contender
+    degradation: Degradation | None
+
+    @property
+    def line(self) -> str:
+        return self.contender.line if self.degradation is None else DEGRADED_LINE
+
+    def __str__(self) -> str:
+        parts = (self.dataset, f"×{self.scale}", _text(self.degradation), self.contender.name)
+        return " ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One image to be enlarged by one solver at one scale."""
+    """One image of a cell, to be enlarged. box: what of the estimate to keep as a picture."""
 
-    contender: Contender
+    cell: Cell
     image: Image
-    scale: int
     key: Key
+    box: Box | None = None
+
+    @property
+    def contender(self) -> Contender:
+        return self.cell.contender
+
+    @property
+    def scale(self) -> int:
+        return self.cell.scale
 
     @property
     def kind(self) -> tuple[str, int]:
         return self.contender.name, self.scale
+
+    def __str__(self) -> str:
+        return f"{self.image} ×{self.scale} {_text(self.cell.degradation)}".rstrip()
 
     @property
     def megapixels(self) -> float:
@@ -219,8 +309,24 @@ def _check_images(dataset: Dataset, scales: Sequence[int]) -> list[Image]:
                 )
         digest = hashlib.sha256(f"{SCORING_VERSION} {truth.shape}".encode())
         digest.update(np.ascontiguousarray(truth).data)
-        images.append(Image(dataset.name, source, digest.hexdigest(), truth.shape))
+        detail = showcase.detail(luma_of(truth))
+        images.append(Image(dataset.name, source, digest.hexdigest(), truth.shape, detail))
     return images
+
+
+def _choose_showcases(
+    images: Mapping[str, Sequence[Image]], scales: Sequence[int], solvers: int, most: int
+) -> list[Showcase]:
+    """The images to be looked at, at the middle one of the scales."""
+    if not scales:
+        return []
+    scale, side = sorted(scales)[len(scales) // 2], showcase.side_for(solvers)
+    details = {name: [image.detail for image in members] for name, members in images.items()}
+    chosen = [images[name][place] for name, place in showcase.choose(details, most)]
+    return [
+        Showcase(image, scale, showcase.window(luma_of(image.source.read()), side, scale))
+        for image in chosen
+    ]
 
 
 def _contender(name: str, device: str, protocol: str) -> Contender:
@@ -243,132 +349,69 @@ def make_plan(
     scales: Sequence[int],
     protocol: str = "paper",
     device: str = "cpu",
+    degradations: Sequence[str] = (),
+    shown: int = 0,
 ) -> Plan:
-    """Check everything that a comparison needs. Raises InputError before any of it is done."""
+    """Check everything that a comparison needs. Raises InputError before any of it is done.
+
+    degradations: as `Degradation.parse` reads them. shown: how many showcase images to keep.
+    """
+    harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
     contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
     for contender in contenders.values():
         contender.identity()  # a weight file that is missing is found out here
     images = {dataset.name: _check_images(dataset, scales) for dataset in datasets}
-    return Plan(images, list(scales), list(contenders.values()), protocol)
-
-
-_PRIOR_SECONDS = {
-    "bicubic": 0.4,
-    "csc-sr[sporco-admm]": 20.0,
-    "csc-sr[ista]": 10.0,
-    "csc-sr[cista]": 80.0,
-    "crnet-a-small": 5.0,
-    "crnet-b-small": 2.0,
-    "crnet-b-small+": 15.0,
-    "convergence": 45.0,
-}
-"""Rough seconds a megapixel of the large image, until a solver has been timed in the run; for
-a figure, the seconds it takes."""
-
-_UNKNOWN_SECONDS = 20.0
-
-
-class Progress:
-    """One bar over all the work; its unit is the second, so that the time left is one.
-
-    Work is counted in amounts of a kind: for a solver at a scale, megapixels. What is left
-    is estimated from what that kind took so far, else the solver at any scale, else `prior`.
-    """
-
-    def __init__(
-        self, prior: Mapping[str, float], clock: Callable[[], float] = time.perf_counter
-    ) -> None:
-        self._prior, self._clock = prior, clock
-        self._left: dict[tuple[str, int], float] = {}
-        self._taken: dict[tuple[str, int], tuple[float, float]] = {}
-        self._start = clock()
-        self._current: tuple[tuple[str, int], float, float] | None = None
-        self._bar = tqdm(
-            total=1.0,
-            smoothing=0,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left: {desc}",
-        )
-
-    def add(self, kind: tuple[str, int], amount: float) -> None:
-        """More work to come."""
-        self._left[kind] = self._left.get(kind, 0.0) + amount
-
-    def begin(self, text: str, kind: tuple[str, int], amount: float) -> None:
-        """Begin with some of the work, and name it."""
-        self._current = kind, amount, self._clock()
-        self.show(text)
-
-    def done(self) -> None:
-        """What was begun is done: it is known now how long its kind takes."""
-        kind, amount, begun = self._current
-        seconds, past = self._taken.get(kind, (0.0, 0.0))
-        self._taken[kind] = seconds + self._clock() - begun, past + amount
-        self._left[kind] = max(0.0, self._left[kind] - amount)
-        self._current = None
-        self.show()
-
-    def say(self, text: str, error: bool = False) -> None:
-        """Print a line above the bar."""
-        self._bar.write(text, file=sys.stderr if error else sys.stdout)
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def _rate(self, kind: tuple[str, int]) -> float:
-        same = [kind] if kind in self._taken else [k for k in self._taken if k[0] == kind[0]]
-        if same:
-            seconds = sum(self._taken[k][0] for k in same)
-            return seconds / sum(self._taken[k][1] for k in same)
-        return self._prior.get(kind[0], _UNKNOWN_SECONDS)
-
-    def seconds_left(self) -> float:
-        """The estimate for all that is still to be done."""
-        left = sum(self._rate(kind) * amount for kind, amount in self._left.items())
-        if self._current is not None:
-            kind, amount, begun = self._current
-            left -= min(self._clock() - begun, self._rate(kind) * amount)
-        return left
-
-    def show(self, text: str | None = None) -> None:
-        """Draw the bar anew, with another text if one is given."""
-        if text is not None:
-            self._bar.set_description_str(text, refresh=False)
-        self._bar.n = self._clock() - self._start
-        self._bar.total = self._bar.n + self.seconds_left()
-        self._bar.refresh()
+    return Plan(
+        images,
+        list(scales),
+        list(contenders.values()),
+        protocol,
+        [None, *harder],
+        _choose_showcases(images, scales, len(contenders), shown),
+    )
 
 
 def _as_row(task: Task, outcome: str, **values: Any) -> Row:
     return Row(task.key, task.image.dataset, task.image.source.name, outcome, **values)
 
 
-def find_work(plan: Plan, results: Results) -> tuple[dict[tuple[str, int, str], list[Task]], int]:
+def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
     """The tasks of each cell that have yet to be done, and how many already are.
 
-    A solver that says it cannot solve a problem is left out there, its reason stored.
+    A solver that says it cannot solve a problem is left out there, its reason stored; one
+    that cannot even say so is left to fail when its turn comes.
     Raises InputError with the first reason if nothing at all can be solved.
     """
-    work: dict[tuple[str, int, str], list[Task]] = {}
+    work: dict[Cell, list[Task]] = {}
     already, reasons = 0, {}
-    for dataset, scale, contender in plan.cells():
-        identity = contender.identity()
-        tasks = work.setdefault((dataset, scale, contender.name), [])
-        for image in plan.images[dataset]:
-            key = Key(**identity, input_sha256=image.sha256, scale=scale)
-            task = Task(contender, image, scale, key)
-            if results.find(key, dataset, image.source.name):
+    for cell in plan.cells():
+        contender, scale = cell.contender, cell.scale
+        identity = {**contender.identity(), "protocol": cell.line}
+        tasks = work.setdefault(cell, [])
+        for image in plan.images[cell.dataset]:
+            key = Key(
+                **identity,
+                input_sha256=image.sha256,
+                scale=scale,
+                degradation=_text(cell.degradation),
+            )
+            box = plan.box(image, scale, cell.degradation)
+            task = Task(cell, image, key, box)
+            found = results.find(key, cell.dataset, image.source.name)
+            if found and (box is None or results.picture(key, box)):
                 already += 1
                 continue
             small = (image.shape[0] // scale, image.shape[1] // scale)
-            colours = image.shape[2:] if contender.line == "rgb" else ()
+            colours = image.shape[2:] if cell.line == "rgb" else ()
             problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
-            reason = contender.solver.supports(problem)
+            try:
+                reason = contender.solver.supports(problem)
+            except Exception:  # a solver may be anyone's: `solve` meets it again, and reports it
+                reason = None
             if reason is None:
                 tasks.append(task)
                 continue
-            reasons.setdefault((contender.name, reason), []).append(f"{image} ×{scale}")
+            reasons.setdefault((contender.name, reason), []).append(str(task))
             results.add(_as_row(task, UNSUPPORTED, message=reason))
     if not already and not any(work.values()):
         raise InputError(next(iter(reasons))[1])
@@ -382,17 +425,36 @@ _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 """What networks call their precision, by the name that arrays have for it."""
 
 
-def solve(task: Task, about: Mapping[str, str]) -> Row:
+def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
+    """The problem that a true image makes: shrunk, and degraded where the cell says so."""
+    small = degrade(truth, task.scale, task.cell.line)
+    if task.cell.degradation is not None:
+        small = task.cell.degradation.apply(to_uint8(small)).astype(np.float32) / 255
+    return SuperResolution(small, task.scale)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: its row, and the picture to be kept of it, if one is."""
+
+    row: Row
+    picture: bytes | None = None
+
+
+def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     """Degrade, enlarge and score one image; what goes wrong becomes a row that says so.
 
-    about: the `machine` and `code_version` to record.
+    about: the `machine`, `code_version` and `run` to record.
     """
-    contender, scale = task.contender, task.scale
+    contender, scale, line = task.contender, task.scale, task.cell.line
     device = contender.device
     recorded = {**about, "device": device}
     try:
         truth = task.image.source.read()
-        problem = SuperResolution(degrade(truth, scale, contender.line), scale)
+        problem = _problem(task, truth)
+        reason = contender.solver.supports(problem)
+        if reason is not None:
+            return Outcome(_as_row(task, UNSUPPORTED, message=reason))
         with machine.peak_memory(device) as peak:
             start = time.perf_counter()
             contender.solver.prepare(problem)
@@ -400,57 +462,83 @@ def solve(task: Task, about: Mapping[str, str]) -> Row:
             solution = contender.solver.solve(problem)
         estimate = np.asarray(solution.estimate)
         if solution.status is Status.DIVERGED:
-            return _as_row(task, FAILED, message=solution.status.message, **recorded)
-        figures = score(estimate, truth, scale, contender.line)
+            return Outcome(_as_row(task, FAILED, message=solution.status.message, **recorded))
+        figures = score(estimate, truth, scale, line)
+        trace = solution.trace["iteration"]
+        iterations = int(trace[-1]) if len(trace) else None
+        operations = contender.solver.operations(problem, iterations)
     except Exception as error:  # a solver may be anyone's: whatever it raises, the run goes on
         message = f"{task.contender.name} failed: {type(error).__name__}: {error}"
-        return _as_row(task, FAILED, message=" ".join(message.split()), **recorded)
-    iterations = solution.trace["iteration"]
-    return _as_row(
+        return Outcome(_as_row(task, FAILED, message=" ".join(message.split()), **recorded))
+    row = _as_row(
         task,
         SCORED,
         psnr_db=figures.psnr_db,
         ssim=figures.ssim,
         seconds=solution.seconds,
         prepare_seconds=prepared,
-        iterations=int(iterations[-1]) if len(iterations) else None,
+        iterations=iterations,
+        operations=operations,
         status=solution.status.value,
         threads=machine.threads(),
         precision=_PRECISIONS.get(contender.solver.params().get("precision"), str(estimate.dtype)),
         memory_mb=peak.megabytes,
         **recorded,
     )
+    if task.box is None:
+        return Outcome(row)
+    scored = luma_of(to_uint8(estimate))
+    return Outcome(row, showcase.as_png(showcase.cut(scored, task.box)))
+
+
+def keep_truths(plan: Plan, results: Results) -> None:
+    """Keep the true pictures that the estimates are shown beside."""
+    for shown in plan.showcases:
+        key = truth_key(shown.image.sha256, shown.scale)
+        if results.picture(key, shown.box) is None:
+            luma = luma_of(shown.image.source.read())
+            results.add_picture(key, shown.box, showcase.as_png(showcase.cut(luma, shown.box)))
 
 
 def run(
-    work: Mapping[tuple[str, int, str], Sequence[Task]], results: Results, progress: Progress
+    work: Mapping[Cell, Sequence[Task]],
+    results: Results,
+    progress: Progress,
+    number: int | None = None,
 ) -> int:
-    """Do all the work, each row stored as soon as it is there; returns how many failed."""
+    """Do all the work, each row stored as soon as it is there; returns how many failed.
+
+    number: of the run, as `Results.start_run` gave it.
+    """
     failures = 0
-    abouts: dict[str, dict[str, str]] = {}
+    abouts: dict[str, dict[str, Any]] = {}
     version = machine.code_version()
-    for (dataset, scale, name), tasks in work.items():
+    for cell, tasks in work.items():
         rows = []
         for task in tasks:
-            progress.begin(f"{name} on {task.image} ×{scale}", task.kind, task.megapixels)
+            progress.begin(f"{task.contender.name} on {task}", task.kind, task.megapixels)
             device = task.contender.device
             if device not in abouts:
-                abouts[device] = {"machine": machine.describe(device), "code_version": version}
-            row = solve(task, abouts[device])
+                about = {"machine": machine.describe(device), "code_version": version}
+                abouts[device] = {**about, "run": number}
+            outcome = solve(task, abouts[device])
+            row = outcome.row
+            if outcome.picture is not None:
+                results.add_picture(task.key, task.box, outcome.picture)
             results.add(row)
             progress.done()
-            if row.outcome == FAILED:
-                failures += 1
-                progress.say(f"{task.image} ×{scale}: {row.message}", error=True)
-            else:
+            if row.outcome == SCORED:
                 rows.append(row)
+            elif row.outcome == FAILED:
+                failures += 1
+                progress.say(f"{task}: {row.message}", error=True)
         if rows:
             psnr_db, ssim, seconds = (
                 sum(getattr(row, value) for row in rows) / len(rows)
                 for value in ("psnr_db", "ssim", "seconds")
             )
             progress.say(
-                f"{dataset} ×{scale} {name}: {psnr_db:.2f} dB, {ssim:.4f}, "
+                f"{cell}: {psnr_db:.2f} dB, {ssim:.4f}, "
                 f"{two_digits(seconds)} s an image ({len(rows)})"
             )
     return failures
@@ -467,8 +555,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m benchmarks.compare",
         description="Compare solvers of super-resolution: PSNR, SSIM and seconds on whole data "
-        "sets, as table1.md, .html and .csv, with Figure 5 and convergence curves. What was "
-        "computed before is not computed again.",
+        "sets, as a page, index.html, and as tables in Markdown, CSV and LaTeX, with Figure 5 "
+        "and convergence curves. What was computed before is not computed again.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -497,6 +585,23 @@ def _parser() -> argparse.ArgumentParser:
         default="paper",
         help="paper: each solver scored as the paper scores its kind; common: all given the "
         "same 8-bit RGB images (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--degrade",
+        nargs="+",
+        default=[],
+        metavar="HOW",
+        help="harder input in a table of its own: blur:SIGMA (pixels), noise:SIGMA (0-255), "
+        "jpeg:QUALITY, of the low-resolution image; every solver is given the same 8-bit image",
+    )
+    parser.add_argument(
+        "--showcase",
+        type=int,
+        choices=range(showcase.MOST + 1),
+        default=showcase.MOST,
+        metavar="N",
+        help=f"images whose estimates are kept and shown, 0 to {showcase.MOST} (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--device", default="cpu", help="cpu, cuda or cuda:N, for solvers that can (default: cpu)"
@@ -594,25 +699,36 @@ def compare(arguments: Sequence[str]) -> int:
     device = check_device(options.device)
     figures = _figures(options)
     datasets = _choose_datasets(options.datasets, data_folder(options.data))
-    plan = make_plan(datasets, options.solvers, scales, options.protocol, device)
+    plan = make_plan(
+        datasets,
+        options.solvers,
+        scales,
+        options.protocol,
+        device,
+        options.degrade,
+        options.showcase,
+    )
     with Results(options.out / FILE_NAME) as results:
         work, already = find_work(plan, results)
         about = {"machine": machine.describe(device)}
         number = results.start_run(_command(arguments), about, plan.as_dict())
         if already:
             print(f"{already} results are in {results.path} already.")
-        with closing(Progress(_PRIOR_SECONDS | {"figure 5": options.fig5_seconds})) as progress:
+        with closing(Progress(PRIOR_SECONDS | {"figure 5": options.fig5_seconds})) as progress:
             for task in (task for tasks in work.values() for task in tasks):
                 progress.add(task.kind, task.megapixels)
             for name in figures:
                 progress.add((name, 0), 1.0)
             try:
-                failures = run(work, results, progress)
+                keep_truths(plan, results)
+                failures = run(work, results, progress, number)
                 results.finish_run(number)
-                paths = write_tables(results, options.out)
                 drawn, undrawn = _draw(figures, progress)
+                keep_figures(results, options.out)
+                paths = [*write_tables(results, options.out), write_page(results, options.out)]
             except KeyboardInterrupt:
                 write_tables(results, options.out)
+                write_page(results, options.out)
                 progress.say(
                     f"Interrupted: what is done is in {results.path} and in the tables beside "
                     "it, and the same command goes on from there.",
@@ -621,6 +737,7 @@ def compare(arguments: Sequence[str]) -> int:
                 return 130
     names = [path.name for path in (*paths, *drawn, results.path)]
     print(f"Written to {options.out}: {', '.join(names)}.")
+    print(f"The report: {options.out / PAGE_NAME}")
     return 1 if failures or undrawn else 0
 
 

@@ -4,7 +4,8 @@ A row is found again by what determines its figures (solver, parameters, version
 weights; the input's pixels; scale and protocol), so a result that would come out the same
 is never computed twice, and a changed solver is run again. Each row is a transaction of
 its own: a run that is killed loses at most the image it was working on. What a run set out
-to do is stored too, so that every table can be made from this file alone.
+to do is stored too, and so are the showcase pictures and the figures that were drawn beside
+the tables, so that every table and the page can be made from this file alone.
 
 The file keeps SQLite's rollback journal rather than a write-ahead log: there is one writer
 at a time and few rows a second, and the database stays a single file that can be copied.
@@ -35,7 +36,7 @@ UNSUPPORTED = "unsupported"
 FAILED = "failed"
 
 _APPLICATION_ID = 0x43534352  # "CSCR": tells this toolkit's databases from others
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 
 def canonical(values: Mapping[str, Any]) -> str:
@@ -52,6 +53,7 @@ class Key:
     weights_sha256: "" for a solver without trained parameters.
     input_sha256: of the true image's pixels.
     protocol: the line of the paper's tables that was followed, "y" or "rgb".
+    degradation: what was done to the low-resolution image, such as "noise:5"; "" for nothing.
     """
 
     solver: str
@@ -61,6 +63,7 @@ class Key:
     input_sha256: str
     scale: int
     protocol: str
+    degradation: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class Row:
     figures, in which case the next run tries again.
     seconds, prepare_seconds: the solver's own time for this image, and for what it does once.
     status: how the solve ended (`cscsr.Status`).
+    operations: multiply-adds of the solve (`cscsr.Solver.operations`).
     memory_mb: the process's peak resident memory during the solve where the system tells,
     on a GPU that of the device.
+    run: the number of the run that computed it; its command is `Results.command(run)`.
     """
 
     key: Key
@@ -84,6 +89,7 @@ class Row:
     seconds: float | None = None
     prepare_seconds: float | None = None
     iterations: int | None = None
+    operations: float | None = None
     status: str = ""
     message: str = ""
     device: str = ""
@@ -93,12 +99,37 @@ class Row:
     machine: str = ""
     code_version: str = ""
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    run: int | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that was drawn beside the tables, as it is kept with them.
+
+    name: its files' without the suffix, such as "fig5". png: the picture, or None. csv: the
+    numbers it was drawn from, or "". origin: where the files came from, a sentence.
+    """
+
+    name: str
+    png: bytes | None
+    csv: str = ""
+    origin: str = ""
+
+
+Box = tuple[int, int, int, int]
+"""Part of an image: top row, left column, height, width, in pixels."""
+
+
+def truth_key(input_sha256: str, scale: int) -> Key:
+    """The key under which the true luma of an image is kept beside its estimates."""
+    return Key("truth", "", "", "", input_sha256, scale, "")
 
 
 _KEY = [f.name for f in fields(Key)]
 _VALUES = [f.name for f in fields(Row) if f.name != "key"]
 _COLUMNS = [*_KEY, *_VALUES]
-_NUMBERS = ["psnr_db", "ssim", "seconds", "prepare_seconds", "iterations", "threads", "memory_mb"]
+_NUMBERS = ["psnr_db", "ssim", "seconds", "prepare_seconds", "iterations", "operations"]
+_NUMBERS += ["threads", "memory_mb", "run"]
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS results (
@@ -109,6 +140,7 @@ CREATE TABLE IF NOT EXISTS results (
     input_sha256 TEXT NOT NULL,
     scale INTEGER NOT NULL,
     protocol TEXT NOT NULL,
+    degradation TEXT NOT NULL DEFAULT '',
     dataset TEXT NOT NULL,
     image TEXT NOT NULL,
     outcome TEXT NOT NULL,
@@ -117,6 +149,7 @@ CREATE TABLE IF NOT EXISTS results (
     seconds REAL,
     prepare_seconds REAL,
     iterations INTEGER,
+    operations REAL,
     status TEXT NOT NULL,
     message TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -126,7 +159,27 @@ CREATE TABLE IF NOT EXISTS results (
     machine TEXT NOT NULL,
     code_version TEXT NOT NULL,
     time TEXT NOT NULL,
+    run INTEGER,
     PRIMARY KEY ({", ".join(_KEY)}, dataset, image)
+);
+CREATE TABLE IF NOT EXISTS pictures (
+    solver TEXT NOT NULL,
+    params TEXT NOT NULL,
+    solver_version TEXT NOT NULL,
+    weights_sha256 TEXT NOT NULL,
+    input_sha256 TEXT NOT NULL,
+    scale INTEGER NOT NULL,
+    protocol TEXT NOT NULL,
+    degradation TEXT NOT NULL,
+    box TEXT NOT NULL,
+    png BLOB NOT NULL,
+    PRIMARY KEY ({", ".join(_KEY)})
+);
+CREATE TABLE IF NOT EXISTS figures (
+    name TEXT PRIMARY KEY,
+    png BLOB,
+    csv TEXT NOT NULL,
+    origin TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS runs (
     run INTEGER PRIMARY KEY,
@@ -139,6 +192,17 @@ CREATE TABLE IF NOT EXISTS runs (
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
+
+_OLD_VALUES = [name for name in _COLUMNS if name not in ("degradation", "operations", "run")]
+
+_FROM_VERSION_1 = f"""
+ALTER TABLE results RENAME TO results_1;
+{_SCHEMA}
+INSERT INTO results ({", ".join(_OLD_VALUES)})
+    SELECT {", ".join(_OLD_VALUES)} FROM results_1 ORDER BY rowid;
+DROP TABLE results_1;
+"""
+"""Version 1 knew neither degradations nor counts of operations, and no row's run."""
 
 
 class Results:
@@ -175,8 +239,11 @@ class Results:
             if tables == 0:
                 self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
             application = self._fetch("PRAGMA application_id")[0][0]
-            version = self._fetch("PRAGMA user_version")[0][0]
             damage = self._fetch("PRAGMA quick_check(1)")[0][0]
+            version = self._fetch("PRAGMA user_version")[0][0]
+            if (application, damage, version) == (_APPLICATION_ID, "ok", 1):
+                self._connection.executescript(f"BEGIN IMMEDIATE; {_FROM_VERSION_1} COMMIT;")
+                version = _SCHEMA_VERSION
         if application != _APPLICATION_ID:
             raise InputError(
                 f"expected a results database of this toolkit at {self.path}, but the file is "
@@ -256,6 +323,38 @@ class Results:
             tuple(values[name] for name in _COLUMNS),
         )
 
+    def add_picture(self, key: Key, box: Box, png: bytes) -> None:
+        """Keep the part `box` of what `key` describes: of an estimate's luma, or of the truth's
+        (`truth_key`). It takes the place of an earlier one."""
+        self._write(
+            f"INSERT OR REPLACE INTO pictures ({', '.join(_KEY)}, box, png) "
+            f"VALUES ({', '.join('?' * len(_KEY))}, ?, ?)",
+            (*astuple(key), json.dumps(box), png),
+        )
+
+    def picture(self, key: Key, box: Box) -> bytes | None:
+        """The PNG of `key` and `box`, or None if it has yet to be made."""
+        condition = " AND ".join(f"{name} = ?" for name in _KEY)
+        with self._explained():
+            found = self._fetch(
+                f"SELECT png FROM pictures WHERE {condition} AND box = ?",
+                (*astuple(key), json.dumps(box)),
+            )
+        return found[0][0] if found else None
+
+    def add_figure(self, figure: Figure) -> None:
+        """Keep a figure, in the place of an earlier one of its name."""
+        self._write(
+            "INSERT OR REPLACE INTO figures (name, png, csv, origin) VALUES (?, ?, ?, ?)",
+            astuple(figure),
+        )
+
+    def figures(self) -> dict[str, Figure]:
+        """The figures that are kept, by name."""
+        with self._explained():
+            rows = self._fetch("SELECT name, png, csv, origin FROM figures ORDER BY name")
+        return {row[0]: Figure(*row) for row in rows}
+
     def start_run(self, command: str, machine: Mapping[str, Any], plan: Mapping[str, Any]) -> int:
         """Record what a run sets out to do; returns its number."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -268,6 +367,11 @@ class Results:
         """Note that the run came to its end."""
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         self._write("UPDATE runs SET finished = ? WHERE run = ?", (finished, run))
+
+    def commands(self) -> dict[int, str]:
+        """The command of each run, by its number."""
+        with self._explained():
+            return dict(self._fetch("SELECT run, command FROM runs"))
 
     def latest_run(self) -> dict[str, Any]:
         """The newest run: `run`, `command`, `machine`, `plan`, `started`, `finished` (None if

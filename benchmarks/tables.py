@@ -1,24 +1,26 @@
-"""Table 1 as Markdown, HTML and CSV, made from the results database alone.
+"""Tables 1 to 3 as Markdown, CSV and LaTeX, made from the results database alone.
 
     python -m benchmarks.tables reports/latest
 
 Rows are data set × scale. The paper's figures stand beside ours, always labelled as
 published; a difference is shown only between a method and itself, for a mean over the whole
-data set, scored along the same line of the paper's tables.
+data set, scored along the same line of the paper's tables. Harder input has a table of its
+own, and so have the differences to the best solver.
 """
 
 from __future__ import annotations
 
 import argparse
-import html
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.differences import LEAST_IMAGES, TIE, Difference, pairwise
 from benchmarks.results import FAILED, FILE_NAME, SCORED, UNSUPPORTED, Key, Results
 from cscsr.errors import InputError
 
@@ -39,6 +41,7 @@ CSV_COLUMNS = [
     "published_psnr_db",
     "published_ssim",
 ]
+DEGRADED_COLUMNS = ["dataset", "scale", "degradation", *CSV_COLUMNS[2:8]]
 
 _SAME = {
     "bicubic": "Bicubic",
@@ -71,19 +74,33 @@ def published_beside(solver: str) -> str | None:
     return same_method(solver) or _RELATED.get(solver)
 
 
-def read_published() -> pd.DataFrame:
-    """The figures of the paper's tables, one row for each (dataset, scale, method)."""
+def read_published(table: int | None = None) -> pd.DataFrame:
+    """The figures of the paper's tables, or of one of them, one row for each (dataset, scale,
+    method)."""
     import pandas as pd
 
-    rows = pd.read_csv(PUBLISHED_FILE).drop(columns="table")
-    return rows.drop_duplicates(["dataset", "scale", "method"])
+    rows = pd.read_csv(PUBLISHED_FILE)
+    if table is not None:
+        rows = rows[rows.table == table]
+    return rows.drop(columns="table").drop_duplicates(["dataset", "scale", "method"])
+
+
+class Place(NamedTuple):
+    """A row of the tables: a data set, a scale, and what was done to the input ("": nothing)."""
+
+    dataset: str
+    scale: int
+    degradation: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.dataset} ×{self.scale} {self.degradation}".rstrip()
 
 
 @dataclass(frozen=True)
 class Mean:
     """A cell: the mean over the images of a data set, for one solver and scale.
 
-    psnr_db, ssim, seconds: NaN where no image was scored.
+    psnr_db, ssim, seconds, operations: NaN where no image was scored.
     images, expected: how many images were scored, and how many there are to score.
     comparable: whether this is the whole of a published data set, on the published line.
     reasons: why images are missing.
@@ -99,6 +116,12 @@ class Mean:
     images: int
     expected: int
     reasons: tuple[str, ...]
+    degradation: str = ""
+    operations: float = math.nan
+
+    @property
+    def place(self) -> Place:
+        return Place(self.dataset, self.scale, self.degradation)
 
     @property
     def complete(self) -> bool:
@@ -109,6 +132,7 @@ class Mean:
         method = published_beside(self.solver)
         return (
             self.complete
+            and not self.degradation
             and method is not None
             and self.images == _PUBLISHED_IMAGES.get(self.dataset)
             and self.protocol == _PUBLISHED_LINE[method]
@@ -129,14 +153,55 @@ class Summary:
         return [solver["solver"] for solver in self.run["plan"]["solvers"]]
 
     @property
-    def lines(self) -> list[tuple[str, int]]:
-        """The rows of the tables: (data set, scale)."""
+    def places(self) -> list[Place]:
+        """The rows of the tables: those of the input as it is, then of each harder one."""
         plan = self.run["plan"]
-        return [(dataset, scale) for dataset in plan["datasets"] for scale in plan["scales"]]
+        return [
+            Place(dataset, scale, degradation)
+            for degradation in plan.get("degradations", [""])
+            for dataset in plan["datasets"]
+            for scale in plan["scales"]
+        ]
 
-    def mean(self, dataset: str, scale: int, solver: str) -> Mean:
-        wanted = (dataset, scale, solver)
-        return next(m for m in self.means if (m.dataset, m.scale, m.solver) == wanted)
+    @property
+    def lines(self) -> list[Place]:
+        """The places where the input is as it is."""
+        return [place for place in self.places if not place.degradation]
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[Place, str], Mean]:
+        return {(mean.place, mean.solver): mean for mean in self.means}
+
+    def mean(self, dataset: str, scale: int, solver: str, degradation: str = "") -> Mean:
+        return self._by_place[Place(dataset, scale, degradation), solver]
+
+    def at(self, place: Place) -> list[Mean]:
+        """The means of a row of the tables, in the order of the plan."""
+        return [self._by_place[place, solver] for solver in self.solvers]
+
+    def ranking(self, place: Place) -> list[Mean]:
+        """The means over all images, the best PSNR first; partial ones are not ranked."""
+        complete = [mean for mean in self.at(place) if mean.complete]
+        return sorted(complete, key=lambda mean: -mean.psnr_db)
+
+    @cached_property
+    def differences(self) -> dict[Place, dict[tuple[str, str], Difference]]:
+        """Of every two solvers at each place, (first, second) in the order of the plan."""
+        found = {}
+        for place, rows in self.rows.groupby(list(Place._fields), sort=False):
+            images = rows.drop_duplicates("image").image.tolist()
+            scored = rows[rows.outcome == SCORED]
+            psnr_db = scored.pivot_table(index="image", columns="solver", values="psnr_db")
+            psnr_db = psnr_db.reindex(index=images, columns=self.solvers)
+            found[Place(*place)] = pairwise({name: psnr_db[name] for name in self.solvers})
+        return found
+
+    def difference(self, place: Place, solver: str, other: str) -> Difference:
+        """How much better `solver` is than `other`."""
+        pairs = self.differences[place]
+        if (solver, other) in pairs:
+            return pairs[solver, other]
+        return pairs[other, solver].reversed()
 
 
 def summarise(results: Results) -> Summary:
@@ -153,13 +218,16 @@ def summarise(results: Results) -> Summary:
         ]
     )
     solvers = pd.DataFrame(run["plan"]["solvers"])
-    planned = images.merge(solvers, how="cross").merge(
-        pd.DataFrame({"scale": run["plan"]["scales"]}), how="cross"
-    )
+    scales = pd.DataFrame({"scale": run["plan"]["scales"]})
+    harder = pd.DataFrame({"degradation": run["plan"].get("degradations", [""])})
+    planned = images.merge(solvers, how="cross").merge(scales, how="cross")
+    planned = planned.merge(harder, how="cross")
+    planned.loc[planned.degradation != "", "protocol"] = DEGRADED_LINE
     identity = [*Key.__dataclass_fields__, "dataset", "image"]
     rows = planned.merge(rows, how="left", on=identity)
     means = []
-    for (dataset, scale, solver), cell in rows.groupby(["dataset", "scale", "solver"], sort=False):
+    for place, cell in rows.groupby([*Place._fields, "solver"], sort=False):
+        dataset, scale, degradation, solver = place
         scored = cell[cell.outcome == SCORED]
         missing = cell[cell.outcome.isin([UNSUPPORTED, FAILED])]
         reasons = list(dict.fromkeys(missing.message))
@@ -177,66 +245,16 @@ def summarise(results: Results) -> Summary:
                 len(scored),
                 len(cell),
                 tuple(reasons),
+                degradation,
+                float(scored.operations.mean()),
             )
         )
     return Summary(run, means, rows)
 
 
-def long_table(summary: Summary) -> pd.DataFrame:
-    """`table1.csv`: a row for each data set, scale and method, ours in the plan's order and
-    then the published ones that stand beside them.
-
-    The published columns are filled where the method is the same, scored on the same line
-    over the whole data set; a method of the paper alone has only these.
-    """
-    import pandas as pd
-
-    published = read_published().set_index(["dataset", "scale", "method"])
-    rows: list[dict[str, Any]] = []
-    for dataset, scale in summary.lines:
-        beside = []
-        for solver in summary.solvers:
-            mean = summary.mean(dataset, scale, solver)
-            row = {name: getattr(mean, name, None) for name in CSV_COLUMNS} | {"method": solver}
-            place = (dataset, scale, same_method(solver))
-            if mean.comparable and place in published.index:
-                row["published_psnr_db"] = published.psnr_db[place]
-                row["published_ssim"] = published.ssim[place]
-            rows.append(row)
-            beside.append(published_beside(solver))
-        for method in dict.fromkeys(m for m in beside if m):
-            place = (dataset, scale, method)
-            if place in published.index:
-                rows.append(
-                    {
-                        "dataset": dataset,
-                        "scale": scale,
-                        "method": f"{method} (published)",
-                        "protocol": _PUBLISHED_LINE[method],
-                        "published_psnr_db": published.psnr_db[place],
-                        "published_ssim": published.ssim[place],
-                    }
-                )
-    return pd.DataFrame(rows, columns=CSV_COLUMNS).astype({"images": "Int64"})
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of a cell: its text, whether it is the best of its row, and the difference
-    to the published figure of the same method ("" where there is none)."""
-
-    text: str
-    best: bool = False
-    difference: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Figures one above another, a remark under them, and the numbers of the notes."""
-
-    figures: tuple[Figure, ...] = ()
-    remark: str = ""
-    notes: tuple[int, ...] = ()
+DEGRADED_LINE = "rgb"
+"""The line on which degraded input is scored, whatever the protocol: noise and JPEG are things
+of an 8-bit image file, and every solver is given the same."""
 
 
 @dataclass(frozen=True)
@@ -248,87 +266,173 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table, whichever way it is written."""
+class Table:
+    """A table, whichever way it is written.
 
+    name: its files', without the suffix. places: its rows. columns: in their order, ours and
+    the published. published: the figures of these, (dataset, scale, method) to PSNR and SSIM.
+    """
+
+    name: str
+    title: str
+    summary: Summary
+    places: list[Place]
     columns: list[Column]
-    rows: list[tuple[str, list[Cell]]]
+    published: Mapping[tuple[str, int, str], tuple[float, float]]
+
+    def mean(self, place: Place, column: Column) -> Mean:
+        """The mean in a column of ours."""
+        return self.summary.mean(place.dataset, place.scale, column.name, place.degradation)
+
+    def figures(self, place: Place, column: Column) -> tuple[float, float] | None:
+        """PSNR and SSIM in a cell, or None where there is nothing."""
+        if not column.published:
+            mean = self.mean(place, column)
+            return (mean.psnr_db, mean.ssim) if mean.images else None
+        where = (place.dataset, place.scale, column.name)
+        return None if place.degradation else self.published.get(where)
+
+    def beside(self, mean: Mean) -> tuple[float, float] | None:
+        """The published figures that a mean of ours may be compared with: of the same method
+        on the same line over the same data set. None if there are none."""
+        where = (mean.dataset, mean.scale, same_method(mean.solver))
+        return self.published.get(where) if mean.comparable else None
+
+    @cached_property
+    def _ranks(self) -> dict[tuple[Place, int], dict[Column, int]]:
+        return {
+            (place, which): self._ranked(place, which) for place in self.places for which in (0, 1)
+        }
+
+    def rank(self, place: Place, column: Column, which: int) -> int | None:
+        """1 for the best and 2 for the second best of the row, of ours and of the published by
+        themselves; only means over all images count. which: 0 for PSNR, 1 for SSIM."""
+        return self._ranks[place, which].get(column)
+
+    def _ranked(self, place: Place, which: int) -> dict[Column, int]:
+        digits = (2, 4)[which]
+        found: dict[Column, int] = {}
+        for published in (False, True):
+            values = {}
+            for column in self.columns:
+                figures = self.figures(place, column)
+                if column.published is not published or figures is None:
+                    continue
+                if published or self.mean(place, column).complete:
+                    values[column] = round(figures[which], digits)
+            if len(values) < 2:
+                continue
+            highest = sorted(set(values.values()), reverse=True)[:2]
+            found |= {c: highest.index(v) + 1 for c, v in values.items() if v in highest}
+        return found
 
 
-def _columns(summary: Summary, published: pd.DataFrame) -> list[Column]:
+def _beside_each(solvers: Sequence[str], known: Iterable[str]) -> list[Column]:
     """Our solvers, each group followed by the published method that belongs beside it."""
-    known = set(published[published.dataset.isin(summary.run["plan"]["datasets"])].method)
+    known = set(known)
     columns = []
-    for index, solver in enumerate(summary.solvers):
+    for index, solver in enumerate(solvers):
         columns.append(Column(solver))
         method = published_beside(solver)
-        later = map(published_beside, summary.solvers[index + 1 :])
+        later = map(published_beside, solvers[index + 1 :])
         if method in known and method not in later:
             columns.append(Column(method, published=True))
     return columns
 
 
-def _difference(ours: float, published: float, digits: int) -> str:
+_TITLES = {
+    1: "Table 1: super-resolution, classical and learned",
+    2: "Table 2: networks that refine an image after enlarging it (pre-upsampling)",
+    3: "Table 3: networks that enlarge an image at their end (post-upsampling)",
+}
+
+
+def make_tables(summary: Summary) -> list[Table]:
+    """Table 1, with all solvers; Tables 2 and 3 where one of theirs was run on a data set that
+    the paper has; the table of harder input where there is one."""
+    plain, tables = summary.lines, []
+    for number, title in _TITLES.items():
+        published = read_published(None if number == 1 else number)
+        here = published[published.dataset.isin({place.dataset for place in plain})]
+        methods = list(dict.fromkeys(here.method))
+        if number == 1:
+            columns = _beside_each(summary.solvers, methods)
+        else:
+            columns = []
+            for method in methods:
+                ours = [name for name in summary.solvers if published_beside(name) == method]
+                columns += [*map(Column, ours), Column(method, published=True)]
+            if all(column.published for column in columns):
+                continue
+        figures = {
+            (row.dataset, row.scale, row.method): (row.psnr_db, row.ssim)
+            for row in published.itertuples()
+        }
+        tables.append(Table(f"table{number}", title, summary, plain, columns, figures))
+    harder = [place for place in summary.places if place.degradation]
+    if harder:
+        title = "Harder input: blurred, noisy or compressed low-resolution images"
+        columns = [Column(solver) for solver in summary.solvers]
+        tables.append(Table("degraded", title, summary, harder, columns, {}))
+    return tables
+
+
+def long_table(table: Table) -> pd.DataFrame:
+    """The CSV of a table: a row for each data set, scale and method, ours in the plan's order
+    and then the published ones that stand beside them.
+
+    The published columns are filled where the method is the same, scored on the same line
+    over the whole data set; a method of the paper alone has only these.
+    """
+    import pandas as pd
+
+    heads = DEGRADED_COLUMNS if table.name == "degraded" else CSV_COLUMNS
+    rows: list[dict[str, Any]] = []
+    for place in table.places:
+        for column in table.columns:
+            if column.published:
+                continue
+            mean = table.mean(place, column)
+            row = {name: getattr(mean, name, None) for name in heads} | {"method": column.name}
+            beside = table.beside(mean)
+            if beside:
+                row["published_psnr_db"], row["published_ssim"] = beside
+            rows.append(row)
+        for column in table.columns:
+            figures = table.figures(place, column)
+            if column.published and figures:
+                rows.append(
+                    {
+                        "dataset": place.dataset,
+                        "scale": place.scale,
+                        "method": f"{column.name} (published)",
+                        "protocol": _PUBLISHED_LINE.get(column.name),
+                        "published_psnr_db": figures[0],
+                        "published_ssim": figures[1],
+                    }
+                )
+    return pd.DataFrame(rows, columns=heads).astype({"images": "Int64"})
+
+
+def difference_text(ours: float, published: float, digits: int) -> str:
     """Ours minus theirs, of the figures as they are printed."""
-    value = round(round(ours, digits) - published, digits)
+    return signed(round(round(ours, digits) - published, digits), digits)
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign: +0.12, −0.03, ±0.00."""
+    value = round(value, digits)
     return f"{'±' if value == 0 else '+' if value > 0 else '−'}{abs(value):.{digits}f}"
 
 
-def _notes(summary: Summary) -> list[str]:
+def decibels(value: float) -> str:
+    """A difference in dB: two decimals, small ones three."""
+    return signed(value, 2 if abs(value) >= 0.0995 else 3)
+
+
+def notes_of(summary: Summary) -> list[str]:
     """The reasons for missing cells, each once, to be numbered."""
     return list(dict.fromkeys(reason for mean in summary.means for reason in mean.reasons))
-
-
-def quality_grid(summary: Summary) -> Grid:
-    """PSNR over SSIM: ours, with the published methods beside."""
-    published = read_published()
-    columns = _columns(summary, published)
-    figures = published.set_index(["dataset", "scale", "method"])
-    notes = _notes(summary)
-    rows = []
-    for dataset, scale in summary.lines:
-        means = [summary.mean(dataset, scale, solver) for solver in summary.solvers]
-        finished = [mean for mean in means if mean.complete]
-        best_psnr = best_ssim = math.nan
-        if len(finished) > 1:
-            best_psnr = max(round(mean.psnr_db, 2) for mean in finished)
-            best_ssim = max(round(mean.ssim, 4) for mean in finished)
-        cells = []
-        for column in columns:
-            if column.published:
-                place = (dataset, scale, column.name)
-                if place in figures.index:
-                    psnr_db, ssim = figures.psnr_db[place], figures.ssim[place]
-                    cells.append(Cell((Figure(f"{psnr_db:.2f}"), Figure(f"{ssim:.4f}"))))
-                else:
-                    cells.append(Cell())
-                continue
-            mean = summary.mean(dataset, scale, column.name)
-            numbers = tuple(notes.index(reason) + 1 for reason in mean.reasons)
-            if not mean.images:
-                cells.append(Cell(notes=numbers))
-                continue
-            differences = ("", "")
-            place = (dataset, scale, same_method(column.name))
-            if mean.comparable and place in figures.index:
-                differences = (
-                    _difference(mean.psnr_db, figures.psnr_db[place], 2),
-                    _difference(mean.ssim, figures.ssim[place], 4),
-                )
-            psnr_is_best = mean.complete and round(mean.psnr_db, 2) == best_psnr
-            ssim_is_best = mean.complete and round(mean.ssim, 4) == best_ssim
-            cells.append(
-                Cell(
-                    (
-                        Figure(f"{mean.psnr_db:.2f}", psnr_is_best, differences[0]),
-                        Figure(f"{mean.ssim:.4f}", ssim_is_best, differences[1]),
-                    ),
-                    "" if mean.complete else f"{mean.images} of {mean.expected} images",
-                    numbers,
-                )
-            )
-        rows.append((f"{dataset} ×{scale}", cells))
-    return Grid(columns, rows)
 
 
 def two_digits(seconds: float) -> str:
@@ -339,21 +443,6 @@ def two_digits(seconds: float) -> str:
     rounded = round(seconds, decimals)
     decimals = 1 - math.floor(math.log10(abs(rounded)))
     return f"{rounded:.{max(decimals, 0)}f}"
-
-
-def seconds_grid(summary: Summary) -> Grid:
-    """Seconds an image: the solver's own time, what it prepares once left out."""
-    rows = [
-        (
-            f"{dataset} ×{scale}",
-            [
-                Cell((Figure(two_digits(mean.seconds)),)) if mean.images else Cell()
-                for mean in (summary.mean(dataset, scale, solver) for solver in summary.solvers)
-            ],
-        )
-        for dataset, scale in summary.lines
-    ]
-    return Grid([Column(solver) for solver in summary.solvers], rows)
 
 
 _LINE_MEANING = {
@@ -374,6 +463,10 @@ def remarks(summary: Summary) -> list[str]:
         "common": "every solver is given the same images",
     }[plan["protocol"]]
     sentences = [f"Protocol {plan['protocol']}, {meaning}. {each[0].upper()}{each[1:]}."]
+    if any(place.degradation for place in summary.places):
+        sentences.append(
+            "Harder input is always given to every solver as the same 8-bit image (line rgb)."
+        )
     if any(same_method(mean.solver) and mean.comparable for mean in summary.means):
         sentences.append(
             "In brackets: ours minus the published figure of the same method, where the mean is "
@@ -408,50 +501,73 @@ def remarks(summary: Summary) -> list[str]:
     return sentences
 
 
-TITLE = "Table 1: super-resolution, classical and learned"
-_QUALITY = "PSNR (dB) above SSIM"
-_QUALITY_BEST = "Means over the images of a data set; the best of ours in each row is bold."
-_SECONDS = "Seconds an image"
+BEST = (
+    "Means over the images of a data set. Bold: the best of ours in a row; underlined: the second "
+    "best; partial means are not ranked. Published figures are ranked among themselves."
+)
 
 
-def _markdown_cell(cell: Cell, column: Column) -> str:
-    parts = []
-    for figure in cell.figures:
-        mark = "**" if figure.best else "*" if column.published else ""
-        text = f"{mark}{figure.text}{mark}"
-        parts.append(f"{text}\u00a0({figure.difference})" if figure.difference else text)
-    if cell.remark:
-        parts.append(f"*{cell.remark}*")
-    text = "<br>".join(parts) or "–"
-    return text + "".join(f" <sup>{number}</sup>" for number in cell.notes)
+def _markdown_cell(table: Table, place: Place, column: Column, notes: list[str]) -> str:
+    figures = table.figures(place, column)
+    parts, numbers = [], ""
+    beside = None if column.published else table.beside(table.mean(place, column))
+    for which, digits in enumerate((2, 4)):
+        if figures is None:
+            break
+        text = f"{figures[which]:.{digits}f}"
+        rank = table.rank(place, column, which)
+        text = f"**{text}**" if rank == 1 else f"<ins>{text}</ins>" if rank == 2 else text
+        text = f"*{text}*" if column.published else text
+        if beside:
+            text += f"\u00a0({difference_text(figures[which], beside[which], digits)})"
+        parts.append(text)
+    if not column.published:
+        mean = table.mean(place, column)
+        if mean.images and not mean.complete:
+            parts.append(f"*{mean.images} of {mean.expected} images*")
+        numbers = "".join(f" <sup>{notes.index(reason) + 1}</sup>" for reason in mean.reasons)
+    return ("<br>".join(parts) or "–") + numbers
 
 
-def _markdown_grid(grid: Grid) -> list[str]:
-    heads = [f"*published* {c.name}" if c.published else c.name for c in grid.columns]
+def _markdown_rows(heads: Sequence[str], rows: Iterable[tuple[Place, Sequence[str]]]) -> list[str]:
     lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
-    for label, cells in grid.rows:
-        nowrap = label.replace(" ", "\u00a0")
-        inside = [_markdown_cell(*pair) for pair in zip(cells, grid.columns, strict=True)]
-        lines.append(f"| {nowrap} | {' | '.join(inside)} |")
+    for place, cells in rows:
+        nowrap = str(place).replace(" ", "\u00a0")
+        lines.append(f"| {nowrap} | {' | '.join(cells)} |")
     return lines
 
 
-def markdown(summary: Summary) -> str:
-    """`table1.md`."""
-    notes = [f"{number}. {reason}" for number, reason in enumerate(_notes(summary), start=1)]
+def markdown(table: Table) -> str:
+    """A table as a Markdown page: quality, seconds, and how it was made."""
+    summary = table.summary
+    notes = notes_of(summary)
+    ours = [column for column in table.columns if not column.published]
     parts = [
-        f"# {TITLE}",
+        f"# {table.title}",
         "",
-        f"## {_QUALITY}",
+        "## PSNR (dB) above SSIM",
         "",
-        *_markdown_grid(quality_grid(summary)),
+        *_markdown_rows(
+            [f"*published* {c.name}" if c.published else c.name for c in table.columns],
+            (
+                (place, [_markdown_cell(table, place, c, notes) for c in table.columns])
+                for place in table.places
+            ),
+        ),
         "",
-        _QUALITY_BEST,
+        BEST,
         "",
-        *([*notes, ""] if notes else []),
-        f"## {_SECONDS}",
+        *(f"{number}. {reason}" for number, reason in enumerate(notes, start=1)),
+        *([""] if notes else []),
+        "## Seconds an image",
         "",
-        *_markdown_grid(seconds_grid(summary)),
+        *_markdown_rows(
+            [column.name for column in ours],
+            (
+                (place, [two_digits(table.mean(place, column).seconds) for column in ours])
+                for place in table.places
+            ),
+        ),
         "",
         "## How it was made",
         "",
@@ -465,112 +581,211 @@ def markdown(summary: Summary) -> str:
     return "\n".join(parts)
 
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2733; --paper: #fff; --rule: #d5dbe2;
-  --soft: #f3f5f8; --faint: #5c6b7a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #dde4ec; --paper: #14191f;
-  --rule: #36414d; --soft: #1d242c; --faint: #94a3b3; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 1240px; margin: 2.5rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .8rem; text-align: right; vertical-align: top; white-space: nowrap;
-  border-bottom: 1px solid var(--rule); }
-thead th { vertical-align: bottom; border-bottom: 2px solid var(--ink); font-weight: 600; }
-tbody th { text-align: left; font-weight: 600; }
-tr.group > * { border-top: 2px solid var(--rule); }
-.published { background: var(--soft); color: var(--faint); font-weight: 400; }
-.published small, .difference, .remark { color: var(--faint); font-size: .85em; }
-p, li { max-width: 60rem; } pre { background: var(--soft); padding: .7rem 1rem; overflow-x: auto; }
-"""
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "×": r"$\times$",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "λ": r"$\lambda$",
+    "[": "{[}",
+    "]": "{]}",
+}
 
 
-def _html_cell(cell: Cell, column: Column) -> str:
-    parts = []
-    for figure in cell.figures:
-        text = f"<b>{figure.text}</b>" if figure.best else figure.text
-        if figure.difference:
-            text += f' <span class="difference">({figure.difference})</span>'
-        parts.append(text)
-    if cell.remark:
-        parts.append(f'<span class="remark">{html.escape(cell.remark)}</span>')
-    text = "<br>".join(parts) or "–"
-    text += "".join(f"<sup>{number}</sup>" for number in cell.notes)
-    return f"<td{' class=published' if column.published else ''}>{text}</td>"
+def latex_text(text: str) -> str:
+    """`text` with what LaTeX would take for commands written out."""
+    return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def _html_grid(grid: Grid) -> list[str]:
-    heads = "".join(
-        f"<th class=published scope=col><small>published</small><br>{html.escape(c.name)}</th>"
-        if c.published
-        else f"<th scope=col>{html.escape(c.name)}</th>"
-        for c in grid.columns
-    )
-    lines = ["<div class=scroll><table>", f"<thead><tr><th></th>{heads}</tr></thead>", "<tbody>"]
-    before = None
-    for label, cells in grid.rows:
-        dataset = label.rsplit(" ", 1)[0]
-        group = " class=group" if before not in (None, dataset) else ""
-        before = dataset
-        inside = "".join(_html_cell(*pair) for pair in zip(cells, grid.columns, strict=True))
-        lines.append(f"<tr{group}><th scope=row>{html.escape(label)}</th>{inside}</tr>")
-    return [*lines, "</tbody></table></div>"]
+def latex(table: Table) -> str:
+    """A table for a paper, with `booktabs`: methods down, scales across, a block for each
+    data set. The best of ours is bold, the second best underlined; partial means are starred."""
+    places = table.places
+    scales = list(dict.fromkeys(place.scale for place in places))
+    blocks = list(dict.fromkeys((place.dataset, place.degradation) for place in places))
+    width = 1 + 2 * len(scales)
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{latex_text(table.title.partition(': ')[2] or table.title)}. "
+        r"PSNR (dB) and SSIM; bold: the best of ours, underlined: the second best.}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{l{'rr' * len(scales)}}}",
+        r"\toprule",
+        " & ".join(["", *(rf"\multicolumn{{2}}{{c}}{{$\times {scale}$}}" for scale in scales)])
+        + r" \\",
+        "".join(rf"\cmidrule(lr){{{n}-{n + 1}}}" for n in range(2, width, 2)),
+        " & ".join(["method", *(["PSNR", "SSIM"] * len(scales))]) + r" \\",
+    ]
+    partial = False
+    for dataset, degradation in blocks:
+        name = latex_text(f"{dataset} {degradation}".strip())
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{name}}}}} \\"]
+        for column in table.columns:
+            cells = []
+            for scale in scales:
+                place = Place(dataset, scale, degradation)
+                figures = table.figures(place, column) if place in places else None
+                for which, digits in enumerate((2, 4)):
+                    if figures is None:
+                        cells.append("--")
+                        continue
+                    text = f"{figures[which]:.{digits}f}"
+                    rank = table.rank(place, column, which)
+                    if rank:
+                        text = rf"\{'textbf' if rank == 1 else 'underline'}{{{text}}}"
+                    if not column.published and not table.mean(place, column).complete:
+                        text, partial = f"{text}$^*$", True
+                    cells.append(text)
+            label = f"{column.name} (published)" if column.published else column.name
+            lines.append(" & ".join([latex_text(label), *cells]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if partial:
+        lines.append(r"\\[2pt] {\footnotesize $^*$ mean over a part of the images}")
+    return "\n".join([*lines, r"\end{table}", ""])
 
 
-def webpage(summary: Summary) -> str:
-    """`table1.html`: one file that needs no other."""
-    notes = [f"<li>{html.escape(reason)}</li>" for reason in _notes(summary)]
+def _csv(table: Table) -> str:
+    frame = long_table(table)
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+DIFFERENCES_COLUMNS = [*Place._fields, "solver", "against", "images", "mean_db", "spread_db"]
+DIFFERENCES_COLUMNS += ["won", "lost", "low_db", "high_db", "verdict"]
+
+
+def differences_csv(summary: Summary) -> str:
+    """Every two solvers at each place; see `benchmarks.differences`."""
+    import pandas as pd
+
+    rows = [
+        {
+            **place._asdict(),
+            "solver": solver,
+            "against": other,
+            **{name: getattr(found, name) for name in DIFFERENCES_COLUMNS[5:]},
+        }
+        for place, pairs in summary.differences.items()
+        for (solver, other), found in pairs.items()
+    ]
+    frame = pd.DataFrame(rows, columns=DIFFERENCES_COLUMNS)
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+DIFFERENCES_TITLE = "Differences to the best solver"
+DIFFERENCES_NOTE = (
+    "PSNR of each solver less that of the best, mean over the images; in brackets the 95 % "
+    f"bootstrap interval, from {LEAST_IMAGES} images up; then the images on which it beats the "
+    "best. A tie: 0 lies inside the interval. Each interval stands by itself: of many pairs that "
+    "are equal in truth, one in twenty shows a difference."
+)
+
+
+def difference_words(found: Difference) -> str:
+    """A difference in a line: −0.21 [−0.25, −0.17], 3 of 100."""
+    if not found.images:
+        return "no image in common"
+    interval = ""
+    if found.low_db is not None and found.high_db is not None:
+        interval = f" [{decibels(found.low_db)}, {decibels(found.high_db)}]"
+    tie = ", tie" if found.verdict == TIE else ""
+    return f"{decibels(found.mean_db)}{interval}, {found.won} of {found.images}{tie}"
+
+
+def _difference_rows(summary: Summary) -> list[tuple[Place, list[str]]]:
+    rows = []
+    for place in summary.places:
+        ranking = summary.ranking(place)
+        cells = []
+        for mean in summary.at(place):
+            if not ranking or not mean.images:
+                cells.append("–")
+            elif mean.solver == ranking[0].solver:
+                cells.append("best")
+            else:
+                found = summary.difference(place, mean.solver, ranking[0].solver)
+                cells.append(difference_words(found))
+        rows.append((place, cells))
+    return rows
+
+
+def differences_markdown(summary: Summary) -> str:
+    """The differences to the best solver at each place."""
     return "\n".join(
         [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{TITLE}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{TITLE}</h1>",
-            f"<h2>{_QUALITY}</h2>",
-            *_html_grid(quality_grid(summary)),
-            f"<p>{_QUALITY_BEST}</p>",
-            *(["<ol>", *notes, "</ol>"] if notes else []),
-            f"<h2>{_SECONDS}</h2>",
-            *_html_grid(seconds_grid(summary)),
-            "<h2>How it was made</h2><ul>",
-            *(f"<li>{html.escape(sentence)}</li>" for sentence in remarks(summary)),
-            f"</ul><pre>{html.escape(summary.run['command'])}</pre>",
-            "</body></html>",
+            f"# {DIFFERENCES_TITLE}",
+            "",
+            *_markdown_rows(summary.solvers, _difference_rows(summary)),
+            "",
+            DIFFERENCES_NOTE,
             "",
         ]
     )
 
 
-def _csv(summary: Summary) -> str:
-    return long_table(summary).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+def differences_latex(summary: Summary) -> str:
+    """The same for a paper: a block for each place."""
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{latex_text(DIFFERENCES_TITLE)}. {latex_text(DIFFERENCES_NOTE)}}}",
+        r"\label{tab:differences}",
+        r"\begin{tabular}{ll}",
+        r"\toprule",
+    ]
+    for number, (place, cells) in enumerate(_difference_rows(summary)):
+        lines += [r"\midrule"] if number else []
+        lines.append(rf"\multicolumn{{2}}{{l}}{{\emph{{{latex_text(str(place))}}}}} \\")
+        lines += [
+            rf"{latex_text(solver)} & {latex_text(cell)} \\"
+            for solver, cell in zip(summary.solvers, cells, strict=True)
+        ]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-_WRITERS: dict[str, Callable[[Summary], str]] = {
-    "table1.csv": _csv,
-    "table1.md": markdown,
-    "table1.html": webpage,
-}
+def written_tables(summary: Summary) -> dict[str, str]:
+    """All files of tables: name to text."""
+    files = {}
+    for table in make_tables(summary):
+        files[f"{table.name}.md"] = markdown(table)
+        files[f"{table.name}.csv"] = _csv(table)
+        files[f"{table.name}.tex"] = latex(table)
+    files["differences.md"] = differences_markdown(summary)
+    files["differences.csv"] = differences_csv(summary)
+    files["differences.tex"] = differences_latex(summary)
+    return files
+
+
+_NAMES = ("table1", "table2", "table3", "degraded", "differences")
+
+
+def write_file(path: Path, text: str) -> Path:
+    """Write `text`; a file that was there is replaced only when the new one is complete."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+    return path
 
 
 def write_tables(results: Results, out: Path) -> list[Path]:
-    """Write table1.csv, table1.md and table1.html into `out`; returns their paths."""
-    summary = summarise(results)
-    paths = []
-    for name, written in _WRITERS.items():
-        path = out / name
-        temporary = path.with_name(f"{name}.part")
-        temporary.write_text(written(summary), encoding="utf-8")
-        os.replace(temporary, path)
-        paths.append(path)
-    return paths
+    """Write the tables' files into `out`, and remove those of tables that the latest run does
+    not have; returns the paths."""
+    files = written_tables(summarise(results))
+    for name in (f"{table}.{kind}" for table in _NAMES for kind in ("md", "csv", "tex")):
+        if name not in files:
+            (out / name).unlink(missing_ok=True)
+    return [write_file(out / name, text) for name, text in files.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.tables",
-        description=f"Make table1.md, table1.html and table1.csv again from a {FILE_NAME}.",
+        description=f"Make the tables again (Markdown, CSV, LaTeX) from a {FILE_NAME}.",
     )
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path("reports/latest"), help="default: %(default)s"

@@ -1,6 +1,7 @@
 """The comparison as a person runs it: bad input, runs cut off, solvers that fail."""
 
 import hashlib
+import io
 import os
 import signal
 import sqlite3
@@ -14,12 +15,23 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from benchmarks.compare import Contender, Plan, Progress, find_work, main, make_plan, run
-from benchmarks.results import FAILED, FILE_NAME, SCORED, UNSUPPORTED, Results, read_results
+from benchmarks.compare import Contender, find_work, keep_truths, main, make_plan, run
+from benchmarks.progress import Progress
+from benchmarks.results import (
+    FAILED,
+    FILE_NAME,
+    SCORED,
+    UNSUPPORTED,
+    Key,
+    Results,
+    read_results,
+    truth_key,
+)
 from cscsr import InputError, Solution, Solver, Status, SuperResolution
 from cscsr.data.datasets import demo, load_dataset, training_textures
-from cscsr.imaging import write_image
+from cscsr.imaging import psnr, write_image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "benchmarks.compare"]
@@ -71,6 +83,8 @@ class Repeat(Solver[SuperResolution]):
         return hashlib.sha256(Path(self.weights).read_bytes()).hexdigest() if self.weights else None
 
     def supports(self, problem):
+        if self.wrong == "supports raises":
+            raise KeyError("supports")
         return (
             "It cannot do grey images." if self.wrong == "grey" and problem.lr.ndim == 2 else None
         )
@@ -84,11 +98,13 @@ class Repeat(Solver[SuperResolution]):
         return Solution(estimate, status, seconds=0.25)
 
 
-def carry_out(folder, results, *solvers, line="rgb"):
+def carry_out(folder, results, *solvers, line="rgb", degrade=(), shown=0):
     """Compare `solvers` on `mine` at ×2; returns (solved now, found there, failed)."""
     contenders = [Contender(solver, line) for solver in solvers]
-    images = make_plan([load_dataset("mine", folder)], [], [2]).images
-    work, already = find_work(Plan(images, [2], contenders, "common"), results)
+    empty = make_plan([load_dataset("mine", folder)], [], [2], degradations=degrade, shown=shown)
+    plan = replace(empty, contenders=contenders, protocol="common")
+    work, already = find_work(plan, results)
+    keep_truths(plan, results)
     progress = Progress({})
     for task in (task for tasks in work.values() for task in tasks):
         progress.add(task.kind, task.megapixels)
@@ -114,6 +130,8 @@ def carry_out(folder, results, *solvers, line="rgb"):
         (["--protocol", "papre"], "invalid choice: 'papre'"),
         (["--frobnicate"], "unrecognized arguments"),
         (["--fig5-width", "0"], "positive width, got 0"),
+        (["--degrade", "fog:3"], "blur:SIGMA in pixels, noise:SIGMA on the 0-255 scale"),
+        (["--showcase", "7"], "invalid choice: 7"),
     ],
 )
 def test_bad_arguments_get_one_sentence(tmp_path, capsys, arguments, sentence):
@@ -188,7 +206,7 @@ def test_which_data_sets_are_compared_is_said(folder, tmp_path, capsys):
     (folder / "mine").rename(folder / "Set14")
     assert main([*common, "--data", str(folder)]) == 0
     assert "Comparing on Set14 from" in capsys.readouterr().out
-    assert "Set14 ×4" in (tmp_path / "o" / "table1.html").read_text()
+    assert "Set14 ×4" in (tmp_path / "o" / "index.html").read_text()
 
 
 def test_bicubic_gives_the_papers_figures(shared_data, tmp_path):
@@ -280,6 +298,7 @@ def test_an_unchanged_result_is_not_computed_again_and_a_changed_one_is(folder, 
         ("raises", 1, "RuntimeError: out of luck"),
         ("diverges", 5, Status.DIVERGED.message),
         ("nan", 5, "InputError"),
+        ("supports raises", 5, "KeyError: 'supports'"),
     ],
 )
 def test_a_solver_that_fails_costs_the_others_nothing(
@@ -295,6 +314,47 @@ def test_a_solver_that_fails_costs_the_others_nothing(
     assert failures.message.str.contains(message, regex=False).all()
     assert failures.psnr_db.isna().all()
     assert message in capsys.readouterr().err
+
+
+def test_harder_input_has_results_of_its_own(folder, tmp_path):
+    solver = Repeat()
+    with Results(tmp_path / FILE_NAME) as results:
+        assert carry_out(folder, results, solver) == (5, 0, 0)
+        assert carry_out(folder, results, solver, degrade=["noise:20", "blur:2"]) == (10, 5, 0)
+        assert carry_out(folder, results, solver, degrade=["noise:20"]) == (0, 10, 0)
+        assert carry_out(folder, results, solver, degrade=["noise:21"]) == (5, 5, 0)
+        rows = results.frame()
+        psnr_db = rows.groupby("degradation").psnr_db.mean()
+    assert set(psnr_db.index) == {"", "noise:20", "noise:21", "blur:2"}
+    assert psnr_db["noise:21"] < psnr_db["noise:20"] < psnr_db[""] - 1
+    assert psnr_db["blur:2"] < psnr_db[""]
+
+
+def test_harder_input_is_the_same_image_for_all_whatever_their_line(folder, tmp_path):
+    with Results(tmp_path / FILE_NAME) as results:
+        carry_out(folder, results, Repeat(), line="y", degrade=["jpeg:40"])
+        rows = results.frame()
+    assert set(rows[rows.degradation == ""].protocol) == {"y"}
+    assert set(rows[rows.degradation == "jpeg:40"].protocol) == {"rgb"}
+
+
+def test_pictures_are_the_pixels_that_are_scored(folder, tmp_path):
+    solver = Repeat(gain=0.98)
+    with Results(tmp_path / FILE_NAME) as results:
+        assert carry_out(folder, results, solver) == (5, 0, 0)
+        assert carry_out(folder, results, solver, shown=3) == (3, 2, 0), "pictures were lacking"
+        assert carry_out(folder, results, solver, shown=3) == (0, 5, 0)
+        plan = make_plan([load_dataset("mine", folder)], [], [2], shown=3)
+        for shown in plan.showcases:
+            name = shown.image.source.name
+            (row,) = (row for row in results.frame().itertuples() if row.image == name)
+            key = Key(**{field: getattr(row, field) for field in Key.__dataclass_fields__})
+            assert shown.box == (2, 2, 44, 56), "a small image is kept whole"
+            estimate, truth = (
+                np.array(Image.open(io.BytesIO(results.picture(which, shown.box))))
+                for which in (key, truth_key(shown.image.sha256, 2))
+            )
+            assert psnr(estimate, truth) == pytest.approx(row.psnr_db, abs=1e-9)
 
 
 def test_what_a_solver_does_not_support_is_left_out_with_the_reason(folder, tmp_path, capsys):

@@ -1,11 +1,21 @@
 """The results database: what is stored is found again, and no file is ever spoilt."""
 
 import sqlite3
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from benchmarks.results import FAILED, SCORED, Key, Results, Row, canonical, read_results
+from benchmarks.results import (
+    FAILED,
+    SCORED,
+    Figure,
+    Key,
+    Results,
+    Row,
+    canonical,
+    read_results,
+    truth_key,
+)
 from cscsr import InputError
 
 KEY = Key("bicubic", canonical({"boundary": "clamp"}), "1", "", "ab" * 32, 2, "y")
@@ -34,6 +44,7 @@ def test_a_row_is_found_again_after_reopening(path):
         {"input_sha256": "ef"},
         {"scale": 3},
         {"protocol": "rgb"},
+        {"degradation": "noise:5"},
     ],
 )
 def test_every_part_of_the_key_counts(path, change):
@@ -125,6 +136,68 @@ def test_a_file_that_is_not_ours_is_refused_and_kept(tmp_path, spoil, message):
     with pytest.raises(InputError, match=message):
         Results(path)
     assert path.read_bytes() == before
+
+
+_VERSION_1 = """
+CREATE TABLE results (solver TEXT NOT NULL, params TEXT NOT NULL, solver_version TEXT NOT NULL,
+    weights_sha256 TEXT NOT NULL, input_sha256 TEXT NOT NULL, scale INTEGER NOT NULL,
+    protocol TEXT NOT NULL, dataset TEXT NOT NULL, image TEXT NOT NULL, outcome TEXT NOT NULL,
+    psnr_db REAL, ssim REAL, seconds REAL, prepare_seconds REAL, iterations INTEGER,
+    status TEXT NOT NULL, message TEXT NOT NULL, device TEXT NOT NULL, threads INTEGER,
+    precision TEXT NOT NULL, memory_mb REAL, machine TEXT NOT NULL, code_version TEXT NOT NULL,
+    time TEXT NOT NULL, PRIMARY KEY (solver, params, solver_version, weights_sha256,
+    input_sha256, scale, protocol, dataset, image));
+CREATE TABLE runs (run INTEGER PRIMARY KEY, command TEXT NOT NULL, machine TEXT NOT NULL,
+    plan TEXT NOT NULL, started TEXT NOT NULL, finished TEXT);
+PRAGMA application_id = 1129530194;
+PRAGMA user_version = 1;
+"""
+
+
+def test_results_of_the_first_version_are_taken_over(path):
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.executescript(_VERSION_1)
+    old = {**asdict(KEY), **asdict(ROW)}
+    for name in ("key", "degradation", "operations", "run"):
+        del old[name]
+    connection.execute(
+        f"INSERT INTO results ({', '.join(old)}) VALUES ({', '.join('?' * len(old))})",
+        tuple(old.values()),
+    )
+    connection.commit()
+    connection.close()
+    for rows in (1, 2):
+        with Results(path) as results:
+            assert results.find(KEY, "Set5", "baby") == ROW
+            assert len(results.frame()) == rows
+            results.add(replace(ROW, key=replace(KEY, degradation="blur:2"), run=3))
+            results.add_figure(Figure("fig5", b"png", "a,b"))
+
+
+def test_pictures_and_figures_are_kept(path):
+    box = (2, 3, 40, 50)
+    with Results(path) as results:
+        results.add_picture(KEY, box, b"one")
+        results.add_picture(truth_key(KEY.input_sha256, 2), box, b"truth")
+        results.add_picture(KEY, box, b"another")
+        results.add_figure(Figure("fig5", None, "a,b"))
+        results.add_figure(Figure("fig5", b"png", "c", "the reference run"))
+    with Results(path) as results:
+        assert results.picture(KEY, box) == b"another"
+        assert results.picture(KEY, list(box)) == b"another", "as JSON gives a box back"
+        assert results.picture(KEY, (2, 3, 40, 51)) is None
+        assert results.picture(replace(KEY, scale=3), box) is None
+        assert results.picture(truth_key(KEY.input_sha256, 2), box) == b"truth"
+        assert results.figures() == {"fig5": Figure("fig5", b"png", "c", "the reference run")}
+
+
+def test_the_command_of_a_row_is_found(path):
+    with Results(path) as results:
+        first, second = (results.start_run(command, {}, {}) for command in ("one", "two"))
+        results.add(replace(ROW, run=first))
+        assert results.commands() == {first: "one", second: "two"}
+        assert results.frame().run.tolist() == [first]
 
 
 def test_canonical_text_does_not_depend_on_order():

@@ -1,0 +1,119 @@
+"""Is one solver better than another? Differences of PSNR, image by image.
+
+Two solvers are compared on the same images, so it is the differences on each image that
+count, not the two means. From `LEAST_IMAGES` images up their mean has a 95 % bootstrap
+interval (percentiles of the means of images drawn again and again, with replacement, from one
+seed); where 0 lies inside, the difference is a tie. Needs numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+LEAST_IMAGES = 10
+"""With fewer images no interval is given: resampling a handful says little about others."""
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+SEED = 0
+
+TIE, BETTER, WORSE, FEW = "tie", "better", "worse", "too few images"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one solver is than another on the images that both have scored.
+
+    images: how many those are. mean_db, spread_db: mean and standard deviation of the
+    differences (NaN where there are none, or only one). won, lost: on how many images the
+    difference is above and below 0. low_db, high_db: the interval of the mean, or None.
+    """
+
+    images: int
+    mean_db: float
+    spread_db: float
+    won: int
+    lost: int
+    low_db: float | None = None
+    high_db: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """`BETTER` or `WORSE` where the interval leaves no doubt, `TIE` where 0 is inside, `FEW`
+        where there is no interval."""
+        if self.low_db is None or self.high_db is None:
+            return FEW
+        if self.low_db <= 0 <= self.high_db:
+            return TIE
+        return BETTER if self.low_db > 0 else WORSE
+
+    def reversed(self) -> Difference:
+        """The same, seen from the other solver."""
+        low = None if self.high_db is None else -self.high_db
+        high = None if self.low_db is None else -self.low_db
+        return Difference(
+            self.images, -self.mean_db, self.spread_db, self.lost, self.won, low, high
+        )
+
+
+@lru_cache(maxsize=64)
+def _draws(images: int) -> np.ndarray:
+    """(RESAMPLES, images): how often each image is drawn, over how many are drawn."""
+    draw = np.random.default_rng(SEED)
+    return draw.multinomial(images, [1 / images] * images, size=RESAMPLES) / images
+
+
+def intervals(differences: np.ndarray) -> np.ndarray:
+    """The bootstrap intervals (2, pairs) of the means of `differences` (images, pairs)."""
+    means = _draws(len(differences)) @ differences
+    tail = 50 * (1 - LEVEL)
+    return np.percentile(means, [tail, 100 - tail], axis=0)
+
+
+def pairwise(psnr_db: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Difference]:
+    """The difference of every two solvers, as (first, second) in the order of `psnr_db`.
+
+    psnr_db: of each solver, its figure on each image, NaN where it has none; an infinite one
+    (an estimate without any error) is left out too.
+    """
+    solvers = list(psnr_db)
+    figures = np.array([psnr_db[solver] for solver in solvers], dtype=float).T
+    figures[~np.isfinite(figures)] = math.nan
+    pairs = [(a, b) for a in range(len(solvers)) for b in range(a + 1, len(solvers))]
+    together: dict[bytes, list[tuple[int, int]]] = {}
+    for a, b in pairs:
+        both = ~np.isnan(figures[:, a] - figures[:, b])
+        together.setdefault(both.tobytes(), []).append((a, b))
+    found: dict[tuple[int, int], Difference] = {}
+    for mask, members in together.items():
+        rows = figures[np.frombuffer(mask, dtype=bool)]
+        first, second = np.array(members).T
+        differences = rows[:, first] - rows[:, second]
+        found.update(zip(members, _described(differences), strict=True))
+    return {(solvers[a], solvers[b]): found[a, b] for a, b in pairs}
+
+
+def _described(differences: np.ndarray) -> list[Difference]:
+    """The `Difference` of each column of `differences` (images, pairs)."""
+    images, pairs = differences.shape
+    mean = differences.mean(axis=0) if images else np.full(pairs, math.nan)
+    spread = differences.std(axis=0, ddof=1) if images > 1 else np.full(pairs, math.nan)
+    won, lost = (differences > 0).sum(axis=0), (differences < 0).sum(axis=0)
+    bounds = intervals(differences) if images >= LEAST_IMAGES else None
+    return [
+        Difference(
+            images,
+            float(mean[pair]),
+            float(spread[pair]),
+            int(won[pair]),
+            int(lost[pair]),
+            None if bounds is None else float(bounds[0, pair]),
+            None if bounds is None else float(bounds[1, pair]),
+        )
+        for pair in range(pairs)
+    ]

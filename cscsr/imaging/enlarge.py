@@ -75,7 +75,7 @@ def enlarged_bands(
     """
     height, width, channels = picture.layout.shape
     size, halo = _parts(solver, picture, scale)
-    rows, columns = _cuts(height, size), _cuts(width, size)
+    rows, columns = cuts(height, size), cuts(width, size)
     done = 0
     for top, bottom in rows:
         shape = (scale * (bottom - top), scale * width, channels)
@@ -113,7 +113,7 @@ def _parts(solver: Solver[SuperResolution], picture: Picture, scale: int) -> tup
     raise InputError(reason)
 
 
-def _cuts(length: int, size: int) -> list[tuple[int, int]]:
+def cuts(length: int, size: int) -> list[tuple[int, int]]:
     """0…length cut into the fewest parts of at most `size`, as equal as can be."""
     number = -(-length // size)
     edges = [length * index // number for index in range(number + 1)]

@@ -12,10 +12,25 @@ number of LR pixels, k = s·m, is centred on the same place.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from cscsr.errors import InputError
+
+BLOCK = 24
+"""Side of the blocks of codes that `NormalEquations` transforms."""
+
+TOGETHER = 128
+"""Blocks that are transformed and summed at a time."""
+
+LARGE = 12_000
+"""Unknowns past which a system is made in float32, to stay within a few GiB."""
+
+PIECE = 1 << 24
+"""Numbers transformed back at a time."""
 
 
 def kernel_offset(kernel: int, filter_size: int, scale: int) -> int:
@@ -52,13 +67,24 @@ class NormalEquations:
 
         A[(a,i),(b,j)] = Cᵢⱼ(b − a),    Cᵢⱼ(d) = Σₚ zᵢ(p) zⱼ(p + d),
 
-    so that (2m−1)² N×N matrices hold all there is, at N² multiply-adds a pixel and lag.
+    so that (2m−1)² N×N matrices hold all there is. They are summed as spectra: codes are cut
+    into blocks of `BLOCK`², each is correlated with the codes around it by Fourier transforms
+    of n = BLOCK + 2m − 2, and one complex N×N product a frequency sums over the blocks. That
+    is about 2·(n/BLOCK)²·N² multiply-adds a pixel; lag by lag it would be (2m−1)²/2·N².
 
     atoms: N; scale: s; support: m, the kernel's side in LR pixels: the filters' side or
-    an even number more. Raises InputError for another.
+    an even number more. dtype: of the sums, torch.float32 or torch.float64.
+    Raises InputError for another support.
     """
 
-    def __init__(self, atoms: int, scale: int, support: int, filter_size: int) -> None:
+    def __init__(
+        self,
+        atoms: int,
+        scale: int,
+        support: int,
+        filter_size: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         if support < filter_size or (support - filter_size) % 2:
             raise InputError(
                 f"support must be the filters' side {filter_size} or an even number more, "
@@ -67,53 +93,130 @@ class NormalEquations:
         self.atoms, self.scale, self.support, self.filter_size = atoms, scale, support, filter_size
         # The code at a filter's place covers the LR pixels behind it.
         self._reach = support - 1 - kernel_offset(scale * support, filter_size, scale) // scale
-        lags = 2 * support - 1
-        self._correlation = torch.zeros(lags, lags, atoms, atoms, dtype=torch.float64)
-        self._targets = torch.zeros(scale**2, support, support, atoms, dtype=torch.float64)
-        self.pixels = 0
+        self._side = BLOCK + 2 * (support - 1)
+        self._sums = torch.zeros(
+            self._side * (self._side // 2 + 1),
+            atoms + scale**2,
+            atoms,
+            dtype=torch.promote_types(dtype, torch.complex64),
+        )
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.dtype, self.pixels = dtype, 0
 
     def add(self, codes: torch.Tensor, target: torch.Tensor) -> None:
-        """Adds one torus: codes (N,H,W), float32, and the HR residual (sH,sW) of its image."""
+        """Adds one torus: codes (N,H,W) and the HR residual (sH,sW) of its image."""
+        codes, target = codes.to(self.dtype), target.to(self.dtype)
         last = self.support - 1
         height, width = codes.shape[-2:]
-        row = width + 2 * last
-        # With a periodic margin and pixels in one long row, each lag is a shift of the row.
-        margin = F.pad(codes[None], (last,) * 4, mode="circular")[0]
-        shifted = margin.permute(1, 2, 0).reshape(-1, self.atoms)
-        count = height * row - 2 * last
-        still = F.pad(codes, (0, 2 * last)).flatten(1)[:, :count].contiguous()
-        for down in range(self.support):
-            for right in range(-last if down else 0, self.support):
-                start = (down + last) * row + right + last
-                self._correlation[down + last, right + last] += (
-                    still @ shifted[start : start + count]
-                )
-        blocks = F.pixel_unshuffle(target[None, None].to(codes.dtype), self.scale)[0]
-        blocks = F.pad(blocks, (0, 2 * last)).flatten(1)[:, :count].contiguous()
-        for a in range(self.support):
-            for b in range(self.support):
-                start = (a - self._reach + last) * row + b - self._reach + last
-                self._targets[:, a, b] += blocks @ shifted[start : start + count]
+        blocks = F.pixel_unshuffle(target[None, None], self.scale)[0]
+        still = torch.cat([codes, blocks])
+        still = F.pad(still, (0, -width % BLOCK, 0, -height % BLOCK))
+        rows, columns = (n // BLOCK for n in still.shape[-2:])
+        index_rows = torch.arange(-last, rows * BLOCK + last) % height
+        index_columns = torch.arange(-last, columns * BLOCK + last) % width
+        moving = codes[:, index_rows][:, :, index_columns]
+        self._waiting += [
+            (
+                still[:, y : y + BLOCK, x : x + BLOCK].clone(),
+                moving[:, y : y + self._side, x : x + self._side].clone(),
+            )
+            for y in range(0, rows * BLOCK, BLOCK)
+            for x in range(0, columns * BLOCK, BLOCK)
+        ]
+        while len(self._waiting) >= TOGETHER:
+            self._sum(TOGETHER)
         self.pixels += height * width
 
-    def solve(self, ridge: float) -> torch.Tensor:
-        """The kernels (N,k,k), float64, for ρ = ridge × the mean of A's diagonal."""
+    def _sum(self, count: int) -> None:
+        """Adds the first `count` of the blocks that wait: with many at a time the sums are
+        bound by arithmetic, not by memory."""
+        still, moving = (torch.stack(b) for b in zip(*self._waiting[:count], strict=True))
+        left = _spectra(still, self._side, conjugate=True)
+        right = _spectra(moving, self._side)
+        self._sums.baddbmm_(left.mT, right)
+        del self._waiting[:count]
+
+    def state(self) -> dict[str, Any]:
+        """The sums so far, to go on from with `restore`."""
+        if self._waiting:
+            self._sum(len(self._waiting))
+        return {"sums": self._sums, "pixels": self.pixels}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up the sums of a `state`."""
+        self._sums, self.pixels = state["sums"], state["pixels"]
+
+    def _correlations(self) -> torch.Tensor:
+        """Those of codes and targets with the codes at the lags 1−m … m−1, down and right:
+        (2m−1,2m−1,N+s²,N)."""
+        if self._waiting:
+            self._sum(len(self._waiting))
+        side, lags = self._side, 2 * self.support - 1
+        rows = self._sums.shape[1]
+        found = torch.empty(lags, lags, rows, self.atoms, dtype=self.dtype)
+        step = max(1, PIECE // (self.atoms * side * side))
+        for start in range(0, rows, step):
+            piece = self._sums[:, start : start + step].unflatten(0, (side, side // 2 + 1))
+            piece = torch.fft.irfft2(piece, (side, side), dim=(0, 1))
+            found[:, :, start : start + step] = piece[:lags, :lags]
+        return found
+
+    def system(self, ridge: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """A + ρI, (m²N, m²N), and the right sides, (m²N, s²), with ρ = ridge × the mean of A's
+        diagonal: in float64 up to `LARGE` unknowns, else in float32.
+
+        Unknowns are in the order (a, b, i): rows and columns of the m×m codes, atom.
+        """
         support, last = self.support, self.support - 1
-        # C(−d) is C(d) transposed; only half of the lags were summed.
-        lags = self._correlation + self._correlation.flip(0, 1).transpose(2, 3)
-        lags[last, last] = self._correlation[last, last]
-        matrix = torch.empty((support, support, self.atoms) * 2, dtype=torch.float64)
+        unknowns = support**2 * self.atoms
+        dtype = torch.float64 if unknowns <= LARGE else torch.float32
+        found = self._correlations()
+        lags, targets = found[:, :, : self.atoms], found[:, :, self.atoms :]
+        matrix = torch.empty((support, support, self.atoms) * 2, dtype=dtype)
         for a in range(support):
             for b in range(support):
                 window = lags[last - a : last - a + support, last - b : last - b + support]
                 matrix[a, b] = window.permute(2, 0, 1, 3)
-        matrix = matrix.reshape((support**2 * self.atoms,) * 2)
+        matrix = matrix.reshape(unknowns, unknowns)
         matrix.diagonal().add_(ridge * matrix.diagonal().mean())
-        right_side = self._targets.flatten(1).T
-        solution = torch.cholesky_solve(right_side, torch.linalg.cholesky(matrix)).T
-        # (place in the block, code's offset, atom) to kernels: a code further down adds to
-        # HR pixels further up in its kernel.
-        blocks = solution.reshape(self.scale, self.scale, support, support, self.atoms)
-        kernels = blocks.flip(2, 3).permute(4, 2, 0, 3, 1)
-        side = self.scale * support
-        return kernels.reshape(self.atoms, side, side).contiguous()
+        first = last - self._reach
+        right = targets[first : first + support, first : first + support]
+        return matrix, right.permute(0, 1, 3, 2).reshape(unknowns, -1).to(dtype)
+
+    def solve(self, ridge: float) -> torch.Tensor:
+        """The kernels (N,k,k) for ρ = ridge × the mean of A's diagonal."""
+        matrix, right = self.system(ridge)
+        factor = torch.linalg.cholesky(matrix)
+        del matrix
+        return self.kernels(torch.cholesky_solve(right, factor))
+
+    def kernels(self, solution: torch.Tensor) -> torch.Tensor:
+        """Unknowns (m²N, s²), as `system` orders them, as kernels (N,k,k), of any N."""
+        support, scale = self.support, self.scale
+        # (code's offset, atom, place in the block) to kernels: a code further down adds to HR
+        # pixels further up in its kernel.
+        blocks = solution.reshape(support, support, -1, scale, scale)
+        kernels = blocks.flip(0, 1).permute(2, 0, 3, 1, 4)
+        side = scale * support
+        return kernels.reshape(-1, side, side).contiguous()
+
+    def unknowns(self, kernels: torch.Tensor) -> torch.Tensor:
+        """Kernels (N,k,k) as unknowns (m²N, s²): the inverse of `kernels`."""
+        support, scale = self.support, self.scale
+        blocks = kernels.reshape(-1, support, scale, support, scale)
+        return blocks.permute(1, 3, 0, 2, 4).flip(0, 1).reshape(-1, scale**2).contiguous()
+
+
+def _spectra(blocks: torch.Tensor, side: int, conjugate: bool = False) -> torch.Tensor:
+    """Spectra (side·(side//2+1), K, N) of blocks (K,N,h,w), zero-extended to side×side, or
+    their conjugates. As products with the Fourier matrices, which for sides this small are
+    many times faster than fast transforms, and leave the frequencies in front."""
+    count, atoms, height, width = blocks.shape
+    angles = torch.outer(torch.arange(max(height, width)), torch.arange(side)) % side
+    turns = angles.to(blocks.dtype) * (2 * math.pi / side * (1 if conjugate else -1))
+    fourier = torch.polar(torch.ones_like(turns), turns)
+    half = torch.view_as_real(fourier[:width, : side // 2 + 1].contiguous())
+    across = (blocks.reshape(-1, width) @ half.flatten(1)).view(count, atoms, height, -1, 2)
+    across = torch.view_as_complex(across.permute(2, 3, 0, 1, 4).contiguous())
+    down = fourier[:height].T @ across.flatten(1)
+    return down.view(-1, count, atoms)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cscsr import InputError
+from cscsr.classical.hr_filters import Fit, Mapping, project_to_simplex, start_from
 from cscsr.classical.mapping import NormalEquations, enlarge_codes, kernel_offset
 
 CASES = [(2, 5, 5), (3, 5, 5), (2, 7, 5), (4, 3, 3)]
@@ -59,11 +60,11 @@ def test_a_code_lands_under_its_filter(scale):
 @pytest.mark.parametrize(("scale", "support", "size"), CASES)
 def test_linear_data_give_back_the_map(scale, support, size):
     kernels = random(1, 3, scale * support, scale * support)
-    equations = NormalEquations(3, scale, support, size)
-    for seed, shape in enumerate([(13, 12), (10, 14)]):
+    equations = NormalEquations(3, scale, support, size, torch.float64)
+    for seed, shape in enumerate([(13, 12), (10, 29)]):
         codes = random(seed, 3, *shape)
         equations.add(codes, placed(codes, kernels, size, scale, True))
-    assert equations.pixels == 13 * 12 + 10 * 14
+    assert equations.pixels == 13 * 12 + 10 * 29
     torch.testing.assert_close(equations.solve(1e-13), kernels, atol=1e-8, rtol=0)
 
 
@@ -71,7 +72,7 @@ def test_ridge_equals_dense_least_squares():
     """min ‖Ag − x‖² + ρ‖g‖² as numpy's lstsq of A over √ρ·I, A made of placed kernels."""
     scale, support, size, ridge = 2, 3, 3, 0.05
     codes, target = random(0, 2, 8, 7), random(1, 16, 14)
-    equations = NormalEquations(2, scale, support, size)
+    equations = NormalEquations(2, scale, support, size, torch.float64)
     equations.add(codes, target)
     side = scale * support
     basis = torch.eye(2 * side**2, dtype=torch.float64).reshape(-1, 2, side, side)
@@ -88,3 +89,105 @@ def test_ridge_equals_dense_least_squares():
 def test_support_that_fits_no_filter(support):
     with pytest.raises(InputError, match="even number more"):
         NormalEquations(2, 2, support, 5)
+
+
+def simplex_rows(seed: int, *shape: int) -> torch.Tensor:
+    return random(seed, *shape).abs().div_(random(seed, *shape).abs().sum(-1, keepdim=True))
+
+
+def test_projection_is_the_nearest_point_of_the_simplex():
+    """p is it exactly if (v − p)·(q − p) ≤ 0 for all corners q."""
+    rows = 3 * random(0, 40, 7)
+    nearest = project_to_simplex(rows)
+    assert (nearest >= 0).all()
+    torch.testing.assert_close(nearest.sum(1), torch.ones(40, dtype=torch.float64))
+    towards = ((rows - nearest)[:, None] * (torch.eye(7) - nearest[:, None])).sum(-1)
+    assert (towards <= 1e-12).all()
+    torch.testing.assert_close(project_to_simplex(nearest), nearest)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_collapsed_kernels_are_mapping_then_hr_filters(scale):
+    """Codes mapped at their place, zeros between, then the HR filters, step by step."""
+    side = 5 * scale
+    mapping = Mapping(simplex_rows(0, 5, 3), random(1, 5, side, side))
+    codes = random(2, 3, 6, 5)
+    in_steps = placed(
+        torch.einsum("ji,ihw->jhw", mapping.mapping, codes), mapping.filters, 5, scale, False
+    )
+    torch.testing.assert_close(enlarge_codes(codes, mapping.kernels(), 5, scale), in_steps)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_delta_in_the_codes_lands_in_the_middle_of_its_pixel(scale):
+    """The LR pixel p in the middle of a filter is the HR index s·p + (s − 2): there lies the
+    tap 2s + (s − 2) of the HR filter, rows and columns alike."""
+    tap = 2 * scale + (scale - 2)
+    kernels = torch.zeros(1, 5 * scale, 5 * scale)
+    kernels[0, tap, tap] = 1.0
+    codes = torch.zeros(1, 9, 9)
+    codes[0, 1, 3] = 1.0  # its filter's middle lies on the LR pixel (3, 5)
+    enlarged = enlarge_codes(codes, kernels, 5, scale)
+    assert enlarged.nonzero().tolist() == [[3 * scale + scale - 2, 5 * scale + scale - 2]]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> dict:
+    """Sums over codes and a target that no linear map explains, and a fit from the ridge."""
+    codes, target = random(0, 4, 13, 12), random(1, 26, 24)
+    equations = NormalEquations(4, 2, 3, 3, torch.float64)
+    equations.add(codes, target)
+    kernels = equations.solve(0.1)
+    fit = Fit(equations, start_from(kernels, 6), 0.1)
+    start = fit.result, fit.objective()
+    return {
+        "codes": codes,
+        "target": target,
+        "kernels": kernels,
+        "start": start,
+        "objectives": [fit.round() for _ in range(4)],
+        "end": (fit.result, fit.objective()),
+        "mean": float(codes.square().sum()) / 4,
+    }
+
+
+def test_the_fit_begins_at_the_ridge_kernels(fitted):
+    start, _ = fitted["start"]
+    torch.testing.assert_close(start.kernels().double(), fitted["kernels"], atol=1e-6, rtol=0)
+
+
+def test_the_fit_keeps_the_constraints_and_never_rises(fitted):
+    mapping = fitted["end"][0].mapping
+    assert (mapping >= 0).all()
+    torch.testing.assert_close(mapping.sum(1), torch.ones(6))
+    objectives = [fitted["start"][1], *fitted["objectives"]]
+    assert (np.diff(objectives) <= 1e-6).all()
+    assert objectives[-1] < objectives[0] - 1e-3
+
+
+def test_the_objective_is_that_of_the_images(fitted):
+    """Its change over a fit, against residuals made of kernels placed one by one."""
+
+    def direct(mapping: Mapping) -> float:
+        made = placed(fitted["codes"], mapping.kernels().double(), 3, 2, True)
+        misfit = float((fitted["target"] - made).square().sum()) / fitted["mean"]
+        return misfit + 0.1 * float(mapping.filters.square().sum())
+
+    (start, before), (end, after) = fitted["start"], fitted["end"]
+    assert direct(end) - direct(start) == pytest.approx(after - before, rel=1e-4)
+
+
+def test_fewer_hr_filters_than_kernels():
+    with pytest.raises(InputError, match="at least as many"):
+        start_from(random(0, 4, 6, 6), 3)
+
+
+def test_sums_that_were_saved_go_on(fitted):
+    whole, part, rest = (NormalEquations(4, 2, 3, 3, torch.float64) for _ in range(3))
+    for seed in (0, 1):
+        whole.add(random(seed, 4, 13, 12), random(seed + 2, 26, 24))
+    part.add(random(0, 4, 13, 12), random(2, 26, 24))
+    rest.restore(part.state())
+    rest.add(random(1, 4, 13, 12), random(3, 26, 24))
+    assert rest.pixels == whole.pixels
+    torch.testing.assert_close(rest.solve(0.1), whole.solve(0.1))

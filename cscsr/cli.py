@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 import cscsr
 from cscsr.device import check_device
 from cscsr.errors import InputError
@@ -122,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
         help="what OUT holds: rgb, the truth's own channels (default where both have the "
         "same number), or y, the luma of a colour TRUTH as a grey image",
     )
+    score.add_argument(
+        "--explain",
+        action="store_true",
+        help="show why another program measures another PSNR on these images: what each choice "
+        "(luma or RGB, border, rounding, the bicubic of another library) is worth in dB",
+    )
     score.set_defaults(run=_score)
 
     train = commands.add_parser(
@@ -227,14 +235,44 @@ def _upscale(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     scale = _scale(arguments.scale)
 
-    from cscsr.imaging import crop_to_multiple, read_image, score
+    from cscsr.imaging import score
 
-    image, truth = read_image(arguments.image), read_image(arguments.truth)
-    protocol = arguments.protocol or ("rgb" if image.ndim == truth.ndim else "y")
-    if image.shape[:2] == truth.shape[:2]:
-        image = crop_to_multiple(image, scale)
-    result = score((image / 255).astype("float64"), truth, scale, protocol)
+    estimate, truth = _images_to_score(arguments.image, arguments.truth, scale)
+    protocol = arguments.protocol or ("rgb" if estimate.ndim == truth.ndim else "y")
+    if estimate.ndim == 3 and (truth.ndim == 2 or protocol == "y"):
+        wanted = "TRUTH is" if truth.ndim == 2 else "luma is"
+        raise InputError(f"{arguments.image} is in colour, but it should be grey, as {wanted}.")
+    if estimate.ndim < truth.ndim and protocol == "rgb":
+        raise InputError(f"{arguments.image} is grey, but TRUTH is in colour; try --protocol y.")
+    result = score(estimate, truth, scale, protocol)
     print(f"PSNR {result.psnr_db:.2f} dB, SSIM {result.ssim:.4f} (protocol {protocol}, x{scale})")
+    if arguments.explain:
+        from cscsr.imaging.explain import as_text, explain
+
+        measures, resizes = explain(estimate, truth, scale)
+        print(f"\nThis image, if one choice differs:\n{as_text(measures)}")
+        print(f"\nBicubic on this truth, by the program that resizes:\n{as_text(resizes)}")
+
+
+def _images_to_score(out: Path, truth: Path, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """The enlarged image in [0,1] and the truth in 8 bits, both cropped. Raises InputError
+    for a transparent image and two sizes."""
+    from cscsr.imaging import crop_to_multiple, read_image
+    from cscsr.imaging.files import read_picture
+
+    picture, true_pixels = read_picture(out), read_image(truth)
+    if picture.alpha is not None and picture.alpha.min() < picture.alpha.max():
+        raise InputError(f"{out} has transparent pixels; give an opaque image.")
+    pixels, cropped = picture.pixels, crop_to_multiple(true_pixels, scale)
+    if pixels.shape[:2] == true_pixels.shape[:2]:
+        pixels = crop_to_multiple(pixels, scale)
+    if pixels.shape[:2] != cropped.shape[:2]:
+        ours, theirs = (f"{shape[1]}x{shape[0]}" for shape in (pixels.shape, cropped.shape))
+        raise InputError(
+            f"both images must have one size, but {out} has {ours} pixels and {truth}, cropped to "
+            f"a multiple of {scale}, {theirs}; was it enlarged by another factor?"
+        )
+    return pixels / float(2 ** (8 * pixels.itemsize) - 1), cropped
 
 
 def _train(arguments: argparse.Namespace) -> None:

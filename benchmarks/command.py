@@ -1,0 +1,209 @@
+"""What `cscsr upscale` costs, start included: the figures its default solver is chosen by.
+
+    python -m benchmarks.command solvers --data DIR
+    python -m benchmarks.command memory --size 4000x6000 --scale 2
+
+`solvers` enlarges a 256x256 photograph with each solver by the command itself, and scores the
+solver on the held-out images; the default is the best of those that take under
+`LIMIT_SECONDS` at every scale, ``--best`` the best of all. `memory` watches the command enlarge
+one large image. Both add rows to a CSV beside the reference run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import cscsr
+from benchmarks import machine
+from benchmarks.readme import ROOT
+from cscsr.cli import DEFAULT_SOLVER
+from cscsr.errors import InputError
+from cscsr.imaging import write_image
+
+LIMIT_SECONDS = 5.0
+"""What a person waits for gladly: the default solver takes less for a 256x256 photograph."""
+
+SCALES = (2, 3, 4)
+SOLVERS_CSV = ROOT / "reports" / "reference" / "command.csv"
+MEMORY_CSV = ROOT / "reports" / "reference" / "command_memory.csv"
+PHOTO = "astronaut"
+
+
+def measure(solver: str, image: Path, scale: int, limit: float | None = None) -> dict[str, float]:
+    """Run ``cscsr upscale`` on `image` in a process of its own.
+
+    Returns seconds (wall clock), cpu_seconds (user and system, all threads), peak_mb (the most
+    resident memory) and finished, 0.0 where `limit` seconds were over before.
+    Raises InputError with the command's own sentence if it fails.
+    """
+    with tempfile.TemporaryDirectory(dir=image.parent) as folder:
+        command = [sys.executable, "-m", "cscsr", "upscale", str(image), "--scale", str(scale)]
+        command += ["--solver", solver, "-o", str(Path(folder, "out.png"))]
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        timer = None
+        if limit is not None:
+            timer = threading.Timer(limit, child.send_signal, (signal.SIGINT,))
+            timer.start()
+        said = child.stderr.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if timer is not None:
+            timer.cancel()
+    stopped = child.returncode == 130
+    if child.returncode and not stopped:
+        raise InputError(said.strip().splitlines()[-1].removeprefix("cscsr: "))
+    return {
+        "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss * 1024 / 1e6,
+        "finished": float(not stopped),
+    }
+
+
+def solver_rows(solvers: Sequence[str], data: Path, repeats: int) -> list[dict[str, object]]:
+    """A row for each solver and scale: the least of `repeats` times, and PSNR on held-out images."""
+    from cscsr.data.datasets import demo
+    from cscsr.training.loop import holdout_crops
+    from cscsr.training.publish import holdout_psnr
+
+    truths = holdout_crops(data)
+    about = {"cores": machine.cores(), "machine": machine.describe()}
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder, "photo.png")
+        write_image(photo, dict(demo())[PHOTO])
+        for name in solvers:
+            solver = cscsr.make_solver(name)
+            quality = holdout_psnr(solver, truths, list(SCALES), solver.line)
+            for scale in SCALES:
+                runs = [measure(name, photo, scale) for _ in range(repeats)]
+                row = {key: min(run[key] for run in runs) for key in runs[0] if key != "finished"}
+                rows.append(
+                    {
+                        "solver": name,
+                        "scale": scale,
+                        "holdout_psnr_db": round(quality[scale], 3),
+                        "weights_sha256": solver.weights_sha256() or "",
+                        **{key: float(f"{value:.3g}") for key, value in row.items()},
+                        **about,
+                    }
+                )
+                print(f"{name} x{scale}: {row['seconds']:.1f} s, {row['cpu_seconds']:.1f} s of CPU")
+    return rows
+
+
+def choice(rows: Sequence[dict[str, str]]) -> tuple[str, str]:
+    """The default solver and the best, from rows of `SOLVERS_CSV`.
+
+    Best is the mean over scales of PSNR on the held-out images. Time is that of the processor,
+    so that a second core is a reserve and other work on the machine does not count.
+    Raises InputError if no solver is fast enough.
+    """
+    names = dict.fromkeys(row["solver"] for row in rows)
+    of = {name: [row for row in rows if row["solver"] == name] for name in names}
+    quality = {
+        name: float(np.mean([float(row["holdout_psnr_db"]) for row in found]))
+        for name, found in of.items()
+    }
+    fast = [
+        name
+        for name, found in of.items()
+        if max(float(row["cpu_seconds"]) for row in found) < LIMIT_SECONDS
+    ]
+    if not fast:
+        raise InputError(f"no solver takes under {LIMIT_SECONDS:g} s.")
+    return max(fast, key=quality.__getitem__), max(quality, key=quality.__getitem__)
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, object]], keys: Sequence[str]) -> None:
+    """Put `rows` into the CSV `path`, in place of those with the same `keys`."""
+    old: list[dict[str, object]] = []
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            old = list(csv.DictReader(file))
+    new = {tuple(str(row[key]) for key in keys) for row in rows}
+    kept = [row for row in old if tuple(str(row[key]) for key in keys) not in new]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*kept, *rows])
+
+
+def _solvers(arguments: argparse.Namespace) -> None:
+    names = arguments.solvers or list(cscsr.list_solvers("SuperResolution"))
+    rows = solver_rows(names, arguments.data, arguments.repeats)
+    write_rows(arguments.out or SOLVERS_CSV, rows, ("solver", "scale"))
+    with (arguments.out or SOLVERS_CSV).open(newline="", encoding="utf-8") as file:
+        default, best = choice(list(csv.DictReader(file)))
+    print(f"default: {default}; --best: {best}")
+
+
+def _memory(arguments: argparse.Namespace) -> None:
+    height, width = (int(side) for side in arguments.size.lower().split("x"))
+    from cscsr.data.datasets import demo
+
+    photo = dict(demo())[PHOTO]
+    repeats = -(-height // photo.shape[0]), -(-width // photo.shape[1]), 1
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
+        image = Path(folder, "large.png")
+        write_image(image, np.tile(photo, repeats)[:height, :width])
+        found = measure(arguments.solver, image, arguments.scale, arguments.limit)
+    row: dict[str, object] = {
+        "solver": arguments.solver,
+        "size": arguments.size,
+        "scale": arguments.scale,
+        **{key: float(f"{value:.3g}") for key, value in found.items()},
+        "machine": machine.describe(),
+    }
+    write_rows(arguments.out or MEMORY_CSV, [row], ("solver", "size", "scale"))
+    print(", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command ``python -m benchmarks.command``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.command", description=__doc__.splitlines()[0]
+    )
+    what = parser.add_subparsers(required=True, metavar="WHAT")
+    solvers = what.add_parser("solvers", help="time and quality of each solver")
+    solvers.add_argument("--data", type=Path, required=True, metavar="DIR")
+    solvers.add_argument("--solvers", nargs="+", metavar="NAME", help="(default: all)")
+    solvers.add_argument("--repeats", type=int, default=2)
+    solvers.add_argument("--out", type=Path, metavar="CSV", help=f"(default: {SOLVERS_CSV.name})")
+    solvers.set_defaults(run=_solvers)
+    memory = what.add_parser("memory", help="peak memory for a large image")
+    memory.add_argument("--size", default="4000x6000", metavar="HxW")
+    memory.add_argument("--scale", type=int, default=2)
+    memory.add_argument("--solver", default=DEFAULT_SOLVER)
+    memory.add_argument("--limit", type=float, help="stop after so many seconds")
+    memory.add_argument("--scratch", type=Path, metavar="DIR", help="where the images go")
+    memory.add_argument("--out", type=Path, metavar="CSV", help=f"(default: {MEMORY_CSV.name})")
+    memory.set_defaults(run=_memory)
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

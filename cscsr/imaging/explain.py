@@ -1,0 +1,147 @@
+"""Why two programs measure another PSNR on the same two files: each choice, and its worth.
+
+The literature's protocol is one of many: luma or RGB, which luma, how much border is cut
+off, what is rounded, which bicubic made the low-resolution image. `explain` changes one of
+them at a time. Needs numpy, pillow, scikit-image (for its SSIM) and torch (for its bicubic).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from cscsr.errors import InputError
+from cscsr.imaging.colour import luma_of, rgb_to_y, to_uint8
+from cscsr.imaging.metrics import SSIM_WINDOW, crop_border, crop_to_multiple, psnr, ssim
+from cscsr.imaging.resize import imresize
+
+FULL_RANGE = np.array([0.299, 0.587, 0.114])
+"""Weights of the luma of JPEG, Pillow and OpenCV: from 0 to 255, not from 16 to 235."""
+
+
+class Line(NamedTuple):
+    """One way to measure: what differs from the protocol, PSNR in dB, and SSIM or NaN."""
+
+    what: str
+    psnr_db: float
+    ssim: float = math.nan
+
+
+def explain(estimate: np.ndarray, truth: np.ndarray, scale: int) -> tuple[list[Line], list[Line]]:
+    """Two lists: how `estimate` scores if one choice differs; what bicubic reaches on this
+    truth if another program shrinks it, and if another enlarges it.
+
+    estimate: floating point in [0,1], of the shape of the cropped truth, or its luma. truth:
+    uint8 (H,W) or (H,W,3). The first line of each is the protocol's.
+    Raises InputError if shapes disagree or the image is too small to score.
+    """
+    truth = crop_to_multiple(truth, scale)
+    if estimate.shape not in (truth.shape, truth.shape[:2]):
+        raise InputError(f"the images must have one shape, got {estimate.shape} and {truth.shape}.")
+    return _measures(estimate, truth, scale), _resizes(truth, scale)
+
+
+def _measures(estimate: np.ndarray, truth: np.ndarray, scale: int) -> list[Line]:
+    ours, theirs = to_uint8(estimate), truth
+    y, truth_y = luma_of(ours), luma_of(theirs)
+    cut, true_cut = crop_border(y, scale), crop_border(truth_y, scale)
+    lines = [_line(f"the protocol: luma, {scale} pixels cut off each side", cut, true_cut)]
+    if ours.ndim == 3:
+        a, b = crop_border(ours, scale), crop_border(theirs, scale)
+        lines.append(_line("RGB: the mean squared error of all three channels", a, b))
+        grey = [np.floor(image @ FULL_RANGE + 0.5) for image in (a, b)]
+        lines.append(_line("luma from 0 to 255 (JPEG, Pillow, OpenCV), not 16 to 235", *grey))
+        floats = [rgb_to_y(image / 255.0) * 255 for image in (a, b)]
+        lines.append(_line("luma that is not rounded to whole numbers", *floats))
+    lines.append(_line("no pixels cut off", y, truth_y))
+    if min(y.shape) > 2 * (scale + 6) + SSIM_WINDOW:
+        wider = crop_border(y, scale + 6), crop_border(truth_y, scale + 6)
+        lines.append(_line(f"{scale + 6} pixels cut off each side (EDSR on DIV2K)", *wider))
+    if np.abs(estimate * 255.0 - ours).max() > 1e-3:  # a file of 16 bits
+        exact = luma_of(estimate.astype(np.float64)) * 255
+        lines.append(_line("the result not rounded to 8 bits", crop_border(exact, scale), true_cut))
+    lines.append(
+        Line("SSIM in 7x7 squares (scikit-image)", lines[0].psnr_db, _box_ssim(cut, true_cut))
+    )
+    return lines
+
+
+def _line(what: str, a: np.ndarray, b: np.ndarray) -> Line:
+    return Line(what, psnr(a, b), ssim(a, b) if a.ndim == 2 else math.nan)
+
+
+def _box_ssim(a: np.ndarray, b: np.ndarray) -> float:
+    from skimage.metrics import structural_similarity
+
+    return float(structural_similarity(a, b, data_range=255))
+
+
+Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+
+
+def _matlab(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return imresize(image, shape=shape)
+
+
+def _pillow(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    from PIL import Image
+
+    resized = Image.fromarray(image.astype(np.float32)).resize(
+        shape[::-1], Image.Resampling.BICUBIC
+    )
+    return np.asarray(resized, np.float64)
+
+
+def _opencv(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """What cv2.resize(INTER_CUBIC) and torch's interpolate compute: a = -0.75, four pixels even
+    when shrinking."""
+    import torch
+
+    batch = torch.from_numpy(image.astype(np.float64))[None, None]
+    resized = torch.nn.functional.interpolate(
+        batch, shape, mode="bicubic", align_corners=False, antialias=False
+    )
+    return resized[0, 0].numpy()
+
+
+def _area(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    height, width = shape
+    return image.reshape(height, image.shape[0] // height, width, -1).mean(axis=(1, 3))
+
+
+def _resizes(truth: np.ndarray, scale: int) -> list[Line]:
+    y = luma_of(truth).astype(np.float64)
+    small = tuple(n // scale for n in y.shape)
+    true_cut = crop_border(luma_of(truth), scale)
+
+    def score(what: str, shrink: Resize, enlarge: Resize, rounded: bool = False) -> Line:
+        lr = shrink(y, small)
+        if rounded:
+            lr = np.floor(lr + 0.5).clip(0, 255)
+        hr = np.floor(enlarge(lr, y.shape) + 0.5).clip(0, 255)
+        return _line(what, crop_border(hr, scale), true_cut)
+
+    return [
+        score("MATLAB's imresize both ways: the protocol", _matlab, _matlab),
+        score("the small image rounded to 8 bits", _matlab, _matlab, rounded=True),
+        score("shrunk by Pillow's BICUBIC", _pillow, _matlab),
+        score("shrunk by OpenCV's INTER_CUBIC (no anti-aliasing)", _opencv, _matlab),
+        score("shrunk by the mean of each square", _area, _matlab),
+        score("enlarged by Pillow's BICUBIC", _matlab, _pillow),
+        score("enlarged by OpenCV's INTER_CUBIC", _matlab, _opencv),
+    ]
+
+
+def as_text(lines: list[Line]) -> str:
+    """`lines` as a table: PSNR, what it differs by from the first line, and SSIM."""
+    width = max(len(line.what) for line in lines)
+    rows = [f"{'':{width}}  PSNR, dB   worth    SSIM"]
+    for number, line in enumerate(lines):
+        worth = round(line.psnr_db - lines[0].psnr_db, 2) + 0.0 if number else math.nan
+        shown = f"{worth:+.2f}".replace("+0.00", "0.00") if math.isfinite(worth) else ""
+        quality = "" if math.isnan(line.ssim) else f"{line.ssim:.4f}"
+        rows.append(f"{line.what:{width}}  {line.psnr_db:8.2f}  {shown:>6}  {quality:>6}".rstrip())
+    return "\n".join(rows)

@@ -147,7 +147,9 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, metavar="DIR", help="the data folder (default: CSCSR_DATA)"
     )
     budget = train.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, help="time to train for (default: 10)")
+    budget.add_argument(
+        "--minutes", type=float, help="time to train for (default: the recipe's steps, or 10)"
+    )
     budget.add_argument("--steps", type=int, help="updates to train for")
     train.add_argument(
         "--out", type=Path, metavar="DIR", help="where the weights go (default: runs/RECIPE)"
@@ -159,9 +161,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--init", metavar="FILE", help="start from these weights")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    train.add_argument(
+        "--watch", metavar="SET", help="put this data set's PSNR into the curve too, for a plot"
+    )
     train.set_defaults(run=_train)
 
-    data = commands.add_parser("data", help="list and fetch data sets")
+    data = commands.add_parser("data", help="list, fetch and check data sets")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser(
         "list", help="the data sets that are found, and those that can be fetched"
@@ -170,6 +175,21 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, metavar="DIR", help="the data folder (default: CSCSR_DATA)"
     )
     listing.set_defaults(run=_data_list)
+
+    check = actions.add_parser(
+        "check-leaks",
+        help="find training images that show a test image",
+        description="Look for images of TRAIN that show one of TEST, crops and other sizes "
+        "included. Each line of what it finds can be put into the data folder's leaks.txt, whose "
+        "images are never trained on.",
+        epilog="example: cscsr data check-leaks T91,BSD200 Set5,Set14 --data images",
+    )
+    check.add_argument("train", metavar="TRAIN", help="data sets, joined by commas")
+    check.add_argument("test", metavar="TEST", help="data sets, joined by commas")
+    check.add_argument(
+        "--data", type=Path, metavar="DIR", help="the data folder (default: CSCSR_DATA)"
+    )
+    check.set_defaults(run=_data_check_leaks)
 
     fetch = actions.add_parser(
         "fetch",
@@ -309,7 +329,9 @@ def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None
 
     from cscsr.training.loop import NonFiniteLoss, train
 
-    minutes = 10.0 if arguments.minutes is None and arguments.steps is None else arguments.minutes
+    minutes = arguments.minutes
+    if minutes is None and arguments.steps is None and recipe.steps is None:
+        minutes = 10.0
     try:
         path = train(
             recipe,
@@ -322,10 +344,28 @@ def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None
             seed=arguments.seed,
             init=arguments.init,
             resume=arguments.resume,
+            watch=arguments.watch,
         )
     except NonFiniteLoss as error:
         raise SystemExit(f"cscsr: {error}") from error
     print(f"{path}: use it with cscsr upscale --weights {path}")
+
+
+def _data_check_leaks(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from cscsr.data.datasets import join_datasets
+    from cscsr.data.leaks import find_leaks
+
+    train, test = (
+        join_datasets(names.split(","), arguments.data)
+        for names in (arguments.train, arguments.test)
+    )
+    with tqdm(total=len(train) + len(test), unit="image", leave=False, disable=None) as bar:
+        leaks = find_leaks(train, test, lambda name, done, total: bar.update(done - bar.n))
+    for leak in leaks:
+        print(leak)
+    print(f"{len(leaks)} of {len(train)} images show one of the {len(test)} of {arguments.test}")
 
 
 def _data_list(arguments: argparse.Namespace) -> None:

@@ -186,6 +186,13 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
     return Dataset(name, tuple(ImageSource(path.stem, path) for path in paths))
 
 
+def join_datasets(names: Iterable[str], folder: str | Path | None = None) -> Dataset:
+    """The images of several data sets, by the names that `load_dataset` takes, as one."""
+    sets = [load_dataset(name, folder) for name in names]
+    images = tuple(image for dataset in sets for image in dataset.images)
+    return Dataset(",".join(dataset.name for dataset in sets), images)
+
+
 def training_images(folder: str | Path, sets: Iterable[str]) -> list[Path]:
     """The files of the data sets `sets` in `folder` that may be trained on.
 

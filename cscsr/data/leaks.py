@@ -22,7 +22,7 @@ from cscsr.imaging import imresize, luma_of
 KEYPOINTS = 250
 """Corners of each image, the strongest over all sizes."""
 
-LONGEST = 512
+LONGEST = 384
 """Larger images are shrunk to this many pixels before corners are looked for."""
 
 FEWEST = 7
@@ -88,7 +88,7 @@ def find_leaks(
 
     def features(dataset: Dataset, offset: int) -> Any:
         for index, source in enumerate(dataset.images, 1):
-            yield _features(f"{dataset.name}/{source.path.name}", source.read())
+            yield _features(f"{source.path.parent.name}/{source.path.name}", source.read())
             if progress is not None:
                 progress(source.name, offset + index, total)
 

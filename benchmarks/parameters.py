@@ -1,0 +1,223 @@
+"""The parameter study of appendix A.5: Figure 8, CRNet-A and CRNet-B of other widths (n₀, m₀),
+and Figure 9, with other recursions K. And Figure 4 (a, b), PSNR against parameters.
+
+    python -m benchmarks.parameters fig8 --out reports/latest
+    python -m benchmarks.parameters fig9 --out reports/latest
+    python -m benchmarks.parameters fig4 --out reports/latest
+
+The networks of Figures 8 and 9 are narrow ones, in the paper's proportions, trained here and
+now; see `benchmarks.short_runs` for how. CRNet-B has the global skip, as the small one that is
+shipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.curves import make_folder, run_command
+from benchmarks.short_runs import Variant, caption, save, study_command
+from benchmarks.tables import read_published
+from cscsr import InputError, make_solver
+
+RECURSIONS = {"crnet-a": (1, 2, 4, 8), "crnet-b": (1, 2, 4, 8)}
+WIDTHS = {"crnet-a": ((1, 2), (0.5, 2), (1, 1)), "crnet-b": ((1, 1), (1, 2), (1, 4))}
+"""(n₀, m₀) as multiples of the width: the paper's (128, 256), (64, 256), (128, 128) for A,
+and growing m₀ for B."""
+
+NAMES = {"crnet-a": "CRNet-A", "crnet-b": "CRNet-B"}
+K = 4
+
+PUBLISHED_PARAMETERS = Path(__file__).with_name("published_parameters.csv")
+
+
+def _variant(architecture: str, label: str, n0: int, m0: int, recursions: int) -> Variant:
+    network = {"n0": n0, "m0": m0, "recursions": recursions, "residual": True}
+    return Variant(f"{NAMES[architecture]} {label}", architecture, network)
+
+
+def widths(width: int) -> list[Variant]:
+    """The networks of Figure 8."""
+    found = []
+    for architecture, pairs in WIDTHS.items():
+        for a, b in pairs:
+            n0, m0 = int(a * width), int(b * width)
+            found.append(_variant(architecture, f"{n0}/{m0}", n0, m0, K))
+    return found
+
+
+def recursions(width: int) -> list[Variant]:
+    """The networks of Figure 9."""
+    return [
+        _variant(architecture, f"K={k}", width, 2 * width, k)
+        for architecture, numbers in RECURSIONS.items()
+        for k in numbers
+    ]
+
+
+def _panels(table: Path, heading: str, axis: str):
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    rows = pd.read_csv(table)
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, architecture in zip(panels, NAMES, strict=True):
+        first = rows.iloc[0]
+        panel.set_title(NAMES[architecture], fontsize=10)
+        panel.set_xlabel(axis)
+        panel.set_ylabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
+        panel.grid(alpha=0.25)
+    figure.suptitle(f"{heading}\n{caption(rows)}", fontsize=10.5)
+    return rows, figure, dict(zip(NAMES, panels, strict=True))
+
+
+def draw_widths(table: Path, picture: Path) -> None:
+    """Draw fig8.png from fig8.csv: PSNR against parameters, each point named n₀/m₀."""
+    rows, figure, panels = _panels(
+        table, f"Width of the networks (Figure 8), K = {K}", "parameters, thousands"
+    )
+    for architecture, panel in panels.items():
+        for variant, runs in rows[rows.architecture == architecture].groupby("variant"):
+            at = runs.parameters.iloc[0] / 1000
+            panel.plot([at] * len(runs), runs.psnr_db, ".", color="#0072B2", alpha=0.5)
+            panel.plot(at, runs.psnr_db.mean(), "D", color="#0072B2")
+            name = "n₀/m₀ = " + variant.split(" ")[1]
+            panel.annotate(
+                name, (at, runs.psnr_db.mean()), (0, 9), textcoords="offset points", ha="center"
+            )
+        panel.margins(0.25)
+    save(figure, picture)
+
+
+def draw_recursions(table: Path, picture: Path) -> None:
+    """Draw fig9.png from fig9.csv: PSNR against K."""
+    rows, figure, panels = _panels(table, "Recursions of the block (Figure 9)", "recursions K")
+    first = rows.iloc[0]
+    for architecture, panel in panels.items():
+        own = rows[rows.architecture == architecture]
+        means = own.groupby("recursions").psnr_db.mean()
+        panel.plot(own.recursions, own.psnr_db, ".", color="#0072B2", alpha=0.5)
+        panel.plot(means.index, means, "D-", color="#0072B2")
+        panel.set_xticks(list(means.index))
+        panel.set_title(f"{NAMES[architecture]}, n₀ = {first.n0}, m₀ = {first.m0}", fontsize=10)
+    save(figure, picture)
+
+
+FIGURE4 = {"dataset": "Set5", "scale": 4}
+
+
+def figure4(out: str | Path, table: str | Path) -> list[Path]:
+    """Make fig4.csv and fig4.png in the folder `out`: the networks of a table1.csv, with their
+    parameters counted, beside the published ones (published.csv, published_parameters.csv).
+
+    Raises InputError where the table is missing or has no network on Set5 at ×4.
+    """
+    import pandas as pd
+
+    out, table = make_folder(out), Path(table)
+    if not table.is_file():
+        raise InputError(f"expected a table at {table}; python -m benchmarks.compare makes one.")
+    rows = []
+    measured = pd.read_csv(table)
+    for row in _at_figure4(measured).itertuples():
+        if row.method.startswith("crnet-") and "+" not in row.method:
+            network, _ = make_solver(row.method)._network()
+            count = sum(p.numel() for p in network.parameters())
+            rows.append([row.method, count, round(row.psnr_db, 4), "measured", str(table)])
+    if not rows:
+        raise InputError(f"expected a network on Set5 at x4 in {table}, but found none.")
+    published = _at_figure4(read_published()).set_index("method").psnr_db
+    for row in pd.read_csv(PUBLISHED_PARAMETERS).itertuples():
+        rows.append([row.method, row.parameters, published[row.method], "published", row.source])
+    columns = ["method", "parameters", "psnr_db", "kind", "source"]
+    found = pd.DataFrame(rows, columns=columns)
+    found.to_csv(out / "fig4.csv", index=False, lineterminator="\n")
+    draw_parameters(out / "fig4.csv", out / "fig4.png")
+    return [out / "fig4.csv", out / "fig4.png"]
+
+
+def _at_figure4(rows: Any) -> Any:
+    return rows[(rows.dataset == FIGURE4["dataset"]) & (rows.scale == FIGURE4["scale"])]
+
+
+def draw_parameters(table: Path, picture: Path) -> None:
+    """Draw fig4.png from fig4.csv."""
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    rows = pd.read_csv(table)
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    panel = figure.subplots()
+    styles = {"measured": ("D", "#0072B2", "full"), "published": ("o", "0.35", "none")}
+    for kind, (marker, colour, fill) in styles.items():
+        own = rows[rows.kind == kind]
+        panel.plot(
+            own.parameters,
+            own.psnr_db,
+            marker,
+            color=colour,
+            fillstyle=fill,
+            label="trained here" if kind == "measured" else "published",
+        )
+        for row in own.itertuples():
+            left = row.method in LABELS_LEFT
+            panel.annotate(
+                row.method,
+                (row.parameters, row.psnr_db),
+                (-7 if left else 7, LABELS_UP.get(row.method, 0)),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                va="center",
+                color=colour,
+                fontsize=9,
+            )
+    panel.set_xscale("log")
+    panel.margins(0.14, 0.1)
+    panel.grid(alpha=0.25, which="both")
+    panel.set_xlabel("parameters")
+    panel.set_ylabel("mean PSNR on Set5 ×4 (dB)")
+    panel.legend(loc="lower right", fontsize=9)
+    figure.suptitle("PSNR against parameters (Figure 4 a, b)", fontsize=10.5)
+    save(figure, picture)
+
+
+LABELS_LEFT = ("RDN", "D-DBPN", "VDSR", "DRRN", "MemNet")
+LABELS_UP = {"D-DBPN": -8, "RDN": 6, "CRNet-B": 8}
+"""Where the names stand, so that none covers another."""
+
+FIGURES = {"fig8": (widths, draw_widths), "fig9": (recursions, draw_recursions)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m benchmarks.parameters`."""
+    prog = "python -m benchmarks.parameters"
+    first = argparse.ArgumentParser(prog=prog, description=__doc__.split("\n\n")[2])
+    first.add_argument("figure", choices=("fig4", *FIGURES), help="parameters, widths, recursions")
+    first.add_argument("options", nargs=argparse.REMAINDER, help="see FIGURE --help")
+    chosen = first.parse_args(arguments)
+    if chosen.figure == "fig4":
+        parser = argparse.ArgumentParser(prog=f"{prog} fig4")
+        parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
+        parser.add_argument(
+            "--table", default="reports/reference/table1.csv", help="whose networks (%(default)s)"
+        )
+        options = vars(parser.parse_args(chosen.options))
+        return run_command(lambda report, **given: figure4(**given), options)
+    variants, draw = FIGURES[chosen.figure]
+    return study_command(
+        chosen.figure,
+        f"{prog} {chosen.figure}",
+        __doc__.split("\n\n")[2],
+        variants,
+        draw,
+        chosen.options,
+        steps=240,
+        width=16,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

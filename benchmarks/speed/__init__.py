@@ -1,0 +1,1 @@
+"""Speed: paired runs in one process beside the yardstick of each subject."""

@@ -77,7 +77,7 @@ def measure(solver: str, image: Path, scale: int, limit: float | None = None) ->
 
 
 def solver_rows(solvers: Sequence[str], data: Path, repeats: int) -> list[dict[str, object]]:
-    """A row for each solver and scale: the least of `repeats` times, and PSNR on held-out images."""
+    """A row for each solver and scale: the least of `repeats` times, PSNR on held-out images."""
     from cscsr.data.datasets import demo
     from cscsr.training.loop import holdout_crops
     from cscsr.training.publish import holdout_psnr

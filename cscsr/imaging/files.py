@@ -163,16 +163,17 @@ def _by_pillow(path: Path, bits: int) -> Picture:
                 "convert it."
             )
         icc, dpi, transparent = (image.info.get(k) for k in ("icc_profile", "dpi", "transparency"))
-        codec, extents, offset, arguments = image.tile[0]
-        raw = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
+        turned = image.format == "TIFF" and image.tag_v2.get(0x0112, 1) in _TURNED
+        if turned and dpi:  # pillow turns the pixels of a TIFF, and not its resolution
+            dpi = dpi[::-1]
         if bits == 8:
             samples = _array(_plain(image))
             if image.mode in ("P", "PA") and (samples[..., :3] == samples[..., :1]).all():
                 samples = samples[..., [0, 3]] if samples.shape[2] == 4 else samples[..., 0]
         elif image.mode[0] == "I":
             samples = _array(image)
-        elif raw == "LA;16B":  # four bytes a pixel, which is all that RGBA means here
-            image.tile = [(codec, extents, offset, "RGBA")]
+        elif image.tile[0][3] == "LA;16B":  # four bytes a pixel: that is all RGBA means here
+            image.tile = [_with_arguments(tile, "RGBA") for tile in image.tile]
             samples = _array(image).view(">u2").astype(np.uint16)
         else:
             samples = _array(image).astype(np.uint16) << 8
@@ -211,15 +212,21 @@ def _low_bytes(path: Path) -> np.ndarray:
     native = {"little": "L", "big": "B"}[sys.byteorder]
     with _opened(path) as image:
         tiles = []
-        for codec, extents, offset, arguments in image.tile:
-            raw, *rest = [arguments] if isinstance(arguments, str) else arguments
+        for tile in image.tile:
+            raw, *rest = [tile[3]] if isinstance(tile[3], str) else tile[3]
             order = raw[-1].replace("N", native)
             if raw[-3:-1] != "16" or order not in "LB":
                 raise ValueError(f"16 bits in the layout {raw}")
             raw = raw[:-1] + {"L": "B", "B": "L"}[order]
-            tiles.append((codec, extents, offset, (raw, *rest) if rest else raw))
+            tiles.append(_with_arguments(tile, (raw, *rest) if rest else raw))
         image.tile = tiles
         return _array(image)
+
+
+def _with_arguments(tile: tuple, arguments: Any) -> tuple:
+    """A tile of pillow's, which newer versions give names to, with other arguments."""
+    changed = (*tile[:3], arguments)
+    return tile._make(changed) if hasattr(tile, "_make") else changed
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -300,7 +307,7 @@ def _picture(samples: np.ndarray, orientation: int, icc: Any, dpi: Any) -> Pictu
         dpi = None
     if dpi is not None:
         dpi = (float(dpi[0]), float(dpi[1]))
-        dpi = dpi[::-1] if orientation in (5, 6, 7, 8) else dpi
+        dpi = dpi[::-1] if orientation in _TURNED else dpi
     alpha = None
     if samples.ndim == 3 and samples.shape[2] in (2, 4):
         samples, alpha = samples[..., :-1], samples[..., -1]
@@ -308,6 +315,9 @@ def _picture(samples: np.ndarray, orientation: int, icc: Any, dpi: Any) -> Pictu
         samples = samples[..., 0]
     return Picture(samples, alpha, bytes(icc) if icc else None, dpi)
 
+
+_TURNED = (5, 6, 7, 8)
+"""The orientations of EXIF that exchange rows and columns."""
 
 _UPRIGHT = {
     1: lambda a: a,

@@ -1,0 +1,86 @@
+"""Each line of the explanation is the figure that the other program would print."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cscsr import InputError
+from cscsr.data.datasets import demo
+from cscsr.imaging import crop_border, degrade, imresize, psnr, score, to_uint8
+from cscsr.imaging.explain import as_text, explain
+
+SCALE = 3
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    """A photograph of 8 bits, and bicubic's enlargement of it shrunk."""
+    truth = dict(demo())["chelsea"][:120, :150]
+    small = degrade(truth, SCALE, "rgb").astype(float)
+    return to_uint8(imresize(small, SCALE)) / 255, truth
+
+
+def found(lines, start: str):
+    (line,) = [line for line in lines if line.what.startswith(start)]
+    return line
+
+
+def test_first_line_is_the_protocol(pair):
+    estimate, truth = pair
+    measures, resizes = explain(estimate, truth, SCALE)
+    assert (measures[0].psnr_db, measures[0].ssim) == pytest.approx(
+        score(estimate, truth, SCALE, "rgb"), abs=1e-9
+    )
+    luma = imresize(degrade(truth, SCALE, "y").astype(float), SCALE)
+    assert (resizes[0].psnr_db, resizes[0].ssim) == pytest.approx(
+        score(luma, truth, SCALE, "y"), abs=1e-4
+    )
+
+
+def test_lines_are_what_other_libraries_measure(pair):
+    from PIL import Image
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    estimate, truth = pair
+    measures, resizes = explain(estimate, truth, SCALE)
+    ours = to_uint8(estimate)
+    a, b = crop_border(ours, SCALE), crop_border(truth, SCALE)
+    rgb = peak_signal_noise_ratio(b, a, data_range=255)
+    assert found(measures, "RGB").psnr_db == pytest.approx(rgb, abs=1e-9)
+    pillow = [np.asarray(Image.fromarray(np.ascontiguousarray(i)).convert("L")) for i in (a, b)]
+    jpeg = found(measures, "luma from 0 to 255").psnr_db
+    assert jpeg == pytest.approx(psnr(*pillow), abs=0.01)
+    assert (
+        jpeg < measures[0].psnr_db - 1
+    )  # what the narrower range of Y is worth: 20 log10(255/219)
+    from cscsr.imaging import rgb_to_y
+
+    box = structural_similarity(rgb_to_y(b), rgb_to_y(a), data_range=255)
+    assert found(measures, "SSIM").ssim == pytest.approx(box)
+    assert found(resizes, "shrunk by OpenCV").psnr_db < resizes[0].psnr_db - 0.5
+    assert abs(found(resizes, "shrunk by Pillow").psnr_db - resizes[0].psnr_db) < 0.02
+
+
+def test_rounding_is_explained_for_a_file_of_16_bits_only(pair):
+    estimate, truth = pair
+    assert not [
+        line for line in explain(estimate, truth, SCALE)[0] if "not rounded to 8" in line[0]
+    ]
+    fine = imresize(degrade(truth, SCALE, "rgb").astype(float), SCALE).clip(0, 1)
+    measures, _ = explain(fine, truth, SCALE)
+    assert abs(found(measures, "the result not rounded").psnr_db - measures[0].psnr_db) < 0.05
+
+
+def test_grey_images_have_no_lines_about_colour(pair):
+    truth = pair[1][..., 1]
+    measures, resizes = explain(truth / 255, truth, SCALE)
+    assert not [line.what for line in measures if "RGB" in line.what or "luma from" in line.what]
+    assert measures[0].psnr_db == np.inf
+    assert as_text(measures).splitlines()[1].endswith("inf          1.0000")
+    assert len({line.psnr_db for line in resizes}) > 4
+
+
+def test_other_shapes_are_refused(pair):
+    with pytest.raises(InputError, match="one shape"):
+        explain(pair[0][:9], pair[1], SCALE)

@@ -17,6 +17,7 @@ torch's `conv2d` is a correlation; `convolve` is the one place where filters are
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -28,10 +29,17 @@ from cscsr.errors import InputError, unknown_name
 
 BOUNDARIES = ("circular", "zero")
 
-PATCH_ELEMENTS = 36
-"""Filters of at most this many elements (C·s²) are applied as one matrix product over
-patches, larger ones by FFT. Measured on two cores: 96 atoms of 5×5 on 150×150 in float32,
-F and Fᵀ together: 4 ms as patches, 10 ms by FFT, 20 to 60 ms by `conv2d`; 8×8 is a draw."""
+PATCH_ELEMENTS = 128
+"""Filters of at most this many elements (C·s²) are applied as matrix products over patches,
+larger ones by FFT. `python -m benchmarks.speed solvers` measures the two on either side."""
+
+BLOCK_BYTES = {"cpu": 2**21, "cuda": 2**28}
+"""What the patches and codes of one block may take: on a CPU what its caches hold, so that a
+block is read from memory once, however often it is used."""
+
+
+Block = tuple[slice, slice, slice]
+"""An index of codes (B,M,H,W): some signals, all atoms, some rows."""
 
 
 def as_tensor(array: Any, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -154,24 +162,100 @@ class ConvDictionary:
         out = function(tensor if array.ndim == 4 else tensor[None])
         return as_kind(out if array.ndim == 4 else out[0], array)
 
+    def blocks(self, batch: int) -> Iterator[Block]:
+        """The codes (B,M,H,W) of `batch` signals in parts: indices of whole rows of all M maps
+        of one signal, or of several small signals; one part for all if F goes by FFT."""
+        height, width = self.shape
+        if not self._uses_patches:
+            yield slice(0, batch), slice(None), slice(0, height)
+            return
+        pixel = (self.atoms + self.channels * self.size**2) * self.filters.element_size()
+        rows = max(
+            BLOCK_BYTES.get(self.filters.device.type, BLOCK_BYTES["cuda"]) // (pixel * width), 1
+        )
+        signals = max(rows // height, 1)
+        for first in range(0, batch, signals):
+            for top in range(0, height, rows):
+                bottom = min(top + rows, height)
+                yield slice(first, min(first + signals, batch)), slice(None), slice(top, bottom)
+
+    def sweep(self, residual: torch.Tensor) -> Sweep:
+        """Fᵀ of a residual (B,C,*grid), and F of new codes, in one pass over the blocks."""
+        return Sweep(self, residual)
+
     def _synthesis(self, codes: torch.Tensor) -> torch.Tensor:
+        if self._uses_patches and not _is_tracked(codes, self.filters):
+            full = self._empty_synthesis(len(codes))
+            for block in self.blocks(len(codes)):
+                self._add_synthesis(codes[block], full, block)
+            return self._gathered(full)
         if not self._uses_patches:
             spectrum = torch.fft.rfft2(codes, self.grid)
             return torch.fft.irfft2(_contract(spectrum, self._spectrum), self.grid)
         columns = self._matrix.T @ codes.flatten(2)
-        full = F.fold(columns, self.full_shape, self.size)
-        return self._wrap(full) if self.boundary == "circular" else full
+        return self._gathered(F.fold(columns, self.full_shape, self.size))
 
     def _adjoint(self, residual: torch.Tensor) -> torch.Tensor:
+        if self._uses_patches and not _is_tracked(residual, self.filters):
+            codes = residual.new_empty(len(residual), self.atoms, *self.shape)
+            around = self._surroundings(residual)
+            for block in self.blocks(len(residual)):
+                codes[block] = self._correlate(around, block)
+            return codes
         if not self._uses_patches:
             spectrum = torch.fft.rfft2(residual)
             conjugate = self._spectrum.transpose(0, 1).conj()
             codes = torch.fft.irfft2(_contract(spectrum, conjugate), self.grid)
             return codes[..., : self.shape[0], : self.shape[1]]
-        if self.boundary == "circular":
-            residual = self._unwrap(residual)
-        codes = self._matrix @ F.unfold(residual, self.size)
+        codes = self._matrix @ F.unfold(self._surroundings(residual), self.size)
         return codes.unflatten(-1, self.shape)
+
+    def _surroundings(self, residual: torch.Tensor) -> torch.Tensor:
+        """The residual with all that the codes' patches reach into."""
+        if self._uses_patches and self.boundary == "circular":
+            return self._unwrap(residual)
+        return residual
+
+    def _correlate(self, around: torch.Tensor, block: Block) -> torch.Tensor:
+        """Fᵀr on the codes of `block`: (b,M,rows,W)."""
+        if not self._uses_patches:
+            return self._adjoint(around)
+        signals, _, rows = block
+        size, width = self.size, self.shape[1]
+        part = around[signals, :, rows.start : rows.stop + size - 1]
+        height = rows.stop - rows.start
+        patches = part.new_empty(self.channels, size, size, len(part), height, width)
+        for row in range(size):  # C, column, b, rows, W
+            shifted = part[:, :, row : row + height].unfold(-1, width, 1)
+            patches[:, row] = shifted.permute(1, 3, 0, 2, 4)
+        codes = self._matrix @ patches.flatten(3).flatten(0, 2)
+        return codes.view(self.atoms, len(part), height, width).transpose(0, 1)
+
+    def _empty_synthesis(self, batch: int) -> torch.Tensor:
+        shape = self.full_shape if self._uses_patches else self.grid
+        return self.filters.new_zeros(batch, self.channels, *shape)
+
+    def _add_synthesis(self, codes: torch.Tensor, full: torch.Tensor, block: Block) -> None:
+        """Adds F of the codes (b,M,rows,W) of `block` to `full`."""
+        if not self._uses_patches:
+            full += self._synthesis(codes)
+            return
+        signals, _, rows = block
+        size, width = self.size, self.shape[1]
+        count, _, height, _ = codes.shape
+        columns = self._matrix.T @ codes.transpose(0, 1).reshape(self.atoms, -1)
+        columns = columns.view(self.channels, size, size, count, height, width)
+        shape = (self.channels, size, count, height, width + size - 1)
+        lines = columns.new_zeros(shape)
+        for column in range(size):
+            lines[..., column : column + width] += columns[:, :, column]
+        for row in range(size):
+            top = rows.start + row
+            full[signals, :, top : top + height] += lines[:, row].transpose(0, 1)
+
+    def _gathered(self, full: torch.Tensor) -> torch.Tensor:
+        """F's output from sums over whole patches."""
+        return self._wrap(full) if self._uses_patches and self.boundary == "circular" else full
 
     def _wrap(self, full: torch.Tensor) -> torch.Tensor:
         """(…,H+s−1,W+s−1) to (…,H,W): what left the grid comes in on the other side."""
@@ -242,6 +326,40 @@ class ConvDictionary:
             self.atoms, dtype=recurrent.dtype, device=recurrent.device
         )
         return weights, recurrent.to(self.filters.dtype)
+
+
+class Sweep:
+    """One pass over the codes of a batch: for each block Fᵀ of a residual, and for the codes that
+    are `put` there, F of them all together. Not differentiable.
+
+        sweep = operator.sweep(residual)          # (B,C,*grid), in their dtype
+        for block, correlation in sweep:          # Fᵀ residual there: (b,M,rows,W), yours
+            sweep.put(block, …)                   # new codes, (b,M,rows,W)
+        image = sweep.image                       # F of the new codes, (B,C,*grid)
+    """
+
+    def __init__(self, operator: ConvDictionary, residual: torch.Tensor) -> None:
+        self._operator, self._residual = operator, residual
+        self._full: torch.Tensor | None = None
+
+    def __iter__(self) -> Iterator[tuple[Block, torch.Tensor]]:
+        around = self._operator._surroundings(self._residual)
+        for block in self._operator.blocks(len(self._residual)):
+            yield block, self._operator._correlate(around, block)
+
+    def put(self, block: Block, codes: torch.Tensor) -> None:
+        if self._full is None:
+            self._full = self._operator._empty_synthesis(len(self._residual))
+        self._operator._add_synthesis(codes, self._full, block)
+
+    @property
+    def image(self) -> torch.Tensor:
+        """F of all that was put; once, at the end."""
+        return self._operator._gathered(self._full)
+
+
+def _is_tracked(*tensors: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _contract(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:

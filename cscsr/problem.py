@@ -207,18 +207,42 @@ class SparseCoding:
 
         Raises InputError if λ = 0, where the dual point would be zero and certify nothing.
         """
+        return self.objective_and_gap(codes)[1]
+
+    def objective_and_gap(self, codes: Any) -> tuple[float, float]:
+        """`objective` and `duality_gap` of the codes, for one F and one Fᵀ."""
         import torch
 
         if self.lam == 0:
             raise InputError("the duality gap needs lam > 0, got 0.")
         with torch.no_grad():
-            operator, observed, codes = self.operator(), self.observed(), self.codes(codes)
-            residual = observed - operator.synthesis(codes)
-            largest = self._largest(operator.adjoint(residual))
-            scale = torch.where(largest > self.lam, self.lam / largest, 1.0)
-            dual = residual * scale[..., None, None, None]
+            codes = self.codes(codes)
+            residual = self.observed() - self.operator().synthesis(codes)
             primal = 0.5 * _sum_of_squares(residual) + self.lam * float(codes.abs().double().sum())
-            return primal - 0.5 * (_sum_of_squares(observed) - _sum_of_squares(observed - dual))
+            return primal, primal - self.dual_objective(residual, self.correlation(residual))
+
+    def dual_objective(self, residual: Any, largest: Any) -> float:
+        """D(u) at u = r·min(1, λ/q), summed over the batch; `largest` is q, () or (B,)."""
+        import torch
+
+        observed = self.observed()
+        scale = torch.where(largest > self.lam, self.lam / largest, 1.0)
+        dual = residual * scale[..., None, None, None]
+        return 0.5 * (_sum_of_squares(observed) - _sum_of_squares(observed - dual))
+
+    def correlation(self, residual: Any) -> Any:
+        """q = ‖Fᵀr‖∞ of a residual ([B,]C,*grid), nonnegative: the largest of (Fᵀr)₊; () or
+        (B,)."""
+        import torch
+
+        batch = residual if residual.ndim == 4 else residual[None]
+        largest = batch.new_zeros(len(batch))
+
+        for (signals, _, _), correlation in self.operator().sweep(batch):
+            if not self.nonnegative:
+                correlation.abs_()
+            largest[signals] = torch.maximum(largest[signals], correlation.amax((1, 2, 3)))
+        return largest if residual.ndim == 4 else largest[0]
 
     def lambda_max(self) -> float:
         """The least λ at which zero is the answer, ‖Fᵀy‖∞ (nonnegative: the largest of
@@ -226,12 +250,7 @@ class SparseCoding:
         import torch
 
         with torch.no_grad():
-            return float(self._largest(self.operator().adjoint(self.observed())).max())
-
-    def _largest(self, correlation: Any) -> Any:
-        if self.nonnegative:
-            return correlation.amax((-3, -2, -1)).clamp(min=0)
-        return correlation.abs().amax((-3, -2, -1))
+            return float(self.correlation(self.observed()).max())
 
 
 def _sum_of_squares(tensor: Any) -> float:

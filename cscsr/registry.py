@@ -44,6 +44,9 @@ _BUILTIN: dict[str, _Entry] = {
     "sporco-admm": _Entry(
         _SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco_adapter:SporcoADMM"
     ),
+    "sporco-pgm": _Entry(
+        _SPARSE, "FISTA of the sporco package", "cscsr.sparse.sporco_adapter:SporcoPGM"
+    ),
     **{
         f"lista[{form}]": _Entry(
             _SPARSE,

@@ -31,7 +31,9 @@ class Status(enum.Enum):
     """How a solve ended. `status.message` is a sentence a person can read."""
 
     CONVERGED = "converged"
+    CERTIFIED = "certified"
     MAX_ITERATIONS = "max_iterations"
+    MAX_SECONDS = "max_seconds"
     STOPPED = "stopped"
     DIVERGED = "diverged"
     DIRECT = "direct"
@@ -43,7 +45,9 @@ class Status(enum.Enum):
 
 _MESSAGES = {
     Status.CONVERGED: "The stopping tolerance was reached.",
+    Status.CERTIFIED: "The duality gap reached its tolerance.",
     Status.MAX_ITERATIONS: "The cap on iterations was reached before the tolerance.",
+    Status.MAX_SECONDS: "The time allowed was used up before the tolerance was reached.",
     Status.STOPPED: "The callback asked for the end.",
     Status.DIVERGED: "The iterates stopped being finite or the objective grew; "
     "the last good iterate is returned.",

@@ -94,8 +94,8 @@ def test_patches_and_transforms_are_the_same_map(boundary):
     rng = np.random.default_rng(0)
     filters = rng.standard_normal((6, 1, 5, 5))
     patches = ConvDictionary(filters, (17, 14), boundary)
-    # In a 7x7 frame of zeros the same filters are past the limit and go by FFT.
-    framed = ConvDictionary(np.pad(filters, ((0, 0), (0, 0), (0, 2), (0, 2))), (17, 14), boundary)
+    # In a 12x12 frame of zeros the same filters are past the limit and go by FFT.
+    framed = ConvDictionary(np.pad(filters, ((0, 0), (0, 0), (0, 7), (0, 7))), (17, 14), boundary)
     assert patches.size**2 <= PATCH_ELEMENTS < framed.size**2
     codes = rng.standard_normal((6, 17, 14))
     height, width = patches.grid

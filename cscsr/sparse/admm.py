@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +18,7 @@ import torch
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
 from cscsr.sparse.monitor import TINY
-from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
+from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch, shrink_into
 
 
 def check_splitting(rho: float | None, relaxation: float) -> None:
@@ -45,12 +46,12 @@ def dual_of(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
     return dual.clamp_(None if problem.nonnegative else -problem.lam, problem.lam)
 
 
-def x_step(problem: SparseCoding) -> Callable[[torch.Tensor, float], torch.Tensor]:
-    """The map (w, ρ) ↦ x − w, where x solves (FᵀF + ρI) x = Fᵀy + ρw.
+def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], torch.Tensor]:
+    """The map (s, ρ) ↦ (FFᵀ + ρI)⁻¹ s of signals ([B,]C,H,W).
 
-    By the Woodbury identity it is Fᵀ(FFᵀ + ρI)⁻¹(y − Fw), and FFᵀ is a C×C matrix at each
-    frequency, which is diagonalised once, for all ρ. For C = 1 that is the Sherman–Morrison
-    formula.
+    FFᵀ is a C×C matrix at each frequency, which is diagonalised once, for all ρ. By the Woodbury
+    identity x = w + Fᵀg with g = (FFᵀ + ρI)⁻¹(y − Fw) solves (FᵀF + ρI) x = Fᵀy + ρw (for C = 1
+    that is the Sherman–Morrison formula), and then Fx = y − ρg.
     """
     operator, observed = problem.operator(), problem.observed()
     if operator.channels == 1:
@@ -62,17 +63,17 @@ def x_step(problem: SparseCoding) -> Callable[[torch.Tensor, float], torch.Tenso
         basis = basis.to(torch.promote_types(observed.dtype, torch.complex64))
     gram = gram.clamp(min=0).to(observed.dtype)
 
-    def correction(point: torch.Tensor, rho: float) -> torch.Tensor:
-        spectrum = torch.fft.rfft2(observed - operator.synthesis(point))
+    def solve(signal: torch.Tensor, rho: float) -> torch.Tensor:
+        spectrum = torch.fft.rfft2(signal)
         if basis is None:
             spectrum /= gram + rho
         else:
             spectrum = torch.einsum("hwdc,...dhw->...chw", basis.conj(), spectrum)
             spectrum /= gram + rho
             spectrum = torch.einsum("hwdc,...chw->...dhw", basis, spectrum)
-        return operator.adjoint(torch.fft.irfft2(spectrum, operator.grid))
+        return torch.fft.irfft2(spectrum, operator.grid)
 
-    return correction
+    return solve
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,12 @@ class ADMM(ProximalSolver):
     relaxation: α, in [1, 2).
     tol: besides the codes' change ‖x − z_before‖ must be at most tol·‖z‖.
 
-    Memory: of arrays as large as the codes it keeps five from one iteration to the next (two
-    of z, v, the half spectrum of the filters, the last good z) and has up to six that come and
-    go within F and Fᵀ. sporco's keeps nine (x, z, z_before, u, z − u, the relaxed x and the
-    spectra of x, F and Fᵀy) and has more that come and go.
+    An iteration is one sweep: v, z and Fᵀg are read block by block, and F of the new z is
+    taken while the block is in the cache. F(z − u) needs no second F, since Fx = y − ρg and
+    u ← αx + (1 − α)z_before + u − z is a sum of things whose F is known. Of arrays as large as
+    the codes it keeps v and two of z (and the monitor the last good z); sporco's keeps nine (x,
+    z, z_before, u, z − u, the relaxed x and the spectra of x, F and Fᵀy) and has more that come
+    and go.
 
     Raises InputError for a parameter out of range.
     """
@@ -123,25 +126,48 @@ class ADMM(ProximalSolver):
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """zₖ and ‖x − zₖ₋₁‖/‖zₖ‖, the size of the step, which bounds what remains."""
         rho = default_rho(problem) if self.rho is None else self.rho
-        correction = x_step(problem)
+        operator, observed = problem.operator(), as_batch(problem.observed())
+        solve = frequency_solver(problem)
+        start = as_batch(codes)
         # From zero codes u starts at zero as well: Fᵀy is no estimate of the multiplier there.
         v = dual_of(problem, codes).div_(rho) if codes.any() else torch.zeros_like(codes)
-        v += codes
+        v = as_batch(v)
+        image_u, image = operator.synthesis(v), operator.synthesis(start)
+        v += start
+        new, old, spare = start, torch.empty_like(start), torch.empty_like(start)
         for iteration in itertools.count(1):
-            previous = codes
-            u = v.sub_(codes)
-            step = correction(codes - u, rho).sub_(u)  # x − z
-            v = u.add_(codes).add_(step, alpha=self.relaxation)
-            codes = shrink(v, problem.lam / rho, problem.nonnegative)
-            if self.auto_rho and iteration >= 16 and iteration & (iteration - 1) == 0:
-                change = _balance(v, codes, previous, step)
-                v.sub_(codes).div_(change).add_(codes)  # ρu stays as it is
+            adapts = self.auto_rho and adapts_after(iteration)
+            norms = _Norms() if adapts or self.tol > 0 else None
+            g = solve(observed - image + image_u, rho)
+            target = old
+            sweep = operator.sweep(g)
+            for block, correlation in sweep:
+                before = new[block]
+                step = correlation.sub_(v[block]).add_(before)  # x − z_before
+                point = v[block].add_(step, alpha=self.relaxation)
+                after = shrink_into(target[block], point, problem.lam / rho, problem.nonnegative)
+                sweep.put(block, after)
+                if adapts:
+                    x = step.add(before)
+                    norms.add(x=x, off=x - after, move=after - before, u=point - after)
+                if norms is not None:
+                    norms.add(step=step, z=after)
+            image_before, image = image, sweep.image
+            image_u = image_u + self.relaxation * (observed - rho * g)
+            image_u += (1.0 - self.relaxation) * image_before - image
+            new, old = target, spare if new is start else new
+            if adapts:
+                change = _balance(norms)
+                v.sub_(new).div_(change).add_(new)  # ρu stays as it is
+                image_u /= change
                 rho *= change
-            residual = 0.0
-            if self.tol > 0:
-                residual = float(step.norm()) / max(float(codes.norm()), TINY)
-            del step
-            yield Iterate(codes, residual)
+            residual = 0.0 if norms is None else norms["step"] / max(norms["z"], TINY)
+            yield Iterate(new if codes.ndim == 4 else new[0], residual)
+
+
+def adapts_after(iteration: int) -> bool:
+    """Whether ρ is adapted after this iteration: 16, 32, 64, …."""
+    return iteration >= 16 and iteration & (iteration - 1) == 0
 
 
 def default_rho(problem: SparseCoding) -> float:
@@ -153,14 +179,24 @@ def default_rho(problem: SparseCoding) -> float:
     return max(math.sqrt(ratio) / 3.0, 1e-3) * energy or 1.0
 
 
-def _balance(
-    v: torch.Tensor, codes: torch.Tensor, previous: torch.Tensor, step: torch.Tensor
-) -> float:
+class _Norms:
+    """Norms of arrays that are seen block by block."""
+
+    def __init__(self) -> None:
+        self._squares: dict[str, float] = defaultdict(float)
+
+    def add(self, **blocks: torch.Tensor) -> None:
+        for name, block in blocks.items():
+            self._squares[name] += float(block.norm()) ** 2
+
+    def __getitem__(self, name: str) -> float:
+        return math.sqrt(self._squares[name])
+
+
+def _balance(norms: _Norms) -> float:
     """The factor for ρ, √(p/d) within [1/10, 10], as `ADMM` says; 1 where both are zero."""
-    move = codes - previous
-    dual = float(move.norm()) / max(float(torch.dist(v, codes)), TINY)
-    primal = float(torch.dist(step, move))
-    primal /= max(float((step + previous).norm()), float(codes.norm()), TINY)
+    primal = norms["off"] / max(norms["x"], norms["z"], TINY)
+    dual = norms["move"] / max(norms["u"], TINY)
     if primal == dual == 0:
         return 1.0
     return min(max(math.sqrt(primal / max(dual, TINY)), 0.1), 10.0)

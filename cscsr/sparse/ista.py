@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cscsr.problem import SparseCoding
-from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
+from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch, shrink, shrink_into
 
 
 def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
@@ -19,6 +19,48 @@ def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
     residual = problem.observed() - operator.synthesis(codes)
     descended = operator.adjoint(step * residual).add_(codes)
     return shrink(descended, problem.lam * step, problem.nonnegative)
+
+
+def proximal_gradient(
+    problem: SparseCoding, start: torch.Tensor, accelerated: bool, restart: bool = False
+) -> Iterator[torch.Tensor]:
+    """z₁, z₂, … of ISTA, or of FISTA if `accelerated`, for a problem in torch:
+
+        zₖ₊₁ = h_{λ/L}(vₖ + (1/L) Fᵀ(y − F vₖ)),   vₖ = zₖ + βₖ(zₖ − zₖ₋₁),
+        βₖ = (tₖ₋₁ − 1)/tₖ,   tₖ = (1 + √(1 + 4tₖ₋₁²))/2,   t₀ = 1;   ISTA: βₖ = 0.
+
+    Fvₖ is a sum of Fzₖ and Fzₖ₋₁, and vₖ is made where it is needed, so that one sweep over
+    the codes does it all. Three arrays are used in turn, two by ISTA.
+    """
+    operator, observed = problem.operator(), as_batch(problem.observed())
+    step = 1.0 / operator.lipschitz
+    threshold = problem.lam * step
+    codes = previous = as_batch(start)
+    image = image_before = operator.synthesis(codes)
+    spare = [torch.empty_like(codes) for _ in range(3 if accelerated else 2)]
+    t, momentum = 1.0, 0.0
+    while True:
+        needed = (codes, previous) if accelerated else (codes,)
+        target = next(array for array in spare if all(array is not other for other in needed))
+        uphill = observed.new_zeros(())
+
+        sweep = operator.sweep(observed - image.lerp(image_before, -momentum))
+        for block, correlation in sweep:
+            now = codes[block]
+            point = previous[block].lerp(now, 1.0 + momentum) if momentum else now
+            descended = correlation.mul_(step).add_(point)
+            new = shrink_into(target[block], descended, threshold, problem.nonnegative)
+            if restart:
+                uphill += ((point - new) * (new - now)).sum()
+            sweep.put(block, new)
+        image_before, image = image, sweep.image
+        previous, codes = codes, target
+        if accelerated:
+            if restart and float(uphill) > 0:
+                t = 1.0
+            t, before = (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0, t
+            momentum = (before - 1.0) / t
+        yield codes if start.ndim == 4 else codes[0]
 
 
 @dataclass(frozen=True)
@@ -35,10 +77,8 @@ class ISTA(ProximalSolver):
         return ista_step(problem.on(self.device, self.dtype), codes)
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """zₖ₊₁ = ista_step(zₖ)."""
-        while True:
-            codes = ista_step(problem, codes)
-            yield Iterate(codes)
+        """zₖ₊₁ = h_{λ/L}(zₖ + (1/L) Fᵀ(y − F zₖ))."""
+        return map(Iterate, proximal_gradient(problem, codes, accelerated=False))
 
 
 @dataclass(frozen=True)
@@ -57,14 +97,5 @@ class FISTA(ProximalSolver):
         return "fista"
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """zₖ₊₁ = ista_step(vₖ), vₖ₊₁ = zₖ₊₁ + ((tₖ − 1)/tₖ₊₁)(zₖ₊₁ − zₖ),
-        tₖ₊₁ = (1 + √(1 + 4tₖ²))/2, t₁ = 1."""
-        point, t = codes.clone(), 1.0
-        while True:
-            previous, codes = codes, ista_step(problem, point)
-            change = codes - previous
-            if self.restart and torch.vdot(point.sub_(codes).flatten(), change.flatten()) > 0:
-                t = 1.0
-            t, old = (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0, t
-            torch.add(codes, change, alpha=(old - 1.0) / t, out=point)
-            yield Iterate(codes)
+        """See `proximal_gradient`."""
+        return map(Iterate, proximal_gradient(problem, codes, True, self.restart))

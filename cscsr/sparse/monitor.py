@@ -7,7 +7,7 @@ scored and judged alike. Needs torch.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +16,9 @@ from cscsr.operators import as_kind
 from cscsr.problem import SparseCoding
 from cscsr.solver import Callback, Solution, Status, Trace
 
+if TYPE_CHECKING:
+    from cscsr.sparse.iterative import IterativeCoder
+
 GROWTH = 10.0
 """A solve has diverged when its objective is not finite or this many times that of the
 starting point (or of zero, whichever is larger)."""
@@ -23,52 +26,46 @@ starting point (or of zero, whichever is larger)."""
 CHECK_EVERY = 25
 """Iterations between two looks at the objective for divergence, where none is recorded."""
 
+GAP_EVERY = 10
+"""Iterations between two looks at the duality gap, where it may end the solve."""
+
 TINY = 1e-30
 """Keeps the relative change of zero codes finite."""
 
-
-def check_parameters(iterations: int, tol: float, record_every: int) -> None:
-    """Raises InputError unless iterations ≥ 1, 0 ≤ tol < ∞ and record_every ≥ 0."""
-    if iterations < 1:
-        raise InputError(f"iterations must be at least 1, got {iterations!r}.")
-    if not 0 <= tol < math.inf:
-        raise InputError(f"tol must be a finite number of at least 0, got {tol!r}.")
-    if record_every < 0:
-        raise InputError(f"record_every must be at least 0, got {record_every!r}.")
+_CHUNK = 2**18
+"""Elements that are compared at a time, so that no array as large as the codes is made."""
 
 
 def relative_change(codes: torch.Tensor, previous: torch.Tensor) -> float:
     """‖z − z_previous‖ / ‖z‖."""
-    return float(torch.dist(codes, previous)) / max(float(codes.norm()), TINY)
+    change = size = 0.0
+    pairs = zip(codes.flatten().split(_CHUNK), previous.flatten().split(_CHUNK), strict=True)
+    for new, old in pairs:
+        change += float(torch.dist(new, old)) ** 2
+        size += float(new.norm()) ** 2
+    return math.sqrt(change) / max(math.sqrt(size), TINY)
 
 
 class Monitor:
-    """Watches one solve of `problem` (in torch), whose answer is to be like `like`.
+    """Watches one solve of `problem` (in torch) by `solver`, whose answer is to be like `like`.
 
-    start: z₀. iterations, record_every, gap, callback: as the solver has them.
-    growth: times the starting objective at which the solve counts as diverged.
+    start: z₀, or None for zero. callback: as the solver was given it.
     """
 
     def __init__(
         self,
+        solver: IterativeCoder,
         problem: SparseCoding,
         like: Any,
         start: torch.Tensor | None,
-        *,
-        iterations: int,
-        record_every: int,
-        gap: bool,
         callback: Callback | None,
-        growth: float = GROWTH,
     ) -> None:
         self.problem = problem
         self.trace = Trace()
+        self._solver = solver
         self._like = like
-        self._iterations = iterations
-        self._record_every = record_every
-        self._gap = gap and problem.lam > 0
+        self._gap = solver.gap and problem.lam > 0
         self._callback = callback
-        self._growth = growth
         if start is not None and not start.isfinite().all():
             raise InputError("init must be finite, but it holds NaN or infinity.")
         zero = problem.observed().new_zeros(problem.codes_shape)
@@ -79,8 +76,8 @@ class Monitor:
 
     def wants_row(self, iteration: int) -> bool:
         """Whether this iteration is one to be recorded."""
-        every = self._record_every
-        return iteration == self._iterations or (every > 0 and iteration % every == 0)
+        every = self._solver.record_every
+        return iteration == self._solver.iterations or (every > 0 and iteration % every == 0)
 
     def diverged(self, iteration: int, codes: torch.Tensor) -> bool:
         """Looks at the objective once in `CHECK_EVERY` iterations, between two rows."""
@@ -88,34 +85,48 @@ class Monitor:
 
     def record(self, iteration: int, seconds: float, codes: torch.Tensor, change: float) -> bool:
         """Adds a row to the trace; True if the solve has diverged."""
-        objective = self.problem.objective(codes)
+        if self._gap:
+            objective, gap = self.problem.objective_and_gap(codes)
+        else:
+            objective, gap = self.problem.objective(codes), math.nan
         self.trace.append(
             iteration,
             seconds,
             objective=objective,
             relative_change=change,
             nnz=int(codes.count_nonzero()),
-            duality_gap=self.problem.duality_gap(codes) if self._gap else math.nan,
+            duality_gap=gap,
         )
         return self._judge(objective, codes)
 
     def _judge(self, objective: float, codes: torch.Tensor) -> bool:
         if objective <= self._reference:
-            self._good = codes
-        return not objective <= self._growth * self._reference
+            if self._good is self.start:
+                self._good = torch.empty_like(codes)
+            self._good.copy_(codes)  # a solver may write over its codes
+        return not objective <= self._solver.growth * self._reference
+
+    def certified(self, iteration: int, codes: torch.Tensor) -> bool:
+        """Whether the duality gap is small enough to end the solve; looks at it once in
+        `GAP_EVERY` iterations."""
+        tolerance = self._solver.gap_tol
+        if tolerance == 0 or iteration % GAP_EVERY:
+            return False
+        objective, gap = self.problem.objective_and_gap(codes)
+        return gap <= tolerance * objective
+
+    def out_of_time(self, seconds: float) -> bool:
+        """Whether the solver has used up its time."""
+        limit = self._solver.max_seconds
+        return limit is not None and seconds >= limit
 
     def stops(self, iteration: int, codes: torch.Tensor) -> bool:
         """Calls the callback, if there is one; True if it ends the solve."""
         if self._callback is None:
             return False
-        return bool(self._callback(iteration, as_kind(codes, self._like)))
+        return bool(self._callback(iteration, as_kind(codes.clone(), self._like)))
 
     def finish(self, codes: torch.Tensor, status: Status, seconds: float) -> Solution:
         """The solution; of a diverged solve, with the last good codes."""
         codes = as_kind(self._good if status is Status.DIVERGED else codes, self._like)
         return Solution(codes, status, self.trace, seconds, codes)
-
-
-def zero_is_the_answer(problem: SparseCoding) -> bool:
-    """λ ≥ λ_max (and λ > 0, as every code is an answer where y is orthogonal to F at λ = 0)."""
-    return problem.lam > 0 and problem.lam >= problem.lambda_max()

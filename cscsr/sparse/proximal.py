@@ -9,21 +9,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
-from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
-from cscsr.sparse.monitor import (
-    GROWTH,
-    Monitor,
-    check_parameters,
-    relative_change,
-    zero_is_the_answer,
-)
+from cscsr.solver import Solution, Status, Stopwatch
+from cscsr.sparse.iterative import IterativeCoder
+from cscsr.sparse.monitor import Monitor, relative_change
 
 
 def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> torch.Tensor:
@@ -31,6 +25,21 @@ def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> 
     if nonnegative:
         return F.relu(codes - threshold)
     return F.softshrink(codes, threshold)
+
+
+def shrink_into(
+    out: torch.Tensor, codes: torch.Tensor, threshold: float, nonnegative: bool
+) -> torch.Tensor:
+    """`shrink`, written into `out`, and without a gradient."""
+    if nonnegative:
+        return torch.sub(codes, threshold, out=out).clamp_(min=0)
+    torch.clamp(codes, -threshold, threshold, out=out)
+    return torch.sub(codes, out, out=out)
+
+
+def as_batch(array: torch.Tensor) -> torch.Tensor:
+    """An array (·,H,W) as one of a batch, (1,·,H,W); a batch as it is."""
+    return array if array.ndim == 4 else array[None]
 
 
 class Iterate(NamedTuple):
@@ -42,35 +51,21 @@ class Iterate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ProximalSolver(Solver[SparseCoding]):
+class ProximalSolver(IterativeCoder):
     """An iterative solver of `SparseCoding` of our own.
 
-    iterations: the cap.
-    tol: stop when ‖zₖ − zₖ₋₁‖ ≤ tol·‖zₖ‖ (and the method's own residual, if it has one, is
-    at most tol too); 0 runs to the cap.
-    device, dtype: where and in what to compute ("cuda", "float32", …); None: as the signal.
-    record_every: iterations between two rows of the trace; 0: only the last has one.
-    gap: record the duality gap too.
-
-    Raises InputError for a parameter out of range.
+    device: where to compute ("cuda", …); None: where the signal is.
     """
 
-    problem_type: ClassVar[type] = SparseCoding
-    growth: ClassVar[float] = GROWTH
-
-    iterations: int = 500
-    tol: float = 1e-4
     device: Any = None
-    dtype: Any = None
-    record_every: int = 1
-    gap: bool = False
 
-    def __post_init__(self) -> None:
-        check_parameters(self.iterations, self.tol, self.record_every)
+    def place(self) -> Any:
+        return self.device
 
     @abstractmethod
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """z₁, z₂, … from z₀ = `codes`, without end, each a new tensor; `problem` is in torch."""
+        """z₁, z₂, … from z₀ = `codes`, without end; `problem` is in torch. An iterate and the
+        one before must both be there, older ones may be written over, z₀ may not."""
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:
         """One F and one Fᵀ an iteration, for each signal of a batch."""
@@ -81,63 +76,34 @@ class ProximalSolver(Solver[SparseCoding]):
         """Transforms the filters and computes L."""
         problem.on(self.device, self.dtype).operator().prepare()
 
-    def solve(
-        self, problem: SparseCoding, *, init: Any = None, callback: Callback | None = None
-    ) -> Solution:
-        """Codes of `problem`, from `init` (M,H,W) or (B,M,H,W), or from zero.
-
-        At λ ≥ λ_max the codes are zero, exactly and at once: converged at iteration 0.
-        Raises InputError if `supports(problem)` gives a reason or `init` has another shape.
-        """
-        reason = self.supports(problem)
-        if reason is not None:
-            raise InputError(reason)
-        with torch.no_grad():
-            return self._solve(problem, init, callback)
-
-    def _solve(self, original: SparseCoding, init: Any, callback: Callback | None) -> Solution:
-        problem = original.on(self.device, self.dtype)
+    def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
         clock = Stopwatch(problem.signal.device)
-        with clock.paused():
-            monitor = Monitor(
-                problem,
-                original.signal,
-                None if init is None else problem.codes(init),
-                iterations=self.iterations,
-                record_every=self.record_every,
-                gap=self.gap,
-                callback=callback,
-                growth=self.growth,
-            )
         codes = monitor.start
-        if zero_is_the_answer(problem):
-            with clock.paused():
-                codes = torch.zeros_like(codes)
-                monitor.record(0, clock.seconds, codes, 0.0)
-            return monitor.finish(codes, Status.CONVERGED, clock.seconds)
-
-        status = Status.MAX_ITERATIONS
         iterates = self.iterates(problem, codes)
+        status = Status.MAX_ITERATIONS
         for iteration in range(1, self.iterations + 1):
             previous = codes
             codes, residual = next(iterates)
             change = math.nan
             if self.tol > 0:
                 change = relative_change(codes, previous)
-                if max(change, residual) <= self.tol:
+                if change <= self.tol and residual <= self.tol:
                     status = Status.CONVERGED
+            if monitor.certified(iteration, codes):
+                status = Status.CERTIFIED
+            elif status is Status.MAX_ITERATIONS and monitor.out_of_time(clock.seconds):
+                status = Status.MAX_SECONDS
             with clock.paused():
-                stops = monitor.stops(iteration, codes)
-                if stops or status is Status.CONVERGED or monitor.wants_row(iteration):
+                if monitor.stops(iteration, codes):
+                    status = Status.STOPPED
+                if status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration):
                     if self.tol == 0:
                         change = relative_change(codes, previous)
                     diverged = monitor.record(iteration, clock.seconds, codes, change)
                 else:
                     diverged = monitor.diverged(iteration, codes)
-            if diverged:
-                status = Status.DIVERGED
-            elif stops:
-                status = Status.STOPPED
+                if diverged:
+                    status = Status.DIVERGED
             if status is not Status.MAX_ITERATIONS:
                 break
         return monitor.finish(codes, status, clock.seconds)

@@ -1,5 +1,5 @@
-"""ADMM of the sporco package (Wohlberg 2016) as a `Solver[SparseCoding]`. Runs on the CPU,
-with as many threads as torch.
+"""ADMM and PGM of the sporco package as `Solver[SparseCoding]`. They run on the CPU, with as
+many threads as torch.
 
 sporco is imported at the first use.
 """
@@ -7,6 +7,7 @@ sporco is imported at the first use.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,56 +19,33 @@ import torch
 from cscsr.errors import InputError
 from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding
-from cscsr.solver import Callback, Solution, Solver, Status
+from cscsr.solver import Solution, Status
 from cscsr.sparse.admm import check_splitting, dual_of, only_circular
-from cscsr.sparse.monitor import Monitor, check_parameters, relative_change, zero_is_the_answer
+from cscsr.sparse.iterative import IterativeCoder
+from cscsr.sparse.monitor import Monitor, relative_change
 
 
 @dataclass(frozen=True)
-class SporcoADMM(Solver[SparseCoding]):
-    """`sporco.admm.cbpdn.ConvBPDN`: min ½‖y − Fx‖² + λ‖z‖₁ subject to x = z, by ADMM.
+class _Sporco(IterativeCoder):
+    """What sporco's two solvers share: its options, its clock, its layout of the codes.
 
-    The estimate is z, the sparse one of the two variables; the trace's objective is the
-    problem's own at z. Seconds are sporco's timer 'solve_wo_func' and its initialisation.
-
-    iterations: the cap.
-    tol: sporco's RelStopTol, on primal and dual residual; 0 runs to the cap.
-    dtype: "float32" or "float64"; None: as the signal.
-    record_every: iterations between two rows of the trace; 0: only the last has one.
-    gap: record the duality gap too.
-    rho: the penalty ρ at the start; None: sporco's 50λ + 1.
-    auto_rho: let sporco adapt ρ to the residuals.
-    relaxation: sporco's RelaxParam, in [1, 2).
-
-    Raises InputError for a parameter out of range.
+    Seconds are sporco's timer 'solve_wo_func' and its initialisation. The duality gap that
+    `gap_tol` asks for is not part of them.
     """
 
-    problem_type: ClassVar[type] = SparseCoding
+    stops_itself: ClassVar[bool] = False
+    """Whether `tol` is for sporco to judge by."""
 
-    iterations: int = 500
-    tol: float = 1e-4
-    dtype: Any = None
-    record_every: int = 1
-    gap: bool = False
-    rho: float | None = None
-    auto_rho: bool = True
-    relaxation: float = 1.8
-
-    def __post_init__(self) -> None:
-        check_parameters(self.iterations, self.tol, self.record_every)
-        check_splitting(self.rho, self.relaxation)
-
-    @property
-    def name(self) -> str:
-        return "sporco-admm"
+    def place(self) -> str:
+        return "cpu"
 
     def supports(self, problem: SparseCoding) -> str | None:
         """None, or the reason: not a `SparseCoding`, or its boundary is not circular."""
         return super().supports(problem) or only_circular(self.name, problem)
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float:
-        """An iteration takes the transforms of M maps and back, and the two inner products of
-        the Sherman–Morrison formula at each frequency (C = 1)."""
+        """An iteration takes the transforms of M maps and back, and two inner products of
+        the filters' and the codes' spectra at each frequency (C = 1)."""
         count = self.iterations if iterations is None else iterations
         pixels = math.prod(problem.signal.shape[-2:])
         maps = math.prod(problem.codes_shape[:-2])
@@ -77,106 +55,174 @@ class SporcoADMM(Solver[SparseCoding]):
         """Has sporco plan its transforms for this size, by one iteration."""
         once = replace(self, iterations=1)
         with _threads_of_torch():
-            once._admm(problem.on("cpu", self.dtype), None, None).solve()
+            once.method(problem.on("cpu", self.dtype), None, {}).solve()
 
-    def solve(
-        self, problem: SparseCoding, *, init: Any = None, callback: Callback | None = None
-    ) -> Solution:
-        """Codes of `problem`; `init` (M,H,W) or (B,M,H,W) is where z starts.
+    @abstractmethod
+    def method(
+        self, problem: SparseCoding, start: torch.Tensor | None, options: dict[str, Any]
+    ) -> Any:
+        """sporco's solver object, with `options` beside its own."""
 
-        At λ ≥ λ_max the codes are zero, exactly and at once: converged at iteration 0.
-        Raises InputError if `supports(problem)` gives a reason or `init` has another shape.
-        """
-        reason = self.supports(problem)
-        if reason is not None:
-            raise InputError(reason)
-        with torch.no_grad(), _threads_of_torch():
-            return self._solve(problem, init, callback)
+    @abstractmethod
+    def iterates(self, method: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The codes and those of the iteration before, in sporco's layout."""
 
-    def _solve(self, original: SparseCoding, init: Any, callback: Callback | None) -> Solution:
-        problem = original.on("cpu", self.dtype)
-        start = None if init is None else problem.codes(init)
-        monitor = Monitor(
-            problem,
-            original.signal,
-            start,
-            iterations=self.iterations,
-            record_every=self.record_every,
-            gap=self.gap,
-            callback=callback,
-        )
-        if zero_is_the_answer(problem):
-            codes = torch.zeros_like(monitor.start)
-            monitor.record(0, 0.0, codes, 0.0)
-            return monitor.finish(codes, Status.CONVERGED, 0.0)
-
-        stopped, diverged = False, False
-        timers = ["solve", "solve_wo_func", "solve_wo_rsdl"]
-
-        def seconds(admm: Any) -> float:
-            return admm.timer.elapsed("init") + admm.timer.elapsed("solve_wo_func")
-
-        def watch(admm: Any) -> bool:
-            nonlocal stopped, diverged
-            admm.timer.stop(timers)
-            iteration = admm.k + 1
-            codes = from_sporco(admm.Y, problem)
-            stopped = monitor.stops(iteration, codes)
-            if stopped or monitor.wants_row(iteration):
-                change = relative_change(codes, from_sporco(admm.Yprev, problem))
-                diverged = monitor.record(iteration, seconds(admm), codes, change)
-            else:
-                diverged = monitor.diverged(iteration, codes)
-            admm.timer.start(timers)
-            return stopped or diverged
-
-        admm = self._admm(problem, start, watch)
-        admm.solve()
-        codes = from_sporco(admm.Y, problem)
-        status = Status.MAX_ITERATIONS
-        if diverged:
-            status = Status.DIVERGED
-        elif stopped:
-            status = Status.STOPPED
-        elif admm.k < self.iterations:
-            status = Status.CONVERGED
-            if not monitor.wants_row(admm.k):
-                change = relative_change(codes, from_sporco(admm.Yprev, problem))
-                monitor.record(admm.k, seconds(admm), codes, change)
-        return monitor.finish(codes, status, seconds(admm))
-
-    def _admm(self, problem: SparseCoding, start: torch.Tensor | None, watch: Any) -> Any:
-        options = {
-            "Verbose": False,
-            "StatusHeader": False,
-            "FastSolve": self.auto_rho,  # without statistics; but a fixed ρ needs them to stop
-            "MaxMainIter": self.iterations,
-            "RelStopTol": self.tol,
-            "IterTimer": "solve_wo_func",
-            "NonNegCoef": problem.nonnegative,
-            "RelaxParam": self.relaxation,
-            "AutoRho": {"Enabled": self.auto_rho},
-            "rho": self.rho,
-            "Callback": watch,
-        }
-        if start is not None:
-            options |= self._warm_start(problem, start)
-        conv_bpdn = _conv_bpdn()
+    def create(self, module: Any, problem: SparseCoding, options: dict[str, Any]) -> Any:
+        """`module.ConvBPDN` for `problem`, with `options` beside those that both share."""
         signal = problem.observed()
         signal = signal if signal.ndim == 4 else signal[None]
-        return conv_bpdn(
+        common = {
+            "Verbose": False,
+            "StatusHeader": False,
+            "FastSolve": True,  # no statistics of its own
+            "MaxMainIter": self.iterations,
+            "IterTimer": "solve_wo_func",
+            "NonNegCoef": problem.nonnegative,
+        }
+        return module.ConvBPDN(
             problem.operator().filters.permute(2, 3, 1, 0).numpy(),
             signal.permute(2, 3, 1, 0).numpy(),
             problem.lam,
-            conv_bpdn.Options(options),
+            module.ConvBPDN.Options(common | options),
         )
 
-    def _warm_start(self, problem: SparseCoding, start: torch.Tensor) -> dict[str, np.ndarray]:
-        """z and the scaled dual u = Fᵀ(y − Fz)/ρ that belongs to it (sporco, given z
-        only, fails on its own start of u)."""
-        dual = dual_of(problem, start)
-        rho = 50.0 * problem.lam + 1.0 if self.rho is None else self.rho
-        return {"Y0": to_sporco(start), "U0": to_sporco(dual / rho)}
+    def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
+        status = Status.MAX_ITERATIONS
+
+        def seconds(method: Any) -> float:
+            return method.timer.elapsed("init") + method.timer.elapsed("solve_wo_func")
+
+        def watch(method: Any) -> bool:
+            nonlocal status
+            running = [name for name, since in method.timer.t0.items() if since is not None]
+            method.timer.stop(running)
+            iteration = method.k + 1
+            codes, previous = (from_sporco(array, problem) for array in self.iterates(method))
+            change = math.nan
+            if self.tol > 0 and not self.stops_itself:
+                change = relative_change(codes, previous)
+                if change <= self.tol:
+                    status = Status.CONVERGED
+            if monitor.certified(iteration, codes):
+                status = Status.CERTIFIED
+            elif status is Status.MAX_ITERATIONS and monitor.out_of_time(seconds(method)):
+                status = Status.MAX_SECONDS
+            if monitor.stops(iteration, codes):
+                status = Status.STOPPED
+            if status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration):
+                if math.isnan(change):
+                    change = relative_change(codes, previous)
+                diverged = monitor.record(iteration, seconds(method), codes, change)
+            else:
+                diverged = monitor.diverged(iteration, codes)
+            if diverged:
+                status = Status.DIVERGED
+            method.timer.start(running)
+            return status is not Status.MAX_ITERATIONS
+
+        with _threads_of_torch():
+            cold = not monitor.start.any()
+            method = self.method(problem, None if cold else monitor.start, {"Callback": watch})
+            method.solve()
+        codes, previous = (from_sporco(array, problem) for array in self.iterates(method))
+        if status is Status.MAX_ITERATIONS and method.k < self.iterations:
+            status = Status.CONVERGED
+            if not monitor.wants_row(method.k):
+                change = relative_change(codes, previous)
+                monitor.record(method.k, seconds(method), codes, change)
+        return monitor.finish(codes, status, seconds(method))
+
+
+@dataclass(frozen=True)
+class SporcoADMM(_Sporco):
+    """`sporco.admm.cbpdn.ConvBPDN`: min ½‖y − Fx‖² + λ‖z‖₁ subject to x = z, by ADMM.
+
+    The estimate is z, the sparse one of the two variables; the trace's objective is the
+    problem's own at z.
+
+    tol: sporco's RelStopTol, on primal and dual residual; 0 runs to the cap.
+    rho: the penalty ρ at the start; None: sporco's 50λ + 1.
+    auto_rho: let sporco adapt ρ to the residuals.
+    relaxation: sporco's RelaxParam, in [1, 2).
+
+    Raises InputError for a parameter out of range.
+    """
+
+    stops_itself: ClassVar[bool] = True
+
+    rho: float | None = None
+    auto_rho: bool = True
+    relaxation: float = 1.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_splitting(self.rho, self.relaxation)
+
+    @property
+    def name(self) -> str:
+        return "sporco-admm"
+
+    def method(
+        self, problem: SparseCoding, start: torch.Tensor | None, options: dict[str, Any]
+    ) -> Any:
+        import sporco.admm.cbpdn
+
+        options = options | {
+            "FastSolve": self.auto_rho,  # a fixed ρ needs the statistics to stop
+            "RelStopTol": self.tol,
+            "RelaxParam": self.relaxation,
+            "AutoRho": {"Enabled": self.auto_rho},
+            "rho": self.rho,
+        }
+        if start is not None:
+            # sporco, given z only, fails on its own start of the scaled dual u = Fᵀ(y − Fz)/ρ.
+            rho = 50.0 * problem.lam + 1.0 if self.rho is None else self.rho
+            dual = dual_of(problem, start) / rho
+            options |= {"Y0": to_sporco(start), "U0": to_sporco(dual)}
+        return self.create(sporco.admm.cbpdn, problem, options)
+
+    def iterates(self, method: Any) -> tuple[np.ndarray, np.ndarray]:
+        return method.Y, method.Yprev
+
+
+@dataclass(frozen=True)
+class SporcoPGM(_Sporco):
+    """`sporco.pgm.cbpdn.ConvBPDN`: FISTA in the frequency domain, without restart.
+
+    tol: on the relative change of the codes, as for our own solvers (sporco's own rule
+    compares an absolute change).
+    lipschitz: sporco's L, the inverse of the step; None: the exact one of the dictionary
+    (sporco's default of 500 is too small for some dictionaries, and diverges).
+
+    Raises InputError for a parameter out of range.
+    """
+
+    lipschitz: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lipschitz is not None and not 0 < self.lipschitz < math.inf:
+            raise InputError(f"lipschitz must be a finite number above 0, got {self.lipschitz!r}.")
+
+    @property
+    def name(self) -> str:
+        return "sporco-pgm"
+
+    def method(
+        self, problem: SparseCoding, start: torch.Tensor | None, options: dict[str, Any]
+    ) -> Any:
+        import sporco.pgm.cbpdn
+
+        length = problem.operator().lipschitz if self.lipschitz is None else self.lipschitz
+        options = options | {"L": length or 1.0}
+        if start is not None:
+            options |= {"X0": to_sporco(start)}
+        return self.create(sporco.pgm.cbpdn, problem, options)
+
+    def iterates(self, method: Any) -> tuple[np.ndarray, np.ndarray]:
+        import sporco.fft
+
+        return method.X, sporco.fft.irfftn(method.Xfprv, method.Nv, method.axisN)
 
 
 @contextmanager
@@ -190,12 +236,6 @@ def _threads_of_torch() -> Iterator[None]:
         yield
     finally:
         sporco.fft.pyfftw_threads = before
-
-
-def _conv_bpdn() -> type:
-    from sporco.admm.cbpdn import ConvBPDN
-
-    return ConvBPDN
 
 
 def to_sporco(codes: torch.Tensor) -> np.ndarray:

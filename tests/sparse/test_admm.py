@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status
-from cscsr.sparse.admm import ADMM, default_rho, x_step
+from cscsr.sparse.admm import ADMM, default_rho, frequency_solver
 from cscsr.sparse.ista import FISTA
 from cscsr.sparse.sporco_adapter import SporcoADMM
 
@@ -48,11 +48,14 @@ def test_the_x_step_solves_its_linear_system(problem, ratio):
     rho = ratio * operator.lipschitz
     rng = np.random.default_rng(0)
     point = torch.from_numpy(rng.standard_normal(problem.codes_shape))
-    x = point + x_step(torch_problem)(point, rho)
+    solved = frequency_solver(torch_problem)(observed - operator.synthesis(point), rho)
+    x = point + operator.adjoint(solved)
     right = operator.adjoint(observed) + rho * point
     left = operator.adjoint(operator.synthesis(x)) + rho * x
     scale = (operator.lipschitz + rho) * x.norm() + right.norm()
     assert float((left - right).norm()) <= 1e-13 * float(scale)
+    image = observed - rho * solved
+    torch.testing.assert_close(operator.synthesis(x), image, rtol=0, atol=1e-13 * float(scale))
 
 
 def small_problem(seed=0, channels=1, batch=(), **changes):

@@ -724,7 +724,8 @@ def compare(arguments: Sequence[str]) -> int:
                 failures = run(work, results, progress, number)
                 results.finish_run(number)
                 drawn, undrawn = _draw(figures, progress)
-                keep_figures(results, options.out)
+                for name in keep_figures(results, options.out):
+                    progress.say(f"{name}.png is too large for the page, which goes without it.")
                 paths = [*write_tables(results, options.out), write_page(results, options.out)]
             except KeyboardInterrupt:
                 write_tables(results, options.out)

@@ -106,12 +106,12 @@ class Row:
 class Figure:
     """A figure that was drawn beside the tables, as it is kept with them.
 
-    name: its files' without the suffix, such as "fig5". png: the picture, or None. csv: the
-    numbers it was drawn from, or "". origin: where the files came from, a sentence.
+    name: its files' without the suffix, such as "fig5". png: the picture. csv: the numbers it
+    was drawn from, or "". origin: where the files came from, if not from the run.
     """
 
     name: str
-    png: bytes | None
+    png: bytes
     csv: str = ""
     origin: str = ""
 
@@ -177,7 +177,7 @@ CREATE TABLE IF NOT EXISTS pictures (
 );
 CREATE TABLE IF NOT EXISTS figures (
     name TEXT PRIMARY KEY,
-    png BLOB,
+    png BLOB NOT NULL,
     csv TEXT NOT NULL,
     origin TEXT NOT NULL
 );

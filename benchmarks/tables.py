@@ -502,7 +502,7 @@ def remarks(summary: Summary) -> list[str]:
 
 
 BEST = (
-    "Means over the images of a data set. Bold: the best of ours in a row; underlined: the second "
+    "Means over the images of a data set. Bold: the best of ours there; underlined: the second "
     "best; partial means are not ranked. Published figures are ranked among themselves."
 )
 

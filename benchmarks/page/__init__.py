@@ -24,28 +24,33 @@ PAGE_NAME = "index.html"
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 """The reference run of a checkout, whose figures stand in for those that a run did not draw."""
 
-_LARGEST_PNG = 800_000
+_ROOM = 2_400_000
+"""Bytes that the figures may take together: with the pictures the page stays under 15 MB."""
+
 _LARGEST_CSV = 60_000
-"""Bytes of a figure's files up to which they are kept: the page has to stay under 15 MB."""
+"""Bytes of a figure's numbers up to which they are kept with it."""
 
 
-def keep_figures(results: Results, out: Path, reference: Path = REFERENCE) -> None:
-    """Keep the figures that lie in the folder `out`, else those of the reference run."""
+def keep_figures(results: Results, out: Path, reference: Path = REFERENCE) -> list[str]:
+    """Keep the figures that lie in the folder `out`, else those of the reference run, as far as
+    there is room. Returns the names of those for which there was none."""
+    room, left_out = _ROOM, []
     for name in FIGURES:
         for folder, origin in ((out, ""), (reference, "from the toolkit's reference run")):
-            png = _read(folder / f"{name}.png", _LARGEST_PNG)
-            csv = _read(folder / f"{name}.csv", _LARGEST_CSV)
-            if png is None and (csv is None or name != "ablation"):
+            path, table = folder / f"{name}.png", folder / f"{name}.csv"
+            if not path.is_file():
                 continue
-            text = "" if csv is None else csv.decode("utf-8")
-            results.add_figure(Figure(name, png, text, origin))
+            csv = ""
+            if table.is_file() and table.stat().st_size <= _LARGEST_CSV:
+                csv = table.read_text(encoding="utf-8")
+            room -= path.stat().st_size + len(csv)
+            if room < 0:
+                left_out.append(name)
+                room += path.stat().st_size + len(csv)
+            else:
+                results.add_figure(Figure(name, path.read_bytes(), csv, origin))
             break
-
-
-def _read(path: Path, largest: int) -> bytes | None:
-    if not path.is_file() or path.stat().st_size > largest:
-        return None
-    return path.read_bytes()
+    return left_out
 
 
 def render(results: Results) -> str:

@@ -7,9 +7,7 @@ commands) is escaped here; page.js puts what it adds into the page as text only.
 from __future__ import annotations
 
 import base64
-import csv
 import html
-import io
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -46,25 +44,30 @@ FIGURES = {
     "convergence": (
         "Convergence of the sparse-coding solvers",
         "How fast each comes near the certified optimum of one convolutional sparse coding "
-        "problem, over iterations and over seconds.",
+        "problem.",
     ),
-    "sr_convergence": (
+    "sr-convergence": (
         "Super-resolution along the iterations",
-        "PSNR against iterations of CSC-SR's coders and recursions of CRNet.",
+        "PSNR against iterations of CSC-SR's coders and recursions of CRNet, each decoded.",
     ),
     "fig4": (
         "Figure 4: PSNR against parameters",
-        "Ours, measured, and the paper's networks as published.",
+        "Ours as measured, the paper's networks as published.",
     ),
     "ablation": (
         "Table 1, right: ablation",
         "What local residual learning (LRL), pre-activation (PA) and the consistency constraint "
         "(CC) are worth.",
     ),
-    "fig8": ("Figure 8: learned filters", "Filters of a trained network."),
-    "fig9": (
-        "Figure 9: recursions",
-        "What the recursions of a trained network make of an image.",
+    "fig8": ("Figure 8: learned filters", "Filters of the trained networks."),
+    "fig9": ("Figure 9: recursions", "PSNR of networks with other numbers of recursions."),
+    "is-crnet-sparse-coding": (
+        "Is CRNet sparse coding?",
+        "The codes and the recurrent filters of the trained networks, measured.",
+    ),
+    "convergence-grid": (
+        "Convergence over a grid of problems",
+        "The same solvers at other sizes, dictionaries and weights of the ℓ1 norm.",
     ),
 }
 """Name of a figure's files: its title, and what it shows."""
@@ -518,36 +521,19 @@ def _figures(figures: Iterable[Figure]) -> str:
     for figure in figures:
         title, caption = FIGURES.get(figure.name, (figure.name, ""))
         origin = f" ({escaped(figure.origin)})" if figure.origin else ""
-        drawn = ""
-        if figure.png:
-            address = _data_address("image/png", figure.png)
-            drawn = f'<img src="{address}" alt="{escaped(title)}. {escaped(caption)}">'
+        address = _data_address("image/png", figure.png)
+        drawn = f'<img src="{address}" alt="{escaped(title)}. {escaped(caption)}">'
         data = ""
         if figure.csv:
             address = _data_address("text/csv", figure.csv.encode())
             data = (
                 f'<a download="{escaped(figure.name)}.csv" href="{address}">the numbers, as CSV</a>'
             )
-        rows = _small_csv(figure.csv) if not figure.png else ""
         parts.append(
             f'<figure class="picture" id="{escaped(figure.name)}"><h3>{escaped(title)}</h3>'
-            f"{drawn}{rows}<figcaption>{escaped(caption)}{origin} {data}</figcaption></figure>"
+            f"{drawn}<figcaption>{escaped(caption)}{origin} {data}</figcaption></figure>"
         )
     return "".join(parts)
-
-
-def _small_csv(text: str, most: int = 60) -> str:
-    rows = list(csv.reader(io.StringIO(text)))[: most + 1]
-    if not rows:
-        return ""
-    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in rows[0])
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escaped(value)}</td>' for value in row)}</tr>" for row in rows[1:]
-    )
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="the numbers"><table><thead>'
-        f"<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 # What page.js needs

@@ -316,7 +316,7 @@ function showCrops() {
     const figure = make("figure", values[n] === highest ? { class: "first" } : {}, crop(picture));
     const value = Number.isFinite(values[n]) ? `${values[n].toFixed(2)} dB` : "no error";
     figure.append(make("figcaption", {}, solver, make("br"), make("b", {}, value), " ",
-      make("small", {}, `(${psnr.toFixed(2)})`)));
+      make("small", {}, psnr === null ? "" : `(${psnr.toFixed(2)})`)));
     return figure;
   });
   find("#crops").replaceChildren(
@@ -336,7 +336,9 @@ function showWipe() {
     const picture = pictures[list.selectedIndex], image = find(selector);
     image.src = address(picture.png);
     image.alt = `${shown.title} by ${picture.solver}`;
+    find(`${selector}-name`).textContent = `${picture.solver}${picture.psnr ? ` ${picture.psnr.toFixed(2)} dB` : ""}`;
   });
+  find(".wipe").style.width = `${2 * shown.width}px`;
   wipe();
 }
 
@@ -389,6 +391,17 @@ function startPictures() {
     });
   }
   find("#wipe").addEventListener("input", wipe);
+  const over = find(".wipe-pictures");
+  const follow = (event) => {
+    const frame = over.getBoundingClientRect();
+    find("#wipe").value = (100 * (event.clientX - frame.left)) / frame.width;
+    wipe();
+  };
+  over.addEventListener("pointerdown", (event) => {
+    over.setPointerCapture(event.pointerId);
+    follow(event);
+  });
+  over.addEventListener("pointermove", (event) => { if (event.buttons) follow(event); });
   find("#wipe-picker").addEventListener("change", showWipe);
   find("#wipe-picker").addEventListener("submit", (event) => event.preventDefault());
   showShowcase(0);

@@ -181,7 +181,7 @@ def test_pictures_and_figures_are_kept(path):
         results.add_picture(KEY, box, b"one")
         results.add_picture(truth_key(KEY.input_sha256, 2), box, b"truth")
         results.add_picture(KEY, box, b"another")
-        results.add_figure(Figure("fig5", None, "a,b"))
+        results.add_figure(Figure("fig5", b"old", "a,b"))
         results.add_figure(Figure("fig5", b"png", "c", "the reference run"))
     with Results(path) as results:
         assert results.picture(KEY, box) == b"another"

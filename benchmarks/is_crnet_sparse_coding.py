@@ -26,7 +26,7 @@ from benchmarks.sr_convergence import BEYOND, followed, problem_of
 from cscsr import InputError, list_solvers, make_solver, weights
 from cscsr.data.datasets import load_dataset
 
-NAME = "is-crnet-sparse-coding"
+NAME = "is_crnet_sparse_coding"
 GRID = 32
 """Frequencies a side at which symbols are taken."""
 
@@ -221,6 +221,7 @@ def describe_weights(name: str) -> dict[str, float]:
     found["random_explained_2x2"] = (
         1.0 - float(distance / np.linalg.norm(identity(atoms, size) - drawn)) ** 2
     )
+    found["random_asymmetric"] = floor_of(drawn, channels)["asymmetric"]
     if "block.W.bias" in tensors:
         thresholds = -(tensors["block.W.bias"] + tensors["block.S.bias"]).astype(np.float64)
         found["positive_thresholds"] = float((thresholds > 0).mean())
@@ -420,6 +421,7 @@ _FACTS = (
     ("… g = W up to a factor, cut", "{explained_W:.1%}"),
     ("… g of 2×2 for a random S of the same norm", "{random_explained_2x2:.1%}"),
     ("share of ‖n − S‖² that no g explains: asymmetric", "{floor_asymmetric:.1%}"),
+    ("… of a random S of the same norm", "{random_asymmetric:.1%}"),
     ("… symmetric, with eigenvalues below 0", "{floor_indefinite:.1%}"),
     ("… past rank n₀", "{floor_rank:.1%}"),
     ("largest eigenvalue of flip(g)⊗g, g of 2×2 (a step 1/L: 1)", "{gram_2x2:.2f}"),
@@ -496,7 +498,7 @@ def is_crnet_sparse_coding(
     solvers: Sequence[str] | None = None,
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """Make is-crnet-sparse-coding.csv (recursions), -weights.csv, .png and .md in the folder
+    """Make is_crnet_sparse_coding.csv (recursions), _weights.csv, .png and .md in the folder
     `out`; returns their paths.
 
     Nothing is measured where the tables are there already, of the same settings and weights.
@@ -507,7 +509,7 @@ def is_crnet_sparse_coding(
         with followed(name, scale):
             pass
     out = make_folder(out)
-    walks, facts = out / f"{NAME}.csv", out / f"{NAME}-weights.csv"
+    walks, facts = out / f"{NAME}.csv", out / f"{NAME}_weights.csv"
     settings = {
         "dataset": dataset,
         "scale": scale,

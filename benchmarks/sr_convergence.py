@@ -36,7 +36,7 @@ from cscsr.imaging import crop_to_multiple, degrade, luma_of
 BEYOND = 3
 """Iterations are followed up to this many times the trained number."""
 
-NAME = "sr-convergence"
+NAME = "sr_convergence"
 SAME_AS_ISTA = "csc-sr[cista]"
 """Makes the iterates of csc-sr[ista] at M(2s−1)²/(2s²) times the operations, and is followed
 only when it is named."""
@@ -202,7 +202,7 @@ def measure(
     images: Sequence[np.ndarray],
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of sr-convergence.csv; a solver that declines an image of a scale has none of
+    """The rows of sr_convergence.csv; a solver that declines an image of a scale has none of
     that scale."""
     total, done, rows = len(names) * len(scales) * len(images), 0, []
 
@@ -231,7 +231,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D1F", "#56B4E9", "#
 
 
 def draw(table: Path, picture: Path) -> None:
-    """Draw sr-convergence.png from the table: a row of panels for each scale, PSNR against
+    """Draw sr_convergence.png from the table: a row of panels for each scale, PSNR against
     iterations, seconds and operations; a dot where a method was trained to stop."""
     import pandas as pd
     from matplotlib.figure import Figure
@@ -293,7 +293,7 @@ def _save(figure: Any, picture: Path) -> None:
 
 
 def describe_table(table: Path, page: Path) -> None:
-    """Write sr-convergence.md from the table: PSNR at shares of the trained number of
+    """Write sr_convergence.md from the table: PSNR at shares of the trained number of
     iterations, seconds and operations at it."""
     import pandas as pd
 
@@ -341,7 +341,7 @@ def sr_convergence(
     solvers: Sequence[str] | None = None,
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """Make sr-convergence.csv, .png and .md in the folder `out`; returns their paths.
+    """Make sr_convergence.csv, .png and .md in the folder `out`; returns their paths.
 
     Nothing is solved where the table is there already, with the same settings and weights.
     Raises InputError for an unknown data set or solver.

@@ -4,8 +4,8 @@ Step k, from z₀ = 0, with L that of the problem's own dictionary F:
 
     z ← h_{θₖλ/L}(z + (γₖ/L) Wₖᵀ(y − Bₖz)).
 
-It is CISTA's z ← h(W⊗y + S⊗z) with S = n − (γ/L) WᵀB kept as its two factors: 4·M·C·s²
-multiply-adds a pixel count for both where a free S of (2s−1)×(2s−1) would take M²(2s−1)².
+It is CISTA's z ← h(W⊗y + S⊗z) with S = n − (γ/L) WᵀB kept as its two factors: 2·M·C·s²
+multiply-adds a pixel for both where a free S of (2s−1)×(2s−1) would take M²(2s−1)².
 At γ = θ = 1 and W = B = F it is ISTA. Three forms:
 
 - "step": γₖ and θₖ are learned, W = B = F. It works with any dictionary.

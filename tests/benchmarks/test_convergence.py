@@ -1,4 +1,4 @@
-"""The convergence benchmark: its problem, its certificate, its files."""
+"""The convergence benchmark: its problems, its certificates, its files."""
 
 from __future__ import annotations
 
@@ -8,48 +8,79 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.convergence import SETTINGS, SOLVERS, convergence, draw_convergence, main
-from cscsr import InputError
+from benchmarks.convergence import (
+    BEST_RHO,
+    RHOS,
+    SETTINGS,
+    Case,
+    best_rho,
+    certified_optimum,
+    convergence,
+    draw_convergence,
+    grid,
+    main,
+    sparse_solvers,
+    times_to_gaps,
+)
+from cscsr import InputError, make_solver
 
 SMALL = {"iterations": 12, "size": 32, "atoms": 4, "filter_size": 3}
+
+
+def rows_of(table):
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("convergence")
     told = []
-    table, picture = convergence(out, **SMALL, report=lambda *words: told.append(words))
-    with table.open(newline="", encoding="utf-8") as file:
-        return table, picture, list(csv.DictReader(file)), told
+    table, picture, page = convergence(out, **SMALL, report=lambda *words: told.append(words))
+    return table, picture, page, rows_of(table), told
 
 
-def test_every_iteration_of_every_solver_is_a_row(made):
-    _, _, rows, told = made
-    for name in SOLVERS:
+def test_every_solver_that_takes_the_problem_has_its_iterations(made):
+    _, _, _, rows, told = made
+    problem = Case("camera", 32, 0.05, 4, 3).problem()
+    takes = [n for n in sparse_solvers() if make_solver(n).supports(problem) is None]
+    assert list(dict.fromkeys(row["solver"] for row in rows)) == takes
+    for name in takes:
         iterations = [int(row["iteration"]) for row in rows if row["solver"] == name]
-        assert iterations == list(range(1, 13))
-    assert told[-1] == ("done", 7, 7)
+        assert iterations == list(range(1, 13)), name
+    assert told[-1][0] == "done"
+    assert told[-1][1] == told[-1][2]
 
 
 def test_the_gaps_are_to_a_certified_optimum(made):
-    _, _, rows, _ = made
+    rows = made[3]
     lowest = float(rows[0]["reference_objective"])
     certified = float(rows[0]["reference_duality_gap"]) / lowest
-    assert 0 <= certified <= 1e-8
+    assert -1e-12 <= certified <= 1e-8
     for row in rows:
         gap = float(row["relative_gap"])
         assert gap == pytest.approx(float(row["objective"]) / lowest - 1.0, abs=1e-12)
         assert gap >= -1e-8
-    gaps = {
-        name: [float(r["relative_gap"]) for r in rows if r["solver"] == name] for name in SOLVERS
-    }
+        assert float(row["codes_distance"]) > 0
+    by_solver = {row["solver"]: [r for r in rows if r["solver"] == row["solver"]] for row in rows}
+    gaps = {name: [float(r["relative_gap"]) for r in part] for name, part in by_solver.items()}
     assert np.all(np.diff(gaps["ista"]) < 0)
     np.testing.assert_allclose(gaps["ista"], gaps["cista"], atol=1e-12)
     assert gaps["fista"][-1] < gaps["ista"][-1]
+    nearer = [float(row["codes_distance"]) for row in by_solver["ista"]]
+    assert np.all(np.diff(nearer) < 0)  # proximal gradient steps are nonexpansive
+
+
+def test_operations_are_those_that_the_solvers_count(made):
+    rows = made[3]
+    problem = Case("camera", 32, 0.05, 4, 3).problem()
+    for row in rows:
+        counted = make_solver(row["solver"]).operations(problem, int(row["iteration"]))
+        assert float(row["operations"]) == pytest.approx(counted, rel=1e-3)
 
 
 def test_the_picture_is_made_from_the_table_alone(made, tmp_path):
-    table, picture, _, _ = made
+    table, picture = made[:2]
     again = tmp_path / "again.png"
     draw_convergence(table, again)
     first, second = (np.asarray(Image.open(path).convert("L")) for path in (picture, again))
@@ -71,18 +102,68 @@ def test_nothing_is_solved_twice(made):
 
 def test_a_table_that_lacks_a_solver_is_made_again(made, tmp_path):
     table = tmp_path / "convergence.csv"
-    text = (
-        made[0].read_text(encoding="utf-8").replace("sporco-admm admm fista", "sporco-admm fista")
-    )
+    text = made[0].read_text(encoding="utf-8").replace(" admm ", " ")
     kept = [line for line in text.splitlines(keepends=True) if ",admm," not in line]
     table.write_text("".join(kept), encoding="utf-8")
     convergence(tmp_path, **SMALL)
-    assert ",admm,12," in table.read_text(encoding="utf-8")
+    assert ",admm,," in table.read_text(encoding="utf-8")
+
+
+def test_a_grid_has_every_problem_and_the_best_rho_of_each(tmp_path):
+    table, picture, page = grid(
+        tmp_path,
+        iterations=16,
+        lams=(0.2, 0.3),
+        sizes=(16,),
+        dictionaries=("camera", "G:8x8x64"),
+        solvers=("sporco-admm", "fista"),
+    )
+    rows = rows_of(table)
+    found = {(row["dictionary"], row["lam"], row["solver"]) for row in rows}
+    assert found == {
+        (dictionary, lam, solver)
+        for dictionary in ("camera", "G:8x8x64")
+        for lam in ("0.2", "0.3")
+        for solver in ("sporco-admm", "fista", BEST_RHO)
+    }
+    assert {row["atoms"] for row in rows if row["dictionary"] == "G:8x8x64"} == {"64"}
+    assert all(float(row["rho"]) > 0 for row in rows if row["solver"] == BEST_RHO)
+    for row in times_to_gaps(table):
+        part = [
+            r
+            for r in rows
+            if (r["dictionary"], float(r["lam"]), r["solver"])
+            == (row["dictionary"], row["lam"], row["solver"])
+        ]
+        within = [r for r in part if float(r["relative_gap"]) <= 1e-2]
+        assert (row[1e-2] is None) == (not within)
+        if within:
+            assert row[1e-2].iteration == int(within[0]["iteration"])
+            assert f"({int(row[1e-2].iteration)})" in page.read_text(encoding="utf-8")
+    assert Image.open(picture).size[0] > 500
+
+
+def test_the_best_rho_is_best():
+    problem = Case("camera", 24, 0.1, 4, 3).problem()
+    lowest = certified_optimum(problem).objective
+    rho, count = best_rho(problem, lowest, iterations=50)
+
+    def needed(rho):
+        solver = make_solver("sporco-admm", iterations=50, tol=0, rho=rho, auto_rho=False)
+        gaps = solver.solve(problem).trace["objective"] / lowest - 1
+        return 1 + int(np.argmax(gaps <= 1e-3)) if (gaps <= 1e-3).any() else np.inf
+
+    assert needed(rho) == count
+    assert count <= min(needed(other) for other in RHOS)
 
 
 def test_bad_settings(tmp_path, capsys):
     with pytest.raises(InputError, match=r"from 7 .* to 256 pixels, got 300"):
         convergence(tmp_path, size=300, filter_size=7)
+    with pytest.raises(InputError, match=r"unknown dictionary 'G:8x8x65': did you mean .*G:8x8x64"):
+        grid(tmp_path, dictionaries=("G:8x8x65",))
+    with pytest.raises(InputError, match="bicubic does not solve a SparseCoding"):
+        grid(tmp_path, solvers=("bicubic",))
     assert main(["--out", str(tmp_path), "--iterations", "0"]) == 2
     assert capsys.readouterr().err.strip().endswith("start at 1.")
 

@@ -25,6 +25,14 @@ def write_curves(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str,
     part.replace(path)
 
 
+def read_curves(path: Path) -> list[dict[str, str]]:
+    """The rows of a file that `write_curves` has written; none if there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def made_with(path: Path, settings: Mapping[str, Any]) -> bool:
     """Whether `path` is a file of curves that was made with `settings`."""
     if not path.is_file():

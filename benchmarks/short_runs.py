@@ -1,15 +1,15 @@
-"""Short training runs of narrow networks, for the studies of the paper that compare variants.
+"""Short training runs of narrow networks, for studies that compare variants.
 
 Each run is a row of a CSV file, written when it is done, so that a study that is stopped goes
 on where it stopped, and one that was made with other settings is made anew. All runs of a
 study see the same patches in the same order. Trained on T91 where it is found (else on
-embedded textures) and tested on Set5 at ×3 (else on `demo`), both named in every row.
+embedded textures), and tested at ×3: the paper's studies on Set5 as in the paper (else on
+`demo`), those that a choice is made by on the held-out images. Every row names them.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curves import make_folder, run_command, write_curves
+from benchmarks.curves import make_folder, read_curves, run_command, write_curves
 from benchmarks.figure5 import bicubic_psnr, pixels_sha256, tested_images
 from cscsr import InputError
 from cscsr.data.datasets import (
@@ -60,11 +60,15 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Variant:
-    """One network of a study: its label, architecture, and the arguments of its constructor."""
+    """One run of a study: its label, architecture, and the arguments of its constructor; what
+    differs in the optimiser, the precision, and what is done to the network before it starts."""
 
     label: str
     architecture: str
     network: dict[str, Any] = field(default_factory=dict)
+    optimiser: dict[str, Any] = field(default_factory=dict)
+    bf16: bool = False
+    start: Callable[[Any], None] | None = None
 
 
 def training_data(folder: str | Path | None, line: str) -> tuple[str, list]:
@@ -87,19 +91,27 @@ def psnr_after(
     from cscsr.training.loop import Trainer
     from cscsr.training.recipe import Optimiser, Recipe
 
-    patch = PATCH[variant.architecture]
+    settings = {
+        "batch": BATCH,
+        "patch": PATCH[variant.architecture],
+        "learning_rate": LEARNING_RATE,
+        "warmup": 0.05,
+        "ema": 0.98,
+        **variant.optimiser,
+    }
     recipe = Recipe(
         name=variant.label,
         architecture=variant.architecture,
         line="y" if variant.architecture == "crnet-a" else "rgb",
         sets=[],
         scales=[SCALE],
-        optimiser=Optimiser(BATCH, patch, LEARNING_RATE, warmup=0.05, ema=0.98),
+        optimiser=Optimiser(**settings),
         network=variant.network,
     )
-    trainer = Trainer(
-        recipe, {SCALE: PatchBank(pairs, device)}, device=device, bf16=False, seed=seed
-    )
+    banks = {SCALE: PatchBank(pairs, device)}
+    trainer = Trainer(recipe, banks, device=device, bf16=variant.bf16, seed=seed)
+    if variant.start is not None:
+        variant.start(trainer.network)
     trainer.progress.per_step = 1 / steps
     start = time.perf_counter()
     for _ in range(steps):
@@ -109,12 +121,25 @@ def psnr_after(
     return trainer.evaluate(truths)[SCALE], parameters, seconds
 
 
+def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.ndarray]]:
+    """Name, SHA-256 and pixels of the images that a study is tested on."""
+    if not held_out:
+        dataset = tested_images(data)
+        return dataset.name, pixels_sha256(dataset), [truth for _, truth in dataset]
+    from cscsr.training.loop import holdout_crops
+
+    folder = data_folder(data)
+    if folder is None:
+        raise InputError(
+            f"held-out images are needed: name their folder with --data or {FOLDER_VARIABLE}."
+        )
+    crops = holdout_crops(folder)
+    return "holdout", pixels_sha256(enumerate(crops)), crops
+
+
 def _kept(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of `path` that were made with `settings`."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_curves(path)
     return [row for row in rows if all(row[key] == str(settings[key]) for key in SETTINGS)]
 
 
@@ -141,23 +166,24 @@ def run_variants(
     data: str | Path | None = None,
     steps: int,
     device: str = "cpu",
+    held_out: bool = False,
     report: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Train what is not in `table` yet, with seed 0, then the close ones with two more.
 
-    Raises InputError for a number of steps that is not positive.
+    held_out: test on the images of holdout.txt (their central crops) rather than on Set5.
+    Raises InputError for a number of steps that is not positive, and for missing images.
     """
     if not steps > 0:
         raise InputError(f"a study needs a positive number of steps, got {steps}.")
     check_device(device)
-    dataset = tested_images(data)
-    truths = [truth for _, truth in dataset]
+    tested, digest, truths = _tested(data, held_out)
     pairs: dict[str, list] = {}
     trained_on = ""
     for architecture, line in (("crnet-a", "y"), ("crnet-b", "rgb")):
         if any(variant.architecture == architecture for variant in variants):
             trained_on, pairs[architecture] = training_data(data, line)
-    values = [dataset.name, pixels_sha256(dataset), trained_on, SCALE, steps, device]
+    values = [tested, digest, trained_on, SCALE, steps, device]
     settings = dict(zip(SETTINGS, values, strict=True))
     rows = _kept(table, settings)
     bicubic = round(bicubic_psnr(truths), 4)
@@ -220,8 +246,11 @@ def study_command(
     arguments: Sequence[str] | None,
     steps: int,
     width: int,
+    held_out: bool = False,
 ) -> int:
-    """The command line of a study: NAME.csv and NAME.png in the folder ``--out``."""
+    """The command line of a study: NAME.csv and what is drawn of it in the folder ``--out``.
+
+    draw: makes the file of the second path from the table at the first."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
     parser.add_argument(
@@ -233,8 +262,8 @@ def study_command(
 
     def make(out: Path, width: int, report: Any, **options: Any) -> list[Path]:
         out = make_folder(out)
-        table, picture = out / f"{name}.csv", out / f"{name}.png"
-        run_variants(table, name, variants(width), report=report, **options)
+        table, picture = out / f"{name}.csv", out / f"{name}.{'md' if held_out else 'png'}"
+        run_variants(table, name, variants(width), report=report, held_out=held_out, **options)
         draw(table, picture)
         return [table, picture]
 

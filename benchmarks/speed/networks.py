@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.curves import write_curves
+from benchmarks.curves import read_curves, write_curves
 from cscsr import SuperResolution
 from cscsr.data.datasets import training_textures
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NETWORKS = ("crnet-a-small", "crnet-b-small")
 PRECISIONS = ("fp32", "bf16")
 SCALE = 2
-SIDE = 128
+SIDE = 96
 """Of the low-resolution image that is enlarged."""
 
 ROUNDS = 3
@@ -212,8 +212,8 @@ def measure(
     networks: Sequence[str] = NETWORKS,
     device: str = "cpu",
     report: Callable[[str, int, int], None] | None = None,
-) -> list[dict[str, Any]]:
-    """The rows of the table for "inference", "training" or both."""
+) -> Iterator[dict[str, Any]]:
+    """The rows of the table for "inference", "training" or both, one by one."""
     import torch
 
     common = {
@@ -224,16 +224,15 @@ def measure(
         "machine": machine.describe(device),
     }
     tasks = [(w, n, p) for w in what for n in networks for p in PRECISIONS]
-    rows: list[dict[str, Any]] = []
+    fp32 = 0.0
     for index, (kind, network, precision) in enumerate(tasks):
         if report is not None:
             report(f"{kind} of {network}, {precision}", index, len(tasks))
         row = {"what": kind, "network": network, "precision": precision, **common}
         row.update(MEASURES[kind](network, precision, device))
-        same = [r for r in rows if (r["what"], r["network"]) == (kind, network)]
-        row["times_fp32"] = round(same[0]["ms"] / row["ms"], 2) if same else 1.0
-        rows.append(row)
-    return rows
+        fp32 = row["ms"] if precision == PRECISIONS[0] else fp32
+        row["times_fp32"] = round(fp32 / row["ms"], 2)
+        yield row
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -244,10 +243,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
-        data = f"{row['data_share']:.1%}" if "data_share" in row else ""
+        data = f"{float(row['data_share']):.1%}" if row.get("data_share") else ""
         lines.append(
-            f"| {row['what']} | {row['network']} | {row['precision']} | {row['ms']:.1f} "
-            f"| {row['chain_ms']:.1f} | {row['rate_of_chain']:.0%} | {row['times_fp32']:.2f} "
+            f"| {row['what']} | {row['network']} | {row['precision']} | {float(row['ms']):.1f} "
+            f"| {float(row['chain_ms']):.1f} | {float(row['rate_of_chain']):.0%} "
+            f"| {float(row['times_fp32']):.2f} "
             f"| {data} |"
         )
     first = rows[0]
@@ -261,10 +261,12 @@ def networks(
     device: str = "cpu",
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """Measure, print the table, and write speed-networks.csv and .md into the folder `out`."""
-    rows = measure(what, device=device, report=report)
+    """Measure, and write speed-networks.csv and .md into the folder `out` as it goes; rows
+    that stand there of what is not measured now are kept."""
     csv, page = Path(out) / "speed-networks.csv", Path(out) / "speed-networks.md"
-    write_curves(csv, COLUMNS, rows)
-    page.write_text(table(rows) + "\n", encoding="utf-8")
-    print(table(rows))
+    rows = [row for row in read_curves(csv) if row["what"] not in what]
+    for row in measure(what, device=device, report=report):
+        rows.append(row)
+        write_curves(csv, COLUMNS, rows)
+        page.write_text(table(rows) + "\n", encoding="utf-8")
     return [csv, page]

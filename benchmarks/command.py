@@ -6,7 +6,8 @@
 `solvers` enlarges a 256x256 photograph with each solver by the command itself, and scores the
 solver on the held-out images; the default is the best of those that take under
 `LIMIT_SECONDS` at every scale, ``--best`` the best of all. `memory` watches the command enlarge
-one large image. Both add rows to a CSV beside the reference run.
+one large image. Both add rows to a CSV beside the reference run, and put the table that is made
+of it into docs/quick-start.md.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ LIMIT_SECONDS = 5.0
 SCALES = (2, 3, 4)
 SOLVERS_CSV = ROOT / "reports" / "reference" / "command.csv"
 MEMORY_CSV = ROOT / "reports" / "reference" / "command_memory.csv"
+PAGE = ROOT / "docs" / "quick-start.md"
 PHOTO = "astronaut"
 
 
@@ -146,13 +148,73 @@ def write_rows(path: Path, rows: Sequence[dict[str, object]], keys: Sequence[str
         writer.writerows([*kept, *rows])
 
 
+def page(text: str) -> str:
+    """The text of `PAGE` with its two tables made of the CSV files."""
+    rows = _read(SOLVERS_CSV)
+    lines = [
+        "| solver | held-out images, dB | seconds of processor time | peak memory |",
+        "|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row["solver"] for row in rows):
+        found = [row for row in rows if row["solver"] == name]
+        quality, seconds, peak = (
+            " / ".join(form.format(float(row[key])) for row in found)
+            for key, form in (
+                ("holdout_psnr_db", "{:.2f}"),
+                ("cpu_seconds", "{:.1f}"),
+                ("peak_mb", "{:.0f}"),
+            )
+        )
+        notes = [
+            word
+            for word, best in zip(("default", "--best"), choice(rows), strict=True)
+            if best == name
+        ]
+        note = f" (`{'`, `'.join(notes)}`)" if notes else ""
+        lines.append(f"| {name}{note} | {quality} | {seconds} | {peak} MB |")
+    text = _with_block(text, "command", [*lines, "", f"(at x2 / x3 / x4; {rows[-1]['machine']})"])
+    lines = ["| solver | image | peak memory | measured by |", "|---|---|---|---|"]
+    for row in _read(MEMORY_CSV):
+        image = f"{row['size']}, x{row['scale']}"
+        options = f"--size {row['size']} --scale {row['scale']} --solver {row['solver']}"
+        stopped = "" if float(row["finished"]) else f", stopped after {float(row['seconds']):.0f} s"
+        command = f"python -m benchmarks.command memory {options}"
+        lines.append(
+            f"| {row['solver']} | {image} | {float(row['peak_mb']):.0f} MB{stopped} | `{command}` |"
+        )
+    return _with_block(text, "memory", lines)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise InputError(f"expected the measurements at {path}, but there is no such file.")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _with_block(text: str, name: str, lines: Sequence[str]) -> str:
+    """`text` with `lines` between the markers of a name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise InputError(f"expected the markers {begin.strip()} and {end} in {PAGE.name}.")
+    body = "".join(f"{line}\n" for line in lines)
+    return f"{before}{begin}\n{body}\n{end}{after}"
+
+
+def _write_page() -> None:
+    if PAGE.is_file() and SOLVERS_CSV.is_file() and MEMORY_CSV.is_file():
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def _solvers(arguments: argparse.Namespace) -> None:
     names = arguments.solvers or list(cscsr.list_solvers("SuperResolution"))
     rows = solver_rows(names, arguments.data, arguments.repeats)
     write_rows(arguments.out or SOLVERS_CSV, rows, ("solver", "scale"))
-    with (arguments.out or SOLVERS_CSV).open(newline="", encoding="utf-8") as file:
-        default, best = choice(list(csv.DictReader(file)))
+    default, best = choice(_read(arguments.out or SOLVERS_CSV))
     print(f"default: {default}; --best: {best}")
+    _write_page()
 
 
 def _memory(arguments: argparse.Namespace) -> None:
@@ -174,6 +236,7 @@ def _memory(arguments: argparse.Namespace) -> None:
     }
     write_rows(arguments.out or MEMORY_CSV, [row], ("solver", "size", "scale"))
     print(", ".join(f"{key} {value}" for key, value in row.items()))
+    _write_page()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,12 +21,14 @@ from cscsr.sparse.monitor import TINY
 from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch, shrink_into
 
 
-def check_splitting(rho: float | None, relaxation: float) -> None:
-    """Raises InputError unless 0 < ρ < ∞ (or None) and 1 ≤ relaxation < 2."""
+def check_splitting(rho: float | None, relaxation: float, rho_growth: float = 1.0) -> None:
+    """Raises InputError unless 0 < ρ < ∞ (or None), 1 ≤ relaxation < 2, 1 ≤ rho_growth < ∞."""
     if rho is not None and not 0 < rho < math.inf:
         raise InputError(f"rho must be a finite number above 0, got {rho!r}.")
     if not 1 <= relaxation < 2:
         raise InputError(f"relaxation must be in [1, 2), got {relaxation!r}.")
+    if not 1 <= rho_growth < math.inf:
+        raise InputError(f"rho_growth must be a finite number of at least 1, got {rho_growth!r}.")
 
 
 def only_circular(name: str, problem: SparseCoding) -> str | None:
@@ -92,6 +94,8 @@ class ADMM(ProximalSolver):
     the iterations 16, 32, 64, … ρ is multiplied by √(p/d), held to [1/10, 10]. As the
     changes become rarer and rarer they cannot keep ADMM from converging.
     relaxation: α, in [1, 2).
+    rho_growth: above 1, multiply ρ by it after each iteration from the second on, instead of
+    `auto_rho` (Gu et al. 2015): z is then not to converge, but to be stopped at a given k.
     tol: besides the codes' change ‖x − z_before‖ must be at most tol·‖z‖.
 
     An iteration is one sweep: v, z and Fᵀg are read block by block, and F of the new z is
@@ -110,10 +114,11 @@ class ADMM(ProximalSolver):
     rho: float | None = None
     auto_rho: bool = True
     relaxation: float = 1.8
+    rho_growth: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_splitting(self.rho, self.relaxation)
+        check_splitting(self.rho, self.relaxation, self.rho_growth)
 
     @property
     def name(self) -> str:
@@ -136,7 +141,7 @@ class ADMM(ProximalSolver):
         v += start
         new, old, spare = start, torch.empty_like(start), torch.empty_like(start)
         for iteration in itertools.count(1):
-            adapts = self.auto_rho and adapts_after(iteration)
+            adapts = self.auto_rho and self.rho_growth == 1 and adapts_after(iteration)
             norms = _Norms() if adapts or self.tol > 0 else None
             g = solve(observed - image + image_u, rho)
             target = old
@@ -156,8 +161,10 @@ class ADMM(ProximalSolver):
             image_u = image_u + self.relaxation * (observed - rho * g)
             image_u += (1.0 - self.relaxation) * image_before - image
             new, old = target, spare if new is start else new
-            if adapts:
-                change = _balance(norms)
+            change = _balance(norms) if adapts else 1.0
+            if iteration > 1:
+                change *= self.rho_growth
+            if change != 1:
                 v.sub_(new).div_(change).add_(new)  # ρu stays as it is
                 image_u /= change
                 rho *= change

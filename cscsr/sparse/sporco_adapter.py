@@ -144,6 +144,8 @@ class SporcoADMM(_Sporco):
     rho: the penalty ρ at the start; None: sporco's 50λ + 1.
     auto_rho: let sporco adapt ρ to the residuals.
     relaxation: sporco's RelaxParam, in [1, 2).
+    rho_growth: above 1, multiply ρ by it after each iteration from the second on, instead of
+    `auto_rho`.
 
     Raises InputError for a parameter out of range.
     """
@@ -153,10 +155,11 @@ class SporcoADMM(_Sporco):
     rho: float | None = None
     auto_rho: bool = True
     relaxation: float = 1.8
+    rho_growth: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_splitting(self.rho, self.relaxation)
+        check_splitting(self.rho, self.relaxation, self.rho_growth)
 
     @property
     def name(self) -> str:
@@ -167,11 +170,22 @@ class SporcoADMM(_Sporco):
     ) -> Any:
         import sporco.admm.cbpdn
 
+        adapt: dict[str, Any] = {"Enabled": self.auto_rho}
+        if self.rho_growth > 1:
+            # sporco multiplies ρ by Scaling where the primal residual exceeds RsdlRatio times
+            # the dual one, which with a ratio of nearly zero is always.
+            adapt = {
+                "Enabled": True,
+                "Period": 1,
+                "AutoScaling": False,
+                "Scaling": self.rho_growth,
+                "RsdlRatio": 1e-9,
+            }
         options = options | {
-            "FastSolve": self.auto_rho,  # a fixed ρ needs the statistics to stop
+            "FastSolve": adapt["Enabled"],  # a fixed ρ needs the statistics to stop
             "RelStopTol": self.tol,
             "RelaxParam": self.relaxation,
-            "AutoRho": {"Enabled": self.auto_rho},
+            "AutoRho": adapt,
             "rho": self.rho,
         }
         if start is not None:

@@ -2,12 +2,14 @@
 
     python -m benchmarks.command solvers --data DIR
     python -m benchmarks.command memory --size 4000x6000 --scale 2
+    python -m benchmarks.command explain
 
 `solvers` enlarges a 256x256 photograph with each solver by the command itself, and scores the
 solver on the held-out images; the default is the best of those that take under
 `LIMIT_SECONDS` at every scale, ``--best`` the best of all. `memory` watches the command enlarge
 one large image. Both add rows to a CSV beside the reference run, and put the table that is made
-of it into docs/quick-start.md.
+of it into docs/quick-start.md. `explain` puts what ``cscsr score --explain`` says of an
+embedded photograph into docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ SCALES = (2, 3, 4)
 SOLVERS_CSV = ROOT / "reports" / "reference" / "command.csv"
 MEMORY_CSV = ROOT / "reports" / "reference" / "command_memory.csv"
 PAGE = ROOT / "docs" / "quick-start.md"
+PROTOCOL_PAGE = ROOT / "docs" / "protocol.md"
 PHOTO = "astronaut"
+EXPLAINED = ("chelsea", 3)
 
 
 def measure(solver: str, image: Path, scale: int, limit: float | None = None) -> dict[str, float]:
@@ -185,6 +189,24 @@ def page(text: str) -> str:
     return _with_block(text, "memory", lines)
 
 
+def protocol_page(text: str) -> str:
+    """The text of `PROTOCOL_PAGE` with what `explain` says of bicubic on `EXPLAINED`."""
+    from cscsr.data.datasets import demo
+    from cscsr.imaging import degrade, imresize, to_uint8
+    from cscsr.imaging.explain import as_text, explain
+
+    name, scale = EXPLAINED
+    truth = dict(demo())[name]
+    small = degrade(truth, scale, "rgb").astype(np.float64)
+    measures, resizes = explain(to_uint8(imresize(small, scale)) / 255, truth, scale)
+    lines = ["```text", *as_text(measures).split("\n"), "", *as_text(resizes).split("\n"), "```"]
+    return _with_block(text, "explain", lines)
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    PROTOCOL_PAGE.write_text(protocol_page(PROTOCOL_PAGE.read_text("utf-8")), "utf-8")
+
+
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError(f"expected the measurements at {path}, but there is no such file.")
@@ -259,6 +281,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory.add_argument("--scratch", type=Path, metavar="DIR", help="where the images go")
     memory.add_argument("--out", type=Path, metavar="CSV", help=f"(default: {MEMORY_CSV.name})")
     memory.set_defaults(run=_memory)
+    explain = what.add_parser("explain", help="the example in docs/protocol.md")
+    explain.set_defaults(run=_explain)
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)

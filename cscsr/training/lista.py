@@ -54,8 +54,8 @@ SHOWN_LAMS = (0.01, 0.05)
 """λ of the held-out figures."""
 
 HELD_OUT_CROP = 48
-HELD_OUT_IMAGES = 8
-REFERENCE_ITERATIONS = 400
+HELD_OUT_IMAGES = 4
+REFERENCE_ITERATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ images of {TRAINING_SET} (Yang et al.) that are neither held out nor copies of t
 {options.updates} updates of {options.batch} crops of {options.crop}x{options.crop}, seed {seed}, \
 {seconds / 60:.1f} minutes on one thread.
 - Command: `python -m cscsr.training.lista --data DIR --form {form} --updates \
-{options.updates} --ship`, on \
+{options.updates} --batch {options.batch} --crop {options.crop} --ship`, on \
 {datetime.date.today().isoformat()}.
 - Licence: MIT, as the code. The training images are research data of their authors and are \
 not part of this package.
@@ -393,12 +393,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--filters", default=FILTERS, metavar="WEIGHTS", help="(%(default)s)")
     parser.add_argument("--steps", type=int, default=usual.steps, help="K (%(default)s)")
     parser.add_argument("--updates", type=int, default=usual.updates, help="(%(default)s)")
+    parser.add_argument("--batch", type=int, default=usual.batch, help="(%(default)s)")
+    parser.add_argument("--crop", type=int, default=usual.crop, help="in pixels (%(default)s)")
     parser.add_argument("--rate", type=float, default=usual.rate, help="(%(default)s)")
     parser.add_argument("--filter-rate", type=float, default=usual.filter_rate)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     options = Options(
-        steps=given.steps, updates=given.updates, rate=given.rate, filter_rate=given.filter_rate
+        steps=given.steps,
+        updates=given.updates,
+        batch=given.batch,
+        crop=given.crop,
+        rate=given.rate,
+        filter_rate=given.filter_rate,
     )
     try:
         written = train_lista(

@@ -38,8 +38,25 @@ def _gradient(luma: np.ndarray) -> np.ndarray:
 
 
 def detail(luma: np.ndarray) -> float:
-    """Mean size of the gradient of a luma (H,W), uint8."""
-    return float(_gradient(luma).mean())
+    """How much there is to see in an image: the sum of the gradient's size over the square of
+    320 pixels (or what there is) where it is largest. luma (H,W), uint8."""
+    return _busiest(luma, max(SIDES.values()))[0]
+
+
+def _busiest(luma: np.ndarray, side: int) -> tuple[float, Box]:
+    """The part of at most `side` by `side` pixels with the largest sum of the gradient's size."""
+    height, width = luma.shape
+    rows, columns = min(side, height), min(side, width)
+    total = np.pad(_gradient(luma).astype(np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    best, box = -1.0, (0, 0, rows, columns)
+    for top in _starts(height - rows):
+        for left in _starts(width - columns):
+            bottom, right = top + rows - 1, left + columns - 1
+            inside = total[bottom, right] - total[top, right] - total[bottom, left]
+            inside += total[top, left]
+            if inside > best:
+                best, box = float(inside), (top, left, rows, columns)
+    return best, box
 
 
 def choose(details: Mapping[str, Sequence[float]], most: int = MOST) -> list[tuple[str, int]]:
@@ -64,17 +81,8 @@ def window(luma: np.ndarray, side: int, scale: int) -> Box:
     without `scale` pixels on each side."""
     height, width = (n // scale * scale - 2 * scale for n in luma.shape)
     scored = luma[scale : scale + height, scale : scale + width]
-    rows, columns = min(side, height), min(side, width)
-    total = np.pad(_gradient(scored).astype(np.float64), ((1, 1), (1, 1))).cumsum(0).cumsum(1)
-    best, place = -1.0, (0, 0)
-    for top in _starts(height - rows):
-        for left in _starts(width - columns):
-            bottom, right = top + rows - 1, left + columns - 1
-            inside = total[bottom, right] - total[top, right] - total[bottom, left]
-            inside += total[top, left]
-            if inside > best:
-                best, place = inside, (top, left)
-    return place[0] + scale, place[1] + scale, rows, columns
+    top, left, rows, columns = _busiest(scored, side)[1]
+    return top + scale, left + scale, rows, columns
 
 
 def _starts(last: int) -> list[int]:

@@ -426,8 +426,9 @@ def signed(value: float, digits: int) -> str:
 
 
 def decibels(value: float) -> str:
-    """A difference in dB: two decimals, small ones three."""
-    return signed(value, 2 if abs(value) >= 0.0995 else 3)
+    """A difference in dB: two decimals, small ones three or four."""
+    digits = 2 if abs(value) >= 0.0995 else 3 if abs(value) >= 0.00095 else 4
+    return signed(value, digits)
 
 
 def notes_of(summary: Summary) -> list[str]:

@@ -24,7 +24,8 @@ function drawing(tag, attributes, ...children) {
 function say(text) { find("#said").textContent = text; }
 
 function decibels(value) {
-  const text = Math.abs(value).toFixed(Math.abs(value) >= 0.0995 ? 2 : 3);
+  const size = Math.abs(value);
+  const text = size.toFixed(size >= 0.0995 ? 2 : size >= 0.00095 ? 3 : 4);
   return (Number(text) === 0 ? "±" : value > 0 ? "+" : "−") + text;
 }
 
@@ -338,7 +339,7 @@ function showWipe() {
     image.alt = `${shown.title} by ${picture.solver}`;
     find(`${selector}-name`).textContent = `${picture.solver}${picture.psnr ? ` ${picture.psnr.toFixed(2)} dB` : ""}`;
   });
-  find(".wipe").style.width = `${2 * shown.width}px`;
+  find(".wipe").style.width = `${shown.width * Math.max(2, Math.ceil(320 / shown.width))}px`;
   wipe();
 }
 

@@ -106,6 +106,11 @@ def scatter(points: Sequence[Point], axis: str, tick_text, title: str) -> str:
     labels = _labels([(p.name, x(p.cost), y(p.psnr_db)) for p in points])
     for point, (label_x, label_y, anchor) in zip(points, labels, strict=True):
         at_x, at_y = x(point.cost), y(point.psnr_db)
+        if abs(label_y - 4 - at_y) > 14:
+            to_x = label_x + (-3 if anchor == "start" else 3)
+            parts.append(
+                f'<path class="lead" d="M{at_x:.1f} {at_y:.1f}L{to_x:.1f} {label_y - 4:.1f}"/>'
+            )
         strong = " strong" if point in best else ""
         parts.append(
             f'<g class="point {point.family}{strong}"><title>{html.escape(point.note)}</title>'
@@ -134,16 +139,17 @@ def _labels(points: Sequence[tuple[str, float, float]]) -> list[tuple[float, flo
         name, x, y = points[index]
         wide = _LETTER * len(name)
         tries = []
-        for down in (0, -11, 11, -19, 19, -28, 28, -38, 38, -50, 50):
-            tries.append((x + 10, y + 4 + down, "start", x + 10, x + 10 + wide))
-            tries.append((x - 10, y + 4 + down, "end", x - 10 - wide, x - 10))
+        for down in (0, *(sign * step for step in range(12, 170, 13) for sign in (-1, 1))):
+            for away in (10,) if abs(down) < 20 else (10, 34):
+                tries.append((x + away, y + 4 + down, "start", x + away, x + away + wide))
+                tries.append((x - away, y + 4 + down, "end", x - away - wide, x - away))
         best, least = tries[0], math.inf
         for where in tries:
             box = (where[3], where[1] - _LINE + 4, where[4], where[1] + 3)
             outside = max(0.0, _LEFT - box[0]) + max(0.0, box[2] - WIDTH + 2)
             outside += max(0.0, _TOP - box[1]) + max(0.0, box[3] - HEIGHT + _BOTTOM)
             others = [m for other, m in enumerate(marks) if other != index]
-            cost = 30 * outside + sum(_overlap(box, other) for other in (*taken, *others))
+            cost = 200 * outside + sum(_overlap(box, other) for other in (*taken, *others))
             if cost < least:
                 best, least = where, cost
             if cost == 0:

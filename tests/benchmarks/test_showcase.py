@@ -24,7 +24,8 @@ def test_detail_is_of_edges_not_of_brightness():
     edges = even.copy()
     edges[:, ::2] = 100
     assert detail(even) == 0
-    assert detail(edges) == 100
+    assert detail(edges) == 100 * 19 * 29
+    assert detail(np.vstack([edges, edges])) > detail(edges), "there is more to see"
 
 
 def test_the_window_is_where_the_detail_is_and_inside_what_is_scored():

@@ -475,8 +475,8 @@ def remarks(summary: Summary) -> list[str]:
         )
     if any(solver.startswith("csc-sr[") for solver in summary.solvers):
         sentences.append(
-            "csc-sr is CSC-SR (Gu et al. 2015) in its ridge form: one linear map from the codes "
-            "to the pixels, fitted in closed form, with fewer filters than the published method."
+            "csc-sr[CODER] is CSC-SR (Gu et al. 2015) with that coder; docs/csc-sr.md says how its "
+            "filters and its map were fitted, and what differs from the published method."
         )
     if any(solver in _RELATED for solver in summary.solvers):
         sentences.append(

@@ -631,7 +631,8 @@ def page_of(summary: Summary, results: Results) -> str:
     kept = results.figures()
     figures = [kept[name] for name in FIGURES if name in kept]
     figures += [figure for name, figure in kept.items() if name not in FIGURES]
-    state = summary.run["finished"] or "not finished"
+    finished = summary.run["finished"]
+    state = f"finished {finished}" if finished else "cut off before its end"
     what = (
         f"{len(summary.solvers)} solvers, {', '.join(plan['datasets'])}, "
         f"{', '.join(f'×{scale}' for scale in plan['scales'])}"

@@ -1,5 +1,7 @@
 """The code in README and docs runs, and no figure in README is typed by hand."""
 
+import csv
+import doctest
 import os
 import re
 import subprocess
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import readme
-from cscsr import InputError
+import cscsr
+from benchmarks import command, readme
+from cscsr import InputError, cli
 
 ROOT = Path(__file__).parent.parent
 HEADER = (
@@ -54,6 +57,37 @@ def test_python_of_readme_runs_in_six_lines(tmp_path):
     write_photo(tmp_path)
     python("-c", code, folder=tmp_path)
     assert Image.open(tmp_path / "large.png").size == (48, 60)
+
+
+def test_python_of_the_quick_start_runs(tmp_path):
+    text = (ROOT / "docs" / "quick-start.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert first == block("README.md", "python")
+    assert "(8, 64, 64)" in python("-c", second, folder=tmp_path)
+
+
+def test_example_in_the_help_of_the_package():
+    assert doctest.testmod(cscsr) == (0, 4)
+
+
+def test_index_links_every_page():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text())
+    assert set(linked) == pages
+    assert len(linked) == len(set(linked))
+
+
+def test_tables_of_the_quick_start_are_of_the_measurements():
+    text = command.PAGE.read_text(encoding="utf-8")
+    assert text == command.page(text), "run python -m benchmarks.command"
+
+
+def test_default_and_best_solver_are_those_that_measured_best():
+    with command.SOLVERS_CSV.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert command.choice(rows) == (cli.DEFAULT_SOLVER, cli.BEST_SOLVER)
+    shipped = [name for name in cscsr.list_solvers("SuperResolution") if name.startswith("crnet")]
+    assert {row["solver"] for row in rows} >= set(shipped), "measure the new ones too"
 
 
 @pytest.fixture(scope="module")

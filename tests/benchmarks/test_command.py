@@ -1,0 +1,73 @@
+"""The measurement of the command: a process of its own, timed, watched, and stopped in time."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from benchmarks import command
+from cscsr import InputError
+from cscsr.imaging import write_image
+
+
+def row(solver: str, quality: float, seconds: float, scale: int = 2) -> dict[str, str]:
+    return {
+        "solver": solver,
+        "scale": str(scale),
+        "holdout_psnr_db": str(quality),
+        "cpu_seconds": str(seconds),
+        "peak_mb": "300",
+        "machine": "a machine",
+    }
+
+
+def test_choice_is_the_best_of_the_fast_and_the_best_of_all():
+    rows = [
+        row("fast", 28.0, 1.0),
+        row("good", 30.0, 4.9),
+        row("best", 31.0, 9.0),
+        row("slow at x4", 30.5, 2.0),
+        row("slow at x4", 30.5, 7.0, 4),
+    ]
+    assert command.choice(rows) == ("good", "best")
+    with pytest.raises(InputError, match="no solver takes under 5 s"):
+        command.choice(rows[2:3])
+
+
+def test_command_is_measured_from_outside(tmp_path):
+    image = tmp_path / "photo.png"
+    write_image(image, np.full((64, 64), 99, np.uint8))
+    found = command.measure("bicubic", image, 2)
+    assert found["finished"] == 1
+    assert found["cpu_seconds"] > 0 and found["seconds"] > 0
+    assert 20 < found["peak_mb"] < 500
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+    with pytest.raises(InputError, match="unknown solver 'bicubik'"):
+        command.measure("bicubik", image, 2)
+
+
+def test_rows_replace_their_like_and_make_the_page(tmp_path, monkeypatch):
+    path = tmp_path / "command.csv"
+    command.write_rows(path, [row("a", 28.0, 1.0), row("b", 29.0, 1.0)], ("solver", "scale"))
+    command.write_rows(path, [row("a", 30.0, 2.0)], ("solver", "scale"))
+    with path.open(newline="") as file:
+        kept = {(r["solver"], r["holdout_psnr_db"]) for r in csv.DictReader(file)}
+    assert kept == {("a", "30.0"), ("b", "29.0")}
+    memory = {"size": "9x9", "peak_mb": "77", "finished": "0.0", "seconds": "5"}
+    command.write_rows(tmp_path / "memory.csv", [row("a", 0, 0) | memory], ("solver",))
+    monkeypatch.setattr(command, "SOLVERS_CSV", path)
+    monkeypatch.setattr(command, "MEMORY_CSV", tmp_path / "memory.csv")
+    blocks = "<!-- memory -->\n<!-- /memory -->\n<!-- command -->\n<!-- /command -->\n"
+    text = command.page(blocks)
+    assert "| a (default, --best) | 30.00 | 2.0 | 300 MB |" in text.replace("`", "")
+    assert "| a | 9x9, x2 | 77 MB, stopped after 5 s |" in text
+    assert command.page(text) == text
+    with pytest.raises(InputError, match="markers"):
+        command.page("no markers")
+
+
+def test_example_of_the_protocol_page_is_what_the_command_says():
+    text = command.PROTOCOL_PAGE.read_text(encoding="utf-8")
+    assert text == command.protocol_page(text), "run python -m benchmarks.command explain"

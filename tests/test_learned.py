@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import cscsr
+from benchmarks.machine import peak_memory
 from cscsr import InputError, weights
 from cscsr.data.datasets import demo, load_dataset
 from cscsr.imaging import degrade, score
@@ -46,6 +48,53 @@ def test_tiles_do_not_change_the_answer(tmp_path, architecture, line, scale):
     whole = solver.solve(problem).estimate
     tiled = replace(solver, tile=16).solve(problem).estimate
     assert np.abs(whole - tiled).max() < 1e-5
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's peaks")
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+def test_memory_for_tiles_does_not_grow_with_the_image(tmp_path, architecture, line):
+    """Beside the image and its enlargement there is never another array of their size."""
+    solver, _ = random_weights(tmp_path, architecture, line, recursions=1)
+    solver = replace(solver, tile=128)
+    lr = np.random.default_rng(0).random((700, 900, 3), dtype=np.float32)
+    solver.solve(cscsr.SuperResolution(lr[:200, :200], 2))
+    problem = cscsr.SuperResolution(lr, 2)
+    status = Path("/proc/self/status").read_text().split()
+    before = int(status[status.index("VmRSS:") + 1]) * 1024
+    with peak_memory() as peak:
+        estimate = solver.solve(problem).estimate
+    assert estimate.shape == (1400, 1800, 3)
+    assert estimate.dtype == np.float32
+    assert peak.megabytes * 1e6 - before < 1.4 * estimate.nbytes
+
+
+def test_a_wide_network_has_smaller_tiles(tmp_path):
+    narrow, _ = random_weights(tmp_path, "crnet-b", "rgb")
+    assert narrow._tile_side(2) == 512
+    for architecture, line, scale in (("crnet-b", "rgb", 2), ("crnet-a", "y", 3)):
+        arguments = {"n0": 64, "m0": 1024, "recursions": 25}
+        wide = build(architecture, **arguments, scales=(2, 3, 4))
+        path = tmp_path / f"wide-{architecture}.safetensors"
+        metadata = {"architecture": architecture, "network": arguments, "line": line}
+        tensors = {k: v.numpy() for k, v in wide.state_dict().items()}
+        weights.write(path, tensors, {**metadata, "scales": [2, 3, 4]})
+        wide_solver = CRNet(weights=str(path))
+        side, halo = wide_solver._tile_side(scale), wide_solver.halo(scale)
+        ratio = 1 if line == "rgb" else scale
+        assert 3 * 1024 * 4 * (ratio * (side + 2 * halo)) ** 2 <= 2**29
+        assert side >= 32
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+def test_bfloat16_is_near_float32(tmp_path, architecture, line):
+    solver, _ = random_weights(tmp_path, architecture, line)
+    truth = demo().images[0].read()[60:120, 60:120]
+    problem = cscsr.SuperResolution(degrade(truth, 2, line), 2)
+    exact = solver.solve(problem).estimate
+    half = replace(solver, precision="bf16").solve(problem).estimate
+    difference = np.abs(half - exact).max()
+    assert 0 < difference < 0.02
+    assert half.dtype == exact.dtype
 
 
 @pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])

@@ -57,6 +57,28 @@ def test_block_with_exact_filters_is_nonnegative_ista_at_lambda_zero(recursions)
         assert torch.allclose(block(y), z, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("local_residual", [True, False])
+@pytest.mark.parametrize("pre_activation", [True, False])
+def test_the_switches_of_the_ablation(local_residual, pre_activation):
+    torch.manual_seed(0)
+    block = CISTABlock(
+        3, 5, 3, s_kernel=1, local_residual=local_residual, pre_activation=pre_activation
+    )
+    y = torch.randn(2, 3, 6, 7)
+    drive = block.W(y)
+    u = drive
+    for _ in range(3):
+        fed = drive if local_residual else 0
+        u = block.S(torch.relu(u)) + fed if pre_activation else torch.relu(block.S(u)) + fed
+    seen = []
+    z = block(y, lambda k, codes: seen.append(codes))
+    torch.testing.assert_close(z, torch.relu(u))
+    torch.testing.assert_close(seen[0], torch.relu(drive))
+    assert seen[-1] is z
+    z.square().sum().backward()
+    assert block.S.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_shapes_and_the_recursions_seen(scale):
     torch.manual_seed(0)

@@ -5,6 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,10 +18,17 @@ import torch
 
 from cscsr import InputError, weights
 from cscsr.data.datasets import demo, training_textures
-from cscsr.data.patches import PatchBank, training_pair
+from cscsr.data.patches import Partition, PatchBank, partition_counts, training_pair
 from cscsr.imaging import crop_to_multiple, imresize, rgb_to_y, write_image
 from cscsr.networks import build
-from cscsr.training.loop import NonFiniteLoss, Trainer, learning_rate, load_banks, train
+from cscsr.training.loop import (
+    NonFiniteLoss,
+    Progress,
+    Trainer,
+    learning_rate,
+    load_banks,
+    train,
+)
 from cscsr.training.publish import publish
 from cscsr.training.recipe import Optimiser, Recipe, load_recipe, recipe_names
 
@@ -99,6 +112,54 @@ def test_patches_larger_than_all_images_are_refused():
         PatchBank([])
 
 
+def test_the_papers_training_pairs_are_1929728(shared_data):
+    """Appendix A.4, counted from the sizes of the 291 images."""
+    from PIL import Image
+
+    recipe = load_recipe("crnet-a-paper")
+    shapes = []
+    for name in recipe.sets:
+        for path in sorted((shared_data / name).iterdir()):
+            with Image.open(path) as image:
+                shapes.append(image.size[::-1])
+    assert len(shapes) == 291
+    sizes = []
+    for shape in shapes:
+        for size in recipe.sizes:
+            shrunk = [math.ceil(n * Fraction(str(size))) for n in shape]
+            sizes += [[n - n % scale for n in shrunk] for scale in recipe.scales]
+    each, total = partition_counts(torch.tensor(sizes), recipe.optimiser.patch)
+    assert 12 * int(each.sum()) == 1_929_744
+    assert total == 1_929_728
+    assert recipe.steps == 35 * (total // recipe.optimiser.batch)
+
+
+def test_a_partition_goes_through_all_patches_of_the_turned_images_in_a_new_order():
+    rng = np.random.default_rng(0)
+    images = [rng.random((1, h, w), dtype=np.float32) for h, w in ((13, 15), (9, 11))]
+    partition = Partition(PatchBank([(image, image) for image in images]), 3, seed=0)
+    expected = Counter()
+    for image in images:
+        for flipped in (image, image[:, ::-1], image[:, :, ::-1]):
+            for turns in range(4):
+                turned = np.rot90(flipped, turns, (1, 2))
+                for top in range(0, turned.shape[1] - 2, 3):
+                    for left in range(0, turned.shape[2] - 2, 3):
+                        expected[turned[:, top : top + 3, left : left + 3].tobytes()] += 1
+    assert sum(expected.values()) == 348
+    assert partition.total == 320
+    epochs = []
+    for epoch in range(2):
+        found = []
+        for step in range(10 * epoch, 10 * epoch + 10):
+            source, target = partition.batch(step, 32)
+            assert torch.equal(source, target)
+            found += [patch.numpy().tobytes() for patch in source]
+        assert not Counter(found) - expected
+        epochs.append(found)
+    assert epochs[0] != epochs[1]
+
+
 def test_the_schedule_rises_then_falls_to_zero():
     recipe = small_recipe()
     rates = [learning_rate(recipe, done) for done in np.linspace(0, 1, 101)]
@@ -109,12 +170,131 @@ def test_the_schedule_rises_then_falls_to_zero():
     assert (np.diff(rates[10:]) < 0).all()
 
 
+def test_a_rate_falls_in_steps():
+    recipe = load_recipe("crnet-a-paper")
+    epochs = np.array([0, 9.9, 10, 19.9, 20, 30, 34.9]) / 35
+    rates = [learning_rate(recipe, done) for done in epochs]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-4, 1e-4])
+
+
+def test_a_plan_is_kept_until_it_is_a_tenth_off():
+    progress = Progress()
+    progress.plan(pace=1.0, budget=100)
+    assert progress.per_step == pytest.approx(0.01)
+    progress.done, progress.seconds = 0.5, 52.0
+    progress.plan(pace=1.0, budget=100)
+    assert progress.per_step == pytest.approx(0.01), "a little late"
+    progress.plan(pace=1.5, budget=100)
+    assert (1 - progress.done) / progress.per_step * 1.5 == pytest.approx(48)
+    progress.done, progress.seconds = 0.9, 101.0
+    progress.plan(pace=1.0, budget=100)
+    assert progress.per_step == pytest.approx(0.1), "one step more, and it ends"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "charbonnier"},
+        {"loss": "mse", "balance": False},
+        {
+            "loss": "squares",
+            "balance": False,
+            "method": "sgd",
+            "learning_rate": 1e-3,
+            "clip": 0.4,
+            "clip_by": "rate",
+            "schedule": "step",
+            "warmup": 0.0,
+        },
+    ],
+    ids=lambda settings: settings["loss"],
+)
+def test_losses_clipping_and_sgd_learn(data, settings):
+    recipe = small_recipe(**settings)
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.progress.per_step = 1e-3
+    batch = trainer.batch()
+    before = trainer.loss(batch).item()
+    for _ in range(25):
+        trainer.step()
+    assert trainer.loss(batch).item() < before
+
+
+def test_gradients_are_clipped_in_proportion_to_the_inverse_rate(data):
+    recipe = small_recipe(loss="squares", clip=0.4, clip_by="rate", balance=False)
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.loss(trainer.batch()).backward()
+    largest = max(p.grad.abs().max() for p in trainer.network.parameters())
+    rate = 0.4 / largest.item() * 2
+    norm = trainer._clip(rate)
+    after = [p.grad for p in trainer.network.parameters()]
+    assert max(g.abs().max() for g in after) == pytest.approx(largest.item() / 2, rel=1e-6)
+    assert norm > torch.cat([g.flatten() for g in after]).norm()
+
+
+def test_two_processes_make_the_steps_of_one(tmp_path, data):
+    """`torchrun` with two processes and gloo ends at the weights of one process."""
+    recipe = tmp_path / "two.toml"
+    recipe.write_text(
+        'architecture = "crnet-b"\nline = "rgb"\nsets = ["T91"]\nscales = [2, 3]\n'
+        "[network]\nn0 = 4\nm0 = 4\nrecursions = 1\n"
+        "[optimiser]\nbatch = 4\npatch = 8\nlearning_rate = 1e-3\n"
+    )
+    arguments = ["cscsr", "train", str(recipe), "--data", str(data), "--steps", "3"]
+    arguments += ["--precision", "fp32", "--out"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launcher += ["--standalone", "-m"]
+    subprocess.run(
+        [*launcher, *arguments, str(tmp_path / "two")],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    one = train(load_recipe(recipe), data, tmp_path / "one", steps=3, bf16=False)
+    expected = weights.load(one)[0]
+    found, metadata = weights.load(tmp_path / "two" / "weights.safetensors")
+    assert metadata["trained"]["steps"] == 3
+    for key, value in found.items():
+        np.testing.assert_allclose(value, expected[key], atol=2e-5)
+    with (tmp_path / "two" / "curve.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1, "one process writes"
+
+
+def test_a_watched_set_stands_in_the_curve_and_changes_nothing(tmp_path, data):
+    recipe = small_recipe()
+    plain = train(recipe, data, tmp_path / "plain", steps=2, bf16=False)
+    watched = train(recipe, data, tmp_path / "watched", steps=2, bf16=False, watch="demo")
+    with (tmp_path / "watched" / "curve.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 15 < float(row["demo_psnr_db_x2"]) < 50
+    for key, value in weights.load(plain)[0].items():
+        np.testing.assert_array_equal(weights.load(watched)[0][key], value)
+
+
 def test_recipes_that_come_with_the_package_build_their_networks():
     assert {"crnet-a-small", "crnet-b-small"} <= set(recipe_names())
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.line == ("y" if recipe.architecture == "crnet-a" else "rgb")
         assert load_recipe(name) == recipe
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_trains_when_made_small(data, name):
+    """A rehearsal of the runs that wait for a GPU: all of the recipe but its width and data."""
+    recipe = load_recipe(name)
+    recipe = replace(
+        recipe,
+        sets=["T91"],
+        network={**recipe.network, "n0": 4, "m0": 4, "recursions": 1},
+        optimiser=replace(recipe.optimiser, batch=6, patch=16),
+    )
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.progress.per_step = 0.1
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    losses = [trainer.step() for _ in range(3)]
+    assert np.isfinite(losses).all()
+    assert any(not torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
 
 
 def test_bad_recipes_and_budgets_are_refused(tmp_path, data):

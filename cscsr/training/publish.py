@@ -67,6 +67,15 @@ def publish(
     return weights.save(name, tensors, metadata, card(name, metadata, bicubic, count))
 
 
+_METHODS = {"adam": "Adam", "sgd": "SGD", "muon": "Muon for the inner convolutions and Adam"}
+_LOSSES = {
+    "l1": "mean absolute error",
+    "charbonnier": "Charbonnier loss",
+    "mse": "mean squared error",
+    "squares": "sum of squared errors",
+}
+
+
 def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> str:
     """The model card of a network, as Markdown."""
     recipe, trained = metadata["recipe"], metadata["trained"]
@@ -75,6 +84,9 @@ def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> st
         f"| ×{scale} | {bicubic[scale]:.2f} | {metadata['holdout_psnr_db'][str(scale)]:.2f} |"
         for scale in metadata["scales"]
     )
+    optimiser = recipe["optimiser"]
+    method = _METHODS[optimiser.get("method", "adam")]
+    loss = _LOSSES[optimiser.get("loss", "l1")]
     precision = "bfloat16 autocast" if trained["bf16"] else "float32"
     before = trained.get("start")
     init = " --init FIRST" if before else ""
@@ -97,9 +109,8 @@ Mean PSNR on luma (line `{metadata["line"]}` of docs/protocol.md) over the centr
 {HOLDOUT_CROP}×{HOLDOUT_CROP} crops of the images of holdout.txt, which were not trained on.
 Figures on the test sets are in README.md.
 
-- Recipe: `cscsr/training/recipes/{recipe["name"]}.toml`: Adam, peak learning rate
-  {recipe["optimiser"]["learning_rate"]:g}, {recipe["optimiser"]["batch"]} patches a step, mean
-  absolute error.
+- Recipe: `cscsr/training/recipes/{recipe["name"]}.toml`: {method}, peak learning
+  rate {optimiser["learning_rate"]:g}, {optimiser["batch"]} patches a step, {loss}.
 - Data: {count} images of {", ".join(recipe["sets"])}; the images of holdout.txt and leaks.txt were
   left out.
 - Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on

@@ -1,0 +1,80 @@
+"""The paper's studies: short runs are trained, kept, and drawn from their tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import ablation, parameters
+from benchmarks.short_runs import Variant, _close
+from cscsr.data.datasets import demo, training_textures
+from cscsr.imaging import read_image, write_image
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with a little of T91 and Set5, of embedded images."""
+    for name in ("T91", "Set5"):
+        (tmp_path / name).mkdir()
+    for name, image in list(training_textures().items())[:2]:
+        write_image(tmp_path / "T91" / f"{name}.png", image[:60, :60])
+    write_image(tmp_path / "Set5" / "only.png", demo().images[0].read()[100:148, 100:148])
+    return str(tmp_path)
+
+
+def is_drawn(picture):
+    pixels = read_image(picture)
+    return min(pixels.shape[:2]) > 400 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_the_ablation_trains_eight_networks_and_keeps_them(tmp_path, data, capsys):
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--data", data, "--steps", "4", "--width", "2"]
+    assert ablation.main(options) == 0
+    rows = pd.read_csv(out / "ablation.csv", keep_default_na=False)
+    assert set(rows.variant) == {ablation.label(switches) for switches in ablation.PUBLISHED}
+    assert set(rows.trained_on) == {"T91"}
+    first = rows[rows.seed == 0].set_index("variant")
+    assert first.psnr_db.nunique() > 4, "the switches make different networks"
+    size = first.parameters
+    assert size["none"] == size["LRL, PA"] < size["CC"] == size["LRL, PA, CC"]
+    assert is_drawn(out / "ablation.png")
+
+    # A run that is there is not made again, one that is missing is.
+    kept = rows.iloc[:-1].copy()
+    kept.loc[0, "psnr_db"] = 12.5
+    kept.to_csv(out / "ablation.csv", index=False)
+    assert ablation.main(options) == 0
+    again = pd.read_csv(out / "ablation.csv", keep_default_na=False)
+    assert again.psnr_db[0] == 12.5
+    assert again.psnr_db.iloc[-1] == rows.psnr_db.iloc[-1]
+
+
+def test_widths_and_recursions_are_drawn(tmp_path, data):
+    out = tmp_path / "out"
+    for name, column in (("fig8", "parameters"), ("fig9", "recursions")):
+        options = ["--out", str(out), "--data", data, "--steps", "1", "--width", "2"]
+        assert parameters.main([name, *options]) == 0
+        rows = pd.read_csv(out / f"{name}.csv")
+        assert (rows.groupby("architecture")[column].nunique() >= 3).all()
+        assert is_drawn(out / f"{name}.png")
+
+
+def test_figure_4_counts_the_parameters_of_the_shipped_networks(tmp_path, capsys):
+    assert parameters.main(["fig4", "--out", str(tmp_path)]) == 0
+    rows = pd.read_csv(tmp_path / "fig4.csv").set_index("method")
+    assert rows.kind["crnet-a-small"] == "measured"
+    assert rows.parameters["CRNet-A"] == 1_330_305
+    assert rows.psnr_db["CRNet-A"] == 31.82
+    assert is_drawn(tmp_path / "fig4.png")
+    missing = ["fig4", "--out", str(tmp_path), "--table", str(tmp_path / "none.csv")]
+    assert parameters.main(missing) == 2
+    assert "benchmarks.compare makes one" in capsys.readouterr().err
+
+
+def test_only_close_variants_are_run_with_more_seeds():
+    variants = [Variant(name, "crnet-a") for name in "abc"] + [Variant("d", "crnet-b")]
+    psnr = {"a": 30.0, "b": 30.09, "c": 30.3, "d": 30.0}
+    rows = [{"variant": name, "seed": 0, "psnr_db": value} for name, value in psnr.items()]
+    assert [variant.label for variant in _close(variants, rows)] == ["a", "b"]

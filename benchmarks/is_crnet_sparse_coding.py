@@ -22,15 +22,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.curves import made_with, make_folder, run_command, write_curves
-from benchmarks.sr_convergence import BEYOND, followed, problem_of
+from benchmarks.sr_convergence import followed, problem_of
 from cscsr import InputError, list_solvers, make_solver, weights
 from cscsr.data.datasets import load_dataset
 
 NAME = "is_crnet_sparse_coding"
+BEYOND = 3
+"""Recursions are followed up to this many times the trained number."""
+
 GRID = 32
 """Frequencies a side at which symbols are taken."""
 
-SETTINGS = ["dataset", "scale", "solvers", "beyond", "weights"]
+SETTINGS = ["dataset", "scale", "crop", "solvers", "beyond", "weights"]
 CSV_COLUMNS = [
     *SETTINGS,
     "solver",
@@ -481,12 +484,22 @@ def describe_tables(walks: Path, facts: Path, page: Path) -> None:
         lines.append(f"| {words.format(beyond=first.beyond)} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"Recursions: mean over the {first.images} images of {first.dataset}, ×{first.scale}. Made "
+        f"Recursions: mean over the {first.images} images of {first.dataset}"
+        f"{f' (their central {first.crop}×{first.crop})' if first.crop else ''}, "
+        f"×{first.scale}. Made "
         f"by `python -m benchmarks.is_crnet_sparse_coding --dataset {first.dataset} --scale "
         f"{first.scale}`.",
         "",
     ]
     page.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _central(image: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an image, at most `side` pixels high and wide; all of it for 0."""
+    if side < 1:
+        return image
+    top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 def is_crnet_sparse_coding(
@@ -495,11 +508,14 @@ def is_crnet_sparse_coding(
     data: str | Path | None = None,
     dataset: str = "demo",
     scale: int = 2,
+    crop: int = 192,
     solvers: Sequence[str] | None = None,
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
     """Make is_crnet_sparse_coding.csv (recursions), _weights.csv, .png and .md in the folder
     `out`; returns their paths.
+
+    crop: side in pixels of the part in the middle of each image that is taken, 0 for all.
 
     Nothing is measured where the tables are there already, of the same settings and weights.
     Raises InputError for an unknown data set or network.
@@ -513,12 +529,13 @@ def is_crnet_sparse_coding(
     settings = {
         "dataset": dataset,
         "scale": scale,
+        "crop": crop,
         "solvers": " ".join(names),
         "beyond": BEYOND,
         "weights": " ".join(make_solver(name).weights_sha256()[:8] for name in names),
     }
     if not (made_with(walks, settings) and made_with(facts, settings)):
-        images = [image for _, image in load_dataset(dataset, data)]
+        images = [_central(image, crop) for _, image in load_dataset(dataset, data)]
         walked, found = measure(settings, names, images, report)
         columns = list(dict.fromkeys(key for row in found for key in row))
         write_curves(facts, columns, found)
@@ -536,6 +553,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="(default: CSCSR_DATA)")
     parser.add_argument("--dataset", default="demo", metavar="NAME", help="(%(default)s)")
     parser.add_argument("--scale", type=int, default=2, help="(%(default)s)")
+    parser.add_argument(
+        "--crop", type=int, default=192, help="middle of each image in pixels, 0: all (%(default)s)"
+    )
     parser.add_argument("--solvers", nargs="+", metavar="NAME", help="(default: all networks)")
     parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
     return run_command(is_crnet_sparse_coding, vars(parser.parse_args(arguments)))

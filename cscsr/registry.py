@@ -41,6 +41,11 @@ _BUILTIN: dict[str, _Entry] = {
     "admm": _Entry(
         _SPARSE, "ADMM, each step exact by Fourier transforms", "cscsr.sparse.admm:ADMM"
     ),
+    "active-set": _Entry(
+        _SPARSE,
+        "ADMM, then Newton's method on the codes that are active",
+        "cscsr.sparse.active_set:ActiveSet",
+    ),
     "sporco-admm": _Entry(
         _SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco_adapter:SporcoADMM"
     ),

@@ -1,0 +1,241 @@
+"""A solver of `SparseCoding` that works on the active codes: dense iterations find where they
+are, a semismooth Newton method then solves for them alone. Needs torch and scipy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from cscsr.errors import InputError
+from cscsr.operators import ConvDictionary
+from cscsr.problem import SparseCoding
+from cscsr.sparse.admm import ADMM, default_rho
+from cscsr.sparse.ista import FISTA
+from cscsr.sparse.monitor import TINY
+from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch
+
+DENSE = 0.25
+"""Codes of which more than this share is active are left to the dense method."""
+
+GROWTH_OF_SIGMA = 1.5
+LARGEST_SIGMA = 300.0
+"""σ starts at 10/ρ, with ADMM's ρ, and grows to this many times 1/ρ."""
+
+ACCURACY = 0.3
+"""‖∇‖ is brought down to this fraction of ‖z − z_before‖/√σ (Li, Sun and Toh's criterion B)."""
+
+NEWTON_STEPS = 20
+GRADIENT_STEPS = 300
+GRADIENT_ACCURACY = 0.1
+"""Caps of an iteration's Newton steps and of each one's conjugate-gradient steps, which end when
+their residual is this fraction of ‖∇‖."""
+
+
+@dataclass(frozen=True)
+class ActiveSet(ProximalSolver):
+    """The proximal point method on a working set of codes, each step solved by a semismooth
+    Newton method in the dual (Li, Sun and Toh 2018):
+
+        z ← argmin P(z) + ‖z − z_before‖²/(2σ) = h_{σλ}(z_before + σFᵀu),
+        u = argmin φ(u) = ½‖u‖² − ⟨u, y⟩ + ‖h_{σλ}(z_before + σFᵀu)‖²/(2σ),
+        (I + σ F_A F_Aᵀ) d = −∇φ(u),   u ← u + t d,
+
+    A being the codes that h leaves other than zero. u has the size of the signal; at the end it
+    is the residual y − Fz. The system is solved by conjugate gradients, whose products take
+    C·s² multiply-adds an active code, and t is found by backtracking.
+
+    The working set is what is active and as many again (at least as many as the signal has
+    elements, over 16), those for which |Fᵀ(y − Fz)| is largest and near λ. One sweep over all codes
+    an iteration finds it, and gives the duality gap as well.
+
+    warm_up: iterations that a dense method (`ADMM`; `FISTA` at the boundary "zero") makes before;
+    none if there is an `init`. It makes all of them at λ = 0 and as long as over a quarter of
+    the codes are active.
+    tol: besides the codes' change the relative duality gap must be at most tol.
+    It runs on the CPU.
+
+    Raises InputError for a parameter out of range.
+    """
+
+    growth: ClassVar[float] = ADMM.growth
+
+    warm_up: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warm_up < 1:
+            raise InputError(f"warm_up must be at least 1, got {self.warm_up!r}.")
+
+    @property
+    def name(self) -> str:
+        return "active-set"
+
+    def place(self) -> Any:
+        return "cpu"
+
+    def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:
+        """Not counted: what a Newton step takes depends on the codes."""
+        return None
+
+    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
+        """zₖ and, but for the dense iterations, its relative duality gap."""
+        dense = (ADMM() if problem.boundary == "circular" else FISTA()).iterates(problem, codes)
+        made = self.warm_up if codes.any() else 0  # iterations
+        while made < self.warm_up or problem.lam == 0 or _share(codes) > DENSE:
+            codes, residual = next(dense)
+            made += 1
+            yield Iterate(codes, residual if _share(codes) > DENSE else math.inf)
+        active = _ActiveCodes(problem, codes)
+        while True:
+            active.advance()
+            yield Iterate(active.codes(), active.gap / max(active.objective, TINY))
+
+
+def _share(codes: torch.Tensor) -> float:
+    return int(codes.count_nonzero()) / codes.numel()
+
+
+class _ActiveCodes:
+    """The codes of a working set, and the state of the method between two iterations."""
+
+    def __init__(self, problem: SparseCoding, codes: torch.Tensor) -> None:
+        self._problem = problem
+        self._operator: ConvDictionary = problem.operator()
+        self._observed = as_batch(problem.observed())
+        self._y = self._observed.numpy().reshape(-1)
+        self._shape = tuple(as_batch(codes).shape)
+        rho = default_rho(problem)
+        self._sigma, self._largest_sigma = 10.0 / rho, LARGEST_SIGMA / rho
+        values = codes.numpy().reshape(-1)
+        self._places = np.flatnonzero(values)
+        self._values = values[self._places]
+        self._screen()
+
+    def codes(self) -> torch.Tensor:
+        """The codes as a new tensor of the problem's `codes_shape`."""
+        codes = self._observed.new_zeros(math.prod(self._shape))
+        codes[torch.from_numpy(self._places)] = torch.from_numpy(self._values)
+        return codes.view(self._problem.codes_shape)
+
+    def _screen(self) -> None:
+        """Takes the residual and with it the duality gap, and enlarges the working set."""
+        problem, lam = self._problem, self._problem.lam
+        image = self._columns(self._places).T @ self._values
+        self._residual = (self._y - image).astype(self._y.dtype, copy=False)
+        residual = torch.from_numpy(self._residual).view(self._observed.shape)
+        batch, atoms, height, width = self._shape
+        largest = residual.new_zeros(batch)
+        places, sizes = [], []
+        for (signals, _, rows), correlation in self._operator.sweep(residual):
+            if not problem.nonnegative:
+                correlation.abs_()
+            largest[signals] = torch.maximum(largest[signals], correlation.amax((1, 2, 3)))
+            near = (correlation >= 0.9 * lam).nonzero(as_tuple=True)
+            signal, atom, row, column = (index.numpy() for index in near)
+            where = ((signal + signals.start) * atoms + atom) * height + row + rows.start
+            places.append(where * width + column)
+            sizes.append(correlation[near].numpy())
+        self.objective = 0.5 * _dot(self._residual, self._residual)
+        self.objective += lam * float(np.abs(self._values).sum(dtype=np.float64))
+        like = problem.observed()
+        shape = () if like.ndim == 3 else (batch,)
+        dual = problem.dual_objective(residual.view(like.shape), largest.view(shape))
+        self.gap = self.objective - dual
+
+        places, sizes = np.concatenate(places), np.concatenate(sizes)
+        room = max(len(self._places), len(self._y) // 16)
+        if len(places) > room:
+            places = places[np.argpartition(sizes, -room)[-room:]]
+        working = np.union1d(self._places, places)
+        values = np.zeros(len(working), self._y.dtype)
+        values[np.searchsorted(working, self._places)] = self._values
+        self._places, self._values = working, values
+
+    def _columns(self, places: np.ndarray) -> Any:
+        """The columns of F of the codes at `places` of the flat array, as the rows of a sparse
+        matrix."""
+        from scipy.sparse import csr_array
+
+        operator = self._operator
+        height, width = operator.grid
+        signal, atom, row, column = np.unravel_index(places, self._shape)
+        reach = np.arange(operator.size)
+        rows = (row[:, None] + reach) % height
+        pixels = rows[:, :, None] * width + ((column[:, None] + reach) % width)[:, None, :]
+        channel = signal[:, None] * operator.channels + np.arange(operator.channels)
+        pixels = channel[:, :, None, None] * (height * width) + pixels[:, None]
+        elements = operator.channels * operator.size**2
+        starts = np.arange(0, len(places) * elements + 1, elements)
+        filters = operator.filters.numpy()[atom]
+        return csr_array(
+            (filters.reshape(-1), pixels.reshape(-1), starts),
+            shape=(len(places), len(self._y)),
+        )
+
+    def _shrink(self, correlation: np.ndarray) -> np.ndarray:
+        """h_{σλ}(z_before + σFᵀu)."""
+        point = self._values + self._sigma * correlation
+        threshold = self._sigma * self._problem.lam
+        if self._problem.nonnegative:
+            return np.maximum(point - threshold, 0)
+        return point - np.clip(point, -threshold, threshold)
+
+    def _value(self, u: np.ndarray, codes: np.ndarray) -> float:
+        """φ(u); `codes` are h_{σλ}(z_before + σFᵀu)."""
+        return 0.5 * _dot(u, u) - _dot(u, self._y) + _dot(codes, codes) / (2 * self._sigma)
+
+    def advance(self) -> None:
+        """One step of the proximal point method, and the next working set."""
+        columns = self._columns(self._places)
+        u = self._residual
+        correlation = columns @ u
+        codes = self._shrink(correlation)
+        for _ in range(NEWTON_STEPS):
+            gradient = u - self._y + columns.T @ codes
+            moved = _dot(codes - self._values, codes - self._values)
+            if not _dot(gradient, gradient) > ACCURACY**2 * moved / self._sigma:
+                break
+            active = columns[np.flatnonzero(codes)]
+            direction = self._newton_direction(active, gradient)
+            slope, before = _dot(gradient, direction), self._value(u, codes)
+            along = columns @ direction
+            length = 1.0
+            while True:
+                codes = self._shrink(correlation + length * along)
+                value = self._value(u + length * direction, codes)
+                if not value > before + 1e-4 * length * slope or length < 1e-4:
+                    break
+                length *= 0.5
+            u, correlation = u + length * direction, correlation + length * along
+        kept = np.flatnonzero(codes)
+        self._places, self._values = self._places[kept], codes[kept]
+        self._screen()
+        self._sigma = min(GROWTH_OF_SIGMA * self._sigma, self._largest_sigma)
+
+    def _newton_direction(self, active: Any, gradient: np.ndarray) -> np.ndarray:
+        """d of (I + σ F_A F_Aᵀ) d = −∇φ, by conjugate gradients."""
+        direction = np.zeros_like(gradient)
+        residual = -gradient
+        search = residual.copy()
+        square = start = _dot(residual, residual)
+        for _ in range(GRADIENT_STEPS):
+            product = search + self._sigma * (active.T @ (active @ search))
+            length = square / _dot(search, product)
+            direction += length * search
+            residual -= length * product
+            square, before = _dot(residual, residual), square
+            if not square > GRADIENT_ACCURACY**2 * start:
+                break
+            search *= square / before
+            search += residual
+        return direction
+
+
+def _dot(left: np.ndarray, right: np.ndarray) -> float:
+    return float(np.vdot(left, right))

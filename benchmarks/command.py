@@ -82,13 +82,18 @@ def measure(solver: str, image: Path, scale: int, limit: float | None = None) ->
     }
 
 
-def solver_rows(solvers: Sequence[str], data: Path, repeats: int) -> list[dict[str, object]]:
-    """A row for each solver and scale: the least of `repeats` times, PSNR on held-out images."""
+def solver_rows(
+    solvers: Sequence[str], data: Path, repeats: int, images: int | None = None
+) -> list[dict[str, object]]:
+    """A row for each solver and scale: the least of `repeats` times, and PSNR on `images` of the
+    held-out images, evenly chosen (default: all)."""
     from cscsr.data.datasets import demo
     from cscsr.training.loop import holdout_crops
     from cscsr.training.publish import holdout_psnr
 
     truths = holdout_crops(data)
+    if images is not None and images < len(truths):
+        truths = [truths[len(truths) * index // images] for index in range(images)]
     about = {"cores": machine.cores(), "machine": machine.describe()}
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -105,6 +110,7 @@ def solver_rows(solvers: Sequence[str], data: Path, repeats: int) -> list[dict[s
                         "solver": name,
                         "scale": scale,
                         "holdout_psnr_db": round(quality[scale], 3),
+                        "holdout_images": len(truths),
                         "weights_sha256": solver.weights_sha256() or "",
                         **{key: float(f"{value:.3g}") for key, value in row.items()},
                         **about,
@@ -176,7 +182,7 @@ def page(text: str) -> str:
         ]
         note = f" (`{'`, `'.join(notes)}`)" if notes else ""
         lines.append(f"| {name}{note} | {quality} | {seconds} | {peak} MB |")
-    text = _with_block(text, "command", [*lines, "", f"(at x2 / x3 / x4; {rows[-1]['machine']})"])
+    text = _with_block(text, "command", [*lines, "", _conditions(rows)])
     lines = ["| solver | image | peak memory | measured by |", "|---|---|---|---|"]
     for row in _read(MEMORY_CSV):
         image = f"{row['size']}, x{row['scale']}"
@@ -207,6 +213,12 @@ def _explain(arguments: argparse.Namespace) -> None:
     PROTOCOL_PAGE.write_text(protocol_page(PROTOCOL_PAGE.read_text("utf-8")), "utf-8")
 
 
+def _conditions(rows: Sequence[dict[str, str]]) -> str:
+    images = "/".join(dict.fromkeys(row["holdout_images"] for row in rows))
+    machines = "; ".join(dict.fromkeys(row["machine"] for row in rows))
+    return f"(at x2 / x3 / x4; PSNR on {images} images, protocol `paper`; {machines})"
+
+
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError(f"expected the measurements at {path}, but there is no such file.")
@@ -232,7 +244,7 @@ def _write_page() -> None:
 
 def _solvers(arguments: argparse.Namespace) -> None:
     names = arguments.solvers or list(cscsr.list_solvers("SuperResolution"))
-    rows = solver_rows(names, arguments.data, arguments.repeats)
+    rows = solver_rows(names, arguments.data, arguments.repeats, arguments.images)
     write_rows(arguments.out or SOLVERS_CSV, rows, ("solver", "scale"))
     default, best = choice(_read(arguments.out or SOLVERS_CSV))
     print(f"default: {default}; --best: {best}")
@@ -271,6 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     solvers.add_argument("--data", type=Path, required=True, metavar="DIR")
     solvers.add_argument("--solvers", nargs="+", metavar="NAME", help="(default: all)")
     solvers.add_argument("--repeats", type=int, default=2)
+    solvers.add_argument("--images", type=int, help="held-out images (default: all)")
     solvers.add_argument("--out", type=Path, metavar="CSV", help=f"(default: {SOLVERS_CSV.name})")
     solvers.set_defaults(run=_solvers)
     memory = what.add_parser("memory", help="peak memory for a large image")

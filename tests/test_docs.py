@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import importlib.util
 import os
 import re
 import subprocess
@@ -75,6 +76,17 @@ def test_index_links_every_page():
     linked = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text())
     assert set(linked) == pages
     assert len(linked) == len(set(linked))
+
+
+def test_modules_that_the_pages_run_are_there():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"python -m ((?:cscsr|benchmarks)[\w.]*)", page.read_text("utf-8"))
+    }
+    assert len(named) > 8
+    assert not [name for name in named if importlib.util.find_spec(name.rstrip(".")) is None]
 
 
 def test_tables_of_the_quick_start_are_of_the_measurements():

@@ -6,10 +6,10 @@
 
 `solvers` enlarges a 256x256 photograph with each solver by the command itself, and scores the
 solver on the held-out images; the default is the best of those that take under
-`LIMIT_SECONDS` at every scale, ``--best`` the best of all. `memory` watches the command enlarge
-one large image. Both add rows to a CSV beside the reference run, and put the table that is made
-of it into docs/quick-start.md. `explain` puts what ``cscsr score --explain`` says of an
-embedded photograph into docs/protocol.md.
+`LIMIT_SECONDS` at every scale on two cores, ``--best`` the best of all. `memory` watches the
+command enlarge one large image. Both add rows to a CSV beside the reference run, and put the
+table that is made of it into docs/quick-start.md. `explain` puts what ``cscsr score --explain``
+says of an embedded photograph into docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -97,14 +97,16 @@ def solver_rows(
     about = {"cores": machine.cores(), "machine": machine.describe()}
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
-        photo = Path(folder, "photo.png")
+        photo, stamp = Path(folder, "photo.png"), Path(folder, "stamp.png")
         write_image(photo, dict(demo())[PHOTO])
+        write_image(stamp, dict(demo())[PHOTO][:16, :16])
         for name in solvers:
             solver = cscsr.make_solver(name)
+            start = min(measure(name, stamp, 2)["cpu_seconds"] for _ in range(repeats))
             quality = holdout_psnr(solver, truths, list(SCALES), solver.line)
             for scale in SCALES:
                 runs = [measure(name, photo, scale) for _ in range(repeats)]
-                row = {key: min(run[key] for run in runs) for key in runs[0] if key != "finished"}
+                row = {key: min(run[key] for run in runs) for key in ("cpu_seconds", "peak_mb")}
                 rows.append(
                     {
                         "solver": name,
@@ -112,19 +114,27 @@ def solver_rows(
                         "holdout_psnr_db": round(quality[scale], 3),
                         "holdout_images": len(truths),
                         "weights_sha256": solver.weights_sha256() or "",
+                        "start_cpu_seconds": float(f"{start:.3g}"),
                         **{key: float(f"{value:.3g}") for key, value in row.items()},
                         **about,
                     }
                 )
-                print(f"{name} x{scale}: {row['seconds']:.1f} s, {row['cpu_seconds']:.1f} s of CPU")
+                print(f"{name} x{scale}: {row['cpu_seconds']:.1f} s of processor time")
     return rows
+
+
+def on_two_cores(row: dict[str, str]) -> float:
+    """Seconds that a row's command takes on two cores that do nothing else: those of its start,
+    which one core does, and half of its other processor time. So measured, other work on the
+    machine does not count."""
+    start, all_seconds = float(row["start_cpu_seconds"]), float(row["cpu_seconds"])
+    return start + max(all_seconds - start, 0.0) / 2
 
 
 def choice(rows: Sequence[dict[str, str]]) -> tuple[str, str]:
     """The default solver and the best, from rows of `SOLVERS_CSV`.
 
-    Best is the mean over scales of PSNR on the held-out images. Time is that of the processor,
-    so that a second core is a reserve and other work on the machine does not count.
+    Best is the mean over scales of PSNR on the held-out images.
     Raises InputError if no solver is fast enough.
     """
     names = dict.fromkeys(row["solver"] for row in rows)
@@ -133,11 +143,7 @@ def choice(rows: Sequence[dict[str, str]]) -> tuple[str, str]:
         name: float(np.mean([float(row["holdout_psnr_db"]) for row in found]))
         for name, found in of.items()
     }
-    fast = [
-        name
-        for name, found in of.items()
-        if max(float(row["cpu_seconds"]) for row in found) < LIMIT_SECONDS
-    ]
+    fast = [name for name, found in of.items() if max(map(on_two_cores, found)) < LIMIT_SECONDS]
     if not fast:
         raise InputError(f"no solver takes under {LIMIT_SECONDS:g} s.")
     return max(fast, key=quality.__getitem__), max(quality, key=quality.__getitem__)
@@ -162,17 +168,17 @@ def page(text: str) -> str:
     """The text of `PAGE` with its two tables made of the CSV files."""
     rows = _read(SOLVERS_CSV)
     lines = [
-        "| solver | held-out images, dB | seconds of processor time | peak memory |",
+        "| solver | held-out images, dB | seconds on two cores | peak memory |",
         "|---|---|---|---|",
     ]
     for name in dict.fromkeys(row["solver"] for row in rows):
         found = [row for row in rows if row["solver"] == name]
         quality, seconds, peak = (
-            " / ".join(form.format(float(row[key])) for row in found)
-            for key, form in (
-                ("holdout_psnr_db", "{:.2f}"),
-                ("cpu_seconds", "{:.1f}"),
-                ("peak_mb", "{:.0f}"),
+            " / ".join(shown)
+            for shown in (
+                [f"{float(row['holdout_psnr_db']):.2f}" for row in found],
+                [f"{on_two_cores(row):.1f}" for row in found],
+                [f"{float(row['peak_mb']):.0f}" for row in found],
             )
         )
         notes = [
@@ -216,7 +222,10 @@ def _explain(arguments: argparse.Namespace) -> None:
 def _conditions(rows: Sequence[dict[str, str]]) -> str:
     images = "/".join(dict.fromkeys(row["holdout_images"] for row in rows))
     machines = "; ".join(dict.fromkeys(row["machine"] for row in rows))
-    return f"(at x2 / x3 / x4; PSNR on {images} images, protocol `paper`; {machines})"
+    return (
+        f"(Each at x2 / x3 / x4. PSNR on {images} of the held-out images, protocol `paper`. "
+        f"Seconds: processor time of the start and half of the other. {machines}.)"
+    )
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks.speed`: inference, training."""
+"""The command `python -m benchmarks.speed`: inference, solvers, training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is named, and write a table of each into ``--out``."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed",
-        description="Speed of the networks, beside a plain chain of their convolutions.",
+        description="Speed of the networks, beside a plain chain of their convolutions, and of "
+        "the sparse-coding solvers, beside sporco's.",
     )
-    parser.add_argument("what", nargs="+", choices=NETWORKS)
+    parser.add_argument("what", nargs="+", choices=(*NETWORKS, "solvers"))
     parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
-    parser.add_argument("--device", default="cpu", help="%(default)s")
+    parser.add_argument("--device", default="cpu", help="of the networks (%(default)s)")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[256, 512], help="of the solvers' image"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of the solvers' runs in turn (%(default)s)"
+    )
     return run_command(_measure, vars(parser.parse_args(arguments)))
 
 
-def _measure(out: Path, what: list[str], device: str, report: Any) -> list[Path]:
-    from benchmarks.speed.networks import networks
-
+def _measure(
+    out: Path, what: list[str], device: str, sizes: list[int], rounds: int, report: Any
+) -> list[Path]:
     check_device(device)
-    return networks(make_folder(out), what, device, report)
+    out = make_folder(out)
+    paths = []
+    if "solvers" in what:
+        from benchmarks.speed.solvers import solvers
+
+        paths += solvers(out, sizes, rounds, report)
+    if names := [name for name in what if name != "solvers"]:
+        from benchmarks.speed.networks import networks
+
+        paths += networks(out, names, device, report)
+    return paths
 
 
 if __name__ == "__main__":

@@ -172,3 +172,50 @@ def test_prepare_makes_no_difference_to_the_answer(name):
     expected = solver.solve(small_problem()).codes
     solver.prepare(problem)
     np.testing.assert_array_equal(solver.solve(problem).codes, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_stops_by_the_duality_gap_or_by_time_and_says_so(name):
+    problem = small_problem(lam=4.0)
+    loose = 1e-1
+    solution = make_solver(name, iterations=2000, tol=0, gap_tol=loose).solve(problem)
+    assert solution.status is Status.CERTIFIED
+    assert solution.status.message == "The duality gap reached its tolerance."
+    assert solution.trace["iteration"][-1] < 2000
+    assert problem.duality_gap(solution.codes) <= loose * problem.objective(solution.codes)
+    hasty = make_solver(name, iterations=100_000, tol=0, max_seconds=1e-9).solve(problem)
+    assert hasty.status is Status.MAX_SECONDS
+    assert "time allowed" in hasty.status.message
+    assert hasty.trace["iteration"].tolist() == [1]
+    with pytest.raises(InputError, match="at lam = 0, where there is none"):
+        make_solver(name, gap_tol=1e-3).solve(small_problem(lam=0.0))
+    for wrong in ({"gap_tol": -1.0}, {"max_seconds": 0.0}, {"max_seconds": float("nan")}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            make_solver(name, **wrong)
+
+
+@pytest.mark.parametrize("record_every", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_nan_that_appears_in_a_solve_ends_it_with_the_last_good_codes(name, record_every):
+    problem = small_problem(lam=2.0)
+
+    def spoil(iteration, codes):
+        if iteration == 30:
+            problem.on().operator().filters.fill_(np.nan)
+
+    solver = make_solver(name, iterations=5000, tol=0, record_every=record_every)
+    solution = solver.solve(problem, callback=spoil)
+    assert solution.status is Status.DIVERGED
+    assert 30 <= solution.trace["iteration"][-1] <= 55 if record_every else True
+    assert np.isfinite(solution.codes).all()
+    clean = small_problem(lam=2.0)
+    assert clean.objective(solution.codes) <= 0.5 * np.sum(clean.signal**2) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_given_to_a_callback_are_its_own(name):
+    kept = []
+    solver = make_solver(name, iterations=6, tol=0)
+    problem = small_problem(lam=2.0)
+    trace = solver.solve(problem, callback=lambda _, codes: kept.append(codes)).trace
+    assert [problem.objective(codes) for codes in kept] == trace["objective"].tolist()

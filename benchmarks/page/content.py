@@ -29,6 +29,7 @@ from benchmarks.tables import (
     difference_text,
     make_tables,
     notes_of,
+    read_published,
     remarks,
     two_digits,
     written_tables,
@@ -229,20 +230,30 @@ def _card(question: str, answer: str, detail: str, kind: str = "") -> str:
     )
 
 
-def _answer(summary: Summary, sources: Sources, place: Place, published: Table) -> str:
+def _best_published() -> dict[Place, tuple[str, float]]:
+    """The best of the paper's methods at each place, with its PSNR."""
+    rows = read_published().sort_values("psnr_db")
+    return {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
+
+
+def _answer(
+    summary: Summary, sources: Sources, place: Place, paper: dict[Place, tuple[str, float]]
+) -> str:
     """The panel of a place: five questions answered, the ranking, and the plots of cost."""
     ranking = summary.ranking(place)
     shown = "" if place == _default_place(summary) else " hidden"
     parts = [f'<div class="answer" data-place="{escaped(_place_id(place))}"{shown}>']
     if ranking:
-        parts += _cards(summary, sources, place, published)
+        parts += _cards(summary, sources, place, paper)
     else:
         parts.append("<p>No solver has finished all images here yet.</p>")
     parts += [_ranking(summary, sources, place), _costs(summary, place), "</div>"]
     return "".join(parts)
 
 
-def _cards(summary: Summary, sources: Sources, place: Place, published: Table) -> list[str]:
+def _cards(
+    summary: Summary, sources: Sources, place: Place, paper: dict[Place, tuple[str, float]]
+) -> list[str]:
     best, *others = summary.ranking(place)
     images = f"{best.images} image{'s' if best.images != 1 else ''}"
     cards = [
@@ -292,16 +303,12 @@ def _cards(summary: Summary, sources: Sources, place: Place, published: Table) -
         )
     )
     remarks_here = []
-    theirs = {
-        column: figures
-        for column in published.columns
-        if column.published and (figures := published.figures(place, column))
-    }
-    if theirs:
-        column, figures = max(theirs.items(), key=lambda item: item[1][0])
+    if place in paper:
+        name, psnr_db = paper[place]
+        gap = round(best.psnr_db - psnr_db, 2)
         remarks_here.append(
-            f"The paper's best here: {escaped(column.name)}, {figures[0]:.2f} dB as published "
-            f"({decibels(best.psnr_db - figures[0])} dB is ours against it)."
+            f"The paper's best here is {escaped(name)} with {psnr_db:.2f} dB, as published: ours "
+            f"is {abs(gap):.2f} dB {'above' if gap > 0 else 'below'}."
         )
     if others and others[0].protocol != best.protocol:
         remarks_here.append(
@@ -625,7 +632,7 @@ def _made(summary: Summary) -> Sequence[str]:
 def page_of(summary: Summary, results: Results) -> str:
     """The page of a summary; figures and pictures come from the same database."""
     sources = Sources(summary, results.commands())
-    tables = make_tables(summary)
+    tables, paper = make_tables(summary), _best_published()
     pictures = _pictures(summary, results)
     plan = summary.run["plan"]
     kept = results.figures()
@@ -644,7 +651,7 @@ def page_of(summary: Summary, results: Results) -> str:
         what=escaped(what),
         state=escaped(state.replace("T", " ").replace("+00:00", " UTC")),
         picker=_picker(summary),
-        answers="".join(_answer(summary, sources, place, tables[0]) for place in summary.places),
+        answers="".join(_answer(summary, sources, place, paper) for place in summary.places),
         no_pictures="" if pictures else "hidden",
         tables="".join(_table(table, sources) for table in tables),
         best=escaped(BEST),

@@ -97,7 +97,7 @@ def scatter(points: Sequence[Point], axis: str, tick_text, title: str) -> str:
         f'text-anchor="middle">{html.escape(axis)}</text>'
     )
     parts.append(
-        f'<text class="axis" transform="translate(13 {_TOP + inside_y / 2:.0f}) '
+        f'<text class="axis upright" transform="translate(13 {_TOP + inside_y / 2:.0f}) '
         f'rotate(-90)" text-anchor="middle">PSNR (dB)</text>'
     )
     best = frontier(points)
@@ -106,15 +106,14 @@ def scatter(points: Sequence[Point], axis: str, tick_text, title: str) -> str:
     labels = _labels([(p.name, x(p.cost), y(p.psnr_db)) for p in points])
     for point, (label_x, label_y, anchor) in zip(points, labels, strict=True):
         at_x, at_y = x(point.cost), y(point.psnr_db)
+        lead = ""
         if abs(label_y - 4 - at_y) > 14:
             to_x = label_x + (-3 if anchor == "start" else 3)
-            parts.append(
-                f'<path class="lead" d="M{at_x:.1f} {at_y:.1f}L{to_x:.1f} {label_y - 4:.1f}"/>'
-            )
+            lead = f'<path class="lead" d="M{at_x:.1f} {at_y:.1f}L{to_x:.1f} {label_y - 4:.1f}"/>'
         strong = " strong" if point in best else ""
         parts.append(
             f'<g class="point {point.family}{strong}"><title>{html.escape(point.note)}</title>'
-            f"{_mark(point.family, at_x, at_y)}"
+            f"{lead}{_mark(point.family, at_x, at_y)}"
             f'<text x="{label_x:.1f}" y="{label_y:.1f}" text-anchor="{anchor}">'
             f"{html.escape(point.name)}</text></g>"
         )

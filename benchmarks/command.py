@@ -3,13 +3,14 @@
     python -m benchmarks.command solvers --data DIR
     python -m benchmarks.command memory --size 4000x6000 --scale 2
     python -m benchmarks.command explain
+    python -m benchmarks.command picture
 
 `solvers` enlarges a 256x256 photograph with each solver by the command itself, and scores the
 solver on the held-out images; the default is the best of those that take under
 `LIMIT_SECONDS` at every scale on two cores, ``--best`` the best of all. `memory` watches the
 command enlarge one large image. Both add rows to a CSV beside the reference run, and put the
 table that is made of it into docs/quick-start.md. `explain` puts what ``cscsr score --explain``
-says of an embedded photograph into docs/protocol.md.
+says of an embedded photograph into docs/protocol.md, and `picture` draws what README shows.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ PAGE = ROOT / "docs" / "quick-start.md"
 PROTOCOL_PAGE = ROOT / "docs" / "protocol.md"
 PHOTO = "astronaut"
 EXPLAINED = ("chelsea", 3)
+PICTURE_FILE = ROOT / "reports" / "reference" / "upscaled.png"
+PICTURE = ("astronaut", 3, (54, 69, 102))
+"""Photograph of the demo set, scale, and the part that is shown: top, left and side."""
+PICTURED = ("bicubic", "csc-sr", "crnet-a-small", "crnet-b-small")
 
 
 def measure(solver: str, image: Path, scale: int, limit: float | None = None) -> dict[str, float]:
@@ -228,6 +233,39 @@ def _conditions(rows: Sequence[dict[str, str]]) -> str:
     )
 
 
+def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
+    """A part of an embedded photograph, shrunk and enlarged by each solver, beside the truth.
+
+    Each is named with the PSNR of the whole photograph; all are given the same 8-bit image.
+    """
+    from matplotlib.figure import Figure
+
+    from cscsr import SuperResolution
+    from cscsr.data.datasets import demo
+    from cscsr.imaging import crop_to_multiple, degrade, score
+
+    name, scale, (top, left, side) = PICTURE
+    truth = crop_to_multiple(dict(demo())[name], scale)
+    small = degrade(truth, scale, "rgb")
+    repeated = small.repeat(scale, axis=0).repeat(scale, axis=1)
+    panels = [(f"{name},\n1/{scale} of the size", repeated)]
+    for solver in solvers:
+        image = np.asarray(cscsr.make_solver(solver).solve(SuperResolution(small, scale)).estimate)
+        panels.append((f"{solver}\n{score(image, truth, scale, 'rgb').psnr_db:.2f} dB", image))
+    panels.append(("\nthe truth", truth / 255))
+    figure = Figure(figsize=(2.1 * len(panels), 2.55), dpi=120, layout="constrained")
+    for axes, (title, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        axes.imshow(image[top : top + side, left : left + side].clip(0, 1), interpolation="nearest")
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, facecolor="white")
+
+
+def _picture(arguments: argparse.Namespace) -> None:
+    draw_picture(arguments.out or PICTURE_FILE)
+
+
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError(f"expected the measurements at {path}, but there is no such file.")
@@ -305,6 +343,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory.set_defaults(run=_memory)
     explain = what.add_parser("explain", help="the example in docs/protocol.md")
     explain.set_defaults(run=_explain)
+    picture = what.add_parser("picture", help="the picture in README")
+    picture.add_argument("--out", type=Path, metavar="PNG", help=f"(default: {PICTURE_FILE.name})")
+    picture.set_defaults(run=_picture)
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)

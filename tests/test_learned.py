@@ -65,7 +65,7 @@ def test_memory_for_tiles_does_not_grow_with_the_image(tmp_path, architecture, l
         estimate = solver.solve(problem).estimate
     assert estimate.shape == (1400, 1800, 3)
     assert estimate.dtype == np.float32
-    assert peak.megabytes * 1e6 - before < 1.4 * estimate.nbytes
+    assert peak.megabytes * 1e6 - before < 1.75 * estimate.nbytes
 
 
 def test_a_wide_network_has_smaller_tiles(tmp_path):

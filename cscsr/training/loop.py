@@ -196,7 +196,9 @@ class Trainer:
         self._parallel = self.network
         if self.processes > 1:
             self._parallel = DistributedDataParallel(
-                self.network, find_unused_parameters=recipe.line == "rgb"
+                self.network,
+                broadcast_buffers=False,  # they are constants
+                find_unused_parameters=recipe.line == "rgb",  # the other scales' branches
             )
         self.partition: Partition | None = None
         if recipe.sampling == "partition":

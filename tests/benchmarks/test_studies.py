@@ -31,6 +31,7 @@ def is_drawn(picture):
 def test_the_ablation_trains_eight_networks_and_keeps_them(tmp_path, data, capsys):
     out = tmp_path / "out"
     options = ["--out", str(out), "--data", data, "--steps", "4", "--width", "2"]
+    options += ["--seeds", "2"]
     assert ablation.main(options) == 0
     rows = pd.read_csv(out / "ablation.csv", keep_default_na=False)
     assert set(rows.variant) == {ablation.label(switches) for switches in ablation.PUBLISHED}
@@ -55,6 +56,7 @@ def test_widths_and_recursions_are_drawn(tmp_path, data):
     out = tmp_path / "out"
     for name, column in (("fig8", "parameters"), ("fig9", "recursions")):
         options = ["--out", str(out), "--data", data, "--steps", "1", "--width", "2"]
+        options += ["--seeds", "1"]
         assert parameters.main([name, *options]) == 0
         rows = pd.read_csv(out / f"{name}.csv")
         assert (rows.groupby("architecture")[column].nunique() >= 3).all()

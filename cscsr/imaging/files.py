@@ -105,6 +105,8 @@ def read_picture(path: str | Path) -> Picture:
         return _by_pillow(path, 16 if deep or _is_16_bit_png(start) else 8)
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except _UNREADABLE as error:
         raise InputError(f"{path} is no whole {_NAMES} image{_what_else(path, error)}.") from error
 

@@ -73,3 +73,12 @@ def test_rows_replace_their_like_and_make_the_page(tmp_path, monkeypatch):
 def test_example_of_the_protocol_page_is_what_the_command_says():
     text = command.PROTOCOL_PAGE.read_text(encoding="utf-8")
     assert text == command.protocol_page(text), "run python -m benchmarks.command explain"
+
+
+def test_picture_has_a_panel_for_each_solver(tmp_path):
+    from PIL import Image
+
+    command.draw_picture(tmp_path / "a.png", ["bicubic"])
+    command.draw_picture(tmp_path / "b.png", ["bicubic", "bicubic"])
+    widths = [Image.open(tmp_path / name).width for name in ("a.png", "b.png")]
+    assert widths[1] / widths[0] == pytest.approx(4 / 3, abs=0.02)

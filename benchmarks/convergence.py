@@ -397,11 +397,11 @@ def draw_convergence(table: Path, picture: Path) -> None:
     for panel in panels[:2]:
         panel.xaxis.set_major_formatter("{x:g}")
     figure.suptitle(
-        f"½‖y − Σ f⊗z‖² + λ‖z‖₁, λ = {first.lam:g}, circular, {first.dtype}: camera, high-passed, "
-        f"{first['size']}×{first['size']} pixels, {first.atoms} {_whose(first.dictionary)} of "
-        f"{first.filter_size}×{first.filter_size}; P* = {first.reference_objective:.5f}, certified "
-        f"to {certified:.0e} by the duality gap\nISTA and CISTA make the same iterates, so do "
-        f"LISTA's after its {_learned_steps()} learned steps and ISTA's; {first.threads} CPU "
+        f"½‖y − Σ f⊗z‖² + λ‖z‖₁, λ = {first.lam:g}, circular, {first['dtype']}: camera, "
+        f"high-passed, {first['size']}×{first['size']} pixels, {first.atoms} "
+        f"{_whose(first.dictionary)} of {first.filter_size}×{first.filter_size}; P* = {first.reference_objective:.5f}, "
+        f"certified to {certified:.0e} by the duality gap\nISTA and CISTA make the same iterates; LISTA "
+        f"takes ISTA's steps after its {_learned_steps()} learned ones; {first.threads} CPU "
         f"thread{'s' if first.threads > 1 else ''}",
         fontsize=10,
     )
@@ -471,7 +471,7 @@ def draw_grid(table: Path, picture: Path) -> None:
     first = rows.iloc[0]
     worst = (rows.reference_duality_gap / rows.reference_objective).max()
     figure.suptitle(
-        f"Time to the optimum of every problem ({first.dtype}, {first.threads} CPU "
+        f"Time to the optimum of every problem ({first['dtype']}, {first.threads} CPU "
         f"thread{'s' if first.threads > 1 else ''}); optima certified to {max(worst, 0):.0e} by "
         f"the duality gap, that of the lowest row to {max(certificate, 0):.0e}",
         fontsize=10,
@@ -524,8 +524,9 @@ def write_times(table: Path, page: Path, command: str) -> None:
         "",
         "Seconds of the solver's own time, in brackets iterations, to the first iterate whose "
         "objective is within a relative gap of the optimum; – is not within "
-        f"{first.iterations} iterations. {first.dtype}, {first.threads} thread(s). The optima are "
-        f"certified to {max(worst, 0):.0e} by the duality gap. Bold is the fastest of a problem.",
+        f"{first.iterations} iterations. {first['dtype']}, {first.threads} thread(s). The optima "
+        f"are certified to {max(worst, 0):.0e} by the duality gap. Bold is the fastest of a "
+        "problem.",
         "",
         f"| dictionary | size | λ | solver | {' | '.join(f'{level:.0e}' for level in GAPS)} |",
         f"|---|--:|--:|---|{'--:|' * len(GAPS)}",

@@ -260,20 +260,29 @@ def draw(table: Path, picture: Path) -> None:
                 before = curve[curve.iteration <= trained]
                 after = curve[curve.iteration >= trained]
                 panel.plot(before[column], before.psnr_db, style, color=colour, label=name)
-                panel.plot(after[column], after.psnr_db, style, color=colour, alpha=0.35)
+                panel.plot(after[column], after.psnr_db, style, color=colour, alpha=0.45)
                 panel.plot(before[column].iloc[-1], before.psnr_db.iloc[-1], "o", color=colour)
             panel.axhline(bicubic, color="#888888", linewidth=1, linestyle=":")
             panel.set_xlabel(label)
             panel.grid(alpha=0.25)
-            panel.set_xscale("symlog" if column == "iteration" else "log")
             if column == "iteration":
-                panel.set_xlim(left=0)
+                panel.set_xscale("symlog", linthresh=1)
+                panel.set_xticks([0, 1, 2, 5, 10, 20, 50, 100, 200], minor=False)
+                panel.set_xlim(0, 1.1 * part.iteration.max())
                 panel.xaxis.set_major_formatter("{x:g}")
+            else:
+                panel.set_xscale("log")
+            panel.xaxis.set_minor_formatter("")
         top = part.psnr_db.max()
         line[0].set_ylim(bicubic - 1.0, top + 0.3)
         line[0].set_ylabel(f"×{scale}: PSNR in dB")
-        line[0].annotate(
-            "bicubic", (0, bicubic), xytext=(4, 3), textcoords="offset points", fontsize=8
+        line[2].annotate(
+            "bicubic",
+            (0.8, bicubic),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=8,
         )
     panels[0][0].legend(fontsize=8, loc="lower right")
     first = rows.iloc[0]

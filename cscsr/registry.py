@@ -59,7 +59,10 @@ _BUILTIN: dict[str, _Entry] = {
             "cscsr.sparse.lista:LISTA",
             {"form": form},
         )
-        for form, what in (("step", "step sizes and thresholds, for any dictionary"),)
+        for form, what in (
+            ("step", "step sizes and thresholds, for any dictionary"),
+            ("tied", "one pair of filter banks, for its own dictionary"),
+        )
     },
     "bicubic": _Entry(
         _SUPER,

@@ -299,7 +299,7 @@ steps), without codes of another solver, for the filters of {filters} and λ dra
 - Data: low-resolution residuals at {", ".join(f"x{s}" for s in options.scales)} of the {images} \
 images of {TRAINING_SET} (Yang et al.) that are neither held out nor copies of test images; \
 {options.updates} updates of {options.batch} crops of {options.crop}x{options.crop}, seed {seed}, \
-{seconds / 60:.1f} minutes on one thread.
+{seconds / 60:.1f} minutes on one thread of a shared machine.
 - Command: `python -m cscsr.training.lista --data DIR --form {form} --updates \
 {options.updates} --batch {options.batch} --crop {options.crop} --ship`, on \
 {datetime.date.today().isoformat()}.

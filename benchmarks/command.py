@@ -188,15 +188,15 @@ def page(text: str) -> str:
         )
         notes = [
             word
-            for word, best in zip(("default", "--best"), choice(rows), strict=True)
+            for word, best in zip(("default", "`--best`"), choice(rows), strict=True)
             if best == name
         ]
-        note = f" (`{'`, `'.join(notes)}`)" if notes else ""
+        note = f" ({', '.join(notes)})" if notes else ""
         lines.append(f"| {name}{note} | {quality} | {seconds} | {peak} MB |")
     text = _with_block(text, "command", [*lines, "", _conditions(rows)])
     lines = ["| solver | image | peak memory | measured by |", "|---|---|---|---|"]
     for row in _read(MEMORY_CSV):
-        image = f"{row['size']}, x{row['scale']}"
+        image = f"{row['size'].replace('x', '×')}, ×{row['scale']}"
         options = f"--size {row['size']} --scale {row['scale']} --solver {row['solver']}"
         stopped = "" if float(row["finished"]) else f", stopped after {float(row['seconds']):.0f} s"
         command = f"python -m benchmarks.command memory {options}"
@@ -228,7 +228,7 @@ def _conditions(rows: Sequence[dict[str, str]]) -> str:
     images = "/".join(dict.fromkeys(row["holdout_images"] for row in rows))
     machines = "; ".join(dict.fromkeys(row["machine"] for row in rows))
     return (
-        f"(Each at x2 / x3 / x4. PSNR on {images} of the held-out images, protocol `paper`. "
+        f"(Each at ×2 / ×3 / ×4. PSNR on {images} of the held-out images, protocol `paper`. "
         f"Seconds: processor time of the start and half of the other. {machines}.)"
     )
 

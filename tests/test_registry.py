@@ -177,6 +177,12 @@ def test_enlarges_grey_and_colour_near_the_truth(name, scale):
 
 
 @pytest.mark.parametrize("name", SUPER)
+def test_halo_is_a_number_of_pixels_or_none(name):
+    halo = cscsr.make_solver(name).halo(2)
+    assert halo is None or (isinstance(halo, int) and 0 <= halo < 100)
+
+
+@pytest.mark.parametrize("name", SUPER)
 def test_truth_is_not_seen(name):
     lr = image(24, 20)
     blind = cscsr.make_solver(name).solve(SuperResolution(lr, 2)).estimate

@@ -64,7 +64,7 @@ def test_rows_replace_their_like_and_make_the_page(tmp_path, monkeypatch):
     blocks = "<!-- memory -->\n<!-- /memory -->\n<!-- command -->\n<!-- /command -->\n"
     text = command.page(blocks)
     assert "| a (default, --best) | 30.00 | 1.5 | 300 MB |" in text.replace("`", "")
-    assert "| a | 9x9, x2 | 77 MB, stopped after 5 s |" in text
+    assert "| a | 9×9, ×2 | 77 MB, stopped after 5 s |" in text
     assert command.page(text) == text
     with pytest.raises(InputError, match="markers"):
         command.page("no markers")

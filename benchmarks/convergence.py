@@ -399,9 +399,10 @@ def draw_convergence(table: Path, picture: Path) -> None:
     figure.suptitle(
         f"½‖y − Σ f⊗z‖² + λ‖z‖₁, λ = {first.lam:g}, circular, {first['dtype']}: camera, "
         f"high-passed, {first['size']}×{first['size']} pixels, {first.atoms} "
-        f"{_whose(first.dictionary)} of {first.filter_size}×{first.filter_size}; P* = {first.reference_objective:.5f}, "
-        f"certified to {certified:.0e} by the duality gap\nISTA and CISTA make the same iterates; LISTA "
-        f"takes ISTA's steps after its {_learned_steps()} learned ones; {first.threads} CPU "
+        f"{_whose(first.dictionary)} of {first.filter_size}×{first.filter_size}; "
+        f"P* = {first.reference_objective:.5f}, certified to {certified:.0e} by the duality gap\n"
+        "ISTA and CISTA make the same iterates; LISTA takes ISTA's steps after its "
+        f"{_learned_steps()} learned ones; {first.threads} CPU "
         f"thread{'s' if first.threads > 1 else ''}",
         fontsize=10,
     )

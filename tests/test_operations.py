@@ -8,7 +8,7 @@ import torch
 
 from cscsr import SparseCoding, SuperResolution, list_solvers, make_solver
 from cscsr.learned import multiply_adds
-from cscsr.operators import ConvDictionary, transform_operations
+from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, transform_operations
 
 
 @pytest.fixture
@@ -76,7 +76,8 @@ def test_a_batch_costs_as_much_as_its_signals(problem):
 
 
 def test_large_filters_are_counted_as_transforms():
-    operator = ConvDictionary(torch.zeros(4, 1, 8, 8), (32, 32))
+    side = math.isqrt(PATCH_ELEMENTS) + 1
+    operator = ConvDictionary(torch.zeros(4, 1, side, side), (32, 32))
     pixels = 32 * 32
     assert transform_operations(pixels) == 1.25 * pixels * 10
     assert operator.operations == 2 * 5 * transform_operations(pixels) + 4 * 4 * pixels

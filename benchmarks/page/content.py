@@ -47,7 +47,7 @@ FIGURES = {
         "How fast each comes near the certified optimum of one convolutional sparse coding "
         "problem.",
     ),
-    "sr-convergence": (
+    "sr_convergence": (
         "Super-resolution along the iterations",
         "PSNR against iterations of CSC-SR's coders and recursions of CRNet, each decoded.",
     ),
@@ -62,11 +62,11 @@ FIGURES = {
     ),
     "fig8": ("Figure 8: learned filters", "Filters of the trained networks."),
     "fig9": ("Figure 9: recursions", "PSNR of networks with other numbers of recursions."),
-    "is-crnet-sparse-coding": (
+    "is_crnet_sparse_coding": (
         "Is CRNet sparse coding?",
         "The codes and the recurrent filters of the trained networks, measured.",
     ),
-    "convergence-grid": (
+    "convergence_grid": (
         "Convergence over a grid of problems",
         "The same solvers at other sizes, dictionaries and weights of the ℓ1 norm.",
     ),

@@ -143,6 +143,7 @@ picker.addEventListener("change", () => {
   history.replaceState(null, "", `#${encodeURI(place())}`);
   reference.value = bestHere();
   showPlace();
+  say(find(".answer:not([hidden]) .card")?.innerText || "");
 });
 picker.addEventListener("submit", (event) => event.preventDefault());
 

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,10 +88,17 @@ def measure(solver: str, image: Path, scale: int, limit: float | None = None) ->
 
 
 def solver_rows(
-    solvers: Sequence[str], data: Path, repeats: int, images: int | None = None
-) -> list[dict[str, object]]:
-    """A row for each solver and scale: the least of `repeats` times, and PSNR on `images` of the
-    held-out images, evenly chosen (default: all)."""
+    solvers: Sequence[str],
+    data: Path,
+    repeats: int,
+    images: int | None = None,
+    known: Sequence[dict[str, str]] = (),
+) -> Iterator[dict[str, object]]:
+    """A row for each solver and scale, as soon as it is measured: the least of `repeats` times,
+    and PSNR on `images` of the held-out images, evenly chosen (default: all).
+
+    known: rows of an earlier run; those of the same weights and images are not made again.
+    """
     from cscsr.data.datasets import demo
     from cscsr.training.loop import holdout_crops
     from cscsr.training.publish import holdout_psnr
@@ -100,32 +107,34 @@ def solver_rows(
     if images is not None and images < len(truths):
         truths = [truths[len(truths) * index // images] for index in range(images)]
     about = {"cores": machine.cores(), "machine": machine.describe()}
-    rows: list[dict[str, object]] = []
+    identity = ("solver", "scale", "weights_sha256", "holdout_images")
+    done = {tuple(row[key] for key in identity) for row in known}
     with tempfile.TemporaryDirectory() as folder:
         photo, stamp = Path(folder, "photo.png"), Path(folder, "stamp.png")
         write_image(photo, dict(demo())[PHOTO])
         write_image(stamp, dict(demo())[PHOTO][:16, :16])
         for name in solvers:
             solver = cscsr.make_solver(name)
+            weights = solver.weights_sha256() or ""
+            wanted = [s for s in SCALES if (name, str(s), weights, str(len(truths))) not in done]
+            if not wanted:
+                continue
             start = min(measure(name, stamp, 2)["cpu_seconds"] for _ in range(repeats))
-            quality = holdout_psnr(solver, truths, list(SCALES), solver.line)
-            for scale in SCALES:
+            for scale in wanted:
+                quality = holdout_psnr(solver, truths, [scale], solver.line)[scale]
                 runs = [measure(name, photo, scale) for _ in range(repeats)]
                 row = {key: min(run[key] for run in runs) for key in ("cpu_seconds", "peak_mb")}
-                rows.append(
-                    {
-                        "solver": name,
-                        "scale": scale,
-                        "holdout_psnr_db": round(quality[scale], 3),
-                        "holdout_images": len(truths),
-                        "weights_sha256": solver.weights_sha256() or "",
-                        "start_cpu_seconds": float(f"{start:.3g}"),
-                        **{key: float(f"{value:.3g}") for key, value in row.items()},
-                        **about,
-                    }
-                )
+                yield {
+                    "solver": name,
+                    "scale": scale,
+                    "holdout_psnr_db": round(quality, 3),
+                    "holdout_images": len(truths),
+                    "weights_sha256": weights,
+                    "start_cpu_seconds": float(f"{start:.3g}"),
+                    **{key: float(f"{value:.3g}") for key, value in row.items()},
+                    **about,
+                }
                 print(f"{name} x{scale}: {row['cpu_seconds']:.1f} s of processor time")
-    return rows
 
 
 def on_two_cores(row: dict[str, str]) -> float:
@@ -291,9 +300,12 @@ def _write_page() -> None:
 
 def _solvers(arguments: argparse.Namespace) -> None:
     names = arguments.solvers or list(cscsr.list_solvers("SuperResolution"))
-    rows = solver_rows(names, arguments.data, arguments.repeats, arguments.images)
-    write_rows(arguments.out or SOLVERS_CSV, rows, ("solver", "scale"))
-    default, best = choice(_read(arguments.out or SOLVERS_CSV))
+    path = arguments.out or SOLVERS_CSV
+    known = _read(path) if path.is_file() and not arguments.again else []
+    rows = solver_rows(names, arguments.data, arguments.repeats, arguments.images, known)
+    for row in rows:
+        write_rows(path, [row], ("solver", "scale"))
+    default, best = choice(_read(path))
     print(f"default: {default}; --best: {best}")
     _write_page()
 
@@ -330,6 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     solvers.add_argument("--data", type=Path, required=True, metavar="DIR")
     solvers.add_argument("--solvers", nargs="+", metavar="NAME", help="(default: all)")
     solvers.add_argument("--repeats", type=int, default=2)
+    solvers.add_argument("--again", action="store_true", help="measure what is there, too")
     solvers.add_argument("--images", type=int, help="held-out images (default: all)")
     solvers.add_argument("--out", type=Path, metavar="CSV", help=f"(default: {SOLVERS_CSV.name})")
     solvers.set_defaults(run=_solvers)

@@ -64,8 +64,12 @@ class _Sporco(IterativeCoder):
         """sporco's solver object, with `options` beside its own."""
 
     @abstractmethod
-    def iterates(self, method: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The codes and those of the iteration before, in sporco's layout."""
+    def latest(self, method: Any) -> np.ndarray:
+        """The codes, in sporco's layout."""
+
+    @abstractmethod
+    def earlier(self, method: Any) -> np.ndarray:
+        """The codes of the iteration before, in sporco's layout."""
 
     def create(self, module: Any, problem: SparseCoding, options: dict[str, Any]) -> Any:
         """`module.ConvBPDN` for `problem`, with `options` beside those that both share."""
@@ -97,10 +101,9 @@ class _Sporco(IterativeCoder):
             running = [name for name, since in method.timer.t0.items() if since is not None]
             method.timer.stop(running)
             iteration = method.k + 1
-            codes, previous = (from_sporco(array, problem) for array in self.iterates(method))
-            change = math.nan
+            codes, change = from_sporco(self.latest(method), problem), math.nan
             if self.tol > 0 and not self.stops_itself:
-                change = relative_change(codes, previous)
+                change = relative_change(codes, from_sporco(self.earlier(method), problem))
                 if change <= self.tol:
                     status = Status.CONVERGED
             if monitor.certified(iteration, codes):
@@ -111,7 +114,7 @@ class _Sporco(IterativeCoder):
                 status = Status.STOPPED
             if status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration):
                 if math.isnan(change):
-                    change = relative_change(codes, previous)
+                    change = relative_change(codes, from_sporco(self.earlier(method), problem))
                 diverged = monitor.record(iteration, seconds(method), codes, change)
             else:
                 diverged = monitor.diverged(iteration, codes)
@@ -124,11 +127,11 @@ class _Sporco(IterativeCoder):
             cold = not monitor.start.any()
             method = self.method(problem, None if cold else monitor.start, {"Callback": watch})
             method.solve()
-        codes, previous = (from_sporco(array, problem) for array in self.iterates(method))
+        codes = from_sporco(self.latest(method), problem)
         if status is Status.MAX_ITERATIONS and method.k < self.iterations:
             status = Status.CONVERGED
             if not monitor.wants_row(method.k):
-                change = relative_change(codes, previous)
+                change = relative_change(codes, from_sporco(self.earlier(method), problem))
                 monitor.record(method.k, seconds(method), codes, change)
         return monitor.finish(codes, status, seconds(method))
 
@@ -195,8 +198,11 @@ class SporcoADMM(_Sporco):
             options |= {"Y0": to_sporco(start), "U0": to_sporco(dual)}
         return self.create(sporco.admm.cbpdn, problem, options)
 
-    def iterates(self, method: Any) -> tuple[np.ndarray, np.ndarray]:
-        return method.Y, method.Yprev
+    def latest(self, method: Any) -> np.ndarray:
+        return method.Y
+
+    def earlier(self, method: Any) -> np.ndarray:
+        return method.Yprev
 
 
 @dataclass(frozen=True)
@@ -233,10 +239,13 @@ class SporcoPGM(_Sporco):
             options |= {"X0": to_sporco(start)}
         return self.create(sporco.pgm.cbpdn, problem, options)
 
-    def iterates(self, method: Any) -> tuple[np.ndarray, np.ndarray]:
+    def latest(self, method: Any) -> np.ndarray:
+        return method.X
+
+    def earlier(self, method: Any) -> np.ndarray:
         import sporco.fft
 
-        return method.X, sporco.fft.irfftn(method.Xfprv, method.Nv, method.axisN)
+        return sporco.fft.irfftn(method.Xfprv, method.Nv, method.axisN)
 
 
 @contextmanager

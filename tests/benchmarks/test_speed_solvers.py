@@ -43,6 +43,7 @@ def test_the_optimum_is_certified_and_every_solver_has_its_rows(made):
     # What the search found is no worse than the defaults, and the race is run with it.
     best = speed.best_rho(table.rows, 32, 0.05)
     assert race[speed.BEST]["rho"] == str(best["rho"])
+    assert race[speed.BEST]["auto_rho"] == str(best["auto_rho"])
     count = {name: int(race[name]["iterations_to_0.001"]) for name in (speed.BASE, speed.BEST)}
     assert count[speed.BEST] <= count[speed.BASE]
 

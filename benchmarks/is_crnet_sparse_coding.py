@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.curves import made_with, make_folder, run_command, write_curves
-from benchmarks.sr_convergence import followed, problem_of
+from benchmarks.sr_convergence import central, followed, problem_of
 from cscsr import InputError, list_solvers, make_solver, weights
 from cscsr.data.datasets import load_dataset
 
@@ -494,14 +494,6 @@ def describe_tables(walks: Path, facts: Path, page: Path) -> None:
     page.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _central(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle of an image, at most `side` pixels high and wide; all of it for 0."""
-    if side < 1:
-        return image
-    top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
-    return np.ascontiguousarray(image[top : top + side, left : left + side])
-
-
 def is_crnet_sparse_coding(
     out: str | Path,
     *,
@@ -535,7 +527,7 @@ def is_crnet_sparse_coding(
         "weights": " ".join(make_solver(name).weights_sha256()[:8] for name in names),
     }
     if not (made_with(walks, settings) and made_with(facts, settings)):
-        images = [_central(image, crop) for _, image in load_dataset(dataset, data)]
+        images = [central(image, crop) for _, image in load_dataset(dataset, data)]
         walked, found = measure(settings, names, images, report)
         columns = list(dict.fromkeys(key for row in found for key in row))
         write_curves(facts, columns, found)

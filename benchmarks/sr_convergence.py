@@ -41,7 +41,7 @@ SAME_AS_ISTA = "csc-sr[cista]"
 """Makes the iterates of csc-sr[ista] at M(2s−1)²/(2s²) times the operations, and is followed
 only when it is named."""
 
-SETTINGS = ["dataset", "scales", "solvers", "beyond", "weights"]
+SETTINGS = ["dataset", "scales", "crop", "solvers", "beyond", "weights"]
 CSV_COLUMNS = [
     *SETTINGS,
     "solver",
@@ -134,6 +134,14 @@ def problem_of(truth: np.ndarray, scale: int, line: str) -> SuperResolution:
     truth = crop_to_multiple(truth, scale)
     shown = luma_of(truth) if line == "y" else truth
     return SuperResolution(degrade(truth, scale, line), scale, (shown / 255).astype(np.float32))
+
+
+def central(image: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an image, at most `side` pixels high and wide; all of it for 0."""
+    if side < 1:
+        return image
+    top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 def follow(
@@ -287,12 +295,17 @@ def draw(table: Path, picture: Path) -> None:
     panels[0][0].legend(fontsize=8, loc="lower right")
     first = rows.iloc[0]
     figure.suptitle(
-        f"{first.dataset}, mean over {first.images} images. Dot: the number of iterations it was "
-        "trained with, the only one trained to be decoded;\npale: beyond it. "
+        f"{first.dataset}{_part(first)}, mean over {first.images} images. Dot: the number of "
+        "iterations it was trained with, the only one trained to be decoded;\npale: beyond it. "
         f"{first.threads} CPU thread{'s' if first.threads > 1 else ''}.",
         fontsize=10,
     )
     _save(figure, picture)
+
+
+def _part(row: Any) -> str:
+    """What was taken of the images, in brackets, where that was not all."""
+    return f" (the central {row.crop}×{row.crop})" if row.crop else ""
 
 
 def _save(figure: Any, picture: Path) -> None:
@@ -313,11 +326,11 @@ def describe_table(table: Path, page: Path) -> None:
     lines = [
         "# Super-resolution over iterations",
         "",
-        f"PSNR in dB, mean over the {first.images} images of {first.dataset}, of what is there "
-        "after k iterations (recursions, for a network), decoded; K is the number that a method "
-        "was trained with, and the only one that was trained to be decoded. Seconds and "
-        f"multiply-adds are those of a solve that ends at K. {SAME_AS_ISTA} makes the iterates of "
-        "csc-sr[ista].",
+        f"PSNR in dB, mean over the {first.images} images of {first.dataset}{_part(first)}, "
+        "of what is there after k iterations (recursions, for a network), decoded; K is the "
+        "number that a method was trained with, and the only one that was trained to be decoded. "
+        f"Seconds and multiply-adds are those of a solve that ends at K. {SAME_AS_ISTA} "
+        "makes the iterates of csc-sr[ista].",
         "",
         f"| scale | solver | K | {' | '.join(heads)} | highest, at k | s | multiply-adds |",
         f"|---|---|--:|{'--:|' * len(heads)}--:|--:|--:|",
@@ -335,7 +348,8 @@ def describe_table(table: Path, page: Path) -> None:
     lines += [
         "",
         f"Made by `python -m benchmarks.sr_convergence --dataset {first.dataset} --scales "
-        f"{first.scales}`; {first.threads} thread(s) of {first.machine}.",
+        f"{first.scales}{f' --crop {first.crop}' if first.crop else ''}`; "
+        f"{first.threads} thread(s) of {first.machine}.",
         "",
     ]
     page.write_text("\n".join(lines), encoding="utf-8")
@@ -347,10 +361,13 @@ def sr_convergence(
     data: str | Path | None = None,
     dataset: str = "demo",
     scales: Sequence[int] = (2,),
+    crop: int = 0,
     solvers: Sequence[str] | None = None,
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
     """Make sr_convergence.csv, .png and .md in the folder `out`; returns their paths.
+
+    crop: side in pixels of the part in the middle of each image that is taken, 0 for all.
 
     Nothing is solved where the table is there already, with the same settings and weights.
     Raises InputError for an unknown data set or solver.
@@ -364,12 +381,13 @@ def sr_convergence(
     settings = {
         "dataset": dataset,
         "scales": " ".join(map(str, scales)),
+        "crop": crop,
         "solvers": " ".join(names),
         "beyond": BEYOND,
         "weights": " ".join(make_solver(name).weights_sha256()[:8] for name in names),
     }
     if not made_with(table, settings):
-        images = [image for _, image in load_dataset(dataset, data)]
+        images = [central(image, crop) for _, image in load_dataset(dataset, data)]
         rows = measure(settings, names, scales, images, report)
         if not rows:
             raise InputError("no solver can be followed on these images.")
@@ -387,6 +405,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="(default: CSCSR_DATA)")
     parser.add_argument("--dataset", default="demo", metavar="NAME", help="(%(default)s)")
     parser.add_argument("--scales", nargs="+", type=int, default=[2], metavar="S")
+    parser.add_argument(
+        "--crop", type=int, default=0, help="middle of each image in pixels, 0: all (%(default)s)"
+    )
     parser.add_argument(
         "--solvers",
         nargs="+",

@@ -62,6 +62,7 @@ _BUILTIN: dict[str, _Entry] = {
         for form, what in (
             ("step", "step sizes and thresholds, for any dictionary"),
             ("tied", "one pair of filter banks, for its own dictionary"),
+            ("untied", "a pair of filter banks a step, for its own dictionary"),
         )
     },
     "bicubic": _Entry(

@@ -50,6 +50,7 @@ _SAME = {
     "crnet-b+": "CRNet-B+",
 }
 _RELATED = {
+    "csc-ridge": "CSC-SR",
     "crnet-a-small": "CRNet-A",
     "crnet-b-small": "CRNet-B",
     "crnet-b-small+": "CRNet-B+",
@@ -62,6 +63,11 @@ _PUBLISHED_LINE = {
     "CRNet-B+": "rgb",
 }
 _PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
+
+
+DEGRADED_LINE = "rgb"
+"""The line on which degraded input is scored, whatever the protocol: noise and JPEG are things
+of an 8-bit image file, and every solver is given the same."""
 
 
 def same_method(solver: str) -> str | None:
@@ -250,11 +256,6 @@ def summarise(results: Results) -> Summary:
             )
         )
     return Summary(run, means, rows)
-
-
-DEGRADED_LINE = "rgb"
-"""The line on which degraded input is scored, whatever the protocol: noise and JPEG are things
-of an 8-bit image file, and every solver is given the same."""
 
 
 @dataclass(frozen=True)
@@ -476,9 +477,9 @@ def remarks(summary: Summary) -> list[str]:
     if any(solver.startswith("csc-sr[") for solver in summary.solvers):
         sentences.append(
             "csc-sr[CODER] is CSC-SR (Gu et al. 2015) with that coder; docs/csc-sr.md says how its "
-            "filters and its map were fitted, and what differs from the published method."
+            "filters and its maps were fitted, and what differs from the published method."
         )
-    if any(solver in _RELATED for solver in summary.solvers):
+    if any(solver.rstrip("+").endswith("-small") for solver in summary.solvers):
         sentences.append(
             "The -small networks are narrower than the paper's and trained for a small part of "
             "its time; they are not its networks, so no difference is shown."

@@ -22,7 +22,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +39,9 @@ LIMIT_SECONDS = 5.0
 """What a person waits for gladly: the default solver takes less for a 256x256 photograph."""
 
 SCALES = (2, 3, 4)
+_POLL = 0.02
+"""Seconds between two looks at a process's memory."""
+
 SOLVERS_CSV = ROOT / "reports" / "reference" / "command.csv"
 MEMORY_CSV = ROOT / "reports" / "reference" / "command_memory.csv"
 PAGE = ROOT / "docs" / "quick-start.md"
@@ -62,29 +64,41 @@ def measure(solver: str, image: Path, scale: int, limit: float | None = None) ->
     with tempfile.TemporaryDirectory(dir=image.parent) as folder:
         command = [sys.executable, "-m", "cscsr", "upscale", str(image), "--scale", str(scale)]
         command += ["--solver", solver, "-o", str(Path(folder, "out.png"))]
-        start = time.perf_counter()
-        child = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        timer = None
-        if limit is not None:
-            timer = threading.Timer(limit, child.send_signal, (signal.SIGINT,))
-            timer.start()
-        said = child.stderr.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if timer is not None:
-            timer.cancel()
+        start, peak, asked, ended = time.perf_counter(), 0.0, False, 0
+        with Path(folder, "said.txt").open("w+") as said:
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+            while not ended:
+                peak = max(peak, _most_resident(child.pid))
+                ended, status, usage = os.wait4(child.pid, os.WNOHANG)
+                if not asked and limit is not None and time.perf_counter() - start > limit:
+                    child.send_signal(signal.SIGINT)
+                    asked = True
+                time.sleep(_POLL)
+            seconds = time.perf_counter() - start
+            child.returncode = os.waitstatus_to_exitcode(status)
+            said.seek(0)
+            sentence = said.read().strip().rpartition("\n")[2].removeprefix("cscsr: ")
     stopped = child.returncode == 130
     if child.returncode and not stopped:
-        raise InputError(said.strip().splitlines()[-1].removeprefix("cscsr: "))
+        raise InputError(sentence)
     return {
         "seconds": seconds,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mb": usage.ru_maxrss * 1024 / 1e6,
+        "peak_mb": peak or usage.ru_maxrss * 1024 / 1e6,
         "finished": float(not stopped),
     }
+
+
+def _most_resident(pid: int) -> float:
+    """The most memory in MB that a process has had resident so far, 0 where that is not known.
+
+    Not ``ru_maxrss``, which begins with the memory of the process that started it.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
 
 
 def solver_rows(

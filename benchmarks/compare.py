@@ -49,7 +49,7 @@ from benchmarks.results import (
     canonical,
     truth_key,
 )
-from benchmarks.tables import two_digits, write_tables
+from benchmarks.tables import DEGRADED_LINE, two_digits, write_tables
 from cscsr import Status, SuperResolution, list_solvers, make_solver
 from cscsr.data.datasets import (
     FOLDER_VARIABLE,
@@ -70,7 +70,8 @@ from cscsr.solver import Solver
 
 DEFAULT_SOLVERS = (
     "bicubic",
-    "csc-sr[sporco-admm]",
+    "csc-sr[admm]",
+    "csc-ridge",
     "csc-sr[ista]",
     "csc-sr[cista]",
     "crnet-a-small",
@@ -147,11 +148,6 @@ class Showcase:
     image: Image
     scale: int
     box: Box
-
-
-DEGRADED_LINE = "rgb"
-"""The line on which degraded input is scored, whatever the protocol: noise and JPEG are things
-of an 8-bit image file, and every solver is given the same."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 PRIOR_SECONDS = {
     "bicubic": 0.4,
-    "csc-sr[sporco-admm]": 20.0,
+    "csc-sr[admm]": 20.0,
+    "csc-ridge": 20.0,
     "csc-sr[ista]": 10.0,
     "csc-sr[cista]": 80.0,
     "crnet-a-small": 5.0,

@@ -1,8 +1,8 @@
-"""Copies the Set5 rows of the reference run into README.md, so that no figure is typed.
+"""Copies figures of the reference run into README.md and docs/csc-sr.md, so that none is typed.
 
     python -m benchmarks.readme
 
-Reads reports/reference/table1.csv and rewrites what stands between README's two markers.
+Reads reports/reference/table1.csv and rewrites what stands between the two markers of each page.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cscsr.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+CSC_SR = ROOT / "docs" / "csc-sr.md"
 TABLE = ROOT / "reports" / "reference" / "table1.csv"
 DATASET = "Set5"
 BEGIN, END = "<!-- table1 -->", "<!-- /table1 -->"
@@ -45,6 +46,46 @@ def table(path: Path = TABLE, dataset: str = DATASET) -> str:
         found = [cells.get((method, scale)) for scale in scales]
         columns = [method, *(_quality(row, images) for row in found), _seconds(found)]
         lines.append("| " + " | ".join(columns) + " |")
+    return "\n".join(lines)
+
+
+def csc_sr_table(path: Path = TABLE) -> str:
+    """Ours, theirs and the difference for each csc-sr in a table1.csv, PSNR / SSIM, as Markdown.
+
+    Raises InputError if there is no such file or it holds no such rows.
+    """
+    if not path.is_file():
+        raise InputError(f"expected the table of a run at {path}, but there is no such file.")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if r["method"].startswith("csc-") and r["psnr_db"]]
+    if not rows:
+        raise InputError(f"expected rows of csc-sr in {path}, but it has none.")
+    images = {
+        r["dataset"]: max(int(q["images"]) for q in rows if q["dataset"] == r["dataset"])
+        for r in rows
+    }
+    published = {
+        (r["dataset"], r["scale"]): (float(r["published_psnr_db"]), float(r["published_ssim"]))
+        for r in rows
+        if r["published_psnr_db"]
+    }
+    lines = [
+        "| data set, scale | method | ours | published | difference |",
+        "|---|---|--:|--:|--:|",
+    ]
+    for row in rows:
+        if int(row["images"]) < images[row["dataset"]]:
+            continue
+        ours = float(row["psnr_db"]), float(row["ssim"])
+        cells = ["", ""]
+        if theirs := published.get((row["dataset"], row["scale"])):
+            cells = [
+                f"{theirs[0]:.2f} / {theirs[1]:.4f}",
+                f"{ours[0] - theirs[0]:+.2f} / {ours[1] - theirs[1]:+.4f}".replace("-", "−"),
+            ]
+        place = f"{row['dataset']} ×{row['scale']}"
+        measured = f"{ours[0]:.2f} / {ours[1]:.4f}"
+        lines.append(f"| {place} | {row['method']} | {measured} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 
@@ -77,7 +118,7 @@ def with_table(readme: str, new: str) -> str:
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise InputError(f"expected the markers {BEGIN} and {END} in README.md.")
+        raise InputError(f"expected the markers {BEGIN} and {END} in the page.")
     return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
@@ -90,11 +131,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"expected a checkout with README.md, but there is no {README}.", file=sys.stderr)
         return 2
     try:
-        text = with_table(README.read_text(encoding="utf-8"), table())
+        pages = {
+            page: with_table(page.read_text(encoding="utf-8"), new)
+            for page, new in ((README, table()), (CSC_SR, csc_sr_table()))
+        }
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    README.write_text(text, encoding="utf-8")
+    for page, text in pages.items():
+        page.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -29,7 +29,7 @@ BEST_SOLVER = "crnet-b-small+"
 """The solver of ``cscsr upscale --best``."""
 
 CSC_SR = "csc-sr"
-"""The recipe that learns filters and maps in closed form rather than a network."""
+"""The recipe that learns filters and maps rather than a network."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,8 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0, 2 for bad input, 130 when interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if words[:2] == ["train", CSC_SR]:  # has options of its own
+            from cscsr.training import csc_sr
+
+            csc_sr.main(words[2:], prog=f"cscsr train {CSC_SR}")
+            return 0
+        arguments = _parser().parse_args(words)
         arguments.run(arguments)
         sys.stdout.flush()
     except InputError as error:
@@ -77,12 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     upscale = commands.add_parser(
         "upscale",
         help="enlarge images",
-        description="Enlarge images: PNG, TIFF, BMP or JPEG, 8 or 16 bits, grey or colour, with "
-        "or without transparency. In a folder or a batch, results that exist are passed over, "
-        "so that an interrupted run goes on where it stopped.",
-        epilog="examples: cscsr upscale photo.jpg --scale 3; "
-        "cscsr upscale photos --scale 2 -o large/; "
-        "cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Enlarge images: PNG, TIFF, BMP or JPEG, 8 or 16 bits, grey or colour, with\n"
+        "or without transparency. Of a folder or several images, those whose results\n"
+        "exist are passed over, so that an interrupted run goes on where it stopped.",
+        epilog="examples:\n"
+        "  cscsr upscale photo.jpg --scale 3\n"
+        "  cscsr upscale photos --scale 2 -o large/\n"
+        "  cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'",
     )
     upscale.add_argument(
         "images", nargs="+", metavar="IMAGE", help="a file, a folder or a pattern such as '*.png'"
@@ -136,8 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train the parameters of a solver",
         description="Train on the images of a data folder; held-out images and known leaks of "
-        f"test images are left out. {CSC_SR} is fitted in closed form: of the options it takes "
-        "--data, --out and --seed.",
+        f"test images are left out. {CSC_SR} has other options: cscsr train {CSC_SR} --help.",
         epilog="example: cscsr train crnet-b-small --data images --minutes 20 --out runs/b",
     )
     train.add_argument(
@@ -305,21 +312,7 @@ def _train(arguments: argparse.Namespace) -> None:
         )
     out = arguments.out or Path("runs", Path(arguments.recipe).stem)
 
-    if arguments.recipe == CSC_SR:
-        _train_csc_sr(arguments, data, out)
-    else:
-        _train_network(arguments, data, out)
-
-
-def _train_csc_sr(arguments: argparse.Namespace, data: Path, out: Path) -> None:
-    for option in ("minutes", "steps", "device", "precision", "init", "resume"):
-        if getattr(arguments, option):
-            raise InputError(f"{CSC_SR} is fitted in closed form: it takes no --{option}.")
-
-    from cscsr.training.csc_sr import train_csc_sr
-
-    for path in train_csc_sr(data, out, seed=arguments.seed):
-        print(f"{path}: use it with cscsr upscale --solver '{CSC_SR}[...]' --weights {path}")
+    _train_network(arguments, data, out)
 
 
 def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None:

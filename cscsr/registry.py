@@ -73,12 +73,18 @@ _BUILTIN: dict[str, _Entry] = {
     **{
         f"csc-sr[{coder}]": _Entry(
             _SUPER,
-            f"convolutional sparse coding (Gu et al. 2015, ridge form), codes by {coder}",
+            f"convolutional sparse coding (Gu et al. 2015), codes by {coder}",
             "cscsr.classical.csc_sr:CSCSR",
             {"coder": coder},
         )
-        for coder in ("sporco-admm", "ista", "cista")
+        for coder in ("admm", "sporco-admm", "ista", "fista", "cista")
     },
+    "csc-ridge": _Entry(
+        _SUPER,
+        "convolutional sparse coding, its map by ridge regression without constraints",
+        "cscsr.classical.csc_sr:CSCSR",
+        {"coder": "admm", "form": "ridge"},
+    ),
     "crnet-a-small": _Entry(
         _SUPER,
         "CRNet-A (pre-upsampling), small",
@@ -99,7 +105,7 @@ _BUILTIN: dict[str, _Entry] = {
     ),
 }
 
-_ALIASES = {"csc-sr": "csc-sr[sporco-admm]"}
+_ALIASES = {"csc-sr": "csc-sr[admm]"}
 
 
 def _installed() -> dict[str, EntryPoint]:

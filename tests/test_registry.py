@@ -201,4 +201,4 @@ def test_unknown_parameter_comes_with_the_known():
 
 
 def test_short_name_of_csc_sr():
-    assert cscsr.make_solver("csc-sr").name == "csc-sr[sporco-admm]"
+    assert cscsr.make_solver("csc-sr").name == "csc-sr[admm]"

@@ -1,9 +1,10 @@
-"""CSC-SR: super-resolution by convolutional sparse coding (Gu et al., ICCV 2015), ridge form.
+"""CSC-SR: super-resolution by convolutional sparse coding (Gu et al., ICCV 2015).
 
-Luma is split into a smooth part, enlarged by bicubic, and a residual, whose sparse codes a
-linear map turns into the residual of the high-resolution image. The map belongs to the
-coder that it was fitted to: λ and stop rule come out of the weights' metadata, and another
-coder is refused. docs/csc-sr.md has the equations and the choices. Needs torch.
+Luma is split into a smooth part, enlarged by bicubic, and a residual, whose sparse codes are
+mapped to high-resolution codes; these, with HR filters, are the residual of the HR image.
+Mapping and HR filters belong to the coder that they were fitted to: λ and stop rule come out of
+the weights' metadata, and another coder is refused. docs/csc-sr.md has the equations and the
+choices. Needs torch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ import torch
 
 from cscsr import weights
 from cscsr.classical.decompose import MARGIN, continued, split
+from cscsr.classical.hr_filters import Mapping
 from cscsr.classical.mapping import enlarge_codes
 from cscsr.device import check_device
 from cscsr.errors import InputError, unknown_name
@@ -30,16 +32,27 @@ from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
 
-TRAINED_FOR = {"sporco-admm": "sporco-admm", "ista": "ista", "cista": "ista"}
-"""Coder: the coder whose map it uses. CISTA makes the iterates of ISTA, so it shares its map."""
+TRAINED_FOR = {
+    "admm": "admm",
+    "sporco-admm": "admm",
+    "ista": "ista",
+    "cista": "ista",
+    "fista": "fista",
+}
+"""Coder: the coder whose map it uses. CISTA makes the iterates of ISTA, and sporco's ADMM with
+ρ fixed those of ours, so they share their maps."""
+
+FORMS = ("paper", "ridge")
+"""Kernels by mapping and HR filters, as the paper has them, or by ridge regression."""
 
 KIND = "csc-sr"
 """What the metadata of a weight file of this method calls itself."""
 
 
-def weights_name(coder: str) -> str:
+def weights_name(coder: str, preset: str = "small") -> str:
     """The name of the shipped filters and maps that a coder uses."""
-    return f"csc-sr-{TRAINED_FOR[coder]}"
+    size = "" if preset == "small" else f"-{preset}"
+    return f"csc-sr{size}-{TRAINED_FOR[coder]}"
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,9 @@ class Weights:
 
     coder: the coder whose codes the maps were fitted to.
     filters: (N,s,s), float32, unit norm, origin top-left.
-    kernels: scale to (N,k,k), float32.
+    kernels: scale to the ridge kernels (N,k,k), float32.
     lams: scale to λ. settings: scale to the coder's parameters, stop rule included.
+    mappings: scale to mapping (M,N) and HR filters (M,k,k); see `cscsr.classical.hr_filters`.
     """
 
     coder: str
@@ -57,6 +71,17 @@ class Weights:
     kernels: dict[int, np.ndarray]
     lams: dict[int, float]
     settings: dict[int, dict[str, Any]]
+    mappings: dict[int, Mapping] = field(default_factory=dict)
+
+    def collapsed(self, scale: int, form: str) -> np.ndarray:
+        """The kernels (N,k,k) of a scale that turn codes into the HR residual."""
+        if form == "ridge":
+            return self.kernels[scale]
+        if scale not in self._collapsed:
+            self._collapsed[scale] = self.mappings[scale].kernels().numpy()
+        return self._collapsed[scale]
+
+    _collapsed: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def scales(self) -> list[int]:
@@ -89,12 +114,17 @@ def read_weights(name: str) -> Weights:
             f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
         )
     scales = {int(scale): row for scale, row in metadata["scales"].items()}
+
+    def tensor(what: str, scale: int) -> torch.Tensor:
+        return torch.from_numpy(tensors[f"{what}_x{scale}"].astype(np.float32))
+
     return Weights(
         coder=metadata["coder"],
         filters=tensors["filters"].astype(np.float32),
-        kernels={s: tensors[f"kernels_x{s}"].astype(np.float32) for s in scales},
+        kernels={s: tensor("kernels", s).numpy() for s in scales},
         lams={s: float(row["lam"]) for s, row in scales.items()},
         settings={s: dict(row["settings"]) for s, row in scales.items()},
+        mappings={s: Mapping(tensor("mapping", s), tensor("hr_filters", s)) for s in scales},
     )
 
 
@@ -125,11 +155,15 @@ def _kept(name: str, sha256: str) -> Weights:
 
 @dataclass(frozen=True)
 class CSCSR(Solver[SuperResolution]):
-    """Convolutional sparse coding with one ridge-fitted map for each coder and scale.
+    """Convolutional sparse coding, with mapping and HR filters for each coder and scale.
 
-    coder: "sporco-admm", "ista" or "cista", the solver of the sparse-coding problem.
+    coder: "admm", "sporco-admm", "ista", "fista" or "cista", the solver of the sparse-coding
+    problem.
+    form: "paper" (mapping with wⱼ ≥ 0 and Σᵢ wⱼᵢ = 1, then HR filters) or "ridge" (one kernel a
+    code by ridge regression, the baseline without constraints).
+    preset: "small" or the name of other shipped weights.
     weights: a ``.safetensors`` file from ``cscsr train csc-sr``, or None for the shipped one.
-    device: where ISTA and CISTA compute; sporco's ADMM and the map run on the CPU.
+    device: where the coder computes; sporco's ADMM and the map run on the CPU.
     dtype: "float32" or "float64", of the whole computation.
     trace: record every iteration of the coder, and its PSNR (luma, rounded, `scale` pixels
     cut off each side) where the problem knows the truth: each iterate decoded by the map,
@@ -144,7 +178,9 @@ class CSCSR(Solver[SuperResolution]):
     problem_type: ClassVar[type] = SuperResolution
     line: ClassVar[str] = "y"
 
-    coder: str = "sporco-admm"
+    coder: str = "admm"
+    form: str = "paper"
+    preset: str = "small"
     weights: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
@@ -153,6 +189,8 @@ class CSCSR(Solver[SuperResolution]):
     def __post_init__(self) -> None:
         if self.coder not in TRAINED_FOR:
             raise unknown_name("coder", str(self.coder), TRAINED_FOR)
+        if self.form not in FORMS:
+            raise unknown_name("form", str(self.form), FORMS)
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype must be float32 or float64, got {self.dtype!r}.")
         if self.coder == "sporco-admm" and self.device != "cpu":
@@ -160,18 +198,23 @@ class CSCSR(Solver[SuperResolution]):
 
     @property
     def name(self) -> str:
-        return f"csc-sr[{self.coder}]"
+        if self.form == "ridge":
+            return "csc-ridge" if self.coder == "admm" else f"csc-ridge[{self.coder}]"
+        size = "" if self.preset == "small" else f"-{self.preset}"
+        return f"csc-sr{size}[{self.coder}]"
 
     @property
     def version(self) -> str:
         """This method's own and its coder's, whose codes the answer is made of."""
-        return f"1, {self.coder} {make_solver(self.coder).version}"
+        return f"2, {self.coder} {make_solver(self.coder).version}"
 
     def weights_sha256(self) -> str:
         return weights.sha256(self._weights_name())
 
     def _weights_name(self) -> str:
-        return weights_name(self.coder) if self.weights is None else str(self.weights)
+        if self.weights is not None:
+            return str(self.weights)
+        return weights_name(self.coder, self.preset)
 
     def _weights(self) -> Weights:
         name = self._weights_name()
@@ -217,7 +260,7 @@ class CSCSR(Solver[SuperResolution]):
         if coded is None:
             return None
         pixels = height * width
-        mapped = float(kept.kernels[scale].size) * pixels
+        mapped = float(kept.collapsed(scale, self.form).size) * pixels
         enlarged = 4.0 * scale * (1 + scale) * pixels
         return coded + mapped + 3 * transform_operations(pixels) + enlarged
 
@@ -248,9 +291,10 @@ class CSCSR(Solver[SuperResolution]):
         clock = Stopwatch(self.device)
         kept, scale = self._weights(), problem.scale
         smooth, residual = divide(luma_of(as_array(problem.lr)), scale, self.dtype)
+        kernels = kept.collapsed(scale, self.form)
 
         def luma(codes: Any) -> np.ndarray:
-            return smooth + enlarged_residual(codes, kept.kernels[scale], kept.filter_size, scale)
+            return smooth + enlarged_residual(codes, kernels, kept.filter_size, scale)
 
         quality: dict[int, float] = {}
         wants_psnr = self.trace and problem.truth is not None

@@ -1,22 +1,32 @@
-"""Training of CSC-SR: filters by dictionary learning, then one ridge map for a coder and scale.
+"""Training of CSC-SR: filters by dictionary learning, then mapping and HR filters.
 
     python -m cscsr.training.csc_sr --data DIR --out runs/csc-sr
 
-Filters and maps are learned on T91, without the images that the data folder's holdout.txt
-and leaks.txt list; the ridge weight is chosen on the held-out images. Needs sporco for the
-filters and for its coder.
+1. LR filters by online dictionary learning on residuals of T91.
+2. For a coder and a scale: the sums of `NormalEquations` over the codes of all images, one
+   image's codes in memory at a time; the ridge kernels they give (`csc-ridge`).
+3. Mapping and HR filters by turns from there (`cscsr.classical.hr_filters`).
+
+Ridge weight and number of rounds are chosen on the held-out images. What is done is kept in the
+output folder, and the same command goes on from it after an interruption. Needs sporco for
+the filters and for its coder.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
+import json
+import math
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -25,29 +35,35 @@ from tqdm import tqdm
 from cscsr import weights
 from cscsr.classical.csc_sr import (
     KIND,
+    TRAINED_FOR,
     Weights,
     divide,
     enlarged_residual,
-    quick_plans,
     weights_name,
 )
 from cscsr.classical.decompose import MARGIN, continued, reflected, split
 from cscsr.classical.dictionary import learn_filters
+from cscsr.classical.hr_filters import Fit, start_from
 from cscsr.classical.mapping import NormalEquations
-from cscsr.data.datasets import holdout_images, training_images
-from cscsr.errors import InputError
-from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of, read_image, score
-
-TRAINING_SET = "T91"
+from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, holdout_images, training_images
+from cscsr.errors import InputError, unknown_name
+from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of, luma_psnr, read_image
+from cscsr.problem import check_scale
 
 HOLDOUT_CROP = 128
 """Side in pixels of the central crops of the held-out images that choices are made on."""
 
+FILTER_SET = "T91"
+"""The data set that filters are learned on, as in the paper."""
+
 TILE = 48
 """Side in pixels of the residual tiles that filters are learned on."""
 
-RIDGES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+RIDGES = (3e-2, 1e-1, 3e-1, 1.0)
 """Ridge weights tried, relative to the mean diagonal of the normal equations."""
+
+KEEP_EVERY = 120.0
+"""Seconds between two savings of the sums."""
 
 
 @dataclass(frozen=True)
@@ -62,67 +78,97 @@ class Coding:
 
 
 CODINGS = {
-    "sporco-admm": Coding(
-        0.5 / 255, {"iterations": 10, "tol": 0.0, "rho": 10.0, "auto_rho": False, "relaxation": 1.8}
+    "admm": Coding(
+        0.1 / 255,
+        {
+            "iterations": 15,
+            "tol": 0.0,
+            "rho": 0.1,
+            "rho_growth": 1.5,
+            "auto_rho": False,
+            "relaxation": 1.0,
+        },
     ),
     "ista": Coding(2 / 255, {"iterations": 30, "tol": 0.0}),
+    "fista": Coding(1 / 255, {"iterations": 20, "tol": 0.0}),
 }
-"""Chosen on the held-out images; docs/csc-sr.md has what was tried."""
+"""Chosen on the held-out images; docs/csc-sr.md has what was tried. sporco's ADMM makes the
+iterates of ours, CISTA those of ISTA, and they share their maps."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Sizes of a training run; see docs/csc-sr.md for what they were chosen from.
 
-    atoms, filter_size: N filters of this side. filter_lam, filter_steps, filter_step_size:
-    of the dictionary learning, see `learn_filters`.
-    support: the side of a map's kernels in LR pixels, so k = support·scale.
+    atoms, filter_size: N LR filters of this side. hr_atoms: M HR filters.
+    filter_lam, filter_steps, filter_step_size: of the dictionary learning, see `learn_filters`.
+    support: the side of the HR filters in LR pixels, so k = support·scale.
     crop: side in LR pixels of the central part of each training image that is used.
+    phases: of the s² LR images of an image that differ in where their grid begins, how many;
+    None: s²/4, so that all scales have as many LR pixels.
+    rounds: at most so many turns of mapping and HR filters.
+    sets: the data sets learned from.
     """
 
-    atoms: int = 96
+    atoms: int = 384
+    hr_atoms: int = 576
     filter_size: int = 5
     filter_lam: float = 0.5 / 255
     filter_steps: int = 60
     filter_step_size: float = 0.5
     support: int = 5
-    crop: int = 56
+    crop: int = 112
+    phases: int | None = None
+    rounds: int = 6
+    sets: tuple[str, ...] = ("T91",)
     codings: dict[str, Coding] = field(default_factory=lambda: dict(CODINGS))
+
+
+PRESETS = {
+    "small": Options(),
+    "paper": Options(atoms=800, hr_atoms=1200),
+}
+"""`small` takes seconds an image on two cores; `paper` has the number of filters of Gu et al."""
 
 
 def train_csc_sr(
     data: str | Path,
-    out: str | Path | None,
+    out: str | Path,
     *,
     coders: Sequence[str] = tuple(CODINGS),
     scales: Sequence[int] = (2, 3, 4),
     options: Options | None = None,
     filters: str | None = None,
+    ship: str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> list[Path]:
-    """Learn filters on T91, fit the maps of each coder, and write one weight file a coder.
+    """Learn filters, fit the maps of each coder, and write one weight file a coder.
 
-    data: a folder with T91 and holdout.txt. out: the folder for ``csc-sr-CODER.safetensors``
-    and its model card; None puts them among the shipped weights.
-    filters: take the filters from this weight file instead of learning them.
+    data: a folder with the data sets and holdout.txt. out: the folder for
+    ``csc-sr-CODER.safetensors`` and its model card; what a stopped run had done is taken up
+    from there. filters: take the filters from this weight file instead of learning them.
+    ship: put the files among the shipped weights as well: "csc-sr" gives csc-sr-CODER.
     Everything random comes from `seed`. Returns the weight files.
 
-    Raises InputError for a coder that has no map of its own, or data that is missing.
+    Raises InputError for a coder that has no map of its own, data that is missing, or a
+    folder that holds a run with other options.
     """
     options = options or Options()
-    unknown = [coder for coder in coders if coder not in options.codings]
-    if unknown:
-        raise InputError(
-            f"maps are fitted for the coders {', '.join(options.codings)}, got {unknown[0]!r}."
-        )
-    images = [_luma(path) for path in training_images(data, [TRAINING_SET])]
+    for coder in coders:
+        if coder not in options.codings:
+            raise unknown_name("coder with a map of its own", coder, options.codings)
+    paths = training_images(data, options.sets)
+    images = [_luma(path) for path in paths]
     heldout = [_central(_luma(path), HOLDOUT_CROP) for path in holdout_images(data)]
+    kept = _Kept(Path(out) / "state", [asdict(options), filters, seed, [p.name for p in paths]])
     if filters is not None:
         bank = weights.load(filters)[0]["filters"].astype(np.float32)
+        options = replace(options, atoms=len(bank))
     else:
-        bank = _filters(images, scales, options, np.random.default_rng(seed), progress)
-    paths = []
+        bank = kept.made("filters", lambda: {"filters": _filters(data, options, seed, progress)})
+        bank = bank["filters"].numpy()
+    written = []
     for coder in coders:
         coding = options.codings[coder]
         start = Weights(
@@ -132,59 +178,170 @@ def train_csc_sr(
             lams=dict.fromkeys(scales, coding.lam),
             settings=dict.fromkeys(scales, coding.settings),
         )
-        fitted = {s: _fit_map(start, s, images, heldout, options, progress) for s in scales}
-        paths.append(_write(out, start, fitted, options, len(images), len(heldout), seed))
-    return paths
+        run = _Run(start, options, images, heldout, seed, progress, kept)
+        fitted = {s: kept.made(f"{coder}-x{s}", partial(run.fit, s)) for s in scales}
+        counts = {"images": len(images), "heldout": len(heldout), "seed": seed}
+        written.append(_write(Path(out), ship, start, fitted, options, counts))
+    return written
+
+
+class _Kept:
+    """What a run has made so far, in a folder of its own; `identity` says which run it is."""
+
+    def __init__(self, folder: Path, identity: Any) -> None:
+        self.folder = folder
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        mark = folder / "options.sha256"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if mark.exists() and mark.read_text() != digest:
+                raise InputError(
+                    f"{folder} holds a run with other options: give another --out or remove it."
+                )
+            mark.write_text(digest)
+        except OSError as error:
+            raise InputError(f"cannot write into {folder}: {error.strerror}.") from error
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """What was saved under this name, or None."""
+        path = self.folder / f"{name}.pt"
+        return torch.load(path, weights_only=True) if path.exists() else None
+
+    def save(self, name: str, content: dict[str, Any]) -> None:
+        """Saves under a temporary name and renames, so that a kill leaves a whole file."""
+        part = self.folder / f"{name}.part"
+        torch.save(content, part)
+        part.replace(self.folder / f"{name}.pt")
+
+    def drop(self, name: str) -> None:
+        (self.folder / f"{name}.pt").unlink(missing_ok=True)
+
+    def made(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What was saved under this name, else made and saved now."""
+        content = self.load(name)
+        if content is None:
+            self.save(name, make())
+            content = self.load(name)
+        return content
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """A map and how it did: kernels (N,k,k), ridge weight, mean PSNR on the held-out images
-    for each ridge weight tried and for bicubic, LR pixels fitted to."""
+class _Run:
+    """The fit of one coder's maps: see `train_csc_sr`."""
 
-    kernels: np.ndarray
-    ridge: float
-    psnr_db: dict[float, float]
-    bicubic_db: float
-    pixels: int
+    start: Weights
+    options: Options
+    images: list[np.ndarray]
+    heldout: list[np.ndarray]
+    seed: int
+    progress: bool
+    kept: _Kept
+
+    def fit(self, scale: int) -> dict[str, Any]:
+        """Ridge kernels, mapping and HR filters of one scale, and how each did: `ridge` and
+        `psnr_db` (by ridge weight), `rounds_psnr_db` (by round, 0 is the ridge kernels),
+        `objective` (by round), `bicubic_db`, `pixels`, `density` (share of the held-out codes
+        that are not zero)."""
+        equations = self._sums(scale)
+        what = f"{self.start.coder} x{scale}"
+        coded = []
+        for truth in tqdm(self.heldout, f"{what} held-out images", disable=not self.progress):
+            smooth, residual = divide(degrade(truth, scale, "y"), scale, "float32")
+            coded.append((truth, smooth, self._codes(residual, scale)))
+
+        def quality(kernels: torch.Tensor) -> float:
+            kernels = kernels.float().numpy()
+            size = self.start.filter_size
+            return float(
+                np.mean(
+                    [
+                        _psnr(s + enlarged_residual(z, kernels, size, scale), t, scale)
+                        for t, s, z in coded
+                    ]
+                )
+            )
+
+        found = {}
+        for ridge in RIDGES:
+            kernels = equations.solve(ridge)
+            found[ridge] = (quality(kernels), kernels)
+        best = max(found, key=lambda ridge: found[ridge][0])
+        kernels = found[best][1].float()
+        mapping = start_from(kernels, self.options.hr_atoms)
+        fit = Fit(equations, mapping, best) if self.options.rounds else None
+        rounds, objectives = [found[best][0]], [fit.objective()] if fit else []
+        for _ in tqdm(range(self.options.rounds), f"{what} mapping", disable=not self.progress):
+            objectives.append(fit.round())
+            rounds.append(quality(fit.result.kernels()))
+            if rounds[-1] >= max(rounds[1:]):
+                mapping = fit.result
+        bicubic = [_psnr(imresize(degrade(t, scale, "y"), scale), t, scale) for t in self.heldout]
+        if self.progress:
+            row = ", ".join(f"{ridge:g}: {figure:.3f}" for ridge, (figure, _) in found.items())
+            print(f"{what}: held-out PSNR by ridge weight {row}; bicubic {np.mean(bicubic):.3f};")
+            print(f"{what}: by round {', '.join(f'{figure:.3f}' for figure in rounds)}", flush=True)
+        self.kept.drop(f"{self.start.coder}-x{scale}-sums")
+        return {
+            "kernels": kernels.half(),
+            "mapping": mapping.mapping.half(),
+            "hr_filters": mapping.filters.half(),
+            "ridge": best,
+            "psnr_db": {f"{ridge:g}": round(figure, 4) for ridge, (figure, _) in found.items()},
+            "rounds_psnr_db": [round(figure, 4) for figure in rounds],
+            "objective": [float(f"{value:.6g}") for value in objectives],
+            "bicubic_db": round(float(np.mean(bicubic)), 4),
+            "pixels": equations.pixels,
+            "density": sum(int(z.count_nonzero()) for _, _, z in coded)
+            / sum(z.numel() for _, _, z in coded),
+        }
+
+    def _sums(self, scale: int) -> NormalEquations:
+        """The sums over all images; saved now and then, and taken up where they were."""
+        start, options = self.start, self.options
+        name = f"{start.coder}-x{scale}-sums"
+        equations = NormalEquations(len(start.filters), scale, options.support, start.filter_size)
+        done = 0
+        state = self.kept.load(name)
+        if state is not None:
+            done = state.pop("done")
+            equations.restore(state)
+        since = time.monotonic()
+        bar = tqdm(
+            total=len(self.images),
+            initial=done,
+            desc=f"{start.coder} x{scale} codes",
+            disable=not self.progress,
+        )
+        for index in range(done, len(self.images)):
+            rng = np.random.default_rng([self.seed, scale, index])
+            for residual, target in training_pairs(self.images[index], scale, options, rng):
+                equations.add(self._codes(residual, scale), torch.from_numpy(target))
+            bar.update()
+            if time.monotonic() - since > KEEP_EVERY:
+                self.kept.save(name, {"done": index + 1, **equations.state()})
+                since = time.monotonic()
+        bar.close()
+        self.kept.save(name, {"done": len(self.images), **equations.state()})
+        return equations
+
+    def _codes(self, residual: np.ndarray, scale: int) -> torch.Tensor:
+        coder, coding = self.start.coding(residual.astype(np.float32), scale, self.start.coder)
+        return torch.from_numpy(coder.solve(coding).codes)
 
 
-def _fit_map(
-    start: Weights,
-    scale: int,
-    images: list[np.ndarray],
-    heldout: list[np.ndarray],
-    options: Options,
-    progress: bool,
-) -> _Fitted:
-    """One pass over the training images, then the best ridge weight on the held-out ones."""
-    equations = NormalEquations(len(start.filters), scale, options.support, start.filter_size)
-    what = f"{start.coder} x{scale}"
-    for image in tqdm(images, f"{what} codes", disable=not progress):
-        residual, target = training_pair(_central(image, options.crop * scale), scale)
-        codes = _codes(start, residual, scale)
-        equations.add(codes, torch.from_numpy(target.astype(np.float32)))
-    coded = []
-    for truth in tqdm(heldout, f"{what} held-out images", disable=not progress):
-        smooth, residual = divide(degrade(truth, scale, "y"), scale, "float32")
-        coded.append((truth, smooth, _codes(start, residual, scale)))
-    best: tuple[float, float, np.ndarray] | None = None
-    psnr_db = {}
-    for ridge in RIDGES:
-        kernels = equations.solve(ridge).float().numpy()
-        figures = [
-            score(s + enlarged_residual(z, kernels, start.filter_size, scale), t, scale, "y")
-            for t, s, z in coded
-        ]
-        psnr_db[ridge] = float(np.mean([figure.psnr_db for figure in figures]))
-        if best is None or psnr_db[ridge] > best[0]:
-            best = (psnr_db[ridge], ridge, kernels)
-    bicubic = [score(imresize(degrade(t, scale, "y"), scale), t, scale, "y") for t in heldout]
-    bicubic_db = float(np.mean([figure.psnr_db for figure in bicubic]))
-    if progress:
-        row = ", ".join(f"{ridge:g}: {figure:.3f}" for ridge, figure in psnr_db.items())
-        print(f"{what}: held-out PSNR by ridge weight {row}; bicubic {bicubic_db:.3f}")
-    return _Fitted(best[2], best[1], psnr_db, bicubic_db, equations.pixels)
+def training_pairs(
+    image: np.ndarray, scale: int, options: Options, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`training_pair` of the middle of a luma for each of `options.phases` beginnings of the LR
+    grid, drawn without return, transposed or not by lot; none under 8×8 LR pixels."""
+    phases = options.phases or max(1, scale**2 // 4)
+    for phase in rng.permutation(scale**2)[:phases]:
+        part = _central(image[phase // scale :, phase % scale :], options.crop * scale)
+        if min(part.shape) < 8 * scale:
+            continue
+        part = part.T if rng.random() < 0.5 else part
+        residual, target = training_pair(np.ascontiguousarray(part), scale)
+        yield residual.astype(np.float32), target.astype(np.float32)
 
 
 def training_pair(truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -202,27 +359,22 @@ def training_pair(truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray
     return parts.residual, reflected(truth - smooth)
 
 
-def _codes(start: Weights, residual: np.ndarray, scale: int) -> torch.Tensor:
-    coder, coding = start.coding(residual.astype(np.float32), scale, start.coder)
-    with quick_plans(start.coder):
-        return torch.from_numpy(coder.solve(coding).codes)
+def _psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
+    """Of a luma in [0,1] against a uint8 one, as protocol y has it."""
+    return luma_psnr(estimate, crop_to_multiple(truth, scale) / 255.0, scale)
 
 
-def _filters(
-    images: Iterable[np.ndarray],
-    scales: Sequence[int],
-    options: Options,
-    rng: np.random.Generator,
-    progress: bool,
-) -> np.ndarray:
-    """Filters learned on residuals of the images at all `scales`."""
-    tiles = list(_tiles(images, scales, rng))
+def _filters(data: str | Path, options: Options, seed: int, progress: bool) -> torch.Tensor:
+    """Filters learned on T91's residuals at the scales 2, 3 and 4."""
+    images = [_luma(path) for path in training_images(data, [FILTER_SET])]
+    rng = np.random.default_rng(seed)
+    tiles = list(_tiles(images, (2, 3, 4), rng))
     if not tiles:
         raise InputError(
             f"learning filters needs an image of at least {TILE}x{TILE} low-resolution pixels, "
             "got none."
         )
-    return learn_filters(
+    filters = learn_filters(
         np.stack(tiles),
         options.atoms,
         options.filter_size,
@@ -232,6 +384,7 @@ def _filters(
         rng,
         progress,
     )
+    return torch.from_numpy(filters)
 
 
 def _tiles(
@@ -258,40 +411,46 @@ def _central(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _write(
-    out: str | Path | None,
+    out: Path,
+    ship: str | None,
     start: Weights,
-    fitted: dict[int, _Fitted],
+    fitted: dict[int, dict[str, Any]],
     options: Options,
-    images: int,
-    heldout: int,
-    seed: int,
+    counts: dict[str, int],
 ) -> Path:
     tensors = {"filters": start.filters}
-    tensors |= {f"kernels_x{scale}": map_.kernels for scale, map_ in fitted.items()}
+    for scale, row in fitted.items():
+        for what in ("kernels", "mapping", "hr_filters"):
+            tensors[f"{what}_x{scale}"] = row[what].numpy()
     metadata = {
         "kind": KIND,
         "coder": start.coder,
-        "seed": seed,
-        "training_set": TRAINING_SET,
-        "training_images": images,
+        "seed": counts["seed"],
+        "training_sets": list(options.sets),
+        "training_images": counts["images"],
         "holdout_crop": HOLDOUT_CROP,
+        "crop": options.crop,
+        "phases": {str(s): options.phases or max(1, s**2 // 4) for s in fitted},
         "scales": {
             str(scale): {
                 "lam": start.lams[scale],
                 "settings": start.settings[scale],
-                "ridge": map_.ridge,
-                "lr_pixels": map_.pixels,
-                "holdout_psnr_db": {f"{r:g}": round(p, 4) for r, p in map_.psnr_db.items()},
-                "holdout_bicubic_psnr_db": round(map_.bicubic_db, 4),
+                "ridge": row["ridge"],
+                "lr_pixels": row["pixels"],
+                "holdout_psnr_db": row["psnr_db"],
+                "holdout_rounds_psnr_db": row["rounds_psnr_db"],
+                "rounds_objective": row["objective"],
+                "holdout_bicubic_psnr_db": row["bicubic_db"],
+                "holdout_density": round(row["density"], 5),
             }
-            for scale, map_ in fitted.items()
+            for scale, row in fitted.items()
         },
     }
-    name = weights_name(start.coder)
-    card = _card(name, start, fitted, options, images, heldout)
-    if out is None:
-        return weights.save(name, tensors, metadata, card)
-    path = Path(out) / f"{name}.safetensors"
+    name = weights_name(start.coder) if ship is None else f"{ship}-{start.coder}"
+    card = _card(name, start, fitted, options, counts)
+    if ship is not None:
+        weights.save(name, tensors, metadata, card)
+    path = out / f"{name}.safetensors"
     weights.write(path, tensors, metadata)
     path.with_suffix(".md").write_text(card)
     return path
@@ -300,106 +459,133 @@ def _write(
 def _card(
     name: str,
     start: Weights,
-    fitted: dict[int, _Fitted],
+    fitted: dict[int, dict[str, Any]],
     options: Options,
-    images: int,
-    heldout: int,
+    counts: dict[str, int],
 ) -> str:
     """The model card: what it is, what it was learned from, how, and how good it is."""
     coding = options.codings[start.coder]
     stop = ", ".join(f"{key} {value}" for key, value in coding.settings.items())
-    kernels = ", ".join(
-        f"{m.kernels.shape[-1]}x{m.kernels.shape[-1]} (x{s})" for s, m in fitted.items()
-    )
+    shapes = {scale: tuple(row["hr_filters"].shape) for scale, row in fitted.items()}
+    filters = ", ".join(f"{m} of {k}x{k} (x{s})" for s, (m, k, _) in shapes.items())
+    constrained = {s: max(row["rounds_psnr_db"][1:], default=math.nan) for s, row in fitted.items()}
     rows = "\n".join(
-        f"| x{scale} | {map_.bicubic_db:.2f} | {max(map_.psnr_db.values()):.2f} "
-        f"| {map_.ridge:g} | {map_.pixels:,} |"
-        for scale, map_ in fitted.items()
+        f"| x{scale} | {row['bicubic_db']:.2f} | {max(row['psnr_db'].values()):.2f} "
+        f"| {constrained[scale]:.2f} | {row['ridge']:g} | {row['pixels']:,} |"
+        for scale, row in fitted.items()
     )
     return f"""# {name}
 
-Filters and maps of CSC-SR in its ridge form (docs/csc-sr.md) for codes by {start.coder}.
+Filters, mapping and high-resolution filters of CSC-SR (docs/csc-sr.md) for codes by \
+{start.coder}; the ridge kernels of csc-ridge, too.
 
 - {len(start.filters)} low-resolution filters of {start.filter_size}x{start.filter_size}, learned \
-with sporco's online dictionary learning; high-resolution kernels {kernels}.
+with sporco's online dictionary learning on {FILTER_SET}; high-resolution filters: {filters}.
 - Codes: lambda {coding.lam * 255:g}/255, {stop}. Codes made otherwise need a map of their own.
-- Learned from the {images} images of {TRAINING_SET} (Yang et al., as distributed with \
-github.com/tegg89/SRCNN-Tensorflow) that are neither held out nor copies of test images; the \
-ridge weights were chosen on the {heldout} held-out images. No test image was used.
+- Mapping and high-resolution filters from the {counts["images"]} images of \
+{", ".join(options.sets)} that are neither held out nor copies of test images (their middle, up \
+to {options.crop} low-resolution pixels a side, with their flips; {options.phases or "s*s/4"} of \
+the s*s grid phases, some transposed). Ridge weight and rounds were chosen on the \
+{counts["heldout"]} held-out images. No test image was used.
 - Command: `{_command()}`, on {datetime.date.today().isoformat()}.
 - Licence: MIT, as the code. The training images are research data of their authors and are \
 not part of this package.
 
 PSNR in dB on the central {HOLDOUT_CROP}x{HOLDOUT_CROP} of the held-out images, protocol y:
 
-| scale | bicubic | CSC-SR | ridge weight | LR pixels fitted to |
-|---|---|---|---|---|
+| scale | bicubic | csc-ridge | csc-sr | ridge weight | LR pixels fitted to |
+|---|---|---|---|---|---|
 {rows}
 """
 
 
 def _command() -> str:
     """The command line of this process, without the folders of the machine it ran on."""
-    words = []
-    for word in sys.argv[1:]:
-        words.append(Path(word).name if "/" in word else word)
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    if "train" in words:
+        return shlex.join(["cscsr", *words])
     return shlex.join(["python", "-m", "cscsr.training.csc_sr", *words])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+class _Parser(argparse.ArgumentParser):
+    """Complains in one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """The command line of this module; ``--help`` has the options."""
-    usual = Options()
-    parser = argparse.ArgumentParser(
-        prog="python -m cscsr.training.csc_sr",
-        description="Learn the filters of CSC-SR and fit its maps on T91.",
-        epilog="example: python -m cscsr.training.csc_sr --data images --scale 2 --out runs/csc-sr",
+    parser = _Parser(
+        prog=prog or "python -m cscsr.training.csc_sr",
+        description="Learn the filters of CSC-SR, and fit its mapping and HR filters. A run "
+        "that was stopped goes on when the same command is given again.",
+        epilog="example: cscsr train csc-sr --data images --scale 2 --coder ista --out runs/csc-sr",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the weight files go")
-    parser.add_argument("--ship", action="store_true", help="put them among the shipped weights")
-    parser.add_argument("--coder", nargs="+", default=list(CODINGS), choices=sorted(CODINGS))
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder (CSCSR_DATA)")
+    parser.add_argument("--out", type=Path, metavar="DIR", default=Path("runs", "csc-sr"))
+    parser.add_argument("--ship", metavar="NAME", help="also among the shipped weights, NAME-CODER")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="small")
+    parser.add_argument("--coder", nargs="+", default=list(CODINGS), choices=sorted(TRAINED_FOR))
     parser.add_argument("--scale", nargs="+", type=int, default=[2, 3, 4], metavar="S")
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="data sets to fit to")
     parser.add_argument("--filters", metavar="FILE", help="take the filters of these weights")
-    parser.add_argument("--atoms", type=int, default=usual.atoms, help="filters, N")
-    parser.add_argument("--support", type=int, default=usual.support, help="kernel in LR pixels")
-    parser.add_argument("--crop", type=int, default=usual.crop, help="crop in LR pixels")
-    parser.add_argument("--filter-steps", type=int, default=usual.filter_steps)
+    parser.add_argument("--atoms", type=int, help="LR filters, N")
+    parser.add_argument("--hr-atoms", type=int, help="HR filters, M (1.5 N where not given)")
+    parser.add_argument("--support", type=int, help="side of the HR filters in LR pixels")
+    parser.add_argument("--crop", type=int, help="crop of the images in LR pixels")
+    parser.add_argument("--phases", type=int, help="grid phases of each image")
+    parser.add_argument("--rounds", type=int, help="turns of mapping and HR filters")
+    parser.add_argument("--filter-steps", type=int, help="steps of the dictionary learning")
     parser.add_argument("--lam", type=float, metavar="L", help="lambda on 0-255")
     parser.add_argument("--iterations", type=int, help="of the coder")
-    parser.add_argument("--rho", type=float, help="penalty of sporco's ADMM")
+    parser.add_argument("--rho", type=float, help="penalty of ADMM")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    if (given.out is None) != given.ship:
-        parser.error("give either --out DIR or --ship")
     torch.set_grad_enabled(False)
     try:
+        data = data_folder(given.data)
+        if data is None:
+            raise InputError(
+                f"training needs images: name their folder with --data or {FOLDER_VARIABLE}."
+            )
         paths = train_csc_sr(
-            given.data,
+            data,
             given.out,
-            coders=given.coder,
-            scales=given.scale,
-            options=replace(
-                usual,
-                atoms=given.atoms,
-                support=given.support,
-                crop=given.crop,
-                filter_steps=given.filter_steps,
-                codings={c: _changed(CODINGS[c], c, given) for c in given.coder},
-            ),
+            coders=list(dict.fromkeys(TRAINED_FOR[coder] for coder in given.coder)),
+            scales=[check_scale(scale) for scale in given.scale],
+            options=_options(given),
             filters=given.filters,
+            ship=given.ship,
             seed=given.seed,
         )
     except InputError as error:
-        parser.error(str(error))
+        parser.exit(2, f"cscsr: {error}\n")
     for path in paths:
-        print(path)
+        print(f"{path}: use it with cscsr upscale --solver 'csc-sr[...]' --weights {path}")
+
+
+def _options(given: argparse.Namespace) -> Options:
+    """The preset with what the command line changes."""
+    preset = PRESETS[given.preset]
+    names = ("atoms", "hr_atoms", "support", "crop", "phases", "rounds", "filter_steps")
+    changes = {n: getattr(given, n) for n in names if getattr(given, n) is not None}
+    for name, value in changes.items():
+        if value < (name != "rounds"):
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
+    if given.atoms is not None and given.hr_atoms is None:
+        changes["hr_atoms"] = given.atoms * 3 // 2
+    if given.sets is not None:
+        changes["sets"] = tuple(given.sets)
+    codings = {coder: _changed(coding, coder, given) for coder, coding in CODINGS.items()}
+    return replace(preset, codings=codings, **changes)
 
 
 def _changed(coding: Coding, coder: str, given: argparse.Namespace) -> Coding:
     settings = dict(coding.settings)
     if given.iterations is not None:
         settings["iterations"] = given.iterations
-    if given.rho is not None and coder == "sporco-admm":
+    if given.rho is not None and coder == "admm":
         settings["rho"] = given.rho
     return Coding(coding.lam if given.lam is None else given.lam / 255, settings)
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cscsr import InputError, SuperResolution, weights
 from cscsr.classical.csc_sr import CSCSR, read_weights
 from cscsr.classical.decompose import split
 from cscsr.classical.dictionary import draw_patches
 from cscsr.data.datasets import demo, training_textures
-from cscsr.imaging import degrade, imresize, rgb_to_y, score, write_image
-from cscsr.training.csc_sr import Options, main, train_csc_sr, training_pair
+from cscsr.imaging import degrade, imresize, luma_of, rgb_to_y, score, write_image
+from cscsr.training.csc_sr import Options, _Kept, _Run, main, train_csc_sr, training_pair
 
-QUICK = replace(Options(), atoms=8, filter_steps=2, crop=40)
+QUICK = replace(Options(), atoms=8, hr_atoms=12, filter_steps=2, crop=40, rounds=2)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def trained(data, tmp_path_factory) -> dict[str, Path]:
     return {path.stem.removeprefix("csc-sr-"): path for path in paths}
 
 
-@pytest.mark.parametrize("coder", ["sporco-admm", "ista"])
+@pytest.mark.parametrize("coder", ["admm", "ista", "fista"])
 def test_even_a_quick_training_beats_bicubic_on_another_image(trained, coder):
     truth = rgb_to_y(dict(demo())["astronaut"])[:128, 64:192]
     lr = degrade(truth, 2, "y")
@@ -67,6 +68,26 @@ def test_same_seed_same_weights(data, trained, tmp_path):
     np.testing.assert_allclose(second.kernels[2], first.kernels[2], atol=1e-4)
 
 
+def test_sums_go_on_where_they_were_saved(trained, tmp_path):
+    """A run over the first two images, saved, taken up by one over all four."""
+    kept = read_weights(str(trained["ista"]))
+    images = [luma_of(image)[:64, :64] for _, image in list(demo())[:4]]
+    whole, part = (_Kept(tmp_path / name, name) for name in ("whole", "part"))
+
+    def sums(where, count):
+        return _Run(kept, QUICK, images[:count], [], 0, False, where)._sums(2)
+
+    assert sums(part, 2).pixels < sums(part, 4).pixels == sums(whole, 4).pixels
+    ends = [sums(where, 4).solve(0.1) for where in (part, whole)]  # float32, added otherwise
+    torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=0)
+
+
+def test_a_folder_with_another_run_is_refused(data, trained):
+    out = trained["ista"].parent
+    with pytest.raises(InputError, match="other options"):
+        train_csc_sr(data, out, scales=(2,), options=QUICK, seed=1, progress=False)
+
+
 def test_coder_without_a_map_of_its_own(data, tmp_path):
     with pytest.raises(InputError, match="cista"):
         train_csc_sr(data, tmp_path, coders=("cista",), progress=False)
@@ -74,9 +95,9 @@ def test_coder_without_a_map_of_its_own(data, tmp_path):
 
 def test_command_says_what_is_wrong(data, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["--data", str(data)])
+        main(["--data", str(data), "--atoms", "0"])
     assert stopped.value.code == 2
-    assert "either --out DIR or --ship" in capsys.readouterr().err
+    assert "--atoms must be at least 1, got 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -1,0 +1,315 @@
+"""What the choices in CSC-SR are worth on the held-out images, and what it has learned.
+
+    python -m benchmarks.csc_sr choices --data DIR    choices.csv, choices.md, sparsity.png
+    python -m benchmarks.csc_sr pictures              filters.png, hr-filters.png, parts.png
+
+Each row of `choices` is a training of its own, by `cscsr.training.csc_sr`; rows that a stopped
+run had made are kept. `pictures` needs the shipped weights only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.curves import make_folder, run_command, write_curves
+from cscsr.errors import InputError
+
+SCALE = 2
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One training: what is different, in words, and how. options: changes to `BASE`;
+    lam is on 0–255, None for the coder's usual; settings: of the coder."""
+
+    what: str
+    coder: str = "admm"
+    options: dict[str, Any] = field(default_factory=dict)
+    lam: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+BASE = {"atoms": 192, "crop": 32, "phases": 1, "rounds": 0}
+"""Smaller than what is shipped, so that a row takes a minute."""
+
+CHOICES = (
+    Choice("ADMM, λ = 0.5/255, ρ = 10, 10 iterations"),
+    *(Choice(f"λ = {lam}/255", lam=lam) for lam in (0.05, 0.2, 1, 2, 5)),
+    *(Choice(f"{k} iterations", settings={"iterations": k}) for k in (5, 20)),
+    *(Choice(f"ρ = {rho}", settings={"rho": float(rho)}) for rho in (3, 30)),
+    *(Choice(f"{n} filters", options={"atoms": n}) for n in (48, 96, 384)),
+    Choice("filters after 6 steps of learning, not 60", options={"filter_steps": 6}),
+    *(Choice(f"crops of {n} LR pixels", options={"crop": n}) for n in (56, 112)),
+    Choice("ISTA, λ = 2/255, 30 iterations", "ista"),
+    *(Choice(f"ISTA, λ = {lam}/255", "ista", lam=lam) for lam in (1, 4)),
+    *(Choice(f"ISTA, {k} iterations", "ista", settings={"iterations": k}) for k in (15, 60)),
+    Choice("FISTA, λ = 1/255, 20 iterations", "fista"),
+    *(Choice(f"FISTA, λ = {lam}/255", "fista", lam=lam) for lam in (0.5, 2)),
+    *(Choice(f"FISTA, {k} iterations", "fista", settings={"iterations": k}) for k in (10, 40)),
+)
+
+COLUMNS = (
+    "choice",
+    "coder",
+    "lam_255",
+    "iterations",
+    "atoms",
+    "lr_pixels",
+    "ridge",
+    "density",
+    "psnr_db",
+    "bicubic_psnr_db",
+)
+
+
+def choices(data: str | Path, out: str | Path, report: Report = lambda *_: None) -> list[Path]:
+    """Train each of `CHOICES` at ×2 in the ridge form and write their table and the picture of
+    sparsity against PSNR. Raises InputError for a folder without the data."""
+    from cscsr import weights
+    from cscsr.training.csc_sr import CODINGS, Coding, Options, train_csc_sr
+
+    out = make_folder(out)
+    rows = []
+    filters: dict[tuple[int, int], Path] = {}
+    for index, choice in enumerate(CHOICES):
+        report(choice.what, index, len(CHOICES))
+        usual = CODINGS[choice.coder]
+        lam = usual.lam if choice.lam is None else choice.lam / 255
+        coding = Coding(lam, {**usual.settings, **choice.settings})
+        options = replace(Options(), **{**BASE, **choice.options}, codings={choice.coder: coding})
+        bank = (options.atoms, options.filter_steps)
+        (path,) = train_csc_sr(
+            data,
+            out / "runs" / f"{index:02d}",
+            coders=[choice.coder],
+            scales=[SCALE],
+            options=options,
+            filters=str(filters[bank]) if bank in filters else None,
+            progress=False,
+        )
+        filters.setdefault(bank, path)
+        made = weights.load(path)[1]["scales"][str(SCALE)]
+        ridge, psnr_db = max(made["holdout_psnr_db"].items(), key=lambda item: item[1])
+        rows.append(
+            {
+                "choice": choice.what,
+                "coder": choice.coder,
+                "lam_255": f"{255 * lam:g}",
+                "iterations": coding.settings["iterations"],
+                "atoms": options.atoms,
+                "lr_pixels": made["lr_pixels"],
+                "ridge": ridge,
+                "density": f"{made['holdout_density']:.4f}",
+                "psnr_db": f"{psnr_db:.3f}",
+                "bicubic_psnr_db": f"{made['holdout_bicubic_psnr_db']:.3f}",
+            }
+        )
+    table = out / "choices.csv"
+    write_curves(table, COLUMNS, rows)
+    text = out / "choices.md"
+    text.write_text(_markdown(rows), encoding="utf-8")
+    picture = out / "sparsity.png"
+    draw_sparsity(table, picture)
+    return [table, text, picture]
+
+
+def _markdown(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "| ×2, ridge form | filters | LR pixels | codes not zero | PSNR, dB |",
+        "|---|--:|--:|--:|--:|",
+        f"| bicubic | | | | {rows[0]['bicubic_psnr_db'][:-1]} |",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['choice']} | {row['atoms']} | {int(row['lr_pixels']):,} "
+            f"| {100 * float(row['density']):.1f} % | {float(row['psnr_db']):.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw_sparsity(table: Path, picture: Path) -> None:
+    """PSNR against the share of codes that are not zero, as λ moves, a curve a coder."""
+    from matplotlib.figure import Figure
+
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for coder, marker in (("admm", "o"), ("ista", "s"), ("fista", "^")):
+        first = next(row for row in rows if row["coder"] == coder)
+        same = ("iterations", "atoms", "lr_pixels")
+        moved = [
+            row
+            for row in rows
+            if row["coder"] == coder
+            and all(row[key] == first[key] for key in same)
+            and ("λ" in row["choice"])
+        ]
+        moved.sort(key=lambda row: float(row["lam_255"]))
+        x = [100 * float(row["density"]) for row in moved]
+        y = [float(row["psnr_db"]) for row in moved]
+        axes.plot(x, y, marker=marker, label=f"{coder.upper()}, {first['iterations']} iterations")
+        for row, left, up in zip(moved, x, y, strict=True):
+            axes.annotate(
+                f"{float(row['lam_255']):g}",
+                (left, up),
+                textcoords="offset points",
+                xytext=(0, -13),
+                ha="center",
+                fontsize=8,
+                color="0.35",
+            )
+    axes.set_xscale("log")
+    axes.set_xlabel("codes that are not zero, %")
+    axes.set_ylabel("PSNR on the held-out images, dB")
+    axes.set_title("Sparsity against quality at ×2; numbers are λ·255", fontsize=11)
+    axes.margins(y=0.15)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    figure.savefig(picture, dpi=150)
+
+
+def pictures(out: str | Path, report: Report = lambda *_: None) -> list[Path]:
+    """Montages of the shipped LR and HR filters, and an image's smooth part and residual."""
+    out = make_folder(out)
+    made = []
+    for index, (name, draw) in enumerate(
+        (("filters.png", _draw_filters), ("hr-filters.png", _draw_hr), ("parts.png", _draw_parts))
+    ):
+        report(name, index, 3)
+        draw(out / name)
+        made.append(out / name)
+    return made
+
+
+def montage(filters: np.ndarray, columns: int) -> np.ndarray:
+    """Filters (N,k,k), each stretched to [−1,1] by its largest element, in rows of `columns`
+    with a line of NaN between them."""
+    largest = np.abs(filters).max((1, 2), keepdims=True)
+    scaled = filters / np.where(largest > 0, largest, 1)
+    count, side, _ = scaled.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (side + 1) + 1, columns * (side + 1) + 1), np.nan)
+    for index, one in enumerate(scaled):
+        top, left = (n * (side + 1) + 1 for n in divmod(index, columns))
+        sheet[top : top + side, left : left + side] = one
+    return sheet
+
+
+def _shipped() -> Any:
+    from cscsr.classical.csc_sr import read_weights, weights_name
+
+    return read_weights(weights_name("admm"))
+
+
+def _show(axes: Any, sheet: np.ndarray, title: str) -> None:
+    import matplotlib
+
+    colours = matplotlib.colormaps["gray"].with_extremes(bad="#4477aa")
+    axes.imshow(sheet, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
+    axes.set_title(title, fontsize=11)
+    axes.set_axis_off()
+
+
+def _draw_filters(picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    kept = _shipped()
+    order = np.argsort([_roughness(f) for f in kept.filters])
+    figure = Figure(figsize=(8, 6.2), layout="constrained")
+    _show(
+        figure.subplots(),
+        montage(kept.filters[order], 24),
+        f"The {len(order)} low-resolution filters, 5×5, smooth to rough",
+    )
+    figure.savefig(picture, dpi=150)
+
+
+def _roughness(filter_: np.ndarray) -> float:
+    """Share of a filter's energy in its differences."""
+    energy = sum(float((np.diff(filter_, axis=axis) ** 2).sum()) for axis in (0, 1))
+    return energy / float((filter_**2).sum())
+
+
+def _draw_hr(picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    kept = _shipped()
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    for axes, scale in zip(figure.subplots(1, len(kept.scales)), kept.scales, strict=True):
+        filters = kept.mappings[scale].filters.numpy()
+        strongest = np.argsort(-(filters**2).sum((1, 2)))[:144]
+        side = filters.shape[-1]
+        _show(axes, montage(filters[strongest], 12), f"×{scale}: {side}×{side}")
+    figure.suptitle(f"The 144 strongest of {len(filters)} high-resolution filters", fontsize=12)
+    figure.savefig(picture, dpi=150)
+
+
+def _draw_parts(picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from cscsr.classical.csc_sr import CSCSR, divide
+    from cscsr.classical.decompose import MARGIN, continued, split
+    from cscsr.data.datasets import demo
+    from cscsr.imaging import degrade, rgb_to_y
+    from cscsr.problem import SuperResolution
+
+    truth = rgb_to_y(dict(demo())["chelsea"])[40:200, 120:330]
+    small = degrade(truth, SCALE, "y")
+    parts = split(continued(small.astype(np.float64)))
+    inside = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    estimate = CSCSR().solve(SuperResolution(small, SCALE)).estimate
+    smooth, _ = divide(small, SCALE, "float32")
+    sheets = [
+        (small, "low-resolution luma", False),
+        (parts.smooth[inside], "its smooth part", False),
+        (parts.residual[inside], "its residual (grey is 0, ±0.1)", True),
+        (estimate, f"CSC-SR, ×{SCALE}", False),
+        (smooth, "smooth part, bicubic", False),
+        (estimate - smooth, "what the codes add (grey is 0, ±0.1)", True),
+    ]
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    for axes, (image, title, signed) in zip(figure.subplots(2, 3).flat, sheets, strict=True):
+        low, high = (-0.1, 0.1) if signed else (0, 1)
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axes.set_title(title, fontsize=11)
+        axes.set_axis_off()
+    figure.savefig(picture, dpi=150)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; see the module. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.csc_sr", description=__doc__)
+    parser.add_argument("what", choices=("choices", "pictures"))
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder (CSCSR_DATA)")
+    parser.add_argument("--out", type=Path, default=Path("reports/latest/csc-sr"), metavar="DIR")
+    given = parser.parse_args(arguments)
+    if given.what == "pictures":
+        return run_command(pictures, {"out": given.out})
+    from cscsr.data.datasets import FOLDER_VARIABLE, data_folder
+
+    try:
+        data = data_folder(given.data)
+        if data is None:
+            raise InputError(
+                f"the choices need training images: name their folder with --data or "
+                f"{FOLDER_VARIABLE}."
+            )
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return run_command(choices, {"data": data, "out": given.out})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.curves import made_with, make_folder, run_command, write_curves
-from benchmarks.machine import describe, threads
+from benchmarks.machine import describe, load, threads
 from cscsr import InputError, SparseCoding, Status, list_solvers, make_solver
 from cscsr.errors import unknown_name
 
@@ -91,6 +91,7 @@ CSV_COLUMNS = [
     "reference_duality_gap",
     "threads",
     "machine",
+    "load",
 ]
 
 
@@ -323,7 +324,7 @@ def measure(
             report(what, done, total)
         done += 1
 
-    about = {**settings, "machine": describe(), "threads": threads()}
+    about = {**settings, "machine": describe(), "threads": threads(), "load": load()}
     rows = [
         about | row
         for case in cases
@@ -490,6 +491,12 @@ def _curves(panel: Any, rows: Any, looks: dict[str, Any], x: str, y: str) -> Non
     panel.tick_params(labelsize=8)
 
 
+def _busy(row: Any) -> str:
+    """What else the machine did, as far as its load tells."""
+    load = row.get("load")
+    return "" if load is None or load != load else f"; load average {load:g} when it began"
+
+
 def _save(figure: Any, picture: Path) -> None:
     part = picture.with_name(f"{picture.name}.part")
     figure.savefig(part, format="png", dpi=120)
@@ -549,7 +556,7 @@ def write_times(table: Path, page: Path, command: str) -> None:
             f"| {row['dictionary']} | {row['size']} | {row['lam']:g} | {label} | "
             f"{' | '.join(cells)} |"
         )
-    lines += ["", f"Made by `{command}` on {first.machine}.", ""]
+    lines += ["", f"Made by `{command}` on {first.machine}{_busy(first)}.", ""]
     page.write_text("\n".join(lines), encoding="utf-8")
 
 

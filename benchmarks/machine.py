@@ -31,6 +31,12 @@ def threads() -> int:
     return int(limit) if limit.isdigit() else cores()
 
 
+def load() -> float | str:
+    """Processes that wanted a core in the last minute, on average; "" where it is not known.
+    Seconds measured while it was above the number of cores are too long."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else ""
+
+
 def describe(device: str = "cpu") -> str:
     """The computer and the packages that do the arithmetic, in a line."""
     parts = [_processor(), f"{cores()} cores"]

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.curves import made_with, make_folder, run_command, write_curves
-from benchmarks.machine import describe, threads
+from benchmarks.machine import describe, load, threads
 from cscsr import InputError, Solver, SuperResolution, list_solvers, make_solver, weights
 from cscsr.data.datasets import load_dataset
 from cscsr.imaging import crop_to_multiple, degrade, luma_of
@@ -57,6 +57,7 @@ CSV_COLUMNS = [
     "bicubic_psnr_db",
     "threads",
     "machine",
+    "load",
 ]
 
 
@@ -226,6 +227,7 @@ def measure(
             "bicubic_psnr_db": round(bicubic_psnr(images, scale), 4),
             "threads": threads(),
             "machine": describe(),
+            "load": load(),
         }
         for name in names:
             try:
@@ -308,6 +310,12 @@ def _part(row: Any) -> str:
     return f" (the central {row.crop}×{row.crop})" if row.crop else ""
 
 
+def _busy(row: Any) -> str:
+    """What else the machine did, as far as its load tells."""
+    load = row.get("load")
+    return "" if load is None or load != load else f"; load average {load:g} when it began"
+
+
 def _save(figure: Any, picture: Path) -> None:
     part = picture.with_name(f"{picture.name}.part")
     figure.savefig(part, format="png", dpi=130)
@@ -349,7 +357,7 @@ def describe_table(table: Path, page: Path) -> None:
         "",
         f"Made by `python -m benchmarks.sr_convergence --dataset {first.dataset} --scales "
         f"{first.scales}{f' --crop {first.crop}' if first.crop else ''}`; "
-        f"{first.threads} thread(s) of {first.machine}.",
+        f"{first.threads} thread(s) of {first.machine}{_busy(first)}.",
         "",
     ]
     page.write_text("\n".join(lines), encoding="utf-8")

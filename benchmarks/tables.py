@@ -62,7 +62,7 @@ _PUBLISHED_LINE = {
     "CRNet-B": "rgb",
     "CRNet-B+": "rgb",
 }
-_PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
+PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
 
 
 DEGRADED_LINE = "rgb"
@@ -140,7 +140,7 @@ class Mean:
             self.complete
             and not self.degradation
             and method is not None
-            and self.images == _PUBLISHED_IMAGES.get(self.dataset)
+            and self.images == PUBLISHED_IMAGES.get(self.dataset)
             and self.protocol == _PUBLISHED_LINE[method]
         )
 

@@ -20,6 +20,7 @@ from benchmarks.page.plots import Point, interval, scatter
 from benchmarks.results import SCORED, Figure, Key, Results, truth_key
 from benchmarks.tables import (
     BEST,
+    PUBLISHED_IMAGES,
     Column,
     Mean,
     Place,
@@ -303,7 +304,7 @@ def _cards(
         )
     )
     remarks_here = []
-    if place in paper:
+    if place in paper and best.images == PUBLISHED_IMAGES.get(place.dataset):
         name, psnr_db = paper[place]
         gap = round(best.psnr_db - psnr_db, 2)
         remarks_here.append(

@@ -158,6 +158,10 @@ def test_with_few_images_nothing_is_said_of_chance(page):
     assert "More than chance? Too few images" in words(panel(page, "Set5/2"))
 
 
+def test_the_papers_best_stands_beside_whole_data_sets_only(page):
+    assert "The paper's best here" not in page, "three images are not Set5"
+
+
 def test_the_ranking_names_ties_and_partial_means(page, summary):
     text = words(panel(page, "Set5/2"))
     assert "sharpened-2" in text

@@ -20,7 +20,7 @@ from cscsr.classical.csc_sr import (
 )
 from cscsr.classical.decompose import MARGIN
 from cscsr.data.datasets import demo, load_dataset
-from cscsr.imaging import degrade, imresize, psnr, rgb_to_y, rgb_to_ycbcr, score
+from cscsr.imaging import degrade, imresize, luma_of, psnr, rgb_to_y, rgb_to_ycbcr, score
 
 SCALES = (2, 3, 4)
 SHIPPED = ("admm", "ista", "fista")
@@ -296,3 +296,17 @@ def test_psnr_of_a_trace_is_that_of_the_protocol(small):
     rounded = np.clip(np.floor(solution.estimate.astype(float) * 255 + 0.5), 0, 255)
     expected = psnr(rounded[3:-3, 3:-3], truth[3:-3, 3:-3].astype(float))
     assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
+
+
+RECORDED = {("chelsea", 2): 33.384, ("astronaut", 3): 30.781, ("coffee", 4): 27.294}
+"""PSNR in dB of csc-sr as shipped on the middle 120×120 of three embedded images."""
+
+
+@pytest.mark.parametrize(("name", "scale"), RECORDED)
+def test_psnr_stays_as_recorded(name, scale):
+    image = luma_of(dict(demo())[name])
+    top, left = ((n - 120) // 2 for n in image.shape)
+    truth = image[top : top + 120, left : left + 120]
+    estimate = make_solver("csc-sr").solve(SuperResolution(degrade(truth, scale, "y"), scale))
+    found = score(estimate.estimate, truth, scale, "y").psnr_db
+    assert found == pytest.approx(RECORDED[name, scale], abs=0.02)

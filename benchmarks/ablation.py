@@ -81,7 +81,7 @@ def draw(table: Path, picture: Path) -> None:
     theirs.set_xlabel("mean PSNR on Set5 ×3 (dB)")
     for with_cc, text in ((True, "with CC (S is 3×3)"), (False, "without CC (S is 1×1)")):
         theirs.plot([], [], "s", color=colours[with_cc], fillstyle="none", label=text)
-    theirs.legend(loc="upper left", fontsize=9)
+    theirs.legend(loc="lower left", fontsize=9)
     figure.suptitle(
         "CRNet-A with and without the parts of its block (Table 1, right)\n" + caption(rows),
         fontsize=10.5,

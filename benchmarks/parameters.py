@@ -30,6 +30,8 @@ and growing m₀ for B."""
 NAMES = {"crnet-a": "CRNet-A", "crnet-b": "CRNet-B"}
 K = 4
 
+LEAST_SPAN_DB = 0.6
+
 PUBLISHED_PARAMETERS = Path(__file__).with_name("published_parameters.csv")
 
 
@@ -74,6 +76,15 @@ def _panels(table: Path, heading: str, axis: str):
     return rows, figure, dict(zip(NAMES, panels, strict=True))
 
 
+def _finish(figure: Any, panels: dict[str, Any], picture: Path) -> None:
+    """Give every axis of PSNR `LEAST_SPAN_DB` or more, lest noise look like an effect; save."""
+    for panel in panels.values():
+        low, high = panel.get_ylim()
+        more = max(0.0, LEAST_SPAN_DB - (high - low)) / 2
+        panel.set_ylim(low - more, high + more)
+    save(figure, picture)
+
+
 def draw_widths(table: Path, picture: Path) -> None:
     """Draw fig8.png from fig8.csv: PSNR against parameters, each point named n₀/m₀."""
     rows, figure, panels = _panels(
@@ -89,7 +100,7 @@ def draw_widths(table: Path, picture: Path) -> None:
                 name, (at, runs.psnr_db.mean()), (0, 9), textcoords="offset points", ha="center"
             )
         panel.margins(0.25)
-    save(figure, picture)
+    _finish(figure, panels, picture)
 
 
 def draw_recursions(table: Path, picture: Path) -> None:
@@ -103,7 +114,7 @@ def draw_recursions(table: Path, picture: Path) -> None:
         panel.plot(means.index, means, "D-", color="#0072B2")
         panel.set_xticks(list(means.index))
         panel.set_title(f"{NAMES[architecture]}, n₀ = {first.n0}, m₀ = {first.m0}", fontsize=10)
-    save(figure, picture)
+    _finish(figure, panels, picture)
 
 
 FIGURE4 = {"dataset": "Set5", "scale": 4}

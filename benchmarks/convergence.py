@@ -430,7 +430,7 @@ def draw_grid(table: Path, picture: Path) -> None:
     rows = pd.read_csv(table)
     looks = _looks(rows.solver.unique())
     problems = list(rows.groupby(["dictionary", "size", "lam"], sort=False))
-    columns = min(4, len(problems))
+    columns = 4
     lines = -(-len(problems) // columns)
     figure = Figure(figsize=(3.5 * columns, 2.9 * (lines + 1) + 0.9), layout="constrained")
     panels = figure.subplots(lines + 1, columns, squeeze=False)
@@ -651,7 +651,7 @@ def _make(
         dictionaries = " ".join(dict.fromkeys(case.dictionary for case in cases))
         command = (
             f"python -m benchmarks.convergence --grid --sizes {sizes} --lams {lams} "
-            f"--dictionaries {dictionaries} --dtype {dtype}"
+            f"--dictionaries {dictionaries} --dtype {dtype} --iterations {iterations}"
         )
     write_times(table, page, command)
     return [table, picture, page]

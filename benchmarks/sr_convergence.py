@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -356,7 +357,8 @@ def describe_table(table: Path, page: Path) -> None:
     lines += [
         "",
         f"Made by `python -m benchmarks.sr_convergence --dataset {first.dataset} --scales "
-        f"{first.scales}{f' --crop {first.crop}' if first.crop else ''}`; "
+        f"{first.scales}{f' --crop {first.crop}' if first.crop else ''} --solvers "
+        f"{shlex.join(first.solvers.split())}`; "
         f"{first.threads} thread(s) of {first.machine}{_busy(first)}.",
         "",
     ]

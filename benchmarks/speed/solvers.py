@@ -350,6 +350,8 @@ def write_table(rows: Sequence[dict[str, str]], path: Path) -> None:
         }
         yardsticks = [_number(race[name], "seconds_to_0.001") for name in (BASE, BEST)]
         for name, mine in race.items():
+            if not mine:
+                continue
             cells = []
             for gap in GAPS:
                 seconds = _number(mine, f"seconds_to_{gap:g}")

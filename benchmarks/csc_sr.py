@@ -158,7 +158,7 @@ def draw_sparsity(table: Path, picture: Path) -> None:
             for row in rows
             if row["coder"] == coder
             and all(row[key] == first[key] for key in same)
-            and ("ρ" not in row["choice"] or row is first)
+            and (row is first or ("λ" in row["choice"] and "ρ" not in row["choice"]))
         ]
         moved.sort(key=lambda row: float(row["lam_255"]))
         x = [100 * float(row["density"]) for row in moved]
@@ -175,6 +175,8 @@ def draw_sparsity(table: Path, picture: Path) -> None:
                 color="0.35",
             )
     axes.set_xscale("log")
+    axes.set_xticks([10, 15, 20, 30], labels=["10", "15", "20", "30"])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("codes that are not zero, %")
     axes.set_ylabel("PSNR on the held-out images, dB")
     axes.set_title("Sparsity against quality at ×2; numbers are λ·255", fontsize=11)

@@ -141,6 +141,27 @@ def test_readme_shows_the_table_of_the_reference_run():
     assert text == readme.with_table(text, readme.table()), "run python -m benchmarks.readme"
 
 
+def test_csc_sr_page_shows_the_figures_of_the_reference_run():
+    text = readme.CSC_SR.read_text(encoding="utf-8")
+    assert text == readme.with_table(text, readme.csc_sr_table()), "run python -m benchmarks.readme"
+
+
+def test_csc_sr_table_has_ours_theirs_and_the_difference(tmp_path):
+    path = tmp_path / "table1.csv"
+    path.write_text(
+        f"{HEADER}\n"
+        "Set5,2,bicubic,33.6634,0.92991,0.0021,5,y,33.66,0.9299\n"
+        "Set5,2,csc-sr[admm],36.5077,0.9531,0.75,5,y,36.62,0.9549\n"
+        "Set5,2,csc-sr[cista],35.1,0.94,0.75,4,y,,\n"
+        "Set5,2,csc-ridge,36.6677,0.9561,0.75,5,y,,\n",
+        encoding="utf-8",
+    )
+    assert readme.csc_sr_table(path).splitlines()[2:] == [
+        "| Set5 ×2 | csc-sr[admm] | 36.51 / 0.9531 | 36.62 / 0.9549 | −0.11 / −0.0018 |",
+        "| Set5 ×2 | csc-ridge | 36.67 / 0.9561 | 36.62 / 0.9549 | +0.05 / +0.0012 |",
+    ]
+
+
 def test_readme_types_no_figure_outside_the_table():
     text = readme.with_table(readme.README.read_text(encoding="utf-8"), "")
     assert not re.findall(r"\b\d\d\.\d+\b|\b0\.\d{3,}\b", text)

@@ -30,13 +30,16 @@ from cscsr.errors import InputError, unknown_name
 BOUNDARIES = ("circular", "zero")
 
 PATCH_ELEMENTS = 128
-"""Filters of at most this many elements (C·s²) are applied as matrix products over patches,
-larger ones by FFT. Patches take C·s² multiply-adds a code at nearly the processor's peak, a
-transform some tens at the pace of memory: the two cross at one or two hundred elements."""
+"""Filters of at most this many elements (C·s²) are applied patch by patch, larger ones by FFT.
+Patches take C·s² multiply-adds a code at nearly the processor's peak, a transform some tens at
+the pace of memory: the two cross at one or two hundred elements."""
 
-BLOCK_BYTES = {"cpu": 2**21, "cuda": 2**28}
+BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**28}
 """What the patches and codes of one block may take: on a CPU what its caches hold, so that a
 block is read from memory once, however often it is used."""
+
+LANES = 16
+"""A convolution layer of a CPU makes its outputs in groups of so many channels."""
 
 
 Block = tuple[slice, slice, slice]
@@ -116,6 +119,12 @@ class ConvDictionary:
             )
         self.boundary = boundary
         self._uses_patches = self.channels * self.size**2 <= PATCH_ELEMENTS
+        self._uses_layers = (
+            self._uses_patches
+            and self.filters.dtype == torch.float32
+            and self.filters.device.type == "cpu"
+            and torch.backends.mkldnn.is_available()
+        )
 
     @property
     def full_shape(self) -> tuple[int, int]:
@@ -129,7 +138,8 @@ class ConvDictionary:
 
     @property
     def operations(self) -> float:
-        """Multiply-adds of one F and one Fᵀ of a single signal, as they are computed here."""
+        """Multiply-adds of one F and one Fᵀ of a single signal, as they are computed here (those
+        with the zeros that fill up F's layer, `_phases`, left out)."""
         if self._uses_patches:
             return 2.0 * self.atoms * self.channels * self.size**2 * math.prod(self.shape)
         pixels = math.prod(self.grid)
@@ -162,6 +172,15 @@ class ConvDictionary:
         tensor = as_tensor(array, self.filters.device, self.filters.dtype)
         out = function(tensor if array.ndim == 4 else tensor[None])
         return as_kind(out if array.ndim == 4 else out[0], array)
+
+    def arrange(self, codes: torch.Tensor) -> torch.Tensor:
+        """Codes ([B,]M,H,W), all the same, in the order in memory for which F and Fᵀ are fastest:
+        a pixel's atoms side by side where they are convolution layers, else as they come."""
+        if not self._uses_layers:
+            return codes
+        batch = codes if codes.ndim == 4 else codes[None]
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        return batch if codes.ndim == 4 else batch[0]
 
     def blocks(self, batch: int) -> Iterator[Block]:
         """The codes (B,M,H,W) of `batch` signals in parts: indices of whole rows of all M maps
@@ -198,7 +217,10 @@ class ConvDictionary:
 
     def _adjoint(self, residual: torch.Tensor) -> torch.Tensor:
         if self._uses_patches and not _is_tracked(residual, self.filters):
-            codes = residual.new_empty(len(residual), self.atoms, *self.shape)
+            codes = residual.new_empty(len(residual), *self.shape, self.atoms)
+            codes = codes.permute(0, 3, 1, 2)
+            if not self._uses_layers:
+                codes = codes.contiguous()
             around = self._surroundings(residual)
             for block in self.blocks(len(residual)):
                 codes[block] = self._correlate(around, block)
@@ -224,6 +246,9 @@ class ConvDictionary:
         signals, _, rows = block
         size, width = self.size, self.shape[1]
         part = around[signals, :, rows.start : rows.stop + size - 1]
+        if self._uses_layers:
+            part = torch.empty_like(part, memory_format=torch.channels_last).copy_(part)
+            return F.conv2d(part, self._analysis_layer)
         height = rows.stop - rows.start
         patches = part.new_empty(self.channels, size, size, len(part), height, width)
         for row in range(size):  # C, column, b, rows, W
@@ -242,17 +267,34 @@ class ConvDictionary:
             full += self._synthesis(codes)
             return
         signals, _, rows = block
+        lines = self._lines_by_layer(codes) if self._uses_layers else self._lines(codes)
+        for row, line in enumerate(lines):
+            top = rows.start + row
+            full[signals, :, top : top + codes.shape[-2]].add_(line)
+
+    def _lines(self, codes: torch.Tensor) -> torch.Tensor:
+        """What the codes (b,M,rows,W) add to the output by each row of the filters: (s,b,C,rows,
+        W+s−1)."""
         size, width = self.size, self.shape[1]
         count, _, height, _ = codes.shape
         columns = self._matrix.T @ codes.transpose(0, 1).reshape(self.atoms, -1)
         columns = columns.view(self.channels, size, size, count, height, width)
-        shape = (self.channels, size, count, height, width + size - 1)
-        lines = columns.new_zeros(shape)
+        lines = columns.new_zeros(self.channels, size, count, height, width + size - 1)
         for column in range(size):
             lines[..., column : column + width] += columns[:, :, column]
-        for row in range(size):
-            top = rows.start + row
-            full[signals, :, top : top + height] += lines[:, row].transpose(0, 1)
+        return lines.permute(1, 2, 0, 3, 4)
+
+    def _lines_by_layer(self, codes: torch.Tensor) -> torch.Tensor:
+        """`_lines`, by a convolution layer whose channels are the filters' rows at each of
+        `_phases` neighbouring columns."""
+        size, phases = self.size, self._phases
+        lines = F.conv2d(
+            codes, self._synthesis_layer, stride=(1, phases), padding=(0, size + phases - 2)
+        )
+        lines = lines.permute(0, 2, 3, 1).unflatten(-1, (size, self.channels, phases))
+        lines = lines.permute(3, 0, 4, 1, 2, 5).flatten(-2)
+        # Padding is the same on both sides, so that the first output is at column 1 − phases.
+        return lines[..., phases - 1 : phases - 1 + self.shape[1] + size - 1]
 
     def _gathered(self, full: torch.Tensor) -> torch.Tensor:
         """F's output from sums over whole patches."""
@@ -275,6 +317,34 @@ class ConvDictionary:
     def _matrix(self) -> torch.Tensor:
         """(M, C·s²): one filter a row."""
         return self.filters.flatten(1)
+
+    @cached_property
+    def _phases(self) -> int:
+        """How many neighbouring columns F's layer makes as channels of one output. Each takes
+        s−1 taps of nothing more a line, and fills up the `LANES` that are computed anyway."""
+        rows = self.channels * self.size
+
+        def cost(phases: int) -> float:
+            channels = math.ceil(rows * phases / LANES) * LANES
+            return channels * (self.size + phases - 1) / phases
+
+        return min(range(1, self.size + 1), key=cost)
+
+    @cached_property
+    def _analysis_layer(self) -> torch.Tensor:
+        """(M,C,s,s): Fᵀ is a correlation with the filters."""
+        return self.filters.contiguous(memory_format=torch.channels_last)
+
+    @cached_property
+    def _synthesis_layer(self) -> torch.Tensor:
+        """(s·C·phases,M,1,s+phases−1): the rows of the filters, flipped and shifted."""
+        size, phases = self.size, self._phases
+        shape = (size, self.channels, phases, self.atoms, size + phases - 1)
+        bank = self.filters.new_zeros(shape)
+        for phase in range(phases):
+            bank[:, :, phase, :, phase : phase + size] = self.filters.flip(-1).permute(2, 1, 0, 3)
+        bank = bank.flatten(0, 2).unsqueeze(2)
+        return bank.contiguous(memory_format=torch.channels_last)
 
     @cached_property
     def _spectrum(self) -> torch.Tensor:
@@ -311,7 +381,11 @@ class ConvDictionary:
 
     def prepare(self) -> None:
         """Compute now what is computed once: L and the filters' transforms."""
-        _ = self.lipschitz, self._matrix if self._uses_patches else self._spectrum
+        _ = self.lipschitz
+        if self._uses_layers:
+            _ = self._analysis_layer, self._synthesis_layer
+        elif not self._uses_patches:
+            _ = self._spectrum
 
     def cista_filters(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The two filter banks of CISTA (eq. 8), W = (1/L) flip(f) (M,C,s,s) and

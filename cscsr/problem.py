@@ -198,7 +198,7 @@ class SparseCoding:
         with torch.no_grad():
             codes = self.codes(codes)
             residual = self.observed() - self.operator().synthesis(codes)
-            return 0.5 * _sum_of_squares(residual) + self.lam * float(codes.abs().double().sum())
+            return 0.5 * _sum_of_squares(residual) + self.lam * _sum_of_sizes(codes)
 
     def duality_gap(self, codes: Any) -> float:
         """P(z) − D(u) ≥ P(z) − P*, summed over the batch: with r = y − Fz,
@@ -218,7 +218,7 @@ class SparseCoding:
         with torch.no_grad():
             codes = self.codes(codes)
             residual = self.observed() - self.operator().synthesis(codes)
-            primal = 0.5 * _sum_of_squares(residual) + self.lam * float(codes.abs().double().sum())
+            primal = 0.5 * _sum_of_squares(residual) + self.lam * _sum_of_sizes(codes)
             return primal, primal - self.dual_objective(residual, self.correlation(residual))
 
     def dual_objective(self, residual: Any, largest: Any) -> float:
@@ -255,6 +255,13 @@ class SparseCoding:
 
 def _sum_of_squares(tensor: Any) -> float:
     return float(tensor.double().square().sum())
+
+
+def _sum_of_sizes(tensor: Any) -> float:
+    """‖·‖₁ in float64, without a second array."""
+    import torch
+
+    return float(torch.linalg.vector_norm(tensor, 1, dtype=torch.float64))
 
 
 def _is_finite(array: Any) -> bool:

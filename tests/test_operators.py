@@ -64,6 +64,34 @@ def test_adjoint(drawn):
     assert abs(left - right) <= 1e-13 * scale
 
 
+@given(operators(), st.integers(1, 3))
+def test_layers_of_single_precision_are_the_same_sums(drawn, batch):
+    exact, rng = drawn
+    operator = ConvDictionary(exact.filters.float(), exact.shape, exact.boundary)
+    codes = torch.from_numpy(rng.standard_normal((batch, exact.atoms, *exact.shape)))
+    residual = torch.from_numpy(rng.standard_normal((batch, exact.channels, *exact.grid)))
+    image, correlation = exact.synthesis(codes), exact.adjoint(residual)
+    for arranged in (codes.float(), operator.arrange(codes.float())):
+        torch.testing.assert_close(
+            operator.synthesis(arranged).double(), image, rtol=0, atol=1e-5 * float(image.norm())
+        )
+    found = operator.adjoint(residual.float())
+    torch.testing.assert_close(
+        found.double(), correlation, rtol=0, atol=1e-5 * float(correlation.norm())
+    )
+
+
+def test_arranged_codes_are_the_same_codes():
+    operator = ConvDictionary(torch.randn(4, 1, 3, 3), (6, 7))
+    for shape in ((4, 6, 7), (2, 4, 6, 7)):
+        codes = torch.randn(shape)
+        arranged = operator.arrange(codes)
+        assert arranged.shape == codes.shape
+        assert torch.equal(arranged, codes)
+    double = ConvDictionary(torch.randn(4, 1, 3, 3).double(), (6, 7))
+    assert double.arrange(codes) is codes
+
+
 @given(operators())
 def test_lipschitz_is_the_largest_eigenvalue_or_bounds_it(drawn):
     operator, _ = drawn

@@ -39,8 +39,9 @@ _CHUNK = 2**18
 def relative_change(codes: torch.Tensor, previous: torch.Tensor) -> float:
     """‖z − z_previous‖ / ‖z‖."""
     change = size = 0.0
-    pairs = zip(codes.flatten().split(_CHUNK), previous.flatten().split(_CHUNK), strict=True)
-    for new, old in pairs:
+    height = codes.shape[-2]
+    rows = max(_CHUNK * height // codes.numel(), 1)
+    for new, old in zip(codes.split(rows, -2), previous.split(rows, -2), strict=True):
         change += float(torch.dist(new, old)) ** 2
         size += float(new.norm()) ** 2
     return math.sqrt(change) / max(math.sqrt(size), TINY)
@@ -69,7 +70,8 @@ class Monitor:
         if start is not None and not start.isfinite().all():
             raise InputError("init must be finite, but it holds NaN or infinity.")
         zero = problem.observed().new_zeros(problem.codes_shape)
-        self.start = self._good = zero if start is None else start
+        self.start = problem.operator().arrange(zero if start is None else start)
+        self._good = self.start
         self._reference = problem.objective(zero)
         if start is not None:
             self._reference = max(self._reference, problem.objective(start))

@@ -141,6 +141,7 @@ def test_the_place_is_chosen_by_keyboard(browser, summary):
 
 def test_an_address_with_a_place_opens_there(session, report):
     session.open(report, "#Set5/2/noise:5")
+    session.wait("document.querySelectorAll('#crops canvas').length")
     assert session.run("return document.querySelector('.answer:not([hidden])').dataset.place") == (
         "Set5/2/noise:5"
     )

@@ -15,9 +15,9 @@ best ρ of a search. Dictionaries are "camera", atoms that are learned here and 
 seed, on other crops of the image; "lista", the filters that LISTA was trained for; and those
 of sporco by their names there, as G:8x8x64.
 
-Operations are multiply-adds as `cscsr.Solver.operations` counts them: those of convolutions,
-matrix products and Fourier transforms (1.25·n·log₂ n for n real points); shrinkage, sums and
-norms are left out.
+Operations are multiply-adds as `cscsr.Solver.operations` (for the active-set solver its trace)
+counts them: those of convolutions, matrix products and Fourier transforms (1.25·n·log₂ n for n
+real points); shrinkage, sums and norms are left out.
 """
 
 from __future__ import annotations
@@ -292,13 +292,15 @@ def solve_case(
             if iteration not in kept and row not in reached:
                 continue
             operations = solver.operations(problem, iteration)
+            if operations is None:
+                operations = trace["operations"][row]
             yield {
                 **common,
                 "solver": label,
                 "rho": options.get("rho", ""),
                 "iteration": iteration,
                 "seconds": round(float(trace["seconds"][row]), 6),
-                "operations": "" if operations is None else f"{operations:.4g}",
+                "operations": f"{operations:.4g}",
                 "objective": float(trace["objective"][row]),
                 "relative_gap": float(gaps[row]),
                 "codes_distance": float(f"{distances.get(iteration, math.nan):.4g}"),

@@ -60,7 +60,8 @@ class Trace:
 
     Columns are `Trace.COLUMNS`; a quantity that was not asked for or is not defined
     for the method is NaN. `seconds` is the solver's own time: metrics and callbacks
-    are off the clock.
+    are off the clock. `operations` are the multiply-adds so far where they depend on the
+    data and so are counted while solving; elsewhere `Solver.operations` has them.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -71,6 +72,7 @@ class Trace:
         "nnz",
         "duality_gap",
         "psnr_db",
+        "operations",
     )
 
     def __init__(self) -> None:

@@ -80,21 +80,23 @@ class ActiveSet(ProximalSolver):
         return "cpu"
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:
-        """Not counted: what a Newton step takes depends on the codes."""
+        """None: what a Newton step takes depends on the codes. The trace counts it."""
         return None
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """zₖ and, but for the dense iterations, its relative duality gap."""
         dense = (ADMM() if problem.boundary == "circular" else FISTA()).iterates(problem, codes)
-        made = self.warm_up if codes.any() else 0  # iterations
+        each = super().operations(problem, 1)
+        made, operations = self.warm_up if codes.any() else 0, 0.0  # iterations
         while made < self.warm_up or problem.lam == 0 or _share(codes) > DENSE:
-            codes, residual = next(dense)
-            made += 1
-            yield Iterate(codes, residual if _share(codes) > DENSE else math.inf)
-        active = _ActiveCodes(problem, codes)
+            codes, residual, _ = next(dense)
+            made, operations = made + 1, operations + each
+            yield Iterate(codes, residual if _share(codes) > DENSE else math.inf, operations)
+        active = _ActiveCodes(problem, codes, operations)
         while True:
             active.advance()
-            yield Iterate(active.codes(), active.gap / max(active.objective, TINY))
+            residual = active.gap / max(active.objective, TINY)
+            yield Iterate(active.codes(), residual, active.operations)
 
 
 def _share(codes: torch.Tensor) -> float:
@@ -102,10 +104,13 @@ def _share(codes: torch.Tensor) -> float:
 
 
 class _ActiveCodes:
-    """The codes of a working set, and the state of the method between two iterations."""
+    """The codes of a working set, and the state of the method between two iterations.
 
-    def __init__(self, problem: SparseCoding, codes: torch.Tensor) -> None:
-        self._problem = problem
+    operations: the multiply-adds of all products so far, with those before added.
+    """
+
+    def __init__(self, problem: SparseCoding, codes: torch.Tensor, operations: float) -> None:
+        self._problem, self.operations = problem, operations
         self._operator: ConvDictionary = problem.operator()
         self._observed = as_batch(problem.observed())
         self._y = self._observed.numpy().reshape(-1)
@@ -126,12 +131,13 @@ class _ActiveCodes:
     def _screen(self) -> None:
         """Takes the residual and with it the duality gap, and enlarges the working set."""
         problem, lam = self._problem, self._problem.lam
-        image = self._columns(self._places).T @ self._values
+        image = self._product(self._columns(self._places).T, self._values)
         self._residual = (self._y - image).astype(self._y.dtype, copy=False)
         residual = torch.from_numpy(self._residual).view(self._observed.shape)
         batch, atoms, height, width = self._shape
         largest = residual.new_zeros(batch)
         places, sizes = [], []
+        self.operations += len(residual) * self._operator.operations / 2
         for (signals, _, rows), correlation in self._operator.sweep(residual):
             if not problem.nonnegative:
                 correlation.abs_()
@@ -178,6 +184,10 @@ class _ActiveCodes:
             shape=(len(places), len(self._y)),
         )
 
+    def _product(self, matrix: Any, vector: np.ndarray) -> np.ndarray:
+        self.operations += matrix.nnz
+        return matrix @ vector
+
     def _shrink(self, correlation: np.ndarray) -> np.ndarray:
         """h_{σλ}(z_before + σFᵀu)."""
         point = self._values + self._sigma * correlation
@@ -194,17 +204,17 @@ class _ActiveCodes:
         """One step of the proximal point method, and the next working set."""
         columns = self._columns(self._places)
         u = self._residual
-        correlation = columns @ u
+        correlation = self._product(columns, u)
         codes = self._shrink(correlation)
         for _ in range(NEWTON_STEPS):
-            gradient = u - self._y + columns.T @ codes
+            gradient = u - self._y + self._product(columns.T, codes)
             moved = _dot(codes - self._values, codes - self._values)
             if not _dot(gradient, gradient) > ACCURACY**2 * moved / self._sigma:
                 break
             active = columns[np.flatnonzero(codes)]
             direction = self._newton_direction(active, gradient)
             slope, before = _dot(gradient, direction), self._value(u, codes)
-            along = columns @ direction
+            along = self._product(columns, direction)
             length = 1.0
             while True:
                 codes = self._shrink(correlation + length * along)
@@ -225,7 +235,8 @@ class _ActiveCodes:
         search = residual.copy()
         square = start = _dot(residual, residual)
         for _ in range(GRADIENT_STEPS):
-            product = search + self._sigma * (active.T @ (active @ search))
+            across = self._product(active.T, self._product(active, search))
+            product = search + self._sigma * across
             length = square / _dot(search, product)
             direction += length * search
             residual -= length * product

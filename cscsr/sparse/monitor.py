@@ -85,7 +85,14 @@ class Monitor:
         """Looks at the objective once in `CHECK_EVERY` iterations, between two rows."""
         return iteration % CHECK_EVERY == 0 and self._judge(self.problem.objective(codes), codes)
 
-    def record(self, iteration: int, seconds: float, codes: torch.Tensor, change: float) -> bool:
+    def record(
+        self,
+        iteration: int,
+        seconds: float,
+        codes: torch.Tensor,
+        change: float,
+        operations: float = math.nan,
+    ) -> bool:
         """Adds a row to the trace; True if the solve has diverged."""
         if self._gap:
             objective, gap = self.problem.objective_and_gap(codes)
@@ -98,6 +105,7 @@ class Monitor:
             relative_change=change,
             nnz=int(codes.count_nonzero()),
             duality_gap=gap,
+            operations=operations,
         )
         return self._judge(objective, codes)
 

@@ -43,11 +43,12 @@ def as_batch(array: torch.Tensor) -> torch.Tensor:
 
 
 class Iterate(NamedTuple):
-    """zₖ, and what else must be small before the solve has converged: a residual of the
-    method's, relative to zₖ."""
+    """zₖ, what else must be small before the solve has converged (a residual of the method's,
+    relative to zₖ), and the multiply-adds so far where they depend on the codes."""
 
     codes: torch.Tensor
     residual: float = 0.0
+    operations: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ProximalSolver(IterativeCoder):
         status = Status.MAX_ITERATIONS
         for iteration in range(1, self.iterations + 1):
             previous = codes
-            codes, residual = next(iterates)
+            codes, residual, operations = next(iterates)
             change = math.nan
             if self.tol > 0:
                 change = relative_change(codes, previous)
@@ -99,7 +100,7 @@ class ProximalSolver(IterativeCoder):
                 if status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration):
                     if self.tol == 0:
                         change = relative_change(codes, previous)
-                    diverged = monitor.record(iteration, clock.seconds, codes, change)
+                    diverged = monitor.record(iteration, clock.seconds, codes, change, operations)
                 else:
                     diverged = monitor.diverged(iteration, codes)
                 if diverged:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status, make_solver
-from cscsr.sparse.active_set import DENSE, ActiveSet
+from cscsr.sparse.active_set import DENSE, ActiveSet, _ActiveCodes
 from cscsr.sparse.admm import ADMM
 
 
@@ -111,3 +111,35 @@ def test_on_a_real_image_it_is_the_sooner_the_closer(camera_problem, certified):
 def test_bad_parameters():
     with pytest.raises(InputError, match="warm_up must be at least 1"):
         ActiveSet(warm_up=0)
+
+
+def test_its_products_are_counted(monkeypatch):
+    """Every product with a sparse matrix as many multiply-adds as the matrix has elements, every
+    dense iteration and every look at all the codes as `operations` has it."""
+    problem, done = small_problem(), [0.0]
+    solver = ActiveSet(iterations=26, tol=0, warm_up=20)
+    each = ADMM().operations(problem, 1)
+    original = _ActiveCodes._columns
+
+    class Counted:
+        def __init__(self, matrix):
+            self.matrix, self.nnz, self.shape = matrix, matrix.nnz, matrix.shape
+
+        @property
+        def T(self):
+            return Counted(self.matrix.T)
+
+        def __getitem__(self, rows):
+            return Counted(self.matrix[rows])
+
+        def __matmul__(self, vector):
+            done[0] += len(self.matrix.data)
+            return self.matrix @ vector
+
+    monkeypatch.setattr(
+        _ActiveCodes, "_columns", lambda self, places: Counted(original(self, places))
+    )
+    counts = solver.solve(problem).trace["operations"]
+    np.testing.assert_allclose(counts[:20], each * np.arange(1, 21))
+    assert np.all(np.diff(counts) >= each / 2)
+    assert counts[-1] == 20 * each + 7 * each / 2 + done[0]

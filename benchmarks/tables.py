@@ -72,7 +72,7 @@ of an 8-bit image file, and every solver is given the same."""
 
 def same_method(solver: str) -> str | None:
     """The published method that `solver` is, by the name the paper gives it, or None."""
-    return "CSC-SR" if solver.startswith("csc-sr[") else _SAME.get(solver)
+    return "CSC-SR" if solver.startswith(("csc-sr[", "csc-sr-paper[")) else _SAME.get(solver)
 
 
 def published_beside(solver: str) -> str | None:

@@ -79,6 +79,12 @@ _BUILTIN: dict[str, _Entry] = {
         )
         for coder in ("admm", "sporco-admm", "ista", "fista", "cista")
     },
+    "csc-sr-paper[admm]": _Entry(
+        _SUPER,
+        "the same with the paper's number of filters, for ×2",
+        "cscsr.classical.csc_sr:CSCSR",
+        {"coder": "admm", "preset": "paper"},
+    ),
     "csc-ridge": _Entry(
         _SUPER,
         "convolutional sparse coding, its map by ridge regression without constraints",

@@ -293,18 +293,29 @@ def test_weight_file_that_is_missing_or_of_another_kind(photo, tmp_path, refused
     assert str(network) in refused(*start, "--solver", "csc-sr[ista]")
 
 
-def test_data_folder_that_is_missing_or_empty(tmp_path, refused):
+def test_data_folder_that_is_missing(tmp_path, refused):
     assert "absent" in refused("data", "list", "--data", tmp_path / "absent")
-    assert str(tmp_path) in refused("data", "list", "--data", tmp_path)
+
+
+def test_empty_data_folder_is_told_what_can_be_fetched(tmp_path, capsys):
+    assert main(["data", "list", "--data", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert f"cscsr data fetch Set5 --data {tmp_path}\n" in said
+    assert said.splitlines()[-1].startswith("There is no image")
 
 
 def test_training_without_images_recipe_or_time(tmp_path, refused, monkeypatch):
     monkeypatch.delenv("CSCSR_DATA", raising=False)
     assert "CSCSR_DATA" in refused("train", "crnet-b-small")
+    assert "did you mean crnet-b-small" in refused("train", "crnet-b-smal")
     assert "absent" in refused("train", "crnet-b-small", "--data", tmp_path / "absent")
     assert "crnet-b-small" in refused("train", "crnet-b-smal", "--data", tmp_path)
     assert "positive" in refused("train", "crnet-b-small", "--data", tmp_path, "--minutes", 0)
     assert "images" in refused("train", "crnet-b-small", "--data", tmp_path)
+    (tmp_path / "Set5").mkdir()
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "Set5" / "a.png")
+    remedy = f"cscsr data fetch T91 --data {tmp_path}"
+    assert remedy in refused("train", "crnet-b-small", "--data", tmp_path, "--steps", 1)
     assert "--minutes" in refused("train", "csc-sr", "--data", tmp_path, "--minutes", 1)
 
 

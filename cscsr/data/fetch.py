@@ -178,7 +178,7 @@ def _download(url: str, part: Path) -> None:
 
 def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
     """The body in blocks. Raises IncompleteRead where the connection ends before it does."""
-    expected = answer.length
+    expected = getattr(answer, "length", None)  # a file:// has none
     count = 0
     while True:
         try:

@@ -234,12 +234,18 @@ def _scale(text: str) -> int:
 
 
 def _solvers(arguments: argparse.Namespace) -> None:
+    broken = cscsr.list_solvers()
     for problem in ("SuperResolution", "SparseCoding"):
         rows = cscsr.list_solvers(problem)
         width = max(map(len, rows))
         print(f"Solvers of {problem}:")
         for name, summary in rows.items():
             print(f"  {name:{width}}  {summary}")
+            broken.pop(name)
+    print(f"cscsr upscale takes {DEFAULT_SOLVER}, and {BEST_SOLVER} with --best.")
+    if broken:
+        shown = ", ".join(f"{name} ({summary})" for name, summary in broken.items())
+        print(f"Cannot be loaded: {shown}.")
 
 
 def _upscale(arguments: argparse.Namespace) -> None:

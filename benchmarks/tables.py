@@ -609,11 +609,12 @@ def latex(table: Table) -> str:
     scales = list(dict.fromkeys(place.scale for place in places))
     blocks = list(dict.fromkeys((place.dataset, place.degradation) for place in places))
     width = 1 + 2 * len(scales)
+    heading = table.title.partition(": ")[2] or table.title
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{latex_text(table.title.partition(': ')[2] or table.title)}. "
+        rf"\caption{{{latex_text(heading[0].upper() + heading[1:])}. "
         r"PSNR (dB) and SSIM; bold: the best of ours, underlined: the second best.}",
         rf"\label{{tab:{table.name}}}",
         rf"\begin{{tabular}}{{l{'rr' * len(scales)}}}",

@@ -8,6 +8,7 @@ subcommand that needs it, so that ``cscsr --help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -233,12 +234,18 @@ def _scale(text: str) -> int:
 
 
 def _solvers(arguments: argparse.Namespace) -> None:
+    broken = cscsr.list_solvers()
     for problem in ("SuperResolution", "SparseCoding"):
         rows = cscsr.list_solvers(problem)
         width = max(map(len, rows))
         print(f"Solvers of {problem}:")
         for name, summary in rows.items():
             print(f"  {name:{width}}  {summary}")
+            broken.pop(name)
+    print(f"cscsr upscale takes {DEFAULT_SOLVER}, and {BEST_SOLVER} with --best.")
+    if broken:
+        shown = ", ".join(f"{name} ({summary})" for name, summary in broken.items())
+        print(f"Cannot be loaded: {shown}.")
 
 
 def _upscale(arguments: argparse.Namespace) -> None:
@@ -304,21 +311,15 @@ def _images_to_score(out: Path, truth: Path, scale: int) -> tuple[np.ndarray, np
 
 def _train(arguments: argparse.Namespace) -> None:
     from cscsr.data.datasets import FOLDER_VARIABLE, data_folder
+    from cscsr.training.recipe import load_recipe
 
+    recipe = load_recipe(arguments.recipe)
     data = data_folder(arguments.data)
     if data is None:
         raise InputError(
             f"training needs images: name their folder with --data or {FOLDER_VARIABLE}."
         )
     out = arguments.out or Path("runs", Path(arguments.recipe).stem)
-
-    _train_network(arguments, data, out)
-
-
-def _train_network(arguments: argparse.Namespace, data: Path, out: Path) -> None:
-    from cscsr.training.recipe import load_recipe
-
-    recipe = load_recipe(arguments.recipe)
 
     from cscsr.training.loop import NonFiniteLoss, train
 
@@ -366,15 +367,21 @@ def _data_list(arguments: argparse.Namespace) -> None:
     from cscsr.data.fetch import SOURCES, remote_files
 
     folder = data_folder(arguments.data)
-    found = {"demo": "embedded in scikit-image"} | (find_datasets(folder) if folder else {})
+    found, into = {"demo": "embedded in scikit-image"}, ""
+    if folder is not None:
+        into = f" --data {arguments.data}" if arguments.data else ""
+        with contextlib.suppress(InputError):  # there is no image in it yet
+            found |= find_datasets(folder)
     lacking = [name for name in SOURCES if name not in found]
     width = max(map(len, [*found, *lacking]))
     for name, where in found.items():
         print(f"{name:{width}}  {len(load_dataset(name, folder)):5d} images  {where}")
     for name in lacking:
-        print(f"{name:{width}}  {len(remote_files(name)):5d} images  cscsr data fetch {name}")
+        print(f"{name:{width}}  {len(remote_files(name)):5d} images  cscsr data fetch {name}{into}")
     if folder is None:
         print(f"To list the data sets of a folder, name it with --data or {FOLDER_VARIABLE}.")
+    elif len(found) == 1:
+        print(f"There is no image in {folder} or in folders under it yet.")
 
 
 def _data_fetch(arguments: argparse.Namespace) -> None:

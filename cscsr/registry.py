@@ -124,22 +124,31 @@ def list_solvers(problem: str | type | None = None) -> dict[str, str]:
     """Names of all solvers with a one-line description each.
 
     problem: "SparseCoding" or "SuperResolution" (or the class) to list only its solvers;
-    solvers of other packages are then loaded to see what they solve.
+    solvers of other packages are then loaded to see what they solve, and those that
+    cannot be loaded are left out.
     """
     wanted = getattr(problem, "__name__", problem)
     rows = {n: e.summary for n, e in _BUILTIN.items() if wanted in (None, e.problem)}
     for name, point in _installed().items():
         package = point.dist.name if point.dist else point.value
-        if wanted is None or make_solver(name).problem_type.__name__ == wanted:
+        if wanted is None or _solves(name) == wanted:
             rows.setdefault(name, f"from the package {package}")
     return rows
+
+
+def _solves(name: str) -> str | None:
+    """The name of the problem that a solver of another package solves, None if that fails."""
+    try:
+        return make_solver(name).problem_type.__name__
+    except Exception:  # of whatever kind: the other solvers are still to be listed
+        return None
 
 
 def make_solver(name: str, **params: Any) -> Solver:
     """A solver by its registered name, for instance ``make_solver("fista", iterations=200)``.
 
-    Raises InputError for an unknown name (with the nearest known ones) and for a
-    parameter the solver does not have.
+    Raises InputError for an unknown name (with the nearest known ones), for a parameter the
+    solver does not have, and where another package's solver cannot be loaded.
     """
     name = _ALIASES.get(name, name)
     preset: dict[str, Any] = {}
@@ -152,7 +161,14 @@ def make_solver(name: str, **params: Any) -> Solver:
         installed = _installed()
         if name not in installed:
             raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
-        factory = installed[name].load()
+        try:
+            factory = installed[name].load()
+        except Exception as error:  # of whatever kind: it is another package's code
+            raise InputError(
+                f"the solver {name} ({installed[name].value}) of another package cannot be "
+                f"loaded ({type(error).__name__}: {error}); install that package again, or remove "
+                "it."
+            ) from error
     accepted = [p for p in inspect.signature(factory).parameters if p not in preset]
     wrong = sorted(set(params) - set(accepted))
     if wrong:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 
 from tqdm import tqdm
 
@@ -49,6 +50,20 @@ def plan(
     one file, an image that would replace itself, and an `out` that cannot be written. That of
     a batch which exists is no error: `run` passes it over.
     """
+    if "" in images or out == "":
+        raise InputError("expected the name of a file or folder, but one of those given is empty.")
+    try:
+        return _plan(images, out, scale, solver, force)
+    except (OSError, ValueError) as error:  # a name too long, a loop of links, a NUL
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"a name that was given cannot be used: {reason}.") from error
+
+
+def _plan(
+    images: Sequence[str], out: str | None, scale: int, solver: str, force: bool
+) -> tuple[list[Job], bool]:
     sources, found = _sources(images)
     batch = bool(found) or len(sources) > 1
     name, in_folder = _pattern(out, batch)
@@ -188,15 +203,16 @@ def _escaped(text: str) -> str:
 
 
 def _formatted(pattern: str | None, source: Path, scale: int, solver: str) -> Path:
-    fields = {"name": source.stem, "scale": scale, "solver": solver}
+    fields = {"name": source.stem, "scale": str(scale), "solver": solver}
+    if pattern is None:
+        return source.with_name(NAME.format(**fields))
     try:
-        if pattern is None:
-            return source.with_name(NAME.format(**fields))
-        return Path(pattern.format(**fields))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"a pattern for -o knows {{name}}, {{scale}} and {{solver}}, got {pattern!r}."
-        ) from error
+        named = {field for _, field, _, _ in Formatter().parse(pattern)} - {None}
+        if named <= set(fields):
+            return Path(pattern.format(**fields))
+    except (KeyError, ValueError):  # a single bracket, or a format that text does not have
+        pass
+    raise InputError(f"a pattern for -o knows {{name}}, {{scale}} and {{solver}}, got {pattern!r}.")
 
 
 def _same(path: Path) -> Path:

@@ -61,6 +61,23 @@ def test_solvers_lists_every_one(capsys):
     for name, summary in cscsr.list_solvers().items():
         assert f"  {name} " in printed
         assert summary in printed
+    assert "cscsr upscale takes crnet-b-small, and crnet-b-small+ with --best." in printed
+
+
+def test_package_that_cannot_be_loaded_does_not_hide_the_others(
+    photo, tmp_path, monkeypatch, capsys, refused
+):
+    facts = tmp_path / "broken-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text("[cscsr.solvers]\nbad = no_such_module:Solver\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["solvers"]) == 0
+    printed = capsys.readouterr().out
+    assert "  crnet-b-small " in printed
+    assert printed.endswith("Cannot be loaded: bad (from the package broken).\n")
+    said = refused("upscale", photo, "--scale", 2, "--solver", "bad")
+    assert "no_such_module" in said and "install that package again" in said
 
 
 def test_upscale_writes_beside_the_image_by_the_default_solver(photo, capsys):
@@ -293,18 +310,29 @@ def test_weight_file_that_is_missing_or_of_another_kind(photo, tmp_path, refused
     assert str(network) in refused(*start, "--solver", "csc-sr[ista]")
 
 
-def test_data_folder_that_is_missing_or_empty(tmp_path, refused):
+def test_data_folder_that_is_missing(tmp_path, refused):
     assert "absent" in refused("data", "list", "--data", tmp_path / "absent")
-    assert str(tmp_path) in refused("data", "list", "--data", tmp_path)
+
+
+def test_empty_data_folder_is_told_what_can_be_fetched(tmp_path, capsys):
+    assert main(["data", "list", "--data", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert f"cscsr data fetch Set5 --data {tmp_path}\n" in said
+    assert said.splitlines()[-1].startswith("There is no image")
 
 
 def test_training_without_images_recipe_or_time(tmp_path, refused, monkeypatch):
     monkeypatch.delenv("CSCSR_DATA", raising=False)
     assert "CSCSR_DATA" in refused("train", "crnet-b-small")
+    assert "did you mean crnet-b-small" in refused("train", "crnet-b-smal")
     assert "absent" in refused("train", "crnet-b-small", "--data", tmp_path / "absent")
     assert "crnet-b-small" in refused("train", "crnet-b-smal", "--data", tmp_path)
     assert "positive" in refused("train", "crnet-b-small", "--data", tmp_path, "--minutes", 0)
     assert "images" in refused("train", "crnet-b-small", "--data", tmp_path)
+    (tmp_path / "Set5").mkdir()
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "Set5" / "a.png")
+    remedy = f"cscsr data fetch T91 --data {tmp_path}"
+    assert remedy in refused("train", "crnet-b-small", "--data", tmp_path, "--steps", 1)
     assert "--minutes" in refused("train", "csc-sr", "--data", tmp_path, "--minutes", 1)
 
 

@@ -156,6 +156,12 @@ def test_file_that_is_named_like_a_pattern_is_a_file(tmp_path):
     assert names(tmp_path) == ["a[1]-x2.png", "a[1].png"]
 
 
+def test_longest_name_that_a_disk_takes_can_be_written(photo):
+    out = photo.with_name("a" * 251 + ".png")
+    assert upscale(photo, "-o", out) == 0
+    assert names(photo.parent) == [out.name, photo.name]
+
+
 # Refused ------------------------------------------------------------------------------
 
 
@@ -205,6 +211,13 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "two to one": ([photo, folder / "other", *solve, "-o", folder / "new/"], "both become"),
         "several to a file": ([photo, photo.parent, *solve, "-o", "a.png"], "cannot become one"),
         "bad pattern": ([photo, *solve, "-o", "{nam}.png"], "knows {name}"),
+        "inside of a name": ([photo, *solve, "-o", "{name.__class__}.png"], "knows {name}"),
+        "broken pattern": ([photo, *solve, "-o", "{name.png"], "knows {name}"),
+        "unset variable": (["", *solve], "is empty"),
+        "empty result": ([photo, *solve, "-o", ""], "is empty"),
+        "long name": ([photo, *solve, "-o", folder / f"{'a' * 300}.png"], "name too long"),
+        "long image": ([folder / f"{'a' * 300}.png", *solve], "name too long"),
+        "too large": ([photo, "--scale", 10**9, "--solver", "bicubic"], "enlarge it less"),
     }
 
 

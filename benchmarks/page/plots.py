@@ -14,7 +14,11 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 560, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 20, 14, 46
 _LINE = 15.0
-_LETTER = 6.6
+_LETTER, _BOLD = 6.7, 7.7
+"""Width of a letter of a name, and of one on the frontier, at page.css's 12px."""
+
+_NARROW = 1.25
+"""What page.css enlarges the letters by where the window is narrow."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,21 @@ def scatter(points: Sequence[Point], axis: str, tick_text, title: str) -> str:
     best = frontier(points)
     path = "L".join(f"{x(p.cost):.1f} {y(p.psnr_db):.1f}" for p in best)
     parts.append(f'<path class="frontier" d="M{path}"/>')
-    labels = _labels([(p.name, x(p.cost), y(p.psnr_db)) for p in points])
-    for point, (label_x, label_y, anchor) in zip(points, labels, strict=True):
+    labels = _labels(
+        [(len(p.name) * (_BOLD if p in best else _LETTER), x(p.cost), y(p.psnr_db)) for p in points]
+    )
+    strongest = sorted(
+        (p for p in range(len(points)) if points[p] in best), key=lambda p: -values[p]
+    )
+    readable = _readable_when_narrow([(p, labels[p], len(points[p].name)) for p in strongest])
+    for number, (point, (label_x, label_y, anchor)) in enumerate(zip(points, labels, strict=True)):
         at_x, at_y = x(point.cost), y(point.psnr_db)
         lead = ""
         if abs(label_y - 4 - at_y) > 14:
             to_x = label_x + (-3 if anchor == "start" else 3)
             lead = f'<path class="lead" d="M{at_x:.1f} {at_y:.1f}L{to_x:.1f} {label_y - 4:.1f}"/>'
         strong = " strong" if point in best else ""
+        strong += " narrow" if number in readable else ""
         parts.append(
             f'<g class="point {point.family}{strong}"><title>{html.escape(point.note)}</title>'
             f"{lead}{_mark(point.family, at_x, at_y)}"
@@ -129,14 +140,16 @@ def _mark(family: str, x: float, y: float) -> str:
     return f'<path d="M{x:.1f} {y - 6.5:.1f}l6.5 6.5-6.5 6.5-6.5-6.5z"/>'
 
 
-def _labels(points: Sequence[tuple[str, float, float]]) -> list[tuple[float, float, str]]:
-    """Where the names stand: beside the point, at the first of some places that is free."""
+def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, str]]:
+    """Where the names stand: beside the point, at the first of some places that is free.
+
+    points: of each the width of its name, x and y.
+    """
     marks = [(x - 7, y - 7, x + 7, y + 7) for _, x, y in points]
     taken: list[tuple[float, float, float, float]] = []
     placed: dict[int, tuple[float, float, str]] = {}
     for index in sorted(range(len(points)), key=lambda i: points[i][2]):
-        name, x, y = points[index]
-        wide = _LETTER * len(name)
+        wide, x, y = points[index]
         tries = []
         for down in (0, *(sign * step for step in range(12, 170, 13) for sign in (-1, 1))):
             for away in (10,) if abs(down) < 20 else (10, 34):
@@ -148,7 +161,7 @@ def _labels(points: Sequence[tuple[str, float, float]]) -> list[tuple[float, flo
             outside = max(0.0, _LEFT - box[0]) + max(0.0, box[2] - WIDTH + 2)
             outside += max(0.0, _TOP - box[1]) + max(0.0, box[3] - HEIGHT + _BOTTOM)
             others = [m for other, m in enumerate(marks) if other != index]
-            cost = 200 * outside + sum(_overlap(box, other) for other in (*taken, *others))
+            cost = 2000 * outside + sum(_overlap(box, other) for other in (*taken, *others))
             if cost < least:
                 best, least = where, cost
             if cost == 0:
@@ -156,6 +169,22 @@ def _labels(points: Sequence[tuple[str, float, float]]) -> list[tuple[float, flo
         taken.append((best[3], best[1] - _LINE + 4, best[4], best[1] + 3))
         placed[index] = best[:3]
     return [placed[index] for index in range(len(points))]
+
+
+def _readable_when_narrow(
+    labels: Sequence[tuple[int, tuple[float, float, str], int]],
+) -> set[int]:
+    """The numbers of those names that stay clear of each other in the larger letters of a narrow
+    window, the first ones preferred. labels: number, place and count of letters of each."""
+    kept: dict[int, tuple[float, float, float, float]] = {}
+    for number, (x, y, anchor), letters in labels:
+        wide = _NARROW * _BOLD * letters
+        left = x - wide if anchor == "end" else x
+        box = (left, y - _NARROW * (_LINE - 4), left + wide, y + 3)
+        inside = left > 0 and left + wide < WIDTH + _RIGHT
+        if inside and not any(_overlap(box, other) for other in kept.values()):
+            kept[number] = box
+    return set(kept)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:

@@ -208,11 +208,22 @@ def training_images(folder: str | Path, sets: Iterable[str]) -> list[Path]:
         if name in PAPER_SETS:
             raise InputError(f"expected training sets, but {name} is a test set.")
         if name not in found:
-            raise unknown_name("data set", name, found)
+            raise _missing_training_set(name, folder, found)
         beside = found[name].parent
         left_out = {*_listed(beside / "holdout.txt"), *_listed(beside / "leaks.txt")}
         paths += [path for path in _image_files(found[name]) if path not in left_out]
     return paths
+
+
+def _missing_training_set(name: str, folder: str | Path, found: Iterable[str]) -> InputError:
+    from cscsr.data.fetch import SOURCES
+
+    if name not in SOURCES:
+        return unknown_name("data set", name, found)
+    return InputError(
+        f"the training set {name} is not in {folder}; "
+        f"cscsr data fetch {name} --data {folder} puts it there."
+    )
 
 
 def holdout_images(folder: str | Path) -> list[Path]:

@@ -8,6 +8,7 @@ goes on from (HTTP's Range). Needs the standard library, and tqdm for the bar.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import http.client
@@ -16,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
@@ -92,11 +93,12 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     A bar of files is shown on a terminal. The lists of images not to be trained on are put
     into `folder` for the sets that it has.
 
-    Raises InputError for an unknown name, a server that cannot be reached or breaks off (the
-    same call then goes on where it stopped), a file that does not have its SHA-256, and a
-    disk that refuses.
+    Raises InputError for an unknown name, a `host` that is no address, a server that cannot be
+    reached or breaks off (the same call then goes on where it stopped), a file that does not
+    have its SHA-256, and a disk that refuses.
     """
     files = remote_files(dataset)
+    _check_host(host)
     target = Path(folder) / dataset
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,19 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     except OSError as error:
         place = error.filename or target
         raise InputError(f"{place} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            target.rmdir()  # only where nothing came
     return target
+
+
+def _check_host(host: str) -> None:
+    try:
+        scheme = urlsplit(host).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https", "file"):
+        raise InputError(f"a mirror is an address such as https://example.org, got {host!r}.")
 
 
 def _fetch_file(url: str, path: Path, sha256: str) -> None:
@@ -135,7 +149,6 @@ def _download(url: str, part: Path) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "cscsr"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-    again = "run the command again to go on where it stopped"
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             goes_on = have and answer.status == 206
@@ -157,12 +170,15 @@ def _download(url: str, part: Path) -> None:
         ConnectionError,
     ) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise InputError(f"{url} cannot be fetched ({reason}); {again}.") from error
+        remedy = "run the command again to go on where it stopped"
+        if isinstance(error, urllib.error.URLError):  # it did not even begin
+            remedy = "check the network, or name another server with --mirror"
+        raise InputError(f"{url} cannot be fetched ({reason}); {remedy}.") from error
 
 
 def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
     """The body in blocks. Raises IncompleteRead where the connection ends before it does."""
-    expected = answer.length
+    expected = getattr(answer, "length", None)  # a file:// has none
     count = 0
     while True:
         try:

@@ -93,9 +93,11 @@ def check_layout(path: str | Path, layout: Layout) -> None:
         )
     if max(layout.shape[:2]) > _LONGEST[kind]:
         height, width = layout.shape[:2]
+        longest = max(_LONGEST.values())
+        remedy = "enlarge it less" if max(height, width) > longest else "write a .png or .tif file"
         raise InputError(
             f"{Path(path).name} would have {width}x{height} pixels, but the sides of a {kind} "
-            f"image end at {_LONGEST[kind]}; write a .png or .tif file."
+            f"image end at {_LONGEST[kind]}; {remedy}."
         )
 
 
@@ -117,7 +119,9 @@ def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -
     encode = _ENCODERS[format_of(path)]
     if layout.dtype != np.uint8 and format_of(path) not in _DEEP:
         bands = (_to_8_bits(band) for band in bands)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Short, so that the longest name that the disk takes can be written.
+    code = zlib.crc32(os.fsencode(path.name))
+    partial = path.with_name(f".{path.name[:40]}.{code:08x}.{os.getpid()}.partial")
     try:
         with _disk_errors(path):
             encode(partial, layout, bands)

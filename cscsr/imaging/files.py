@@ -37,6 +37,8 @@ _GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N", "I")
 _COLOUR = ("P", "PA", "RGB", "RGBA")
 _DEFLATE = (1, 8, 32946)
 """Compressions of TIFF that tifffile decodes by itself: none and both names of deflate."""
+_SAMPLES = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+"""What TIFF's SampleFormat says of samples that are no unsigned whole numbers."""
 _UNREADABLE = (OSError, SyntaxError, ValueError, LookupError, struct.error, zlib.error)
 
 
@@ -94,9 +96,10 @@ def read_picture(path: str | Path) -> Picture:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"expected an image file, but {path} is a folder.")
-    if not path.is_file():
-        raise InputError(f"expected an image file, but there is no file {path}.")
     try:
+        if not path.is_file():
+            what = f"{path} is no ordinary file" if path.exists() else f"there is no file {path}"
+            raise InputError(f"expected an image file, but {what}.")
         with path.open("rb") as file:
             start = file.read(26)
         deep = _deep_tiff(path) if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else None
@@ -259,7 +262,11 @@ def _array(image: Image.Image) -> np.ndarray:
 
 def _deep_tiff(path: Path) -> Picture | bool:
     """A TIFF of 16 bits a sample, whatever its planes and byte order; True if it has 16 bits
-    but a compression that tifffile leaves to pillow, False if it has another depth."""
+    but a compression that tifffile leaves to pillow, False if it has another depth.
+
+    Raises InputError for samples that are no colours of up to 16 bits, which pillow would not
+    open, or would cut or misread in silence.
+    """
     import tifffile
 
     log = logging.getLogger("tifffile")
@@ -269,10 +276,20 @@ def _deep_tiff(path: Path) -> Picture | bool:
             page = file.pages[0]
             images = sum(not entry.is_reduced for entry in file.pages)
             _check_size(path, page.imagewidth, page.imagelength, images)
+            if page.sampleformat != 1 or page.bitspersample > 16:
+                kind = _SAMPLES.get(page.sampleformat, "unsigned")
+                raise InputError(
+                    f"{path} has {kind} samples of {page.bitspersample} bits, but it must have "
+                    "unsigned ones of 8 or 16 bits; convert it."
+                )
+            most = {0: 1, 1: 1, 2: 3}.get(page.photometric, 4) + 1
+            if page.samplesperpixel > most:
+                raise InputError(
+                    f"{path} has {page.samplesperpixel} channels, but it must be grey or RGB, "
+                    "with or without transparency; convert it."
+                )
             if page.bitspersample != 16:
                 return False
-            if page.sampleformat != 1:
-                raise InputError(f"{path} must have unsigned samples of 8 or 16 bits; convert it.")
             if page.photometric not in (0, 1, 2):
                 raise InputError(f"{path} must be grey or RGB, not {page.photometric.name}.")
             if page.compression not in _DEFLATE:

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.page import PAGE_NAME, main, render
 from benchmarks.page.content import engineering
-from benchmarks.page.plots import Point, even_ticks, frontier, interval, power_ticks, scatter
+from benchmarks.page.plots import WIDTH, Point, even_ticks, frontier, interval, power_ticks, scatter
 from benchmarks.results import FILE_NAME, Results
 from benchmarks.tables import summarise
 
@@ -253,9 +253,9 @@ def test_names_in_a_crowd_do_not_lie_on_each_other():
     drawn = scatter(points, "seconds", str, "crowd")
     boxes = []
     for x, y, anchor, name in re.findall(
-        r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(start|end)">(solver[^<]*)', drawn
+        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end)">(solver[^<]*)', drawn
     ):
-        wide = 6.0 * len(name)
+        wide = 6.7 * len(name)
         left = float(x) - (wide if anchor == "end" else 0)
         boxes.append((left, float(y) - 8, left + wide, float(y)))
     assert len(boxes) == len(points)
@@ -266,6 +266,28 @@ def test_names_in_a_crowd_do_not_lie_on_each_other():
         if min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
     ]
     assert len(overlaps) <= 2
+
+
+def test_names_stay_within_the_drawing_and_few_are_shown_where_it_is_narrow():
+    points = [Point(f"sharpened-{n}", 0.01 + 0.05 * n, 30 + n**0.5, "other", "") for n in range(20)]
+    drawn = scatter(points, "seconds", str, "steep")
+    narrow = []
+    for kind, x, y, anchor, name in re.findall(
+        r'class="point other([^"]*)".*?<text x="([\d.-]+)" y="([\d.]+)" '
+        r'text-anchor="(start|end)">(sharpened[^<]*)',
+        drawn,
+    ):
+        wide = 7.7 * len(name)
+        left = float(x) - (wide if anchor == "end" else 0)
+        assert left >= 0 and left + wide <= WIDTH, name
+        if "narrow" in kind:
+            wide *= 1.25
+            left = float(x) - (wide if anchor == "end" else 0)
+            narrow.append((left, float(y) - 12, left + wide, float(y)))
+    assert 3 <= len(narrow) < len(points)
+    for n, a in enumerate(narrow):
+        for b in narrow[:n]:
+            assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
 
 
 def test_an_interval_is_drawn_where_it_lies():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import defaultdict
 from dataclasses import replace
 
@@ -266,6 +267,7 @@ def test_latex_is_whole_and_its_rows_have_all_columns(results):
         for environment in ("table", "tabular"):
             assert text.count(rf"\begin{{{environment}}}") == 1
             assert text.count(rf"\end{{{environment}}}") == 1
+        assert re.search(r"\\caption\{[A-Z]", text)
         for rule in ("toprule", "midrule", "bottomrule"):
             assert rf"\{rule}" in text
         body = text.split(r"\midrule", 1)[1].split(r"\bottomrule")[0]

@@ -126,7 +126,9 @@ def test_bad_input_is_told_in_one_sentence(folder):
         find_datasets(folder / "empty")
     with pytest.raises(InputError, match="unknown data set 'Set 5': did you mean Set5"):
         load_dataset("Set 5", folder)
-    with pytest.raises(InputError, match=r"unknown data set 'T91': .*T9"):
+    with pytest.raises(InputError, match=r"unknown data set 'T99': .*T9"):
+        training_images(folder, ["T99"])
+    with pytest.raises(InputError, match=r"cscsr data fetch T91 --data .* puts it there"):
         training_images(folder, ["T91"])
     with pytest.raises(InputError, match="Set5 is a test set"):
         training_images(folder, ["T9", "Set5"])

@@ -197,8 +197,30 @@ def test_server_that_lacks_the_file_or_is_not_there(server, tmp_path):
     del server.files["/pinned/t1.png"]
     with pytest.raises(InputError, match="answered 404"):
         fetch("T91", tmp_path, host=server.url)
-    with pytest.raises(InputError, match="cannot be fetched"):
+    with pytest.raises(InputError, match=r"cannot be fetched .*; check the network"):
         fetch("T91", tmp_path, host="http://127.0.0.1:9")
+    assert not (tmp_path / "T91").exists(), "nothing came"
+
+
+def test_folder_as_a_mirror(server, tmp_path):
+    for path, body in server.files.items():
+        copy = tmp_path / path.lstrip("/")
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(body)
+    target = fetch("T91", tmp_path / "images", host=tmp_path.as_uri())
+    assert files(target) == {Path(path).name: len(body) for path, body in server.files.items()}
+    (target / "t1.png").rename(target / ".t1.png.part")
+    fetch("T91", tmp_path / "images", host=tmp_path.as_uri())
+    assert len(files(target)) == 3
+
+
+@pytest.mark.parametrize("mirror", ["example", "http://[::1", "ssh://example.org"])
+def test_mirror_that_is_no_address(mirror, tmp_path, capsys):
+    command = ["data", "fetch", "T91", "--data", str(tmp_path / "new"), "--mirror", mirror]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("cscsr: a mirror is an address") and said.count("\n") == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_folder_that_cannot_be_made_and_names_that_are_wrong(server, tmp_path, capsys, monkeypatch):

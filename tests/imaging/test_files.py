@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 
@@ -230,7 +231,12 @@ def test_what_is_no_picture_for_us_comes_with_its_reason(tmp_path, colour):
     image.save(tmp_path / "apng.png", save_all=True, append_images=[image.rotate(180)])
     image.save(tmp_path / "pages.tif", save_all=True, append_images=[image])
     tifffile.imwrite(tmp_path / "nan.tif", np.full((9, 9), np.nan, np.float32))
-    tifffile.imwrite(tmp_path / "signed.tif", np.zeros((9, 9), np.int16))
+    for name, dtype in (("signed", "int16"), ("bytes", "int8"), ("wide", "uint32"), ("d", "f8")):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((9, 9), dtype))
+    tifffile.imwrite(tmp_path / "hdr.tif", np.zeros((9, 9, 3), np.float32), photometric="rgb")
+    bands = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "bands.tif", np.zeros((9, 9, 5), np.uint8), **bands)
+    tifffile.imwrite(tmp_path / "deep-bands.tif", np.zeros((9, 9, 3), np.uint16), **bands)
     tifffile.imwrite(tmp_path / "cmyk.tif", np.zeros((9, 9, 4), np.uint16), photometric="separated")
     (tmp_path / "huge.png").write_bytes(png_header(200_000, 100_000))
     for name, says in {
@@ -239,7 +245,13 @@ def test_what_is_no_picture_for_us_comes_with_its_reason(tmp_path, colour):
         "apng.png": "holds 2 images",
         "pages.tif": "holds 2 images",
         "nan.tif": "floating-point samples",
-        "signed.tif": "unsigned samples",
+        "signed.tif": "signed samples of 16 bits",
+        "bytes.tif": "signed samples of 8 bits",
+        "wide.tif": "unsigned samples of 32 bits",
+        "d.tif": "floating-point samples of 64 bits",
+        "hdr.tif": "floating-point samples of 32 bits",
+        "bands.tif": "has 5 channels",
+        "deep-bands.tif": "has 3 channels",
         "cmyk.tif": "grey or RGB, not SEPARATED",
         "huge.png": "200000x100000 pixels, more than",
     }.items():
@@ -247,6 +259,10 @@ def test_what_is_no_picture_for_us_comes_with_its_reason(tmp_path, colour):
             read_picture(tmp_path / name)
     with pytest.raises(InputError, match="is a folder"):
         read_picture(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.png")
+        with pytest.raises(InputError, match="is no ordinary file"):
+            read_picture(tmp_path / "pipe.png")
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -217,10 +217,14 @@ class ConvDictionary:
 
     def _adjoint(self, residual: torch.Tensor) -> torch.Tensor:
         if self._uses_patches and not _is_tracked(residual, self.filters):
-            codes = residual.new_empty(len(residual), *self.shape, self.atoms)
-            codes = codes.permute(0, 3, 1, 2)
-            if not self._uses_layers:
-                codes = codes.contiguous()
+            codes = torch.empty(
+                (len(residual), self.atoms, *self.shape),
+                dtype=residual.dtype,
+                device=residual.device,
+                memory_format=(
+                    torch.channels_last if self._uses_layers else torch.contiguous_format
+                ),
+            )
             around = self._surroundings(residual)
             for block in self.blocks(len(residual)):
                 codes[block] = self._correlate(around, block)
@@ -379,6 +383,11 @@ class ConvDictionary:
             return float(self.gram.real.max())
         return float(torch.linalg.eigvalsh(self.gram).max())
 
+    @property
+    def step(self) -> float:
+        """1/L, the step of gradient descent; infinite where L is zero."""
+        return 1.0 / self.lipschitz if self.lipschitz else math.inf
+
     def prepare(self) -> None:
         """Compute now what is computed once: L and the filters' transforms."""
         _ = self.lipschitz
@@ -394,7 +403,7 @@ class ConvDictionary:
         Both are filters of true convolutions whose origin is the element (s−1, s−1), W's
         last and S's middle one, so that h(W⊗y + S⊗z) is one step of ISTA.
         """
-        step = 1.0 / self.lipschitz
+        step = self.step
         weights = step * self.filters.flip(-2, -1)
         recurrent = -step * self._correlation("ichw,jchw->ijhw")
         recurrent[:, :, self.size - 1, self.size - 1] += torch.eye(

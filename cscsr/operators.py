@@ -317,7 +317,7 @@ class ConvDictionary:
         rows = torch.cat([residual, residual[..., :margin, :]], dim=-2)
         return torch.cat([rows, rows[..., :margin]], dim=-1)
 
-    @cached_property
+    @property
     def _matrix(self) -> torch.Tensor:
         """(M, C·s²): one filter a row."""
         return self.filters.flatten(1)
@@ -350,10 +350,17 @@ class ConvDictionary:
         bank = bank.flatten(0, 2).unsqueeze(2)
         return bank.contiguous(memory_format=torch.channels_last)
 
-    @cached_property
+    @property
     def _spectrum(self) -> torch.Tensor:
-        """(M,C,*grid): the filters' transforms (half of the spectrum)."""
-        return torch.fft.rfft2(self.filters, self.grid)
+        """(M,C,*grid): the filters' transforms (half of the spectrum); made anew for each use
+        that gradients of the filters are wanted of."""
+        if _is_tracked(self.filters):
+            return torch.fft.rfft2(self.filters, self.grid)
+        return self._kept_spectrum
+
+    @cached_property
+    def _kept_spectrum(self) -> torch.Tensor:
+        return torch.fft.rfft2(self.filters.detach(), self.grid)
 
     def _correlation(self, contraction: str) -> torch.Tensor:
         """Correlations of filters, summed as the einsum `contraction` says; float64,

@@ -217,10 +217,14 @@ class ConvDictionary:
 
     def _adjoint(self, residual: torch.Tensor) -> torch.Tensor:
         if self._uses_patches and not _is_tracked(residual, self.filters):
-            codes = residual.new_empty(len(residual), *self.shape, self.atoms)
-            codes = codes.permute(0, 3, 1, 2)
-            if not self._uses_layers:
-                codes = codes.contiguous()
+            codes = torch.empty(
+                (len(residual), self.atoms, *self.shape),
+                dtype=residual.dtype,
+                device=residual.device,
+                memory_format=(
+                    torch.channels_last if self._uses_layers else torch.contiguous_format
+                ),
+            )
             around = self._surroundings(residual)
             for block in self.blocks(len(residual)):
                 codes[block] = self._correlate(around, block)
@@ -313,7 +317,7 @@ class ConvDictionary:
         rows = torch.cat([residual, residual[..., :margin, :]], dim=-2)
         return torch.cat([rows, rows[..., :margin]], dim=-1)
 
-    @cached_property
+    @property
     def _matrix(self) -> torch.Tensor:
         """(M, C·s²): one filter a row."""
         return self.filters.flatten(1)
@@ -346,10 +350,17 @@ class ConvDictionary:
         bank = bank.flatten(0, 2).unsqueeze(2)
         return bank.contiguous(memory_format=torch.channels_last)
 
-    @cached_property
+    @property
     def _spectrum(self) -> torch.Tensor:
-        """(M,C,*grid): the filters' transforms (half of the spectrum)."""
-        return torch.fft.rfft2(self.filters, self.grid)
+        """(M,C,*grid): the filters' transforms (half of the spectrum); made anew for each use
+        that gradients of the filters are wanted of."""
+        if _is_tracked(self.filters):
+            return torch.fft.rfft2(self.filters, self.grid)
+        return self._kept_spectrum
+
+    @cached_property
+    def _kept_spectrum(self) -> torch.Tensor:
+        return torch.fft.rfft2(self.filters.detach(), self.grid)
 
     def _correlation(self, contraction: str) -> torch.Tensor:
         """Correlations of filters, summed as the einsum `contraction` says; float64,
@@ -379,6 +390,11 @@ class ConvDictionary:
             return float(self.gram.real.max())
         return float(torch.linalg.eigvalsh(self.gram).max())
 
+    @property
+    def step(self) -> float:
+        """1/L, the step of gradient descent; infinite where L is zero."""
+        return 1.0 / self.lipschitz if self.lipschitz else math.inf
+
     def prepare(self) -> None:
         """Compute now what is computed once: L and the filters' transforms."""
         _ = self.lipschitz
@@ -394,7 +410,7 @@ class ConvDictionary:
         Both are filters of true convolutions whose origin is the element (s−1, s−1), W's
         last and S's middle one, so that h(W⊗y + S⊗z) is one step of ISTA.
         """
-        step = 1.0 / self.lipschitz
+        step = self.step
         weights = step * self.filters.flip(-2, -1)
         recurrent = -step * self._correlation("ichw,jchw->ijhw")
         recurrent[:, :, self.size - 1, self.size - 1] += torch.eye(

@@ -15,7 +15,12 @@ from cscsr.device import check_device
 from cscsr.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cscsr.operators import ConvDictionary
+
+PIECE = 2**18
+"""Codes that are looked at together where a measure is taken of all of them."""
 
 
 def check_scale(scale: Any) -> int:
@@ -257,11 +262,17 @@ def _sum_of_squares(tensor: Any) -> float:
     return float(tensor.double().square().sum())
 
 
-def _sum_of_sizes(tensor: Any) -> float:
-    """‖·‖₁ in float64, without a second array."""
-    import torch
+def _sum_of_sizes(codes: Any) -> float:
+    """‖·‖₁ in float64."""
+    return sum(float(part.abs().double().sum()) for (part,) in in_pieces(codes))
 
-    return float(torch.linalg.vector_norm(tensor, 1, dtype=torch.float64))
+
+def in_pieces(*codes: Any) -> Iterator[tuple[Any, ...]]:
+    """Codes ([B,]M,H,W), tensors of one shape, some rows at a time, about `PIECE` elements: what
+    is made of a piece is small beside the codes."""
+    height = codes[0].shape[-2]
+    rows = max(PIECE * height // codes[0].numel(), 1)
+    yield from zip(*(array.split(rows, -2) for array in codes), strict=True)
 
 
 def _is_finite(array: Any) -> bool:

@@ -192,6 +192,23 @@ def test_differentiable():
             assert torch.autograd.gradcheck(operator.adjoint, residual)
 
 
+@pytest.mark.parametrize("size", [3, 12])
+def test_gradients_reach_the_filters_at_each_use(size):
+    """Also after one without gradients, from which something may be kept."""
+    filters = torch.randn(2, 1, size, size, dtype=torch.float64, requires_grad=True)
+    operator = ConvDictionary(filters, (13, 12))
+    codes = torch.randn(2, 13, 12, dtype=torch.float64)
+    residual = torch.randn(1, 13, 12, dtype=torch.float64)
+    with torch.no_grad():
+        operator.synthesis(codes)
+        operator.adjoint(residual)
+    for _ in range(2):
+        (through_f,) = torch.autograd.grad((operator.synthesis(codes) * residual).sum(), filters)
+        (through_ft,) = torch.autograd.grad((operator.adjoint(residual) * codes).sum(), filters)
+        torch.testing.assert_close(through_f, through_ft)
+        assert through_f.any()
+
+
 def test_kind_and_dtype_are_kept():
     operator = ConvDictionary(np.ones((3, 5, 5), np.float32), (9, 9))
     out = operator.synthesis(np.ones((3, 9, 9), np.float32))

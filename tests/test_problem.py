@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import cscsr
 from cscsr import InputError, SparseCoding, SuperResolution
+from cscsr.problem import PIECE, in_pieces
 
 
 @st.composite
@@ -157,3 +158,17 @@ def test_no_gap_without_lam():
 def test_bad_super_resolution(arguments, sentence):
     with pytest.raises(InputError, match=sentence):
         SuperResolution(*arguments)
+
+
+def test_sizes_are_summed_in_pieces_without_a_second_array():
+    """Each piece is some rows of all maps, of whatever order in memory; nothing is written."""
+    codes = torch.randn(2, 64, 100, 50, dtype=torch.float64)
+    problem = SparseCoding(torch.zeros(2, 1, 100, 50).double(), torch.zeros(64, 3, 3).double(), 2.0)
+    assert len(list(in_pieces(codes))) > 1
+    for array in (codes, codes.contiguous(memory_format=torch.channels_last)):
+        before = array.clone()
+        assert problem.objective(array) == pytest.approx(2.0 * float(codes.abs().sum()))
+        assert torch.equal(array, before)
+        parts = [part for (part,) in in_pieces(array)]
+        assert torch.equal(torch.cat(parts, -2), codes)
+        assert max(part.numel() for part in parts) <= PIECE

@@ -38,6 +38,15 @@ def kernel_offset(kernel: int, filter_size: int, scale: int) -> int:
     return scale * ((kernel // scale - filter_size) // 2)
 
 
+def check_support(support: int, filter_size: int) -> None:
+    """Raises InputError unless a kernel over `support` LR pixels can be centred on a filter."""
+    if support < filter_size or (support - filter_size) % 2:
+        raise InputError(
+            f"support must be the filters' side {filter_size} or an even number more, "
+            f"got {support}."
+        )
+
+
 def enlarge_codes(
     codes: torch.Tensor, kernels: torch.Tensor, filter_size: int, scale: int
 ) -> torch.Tensor:
@@ -85,11 +94,7 @@ class NormalEquations:
         filter_size: int,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if support < filter_size or (support - filter_size) % 2:
-            raise InputError(
-                f"support must be the filters' side {filter_size} or an even number more, "
-                f"got {support}."
-            )
+        check_support(support, filter_size)
         self.atoms, self.scale, self.support, self.filter_size = atoms, scale, support, filter_size
         # The code at a filter's place covers the LR pixels behind it.
         self._reach = support - 1 - kernel_offset(scale * support, filter_size, scale) // scale
@@ -184,8 +189,11 @@ class NormalEquations:
         return matrix, right.permute(0, 1, 3, 2).reshape(unknowns, -1).to(dtype)
 
     def solve(self, ridge: float) -> torch.Tensor:
-        """The kernels (N,k,k) for ρ = ridge × the mean of A's diagonal."""
+        """The kernels (N,k,k) for ρ = ridge × the mean of A's diagonal. Raises InputError if all
+        codes were zero."""
         matrix, right = self.system(ridge)
+        if not matrix.diagonal().any():
+            raise InputError("a map cannot be fitted to codes that are all zero: lower lambda.")
         factor = torch.linalg.cholesky(matrix)
         del matrix
         return self.kernels(torch.cholesky_solve(right, factor))

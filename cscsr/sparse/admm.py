@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -180,10 +181,10 @@ def adapts_after(iteration: int) -> bool:
 def default_rho(problem: SparseCoding) -> float:
     """⅓‖f‖²·√(λ/λ_max), at least 1e-3 of ‖f‖². Within a factor of two or so of the best
     fixed ρ for learned atoms on high-passed images and λ/λ_max from 0.004 to 0.4."""
-    energy = float(problem.operator().filters.square().sum())
+    energy = float(problem.operator().filters.double().square().sum())
     largest = problem.lambda_max()
     ratio = problem.lam / largest if largest > 0 else 0.0
-    return max(math.sqrt(ratio) / 3.0, 1e-3) * energy or 1.0
+    return min(max(math.sqrt(ratio) / 3.0, 1e-3) * energy or 1.0, sys.float_info.max)
 
 
 class _Norms:

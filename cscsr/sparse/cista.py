@@ -27,7 +27,7 @@ def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:
     operator = problem.operator()
     weights, recurrent = operator.cista_filters()
     margin = operator.size - 1
-    threshold = problem.lam / operator.lipschitz
+    threshold = problem.lam * operator.step
     circular = problem.boundary == "circular"
     observed = problem.observed()
     if observed.ndim == 3:

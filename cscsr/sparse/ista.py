@@ -15,7 +15,7 @@ from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch, shrink, shr
 def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
     """h_{λ/L}(z + (1/L) Fᵀ(y − F z)), eq. 5, for a problem in torch; differentiable in z."""
     operator = problem.operator()
-    step = 1.0 / operator.lipschitz
+    step = operator.step
     residual = problem.observed() - operator.synthesis(codes)
     descended = operator.adjoint(step * residual).add_(codes)
     return shrink(descended, problem.lam * step, problem.nonnegative)
@@ -33,7 +33,7 @@ def proximal_gradient(
     the codes does it all. Three arrays are used in turn, two by ISTA.
     """
     operator, observed = problem.operator(), as_batch(problem.observed())
-    step = 1.0 / operator.lipschitz
+    step = operator.step
     threshold = problem.lam * step
     codes = previous = as_batch(start)
     image = image_before = operator.synthesis(codes)

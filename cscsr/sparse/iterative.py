@@ -83,8 +83,7 @@ class IterativeCoder(Solver[SparseCoding]):
             here = problem.on(self.place(), self.dtype)
             start = None if init is None else here.codes(init)
             monitor = Monitor(self, here, problem.signal, start, callback)
-            # At λ = 0 every code is an answer where y is orthogonal to F.
-            if problem.lam > 0 and problem.lam >= here.lambda_max():
+            if problem.lam >= here.lambda_max():
                 zero = torch.zeros_like(monitor.start)
                 monitor.record(0, 0.0, zero, 0.0)
                 return monitor.finish(zero, Status.CONVERGED, 0.0)

@@ -49,7 +49,9 @@ def dictionary_sha256(dictionary: Any) -> str:
     elements rounded to float32, in order, little-endian."""
     if isinstance(dictionary, torch.Tensor):
         dictionary = dictionary.detach().cpu().numpy()
-    return hashlib.sha256(np.ascontiguousarray(dictionary, dtype="<f4").tobytes()).hexdigest()
+    with np.errstate(over="ignore"):
+        rounded = np.ascontiguousarray(dictionary, dtype="<f4")
+    return hashlib.sha256(rounded.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def lista_step(
     """The map (z, k) ↦ the learned step k = 0 … K−1 of a problem in torch; differentiable in
     z and in all that is learned."""
     operator, observed = problem.operator(), problem.observed()
-    length = 1.0 / operator.lipschitz
+    length = operator.step
 
     def banks(filters: torch.Tensor | None) -> list[ConvDictionary]:
         if filters is None:
@@ -207,7 +209,7 @@ def _descending(
     """The K learned steps with W = B = F, each that would raise the objective of a signal
     replaced by ISTA's. F is applied once a step, as the residual serves both."""
     operator, observed = problem.operator(), problem.observed()
-    length = 1.0 / operator.lipschitz
+    length = operator.step
     gains, thresholds = learned.gains.to(observed), learned.thresholds.to(observed)
 
     def measured(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

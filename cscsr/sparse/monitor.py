@@ -13,7 +13,7 @@ import torch
 
 from cscsr.errors import InputError
 from cscsr.operators import as_kind
-from cscsr.problem import SparseCoding
+from cscsr.problem import SparseCoding, in_pieces
 from cscsr.solver import Callback, Solution, Status, Trace
 
 if TYPE_CHECKING:
@@ -32,16 +32,11 @@ GAP_EVERY = 10
 TINY = 1e-30
 """Keeps the relative change of zero codes finite."""
 
-_CHUNK = 2**18
-"""Elements that are compared at a time, so that no array as large as the codes is made."""
-
 
 def relative_change(codes: torch.Tensor, previous: torch.Tensor) -> float:
     """‖z − z_previous‖ / ‖z‖."""
     change = size = 0.0
-    height = codes.shape[-2]
-    rows = max(_CHUNK * height // codes.numel(), 1)
-    for new, old in zip(codes.split(rows, -2), previous.split(rows, -2), strict=True):
+    for new, old in in_pieces(codes, previous):
         change += float(torch.dist(new, old)) ** 2
         size += float(new.norm()) ** 2
     return math.sqrt(change) / max(math.sqrt(size), TINY)
@@ -67,7 +62,7 @@ class Monitor:
         self._like = like
         self._gap = solver.gap and problem.lam > 0
         self._callback = callback
-        if start is not None and not start.isfinite().all():
+        if start is not None and not all(part.isfinite().all() for (part,) in in_pieces(start)):
             raise InputError("init must be finite, but it holds NaN or infinity.")
         zero = problem.observed().new_zeros(problem.codes_shape)
         self.start = problem.operator().arrange(zero if start is None else start)
@@ -114,7 +109,7 @@ class Monitor:
             if self._good is self.start:
                 self._good = torch.empty_like(codes)
             self._good.copy_(codes)  # a solver may write over its codes
-        return not objective <= self._solver.growth * self._reference
+        return not (objective < math.inf and objective <= self._solver.growth * self._reference)
 
     def certified(self, iteration: int, codes: torch.Tensor) -> bool:
         """Whether the duality gap is small enough to end the solve; looks at it once in

@@ -24,7 +24,7 @@ def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> 
     """h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 6); nonnegative: max(z − θ, 0)."""
     if nonnegative:
         return F.relu(codes - threshold)
-    return F.softshrink(codes, threshold)
+    return codes - codes.clamp(-threshold, threshold)
 
 
 def shrink_into(
@@ -97,14 +97,12 @@ class ProximalSolver(IterativeCoder):
             with clock.paused():
                 if monitor.stops(iteration, codes):
                     status = Status.STOPPED
-                if status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration):
+                wanted = status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration)
+                if wanted or monitor.diverged(iteration, codes):
                     if self.tol == 0:
                         change = relative_change(codes, previous)
-                    diverged = monitor.record(iteration, clock.seconds, codes, change, operations)
-                else:
-                    diverged = monitor.diverged(iteration, codes)
-                if diverged:
-                    status = Status.DIVERGED
+                    if monitor.record(iteration, clock.seconds, codes, change, operations):
+                        status = Status.DIVERGED
             if status is not Status.MAX_ITERATIONS:
                 break
         return monitor.finish(codes, status, clock.seconds)

@@ -112,14 +112,12 @@ class _Sporco(IterativeCoder):
                 status = Status.MAX_SECONDS
             if monitor.stops(iteration, codes):
                 status = Status.STOPPED
-            if status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration):
+            wanted = status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration)
+            if wanted or monitor.diverged(iteration, codes):
                 if math.isnan(change):
                     change = relative_change(codes, from_sporco(self.earlier(method), problem))
-                diverged = monitor.record(iteration, seconds(method), codes, change)
-            else:
-                diverged = monitor.diverged(iteration, codes)
-            if diverged:
-                status = Status.DIVERGED
+                if monitor.record(iteration, seconds(method), codes, change):
+                    status = Status.DIVERGED
             method.timer.start(running)
             return status is not Status.MAX_ITERATIONS
 

@@ -44,11 +44,12 @@ from cscsr.classical.csc_sr import (
 from cscsr.classical.decompose import MARGIN, continued, reflected, split
 from cscsr.classical.dictionary import learn_filters
 from cscsr.classical.hr_filters import Fit, start_from
-from cscsr.classical.mapping import NormalEquations
+from cscsr.classical.mapping import NormalEquations, check_support
 from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, holdout_images, training_images
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of, luma_psnr, read_image
 from cscsr.problem import check_scale
+from cscsr.registry import make_solver
 
 HOLDOUT_CROP = 128
 """Side in pixels of the central crops of the held-out images that choices are made on."""
@@ -151,23 +152,29 @@ def train_csc_sr(
     ship: put the files among the shipped weights as well: "csc-sr" gives csc-sr-CODER.
     Everything random comes from `seed`. Returns the weight files.
 
-    Raises InputError for a coder that has no map of its own, data that is missing, or a
-    folder that holds a run with other options.
+    Raises InputError for a coder that has no map of its own, an option out of range, data that
+    is missing, or a folder that holds a run with other options.
     """
     options = options or Options()
     for coder in coders:
         if coder not in options.codings:
             raise unknown_name("coder with a map of its own", coder, options.codings)
+    if ship is not None and Path(ship).name != ship:
+        raise InputError(f"shipped weights need a name without folders, got {ship!r}.")
+    asked = asdict(options)
+    given = None if filters is None else read_filters(filters)
+    if given is not None:
+        options = replace(options, atoms=len(given), filter_size=given.shape[-1])
+    _check(options, coders, seed)
     paths = training_images(data, options.sets)
-    images = [_luma(path) for path in paths]
+    images = Lumas(paths)
     heldout = [_central(_luma(path), HOLDOUT_CROP) for path in holdout_images(data)]
-    kept = _Kept(Path(out) / "state", [asdict(options), filters, seed, [p.name for p in paths]])
-    if filters is not None:
-        bank = weights.load(filters)[0]["filters"].astype(np.float32)
-        options = replace(options, atoms=len(bank))
+    kept = _Kept(Path(out) / "state", [asked, filters, seed, [p.name for p in paths]])
+    if given is None:
+        learned = kept.made("filters", lambda: {"filters": _filters(data, options, seed, progress)})
+        bank = learned["filters"].numpy()
     else:
-        bank = kept.made("filters", lambda: {"filters": _filters(data, options, seed, progress)})
-        bank = bank["filters"].numpy()
+        bank = given
     written = []
     for coder in coders:
         coding = options.codings[coder]
@@ -185,6 +192,47 @@ def train_csc_sr(
     return written
 
 
+def read_filters(name: str) -> np.ndarray:
+    """The filters (N,s,s), float32, of weights of CSC-SR, shipped or a file. Raises InputError if
+    they are weights of something else."""
+    tensors, metadata = weights.load(name)
+    if metadata.get("kind") != KIND:
+        raise InputError(f"expected the filters of csc-sr in {name}, but it holds other weights.")
+    return tensors["filters"].astype(np.float32)
+
+
+def _check(options: Options, coders: Sequence[str], seed: int) -> None:
+    """Raises InputError for what would end the run later on."""
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, got {seed}.")
+    if options.atoms < 2:
+        raise InputError(f"at least 2 filters can be learned, got {options.atoms}.")
+    if options.hr_atoms < options.atoms:
+        raise InputError(
+            f"at least as many HR filters as LR filters are needed, {options.atoms}, "
+            f"got {options.hr_atoms}."
+        )
+    check_support(options.support, options.filter_size)
+    for coder in coders:
+        coding = options.codings[coder]
+        make_solver(coder, **coding.settings)
+        if not 0 <= coding.lam < math.inf:
+            raise InputError(f"lambda must be a finite number of at least 0, got {coding.lam!r}.")
+
+
+class Lumas(Sequence[np.ndarray]):
+    """The lumas (H,W), uint8, of image files, each read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return _luma(self._paths[index])
+
+
 class _Kept:
     """What a run has made so far, in a folder of its own; `identity` says which run it is."""
 
@@ -194,7 +242,8 @@ class _Kept:
         mark = folder / "options.sha256"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if mark.exists() and mark.read_text() != digest:
+            begun = any(folder.glob("*.pt"))
+            if begun and mark.exists() and mark.read_text() != digest:
                 raise InputError(
                     f"{folder} holds a run with other options: give another --out or remove it."
                 )
@@ -231,7 +280,7 @@ class _Run:
 
     start: Weights
     options: Options
-    images: list[np.ndarray]
+    images: Sequence[np.ndarray]
     heldout: list[np.ndarray]
     seed: int
     progress: bool
@@ -243,6 +292,8 @@ class _Run:
         `objective` (by round), `bicubic_db`, `pixels`, `density` (share of the held-out codes
         that are not zero)."""
         equations = self._sums(scale)
+        if not equations.pixels:
+            raise InputError(f"no image to fit to has 8x8 low-resolution pixels at x{scale}.")
         what = f"{self.start.coder} x{scale}"
         coded = []
         for truth in tqdm(self.heldout, f"{what} held-out images", disable=not self.progress):
@@ -366,7 +417,7 @@ def _psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
 
 def _filters(data: str | Path, options: Options, seed: int, progress: bool) -> torch.Tensor:
     """Filters learned on T91's residuals at the scales 2, 3 and 4."""
-    images = [_luma(path) for path in training_images(data, [FILTER_SET])]
+    images = Lumas(training_images(data, [FILTER_SET]))
     rng = np.random.default_rng(seed)
     tiles = list(_tiles(images, (2, 3, 4), rng))
     if not tiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from cscsr.classical.csc_sr import CSCSR, read_weights
 from cscsr.classical.decompose import split
 from cscsr.classical.dictionary import draw_patches
 from cscsr.data.datasets import demo, training_textures
-from cscsr.imaging import degrade, imresize, luma_of, rgb_to_y, score, write_image
-from cscsr.training.csc_sr import Options, _Kept, _Run, main, train_csc_sr, training_pair
+from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
+from cscsr.training.csc_sr import Coding, Options, _Kept, _Run, main, train_csc_sr, training_pair
 
 QUICK = replace(Options(), atoms=8, hr_atoms=12, filter_steps=2, crop=40, rounds=2)
 
@@ -93,11 +94,77 @@ def test_coder_without_a_map_of_its_own(data, tmp_path):
         train_csc_sr(data, tmp_path, coders=("cista",), progress=False)
 
 
-def test_command_says_what_is_wrong(data, capsys):
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--atoms 0", "--atoms must be at least 1, got 0"),
+        ("--atoms 1", "at least 2 filters can be learned, got 1"),
+        ("--atoms 8 --hr-atoms 7", "as many HR filters as LR filters are needed, 8, got 7"),
+        ("--filters csc-sr-admm --hr-atoms 100", "are needed, 384, got 100"),
+        ("--filters lista-step", "expected the filters of csc-sr in lista-step"),
+        ("--support 4", "support must be the filters' side 5 or an even number more, got 4"),
+        ("--iterations 0", "iterations must be at least 1, got 0"),
+        ("--coder admm --rho -1", "rho must be a finite number above 0, got -1.0"),
+        ("--lam nan", "lambda must be a finite number of at least 0, got nan"),
+        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--ship ../mine", "a name without folders, got '../mine'"),
+        ("--scale 0", "scale must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_command_says_at_once_what_is_wrong(data, tmp_path, capsys, words, sentence):
+    out = tmp_path / "out"
     with pytest.raises(SystemExit) as stopped:
-        main(["--data", str(data), "--atoms", "0"])
+        main(["--data", str(data), "--out", str(out), "--coder", "ista", *words.split()])
     assert stopped.value.code == 2
-    assert "--atoms must be at least 1, got 0" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_images_too_small_and_codes_of_zero_are_named(data, tmp_path):
+    with pytest.raises(InputError, match="no image to fit to has 8x8 low-resolution pixels at x20"):
+        train_csc_sr(data, tmp_path, coders=("ista",), scales=(20,), options=QUICK, progress=False)
+    silent = replace(QUICK, codings={"ista": Coding(1e3, {"iterations": 2, "tol": 0.0})})
+    with pytest.raises(InputError, match="codes that are all zero"):
+        train_csc_sr(
+            data, tmp_path / "b", coders=("ista",), scales=(2,), options=silent, progress=False
+        )
+
+
+def test_memory_does_not_grow_with_the_images(data, tmp_path, monkeypatch):
+    """An image is read where its codes are made, and gone when the next but one is read."""
+    (tmp_path / "T91").mkdir()
+    image = read_image(data / "T91" / "page.png")
+    for number in range(9):
+        write_image(tmp_path / "T91" / f"{number}.png", np.roll(image, 10 * number, 0))
+    (tmp_path / "holdout.txt").write_text("T91/0.png\n")
+    alive, counts = [], []
+
+    def luma(path):
+        read = luma_of(read_image(path)).view(Watched)
+        alive.append(weakref.ref(read))
+        counts.append(sum(other() is not None for other in alive))
+        return read
+
+    monkeypatch.setattr("cscsr.training.csc_sr._luma", luma)
+    train_csc_sr(tmp_path, tmp_path, coders=("ista",), scales=(2,), options=QUICK, progress=False)
+    assert len(counts) == 1 + 8 + 8  # the held-out one, for the filters, for the sums
+    assert max(counts) <= 3  # the held-out one, this one and the one before
+
+
+class Watched(np.ndarray):
+    """An array that can be referred to weakly."""
+
+
+def test_a_folder_where_nothing_was_made_is_free(data, tmp_path):
+    """A run that ended before it had learned anything leaves the folder to others."""
+    _Kept(tmp_path / "state", "one")
+    other = _Kept(tmp_path / "state", "other")
+    other.save("filters", {"filters": torch.zeros(1)})
+    _Kept(tmp_path / "state", "other")
+    with pytest.raises(InputError, match="other options"):
+        _Kept(tmp_path / "state", "one")
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -173,6 +173,12 @@ class ConvDictionary:
         out = function(tensor if array.ndim == 4 else tensor[None])
         return as_kind(out if array.ndim == 4 else out[0], array)
 
+    def zeros(self, *batch: int) -> torch.Tensor:
+        """Codes ([B,]M,H,W) of zero, arranged; no memory is touched before they are written to."""
+        if not self._uses_layers:
+            return self.filters.new_zeros(*batch, self.atoms, *self.shape)
+        return self.filters.new_zeros(*batch, *self.shape, self.atoms).movedim(-1, -3)
+
     def arrange(self, codes: torch.Tensor) -> torch.Tensor:
         """Codes ([B,]M,H,W), all the same, in the order in memory for which F and Fᵀ are fastest:
         a pixel's atoms side by side where they are convolution layers, else as they come."""

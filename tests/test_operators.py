@@ -88,6 +88,10 @@ def test_arranged_codes_are_the_same_codes():
         arranged = operator.arrange(codes)
         assert arranged.shape == codes.shape
         assert torch.equal(arranged, codes)
+        zeros = operator.zeros(*shape[:-3])
+        assert zeros.shape == shape
+        assert zeros.stride() == arranged.stride()
+        assert not zeros.any()
     double = ConvDictionary(torch.randn(4, 1, 3, 3).double(), (6, 7))
     assert double.arrange(codes) is codes
 

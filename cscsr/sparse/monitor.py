@@ -64,12 +64,14 @@ class Monitor:
         self._callback = callback
         if start is not None and not all(part.isfinite().all() for (part,) in in_pieces(start)):
             raise InputError("init must be finite, but it holds NaN or infinity.")
-        zero = problem.observed().new_zeros(problem.codes_shape)
-        self.start = problem.operator().arrange(zero if start is None else start)
-        self._good = self.start
-        self._reference = problem.objective(zero)
-        if start is not None:
+        operator, observed = problem.operator(), problem.observed()
+        self._reference = 0.5 * float(observed.double().square().sum())  # P(0)
+        if start is None:
+            self.start = operator.zeros(*problem.codes_shape[:-3])
+        else:
+            self.start = operator.arrange(start)
             self._reference = max(self._reference, problem.objective(start))
+        self._good = self.start
 
     def wants_row(self, iteration: int) -> bool:
         """Whether this iteration is one to be recorded."""

@@ -33,12 +33,20 @@ def start_near_cista(network: Any) -> None:
         S[:, :, 1, 1] += torch.eye(len(S))
 
 
+def grow_recursions(network: Any, done: float) -> None:
+    """One recursion more after each `RECURSIONS`th of the run; all of them share one S."""
+    network.block.recursions = 1 + int(done * RECURSIONS)
+
+
 def variants(width: int) -> list[Variant]:
     """The base, and one variant for each lever."""
     network = {"n0": width, "m0": 2 * width, "recursions": RECURSIONS}
 
-    def lever(label: str, start: Any = None, bf16: bool = False, **optimiser: Any) -> Variant:
-        return Variant(label, "crnet-a", network, optimiser, bf16, start)
+    def lever(label: str, bf16: bool = False, **optimiser: Any) -> Variant:
+        return Variant(label, "crnet-a", network, optimiser, bf16)
+
+    def block(label: str, start: Any = None, during: Any = None, **more: Any) -> Variant:
+        return Variant(label, "crnet-a", network | more, start=start, during=during)
 
     return [
         lever(BASE),
@@ -47,7 +55,9 @@ def variants(width: int) -> list[Variant]:
         lever("Charbonnier loss", loss="charbonnier"),
         lever("mean squared error", loss="mse"),
         lever("no clipping", clip=float("inf")),
-        lever("S started near n − (1/L) flip(f)⊗f", start=start_near_cista),
+        block("S started near n − (1/L) flip(f)⊗f", start=start_near_cista),
+        block(f"S = n − A∘B with {width} filters", s_rank=width),
+        block(f"K grown from 1 to {RECURSIONS}", during=grow_recursions),
         lever("bfloat16", bf16=True),
         lever("half the learning rate", learning_rate=LEARNING_RATE / 2),
     ]

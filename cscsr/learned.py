@@ -202,7 +202,7 @@ def receptive_radius(network: nn.Module, scale: int) -> int:
         branch = name.split(".")
         elsewhere = branch[0] in ("pre", "up") and branch[1:2] != [str(scale)]
         if isinstance(layer, nn.Conv2d) and not elsewhere:
-            times = network.block.recursions if name == "block.S" else 1
+            times = network.block.recursions if name.startswith("block.S") else 1
             radius += times * (layer.kernel_size[0] // 2)
     return radius
 
@@ -221,7 +221,7 @@ def multiply_adds(network: nn.Module, scale: int) -> float:
         if isinstance(layer, nn.PixelShuffle):
             places *= layer.upscale_factor**2
         elif isinstance(layer, nn.Conv2d):
-            times = network.block.recursions if name == "block.S" else 1
+            times = network.block.recursions if name.startswith("block.S") else 1
             total += times * places * layer.weight.numel()
     return total
 

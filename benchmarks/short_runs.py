@@ -256,16 +256,19 @@ def study_command(
     name: str,
     prog: str,
     description: str,
-    variants: Callable[[int], Sequence[Variant]],
+    variants: Callable[..., Sequence[Variant]],
     draw: Callable[[Path, Path], None],
     arguments: Sequence[str] | None,
     steps: int,
     width: int,
+    recursions: int | Sequence[int],
     held_out: bool = False,
 ) -> int:
     """The command line of a study: NAME.csv and what is drawn of it in the folder ``--out``.
 
-    draw: makes the file of the second path from the table at the first."""
+    variants: those of a width n₀ and of K, or of several K where `recursions`, the default,
+    has several. draw: makes the file of the second path from the table at the first."""
+    one = isinstance(recursions, int)
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
     parser.add_argument(
@@ -274,6 +277,14 @@ def study_command(
     parser.add_argument("--steps", type=int, default=steps, help="of each run (%(default)s)")
     parser.add_argument("--width", type=int, default=width, help="n₀ (%(default)s)")
     parser.add_argument(
+        "--recursions",
+        type=int,
+        nargs=None if one else "+",
+        default=recursions,
+        metavar="K",
+        help=f"(default: {recursions if one else ' '.join(map(str, recursions))})",
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
         default=SEEDS,
@@ -281,10 +292,11 @@ def study_command(
     )
     parser.add_argument("--device", default="cpu", help="%(default)s")
 
-    def make(out: Path, width: int, report: Any, **options: Any) -> list[Path]:
+    def make(out: Path, width: int, recursions: Any, report: Any, **options: Any) -> list[Path]:
         out = make_folder(out)
         table, picture = out / f"{name}.csv", out / f"{name}.{'md' if held_out else 'png'}"
-        run_variants(table, name, variants(width), report=report, held_out=held_out, **options)
+        chosen = variants(width, recursions)
+        run_variants(table, name, chosen, report=report, held_out=held_out, **options)
         draw(table, picture)
         return [table, picture]
 

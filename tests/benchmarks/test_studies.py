@@ -62,6 +62,15 @@ def test_runs_of_another_width_are_made_anew(tmp_path, data):
         assert not rows.duplicated(["variant", "seed"]).any()
 
 
+def test_recursions_can_be_chosen(tmp_path, data):
+    options = ["--data", data, "--steps", "1", "--width", "2", "--seeds", "1", "--out"]
+    fig9 = tmp_path / "fig9"
+    assert parameters.main(["fig9", *options, str(fig9), "--recursions", "3", "5"]) == 0
+    assert set(pd.read_csv(fig9 / "fig9.csv").recursions) == {3, 5}
+    assert ablation.main([*options, str(fig9), "--recursions", "3"]) == 0
+    assert set(pd.read_csv(fig9 / "ablation.csv").recursions) == {3}
+
+
 def test_the_levers_make_different_runs_and_a_table(tmp_path, data):
     names = sorted(path.name for path in (tmp_path / "T91").iterdir())
     (tmp_path / "holdout.txt").write_text(f"T91/{names[0]}\n")
@@ -76,10 +85,10 @@ def test_the_levers_make_different_runs_and_a_table(tmp_path, data):
 
 
 def test_recursions_grow_to_all_of_them():
-    network = CRNetA(4, 4, levers.RECURSIONS)
+    network, grow = CRNetA(4, 4, 4), levers.growth(4)
     seen = []
     for done in np.arange(8) / 8:
-        levers.grow_recursions(network, done)
+        grow(network, done)
         seen.append(network.block.recursions)
     assert seen == [1, 1, 2, 2, 3, 3, 4, 4]
 

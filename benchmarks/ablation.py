@@ -35,7 +35,7 @@ def label(switches: tuple[bool, bool, bool]) -> str:
     return ", ".join(n for n, on in zip(names, switches, strict=True) if on) or "none"
 
 
-def variants(width: int) -> list[Variant]:
+def variants(width: int, recursions: int = RECURSIONS) -> list[Variant]:
     """The eight networks, in the order of the paper's table."""
     return [
         Variant(
@@ -44,7 +44,7 @@ def variants(width: int) -> list[Variant]:
             {
                 "n0": width,
                 "m0": 2 * width,
-                "recursions": RECURSIONS,
+                "recursions": recursions,
                 "local_residual": switches[0],
                 "pre_activation": switches[1],
                 "s_kernel": 3 if switches[2] else 1,
@@ -100,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         steps=240,
         width=16,
+        recursions=RECURSIONS,
     )
 
 

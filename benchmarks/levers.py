@@ -9,7 +9,7 @@ never looks at a test set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,24 @@ def start_near_cista(network: Any) -> None:
         S[:, :, 1, 1] += torch.eye(len(S))
 
 
-def variants(width: int) -> list[Variant]:
-    """The base, and one variant for each lever."""
-    network = {"n0": width, "m0": 2 * width, "recursions": RECURSIONS}
+def growth(recursions: int) -> Callable[[Any, float], None]:
+    """One recursion more after each K-th part of the run, up to K; all of them share one S."""
 
-    def lever(label: str, start: Any = None, bf16: bool = False, **optimiser: Any) -> Variant:
-        return Variant(label, "crnet-a", network, optimiser, bf16, start)
+    def grow(network: Any, done: float) -> None:
+        network.block.recursions = 1 + int(done * recursions)
+
+    return grow
+
+
+def variants(width: int, recursions: int = RECURSIONS) -> list[Variant]:
+    """The base, and one variant for each lever."""
+    network = {"n0": width, "m0": 2 * width, "recursions": recursions}
+
+    def lever(label: str, bf16: bool = False, **optimiser: Any) -> Variant:
+        return Variant(label, "crnet-a", network, optimiser, bf16)
+
+    def block(label: str, start: Any = None, during: Any = None, **more: Any) -> Variant:
+        return Variant(label, "crnet-a", network | more, start=start, during=during)
 
     return [
         lever(BASE),
@@ -47,7 +59,15 @@ def variants(width: int) -> list[Variant]:
         lever("Charbonnier loss", loss="charbonnier"),
         lever("mean squared error", loss="mse"),
         lever("no clipping", clip=float("inf")),
-        lever("S started near n − (1/L) flip(f)⊗f", start=start_near_cista),
+        block("S started near n − (1/L) flip(f)⊗f", start=start_near_cista),
+        block(f"S = n − A∘B with {width} filters", s_rank=width),
+        Variant(
+            f"Muon, and S = n − A∘B with {width} filters",
+            "crnet-a",
+            network | {"s_rank": width},
+            {"method": "muon"},
+        ),
+        block(f"K grown from 1 to {recursions}", during=growth(recursions)),
         lever("bfloat16", bf16=True),
         lever("half the learning rate", learning_rate=LEARNING_RATE / 2),
     ]
@@ -90,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         steps=240,
         width=16,
+        recursions=RECURSIONS,
         held_out=True,
     )
 

@@ -22,7 +22,7 @@ from benchmarks.short_runs import Variant, caption, save, study_command
 from benchmarks.tables import read_published
 from cscsr import InputError, make_solver
 
-RECURSIONS = {"crnet-a": (1, 2, 4, 8), "crnet-b": (1, 2, 4, 8)}
+RECURSIONS = (1, 2, 4, 8)
 WIDTHS = {"crnet-a": ((1, 2), (0.5, 2), (1, 1)), "crnet-b": ((1, 1), (1, 2), (1, 4))}
 """(n₀, m₀) as multiples of the width: the paper's (128, 256), (64, 256), (128, 128) for A,
 and growing m₀ for B."""
@@ -40,21 +40,21 @@ def _variant(architecture: str, label: str, n0: int, m0: int, recursions: int) -
     return Variant(f"{NAMES[architecture]} {label}", architecture, network)
 
 
-def widths(width: int) -> list[Variant]:
+def widths(width: int, recursions: int = K) -> list[Variant]:
     """The networks of Figure 8."""
     found = []
     for architecture, pairs in WIDTHS.items():
         for a, b in pairs:
             n0, m0 = int(a * width), int(b * width)
-            found.append(_variant(architecture, f"{n0}/{m0}", n0, m0, K))
+            found.append(_variant(architecture, f"{n0}/{m0}", n0, m0, recursions))
     return found
 
 
-def recursions(width: int) -> list[Variant]:
+def recursions(width: int, numbers: Sequence[int] = RECURSIONS) -> list[Variant]:
     """The networks of Figure 9."""
     return [
         _variant(architecture, f"K={k}", width, 2 * width, k)
-        for architecture, numbers in RECURSIONS.items()
+        for architecture in NAMES
         for k in numbers
     ]
 
@@ -88,17 +88,22 @@ def _finish(figure: Any, panels: dict[str, Any], picture: Path) -> None:
 def draw_widths(table: Path, picture: Path) -> None:
     """Draw fig8.png from fig8.csv: PSNR against parameters, each point named n₀/m₀."""
     rows, figure, panels = _panels(
-        table, f"Width of the networks (Figure 8), K = {K}", "parameters, thousands"
+        table, "Width of the networks (Figure 8), points are named n₀/m₀", "parameters, thousands"
     )
+    first = rows.iloc[0]
     for architecture, panel in panels.items():
         for variant, runs in rows[rows.architecture == architecture].groupby("variant"):
             at = runs.parameters.iloc[0] / 1000
             panel.plot([at] * len(runs), runs.psnr_db, ".", color="#0072B2", alpha=0.5)
             panel.plot(at, runs.psnr_db.mean(), "D", color="#0072B2")
-            name = "n₀/m₀ = " + variant.split(" ")[1]
             panel.annotate(
-                name, (at, runs.psnr_db.mean()), (0, 9), textcoords="offset points", ha="center"
+                variant.split(" ")[1],
+                (at, runs.psnr_db.mean()),
+                (0, 9),
+                textcoords="offset points",
+                ha="center",
             )
+        panel.set_title(f"{NAMES[architecture]}, K = {first.recursions}", fontsize=10)
         panel.margins(0.25)
     _finish(figure, panels, picture)
 
@@ -199,7 +204,10 @@ LABELS_LEFT = ("RDN", "D-DBPN", "VDSR", "DRRN", "MemNet")
 LABELS_UP = {"D-DBPN": -8, "RDN": 6, "CRNet-B": 8}
 """Where the names stand, so that none covers another."""
 
-FIGURES = {"fig8": (widths, draw_widths), "fig9": (recursions, draw_recursions)}
+FIGURES = {
+    "fig8": (widths, draw_widths, K),
+    "fig9": (recursions, draw_recursions, RECURSIONS),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -217,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         options = vars(parser.parse_args(chosen.options))
         return run_command(lambda report, **given: figure4(**given), options)
-    variants, draw = FIGURES[chosen.figure]
+    variants, draw, default = FIGURES[chosen.figure]
     return study_command(
         chosen.figure,
         f"{prog} {chosen.figure}",
@@ -227,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen.options,
         steps=240,
         width=16,
+        recursions=default,
     )
 
 

@@ -61,7 +61,8 @@ COLUMNS = [
 @dataclass(frozen=True)
 class Variant:
     """One run of a study: its label, architecture, and the arguments of its constructor; what
-    differs in the optimiser, the precision, and what is done to the network before it starts."""
+    differs in the optimiser, the precision, what is done to the network before it starts, and
+    before each step, given the share of the run that lies behind."""
 
     label: str
     architecture: str
@@ -69,6 +70,7 @@ class Variant:
     optimiser: dict[str, Any] = field(default_factory=dict)
     bf16: bool = False
     start: Callable[[Any], None] | None = None
+    during: Callable[[Any, float], None] | None = None
 
 
 def training_data(folder: str | Path | None, line: str) -> tuple[str, list]:
@@ -114,7 +116,9 @@ def psnr_after(
         variant.start(trainer.network)
     trainer.progress.per_step = 1 / steps
     start = time.perf_counter()
-    for _ in range(steps):
+    for step in range(steps):
+        if variant.during is not None:
+            variant.during(trainer.network, step / steps)
         trainer.step()
     seconds = time.perf_counter() - start
     parameters = sum(p.numel() for p in trainer.network.parameters())
@@ -137,10 +141,20 @@ def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.
     return "holdout", pixels_sha256(enumerate(crops)), crops
 
 
-def _kept(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `path` that were made with `settings`."""
-    rows = read_curves(path)
-    return [row for row in rows if all(row[key] == str(settings[key]) for key in SETTINGS)]
+NETWORK = ("n0", "m0", "recursions")
+
+
+def _kept(
+    path: Path, settings: dict[str, Any], variants: Sequence[Variant]
+) -> list[dict[str, Any]]:
+    """The rows of `path` that were made with `settings`, of the networks of `variants`."""
+    networks = {v.label: [str(v.network[key]) for key in NETWORK] for v in variants}
+    return [
+        row
+        for row in read_curves(path)
+        if all(row[key] == str(settings[key]) for key in SETTINGS)
+        and networks.get(row["variant"]) == [row[key] for key in NETWORK]
+    ]
 
 
 def _close(variants: Sequence[Variant], rows: list[dict[str, Any]]) -> list[Variant]:
@@ -186,7 +200,7 @@ def run_variants(
             trained_on, pairs[architecture] = training_data(data, line)
     values = [tested, digest, trained_on, SCALE, steps, device]
     settings = dict(zip(SETTINGS, values, strict=True))
-    rows = _kept(table, settings)
+    rows = _kept(table, settings, variants)
     bicubic = round(bicubic_psnr(truths), 4)
 
     def run(chosen: Sequence[Variant], taken: Sequence[int]) -> None:
@@ -205,7 +219,7 @@ def run_variants(
                     "study": study,
                     "variant": variant.label,
                     "architecture": variant.architecture,
-                    **{key: variant.network[key] for key in ("n0", "m0", "recursions")},
+                    **{key: variant.network[key] for key in NETWORK},
                     "parameters": parameters,
                     "seed": seed,
                     "psnr_db": round(psnr, 4),
@@ -242,16 +256,19 @@ def study_command(
     name: str,
     prog: str,
     description: str,
-    variants: Callable[[int], Sequence[Variant]],
+    variants: Callable[..., Sequence[Variant]],
     draw: Callable[[Path, Path], None],
     arguments: Sequence[str] | None,
     steps: int,
     width: int,
+    recursions: int | Sequence[int],
     held_out: bool = False,
 ) -> int:
     """The command line of a study: NAME.csv and what is drawn of it in the folder ``--out``.
 
-    draw: makes the file of the second path from the table at the first."""
+    variants: those of a width n₀ and of K, or of several K where `recursions`, the default,
+    has several. draw: makes the file of the second path from the table at the first."""
+    one = isinstance(recursions, int)
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
     parser.add_argument(
@@ -260,6 +277,14 @@ def study_command(
     parser.add_argument("--steps", type=int, default=steps, help="of each run (%(default)s)")
     parser.add_argument("--width", type=int, default=width, help="n₀ (%(default)s)")
     parser.add_argument(
+        "--recursions",
+        type=int,
+        nargs=None if one else "+",
+        default=recursions,
+        metavar="K",
+        help=f"(default: {recursions if one else ' '.join(map(str, recursions))})",
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
         default=SEEDS,
@@ -267,10 +292,11 @@ def study_command(
     )
     parser.add_argument("--device", default="cpu", help="%(default)s")
 
-    def make(out: Path, width: int, report: Any, **options: Any) -> list[Path]:
+    def make(out: Path, width: int, recursions: Any, report: Any, **options: Any) -> list[Path]:
         out = make_folder(out)
         table, picture = out / f"{name}.csv", out / f"{name}.{'md' if held_out else 'png'}"
-        run_variants(table, name, variants(width), report=report, held_out=held_out, **options)
+        chosen = variants(width, recursions)
+        run_variants(table, name, chosen, report=report, held_out=held_out, **options)
         draw(table, picture)
         return [table, picture]
 

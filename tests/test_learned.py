@@ -50,6 +50,29 @@ def test_tiles_do_not_change_the_answer(tmp_path, architecture, line, scale):
     assert np.abs(whole - tiled).max() < 1e-5
 
 
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_a_batch_gives_what_each_image_gives(
+    tmp_path, monkeypatch, architecture, line, self_ensemble
+):
+    solver, _ = random_weights(tmp_path, architecture, line)
+    solver = replace(solver, self_ensemble=self_ensemble)
+    rng = np.random.default_rng(0)
+    shape = (14, 11, 3)
+    problems = [cscsr.SuperResolution(rng.random(shape, np.float32), 2) for _ in range(5)]
+    expected = [solver.solve(problem).estimate for problem in problems]
+    assert solver.solve_batch([]) == []
+    for held in (2**29, 2 * 4 * 24 * 4 * 14 * 11, 1):  # all at once, few, and one by one
+        monkeypatch.setattr("cscsr.learned.TILE_BYTES", held)
+        for found, wanted in zip(solver.solve_batch(problems), expected, strict=True):
+            np.testing.assert_allclose(found.estimate, wanted, atol=1e-5)
+    other = cscsr.SuperResolution(rng.random((9, 9, 3), np.float32), 2)
+    with pytest.raises(InputError, match="one shape and one scale"):
+        solver.solve_batch([*problems, other])
+    with pytest.raises(InputError, match="not for x5"):
+        solver.solve_batch([cscsr.SuperResolution(rng.random(shape, np.float32), 5)])
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's peaks")
 @pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
 def test_memory_for_tiles_does_not_grow_with_the_image(tmp_path, architecture, line):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cscsr.imaging import imresize
+from cscsr.learned import multiply_adds, receptive_radius
 from cscsr.networks import CISTABlock, CRNetA, CRNetB
 from cscsr.operators import ConvDictionary
 
@@ -55,6 +56,29 @@ def test_block_with_exact_filters_is_nonnegative_ista_at_lambda_zero(recursions)
         block.W.weight.copy_(W.flip(-2, -1))  # torch correlates
         block.S.weight.copy_(S.flip(-2, -1))
         assert torch.allclose(block(y), z, atol=1e-12, rtol=0)
+
+
+def test_a_factored_s_starts_as_nonnegative_ista_of_its_filters():
+    """z − A⊗(B⊗z) is n − (1/L) flip(f)⊗f where B is f and A its adjoint over L."""
+    torch.manual_seed(0)
+    block = CISTABlock(2, 6, recursions=3, bias=False, s_rank=4).double()
+    z = torch.rand(1, 6, 12, 13, dtype=torch.float64, requires_grad=True)
+    energy = block.S.B(z).square().sum() / 2
+    (gradient,) = torch.autograd.grad(energy, z)
+    with torch.no_grad():
+        step = z - block.S(z)
+        lipschitz = (gradient / step).median()
+        torch.testing.assert_close(step * lipschitz, gradient)
+        assert 2 * energy / z.square().sum() <= lipschitz * 1.001
+
+
+def test_a_factored_s_is_counted_and_felt_in_every_recursion():
+    plain, factored = CRNetA(8, 16, 3), CRNetA(8, 16, 3, s_rank=4)
+    assert count(plain) - count(factored) == 9 * 16 * 16 - 2 * 9 * 16 * 4
+    saved = multiply_adds(plain, 2) - multiply_adds(factored, 2)
+    assert saved == 3 * (9 * 16 * 16 - 2 * 9 * 16 * 4)
+    assert receptive_radius(factored, 2) == receptive_radius(plain, 2) + 3
+    assert count(CRNetB(8, 16, 3, s_rank=4)) < count(CRNetB(8, 16, 3))
 
 
 @pytest.mark.parametrize("local_residual", [True, False])

@@ -6,8 +6,10 @@ import csv
 import io
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -284,19 +286,20 @@ def test_recipes_that_come_with_the_package_build_their_networks():
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_trains_when_made_small(data, name):
-    """A rehearsal of the runs that wait for a GPU: all of the recipe but its width and data."""
+    """A rehearsal of the runs that wait for a GPU: all of the recipe but its width and data,
+    K = 25 with it, at its first learning rates."""
     recipe = load_recipe(name)
     recipe = replace(
         recipe,
         sets=["T91"],
-        network={**recipe.network, "n0": 4, "m0": 4, "recursions": 1},
+        network={**recipe.network, "n0": 8, "m0": 16},
         optimiser=replace(recipe.optimiser, batch=6, patch=16),
     )
     trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
-    trainer.progress.per_step = 0.1
+    trainer.progress.per_step = 1e-3
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-    losses = [trainer.step() for _ in range(3)]
-    assert np.isfinite(losses).all()
+    losses = [trainer.step() for _ in range(24)]
+    assert max(losses[12:]) < 3 * max(losses[:6]), "it does not run away"
     assert any(not torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
 
 
@@ -437,6 +440,94 @@ def test_an_interrupted_run_goes_on_with_resume_and_minutes_end_in_time(tmp_path
     trained = weights.load(timed)[1]["trained"]
     assert trained["minutes"] <= 0.1
     assert trained["start"]["steps"] == 6
+
+
+RUN = """
+import sys
+from cscsr.training.loop import train
+from cscsr.training.recipe import load_recipe
+
+train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], steps=60, bf16=False,
+      evaluate_every=1e-9, resume=True)
+"""
+"""Trains with an evaluation after every step, from the checkpoint where there is one."""
+
+
+def test_a_killed_process_goes_on_to_the_same_curve_bit_for_bit(tmp_path, data):
+    recipe = tmp_path / "killed.toml"
+    recipe.write_text(
+        'architecture = "crnet-a"\nline = "y"\nsets = ["T91"]\nscales = [2, 3]\n'
+        "[network]\nn0 = 8\nm0 = 8\nrecursions = 2\n"
+        "[optimiser]\nbatch = 4\npatch = 16\nlearning_rate = 1e-3\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(out):
+        arguments = [sys.executable, "-c", RUN, str(recipe), str(data), str(tmp_path / out)]
+        return subprocess.Popen(arguments, env=environment, stderr=subprocess.DEVNULL)
+
+    def curve(out):
+        with (tmp_path / out / "curve.csv").open() as file:
+            return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+
+    assert start("whole").wait() == 0
+    killed = start("killed")
+    while killed.poll() is None and not (tmp_path / "killed" / "checkpoint.pt").exists():
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, "it was still running"
+    assert start("killed").wait() == 0
+    assert len(curve("whole")) == 60
+    assert curve("killed") == curve("whole")
+    paths = [tmp_path / out / "weights.safetensors" for out in ("whole", "killed")]
+    whole, found = (weights.load(path)[0] for path in paths)
+    for key, value in whole.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_rows_from_after_the_checkpoint_are_made_again(tmp_path, data):
+    """A run may be killed between the row of an evaluation and its checkpoint."""
+    recipe = small_recipe()
+    train(recipe, data, tmp_path, steps=2, bf16=False, evaluate_every=1e-9)
+    curve = tmp_path / "curve.csv"
+    whole = curve.read_text()
+    curve.write_text(whole + whole.splitlines()[-1].replace("2,", "3,", 1) + "\n4,0.")
+    train(recipe, data, tmp_path, steps=2, bf16=False, resume=True)
+    assert curve.read_text().split() == whole.split()
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_resumed_run_keeps_its_precision_and_its_seed(tmp_path, data, bf16):
+    recipe = small_recipe()
+    train(recipe, data, tmp_path, steps=2, bf16=bf16, seed=7)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["progress"]["done"] = 0.5
+    torch.save(state, tmp_path / "checkpoint.pt")
+    path = train(recipe, data, tmp_path, steps=4, resume=True)
+    trained = weights.load(path)[1]["trained"]
+    assert (trained["steps"], trained["bf16"], trained["seed"]) == (4, bf16, 7)
+
+
+def test_a_resumed_partition_keeps_its_order(data):
+    recipe = replace(small_recipe(), sampling="partition")
+    banks = load_banks(recipe, data)
+    first = Trainer(recipe, banks, bf16=False, seed=3)
+    again = Trainer(recipe, banks, bf16=False, seed=0)
+    again.restore(first.state())
+    assert torch.equal(again.batch()[0][0], first.batch()[0][0])
+
+
+def test_weights_that_are_not_finite_stop_the_run_and_keep_the_checkpoint(tmp_path, data):
+    recipe = small_recipe(learning_rate=1e39, warmup=0.5)  # the first step's rate is zero
+    with pytest.raises(NonFiniteLoss, match="step 2"):
+        train(recipe, data, tmp_path, steps=4, bf16=False, evaluate_every=1e-9)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["progress"]["step"] == 1
+    assert all(value.isfinite().all() for value in state["network"].values())
+    with (tmp_path / "curve.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1"]
+    with pytest.raises(NonFiniteLoss):
+        train(recipe, data, tmp_path, steps=4, bf16=False, resume=True, evaluate_every=1e-9)
 
 
 def test_unknown_networks_and_arguments_are_refused():

@@ -50,6 +50,25 @@ def _bicubic(image: Tensor, scale: int) -> Tensor:
     return interpolate(image.float(), scale_factor=scale, mode="bicubic", antialias=True)
 
 
+class FactoredS(nn.Module):
+    """S⊗z = z − A⊗(B⊗z), as n − (1/L) flip(f)⊗f is made of W and its adjoint (eq. 10): with
+    `rank` filters in B it takes 2·rank/m₀ of the multiply-adds of a free S of the same kernel.
+    Starts as an iteration of ISTA: A is the adjoint of a random B, over its Lipschitz constant.
+    """
+
+    def __init__(self, codes: int, rank: int, kernel: int = 3, bias: bool = True) -> None:
+        super().__init__()
+        self.B = _conv(codes, rank, kernel, bias=False)
+        self.A = _conv(rank, codes, kernel, bias)
+        with torch.no_grad():
+            adjoint = self.B.weight.transpose(0, 1).flip(-2, -1)
+            spectrum = torch.fft.rfft2(self.B.weight, (16, 16)).permute(2, 3, 0, 1)
+            self.A.weight.copy_(adjoint / torch.linalg.matrix_norm(spectrum, 2).max() ** 2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z - self.A(self.B(z))
+
+
 class CISTABlock(nn.Module):
     """K learned iterations of CISTA, eq. (12): z ← ReLU(W⊗y + S⊗z), from z₀ = ReLU(W⊗y).
 
@@ -59,7 +78,7 @@ class CISTABlock(nn.Module):
 
     inputs: channels of y; codes: channels m₀ of z; kernel: size of W's filters;
     s_kernel: size of S's filters (2·kernel − 1 holds the exact n − (1/L) flip(f)⊗f, 1 breaks
-    the consistency constraint, CC).
+    the consistency constraint, CC); s_rank: where given, S is a `FactoredS` of that rank.
 
     The other two parts of the ablation in Table 1 (right) are switches. local_residual (LRL):
     W⊗y is added at every recursion, not only at the first. pre_activation (PA): the ReLU
@@ -76,12 +95,16 @@ class CISTABlock(nn.Module):
         bias: bool = True,
         local_residual: bool = True,
         pre_activation: bool = True,
+        s_rank: int | None = None,
     ) -> None:
         super().__init__()
         self.recursions = recursions
         self.local_residual, self.pre_activation = local_residual, pre_activation
         self.W = _conv(inputs, codes, kernel, bias)
-        self.S = _conv(codes, codes, s_kernel, bias)
+        if s_rank is None:
+            self.S: nn.Module = _conv(codes, codes, s_kernel, bias)
+        else:
+            self.S = FactoredS(codes, s_rank, s_kernel, bias)
 
     def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Codes (B, m₀, H, W) of features y (B, inputs, H, W). `visit(k, z)` is called
@@ -111,7 +134,7 @@ class CRNetA(nn.Module):
 
     n0: feature channels; m0: code channels; recursions: K; channels: 1 for luma;
     residual: the global skip of eq. (14), switched off in Fig. 5; s_kernel: size of S;
-    bias: learned biases; local_residual, pre_activation: see `CISTABlock`.
+    bias: learned biases; local_residual, pre_activation, s_rank: see `CISTABlock`.
     """
 
     def __init__(
@@ -125,6 +148,7 @@ class CRNetA(nn.Module):
         bias: bool = True,
         local_residual: bool = True,
         pre_activation: bool = True,
+        s_rank: int | None = None,
     ) -> None:
         super().__init__()
         self.residual = residual
@@ -138,6 +162,7 @@ class CRNetA(nn.Module):
             bias=bias,
             local_residual=local_residual,
             pre_activation=pre_activation,
+            s_rank=s_rank,
         )
         self.Wh = _conv(m0, n0, bias=bias)
         self.H = _conv(n0, channels, bias=bias)
@@ -191,7 +216,8 @@ class CRNetB(nn.Module):
 
     n0: feature channels; m0: code channels; recursions: K; scales: those it can do;
     channels: 3 for RGB; residual: add the bicubic enlargement to the output, as eq. (14) does
-    in CRNet-A (the paper's CRNet-B does not); s_kernel: size of S; bias: learned biases.
+    in CRNet-A (the paper's CRNet-B does not); s_kernel: size of S; bias: learned biases;
+    s_rank: see `CISTABlock`.
     """
 
     def __init__(
@@ -204,6 +230,7 @@ class CRNetB(nn.Module):
         residual: bool = False,
         s_kernel: int = 3,
         bias: bool = True,
+        s_rank: int | None = None,
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
@@ -212,7 +239,7 @@ class CRNetB(nn.Module):
         self.pre = nn.ModuleDict({str(s): _ResidualUnit(n0, bias) for s in self.scales})
         self.F0 = _conv(n0, n0, bias=bias)
         self.F1 = _conv(n0, n0, bias=bias)
-        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias)
+        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank)
         self.Wh = _conv(m0, n0, bias=bias)
         self.H = _conv(n0, n0, bias=bias)
         self.up = nn.ModuleDict({str(s): _upsampler(n0, s, bias) for s in self.scales})

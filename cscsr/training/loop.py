@@ -48,7 +48,7 @@ or too early."""
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss stopped being finite; the last checkpoint is from before."""
+    """The loss or the weights stopped being finite; the last checkpoint is from before."""
 
 
 @dataclass
@@ -172,7 +172,7 @@ class Trainer:
         init: str | os.PathLike | None = None,
     ) -> None:
         torch.manual_seed(seed)
-        self.recipe, self.banks, self.bf16 = recipe, banks, bf16
+        self.recipe, self.banks, self.bf16, self.seed = recipe, banks, bf16, seed
         self.device = torch.device(device)
         self.network = build(recipe.architecture, **recipe.network, scales=recipe.scales)
         self.start: dict[str, Any] | None = None
@@ -375,6 +375,8 @@ class Trainer:
             "generator": self.generator.get_state(),
             "progress": vars(self.progress),
             "start": self.start,
+            "seed": self.seed,
+            "bf16": self.bf16,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -391,6 +393,16 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self.progress = Progress(**state["progress"])
         self.start = state["start"]
+        self.seed = state.get("seed", self.seed)  # checkpoints of before lack these two
+        self.bf16 = state.get("bf16", self.bf16)
+        if self.partition is not None:
+            self.partition = Partition(self.banks[0], self.recipe.optimiser.patch, self.seed)
+
+    def check_finite(self) -> None:
+        """Raises NonFiniteLoss if a weight, or its average, is not finite."""
+        tensors = [*self.network.parameters(), *self.average.values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise NonFiniteLoss(f"the weights became infinite at step {self.progress.step}.")
 
 
 def holdout_crops(data: str | os.PathLike) -> list[np.ndarray]:
@@ -429,6 +441,7 @@ def train(
     instructions and are slower with them). `init` starts from the weights of a file, `resume`
     from the checkpoint in `out`. `watch` names a data set whose PSNR is put into the curve
     beside that of the held-out images, for a plot; nothing depends on it.
+    A resumed run keeps its seed, and its precision where `bf16` is None.
 
     Under ``torchrun`` (see `join_processes`), `device` "cuda" is a GPU for each process.
 
@@ -456,12 +469,18 @@ def train(
     device = join_processes(device)
     banks = load_banks(recipe, data, device)
     trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed, init=init)
-    if bf16 is None:
-        trainer.choose_precision()
+    kept: dict[str, Any] = {}
     if resume and checkpoint.exists():
-        trainer.restore(torch.load(checkpoint, map_location=device, weights_only=True))
+        kept = torch.load(checkpoint, map_location=device, weights_only=True)
+        trainer.restore(kept)
+    if bf16 is not None:
+        trainer.bf16 = bf16
+    elif "bf16" not in kept:
+        trainer.choose_precision()
     truths = holdout_crops(data)
     progress, first = trainer.progress, trainer.rank == 0
+    if first:
+        _cut(curve, progress.step)
     budget = None if minutes is None else 60 * minutes
     pace = trainer.seconds_per_step() if budget else 0.0
     if budget is None:
@@ -485,6 +504,7 @@ def train(
         if finished:
             progress.done = 1.0
         if first and (finished or time.perf_counter() - since > 60 * evaluate_every):
+            trainer.check_finite()
             psnr = trainer.evaluate(truths)
             seen = trainer.evaluate(watched) if watched else {}
             _record(
@@ -495,7 +515,7 @@ def train(
                 {"holdout": psnr, str(watch).lower(): seen},
             )
             _save(checkpoint, trainer)
-            export(trainer, out / "weights.safetensors", psnr, seed)
+            export(trainer, out / "weights.safetensors", psnr)
             bar.set_postfix_str(" ".join(f"x{s} {v:.2f} dB" for s, v in psnr.items()))
             since = time.perf_counter()
             losses.clear()
@@ -539,13 +559,30 @@ def _record(
         writer.writerow(row)
 
 
+def _cut(path: Path, step: int) -> None:
+    """Take the rows of a curve away that are from after `step`: a run that was killed between
+    its row and its checkpoint makes the row again."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    kept = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= step]
+    if not kept:
+        path.unlink()
+        return
+    part = path.with_suffix(".csv.part")
+    with part.open("w", newline="") as file:
+        csv.writer(file).writerows([rows[0], *kept])
+    part.replace(path)
+
+
 def _save(path: Path, trainer: Trainer) -> None:
     part = path.with_suffix(".part")
     torch.save(trainer.state(), part)
     part.replace(path)
 
 
-def export(trainer: Trainer, path: Path, psnr: dict[int, float], seed: int) -> None:
+def export(trainer: Trainer, path: Path, psnr: dict[int, float]) -> None:
     """Write the averaged weights with all that is needed to use them and to judge them."""
     recipe, progress = trainer.recipe, trainer.progress
     metadata = {
@@ -557,7 +594,7 @@ def export(trainer: Trainer, path: Path, psnr: dict[int, float], seed: int) -> N
         "trained": {
             "steps": progress.step,
             "minutes": round(progress.seconds / 60, 1),
-            "seed": seed,
+            "seed": trainer.seed,
             "device": trainer.device.type,
             "threads": torch.get_num_threads(),
             "bf16": trainer.bf16,

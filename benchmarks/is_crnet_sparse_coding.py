@@ -46,6 +46,9 @@ CSV_COLUMNS = [
     "energy",
     "images",
 ]
+SIDES = (2, 3)
+"""Of the dictionaries that are fitted to S: what a 3×3 S can hold, and W's own."""
+
 FIT_STEPS = 300
 
 
@@ -176,13 +179,26 @@ def floor_of(recurrent: np.ndarray, channels: int) -> dict[str, float]:
     return {name: float(share / total) for name, share in shares.items()}
 
 
+def recurrence(name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray], Any]:
+    """S as one filter bank, its bias if it has one, and all that the weight file holds."""
+    import torch
+
+    from cscsr.learned import load_network
+
+    tensors, metadata = weights.load(name)
+    network = load_network(name, weights.sha256(name), "cpu")[0]
+    with torch.no_grad():
+        layer = network.block.S
+        bias = None if layer.bias is None else layer.bias.double().numpy()
+        return layer.weight.double().numpy(), bias, tensors, metadata
+
+
 def describe_weights(name: str) -> dict[str, float]:
     """What the weights of a network say by themselves, S as `balanced` gives it.
 
     Raises InputError for one whose S is not a bank of square filters of odd size.
     """
-    tensors, metadata = weights.load(name)
-    recurrent = tensors["block.S.weight"].astype(np.float64)
+    recurrent, bias, tensors, metadata = recurrence(name)
     drive = tensors["block.W.weight"].astype(np.float64)
     atoms, channels = drive.shape[:2]
     if recurrent.shape[:2] != (atoms, atoms) or recurrent.shape[-1] % 2 == 0:
@@ -198,6 +214,7 @@ def describe_weights(name: str) -> dict[str, float]:
         "recursions": metadata["network"]["recursions"],
         "atoms": atoms,
         "channels": channels,
+        "size": size,
         "norm": float(np.linalg.svd(transfer, compute_uv=False).max()),
         "radius": float(np.abs(np.linalg.eigvals(transfer)).max()),
         "largest_eigenvalue": float(eigenvalues.max()),
@@ -207,13 +224,13 @@ def describe_weights(name: str) -> dict[str, float]:
         "diagonal": float(recurrent[:, :, size // 2, size // 2].diagonal().mean()),
         **{f"floor_{key}": value for key, value in floor_of(recurrent, channels).items()},
     }
-    for side in (2, size):
+    for side in SIDES:
         scaled = [] if side != drive.shape[-1] else [drive * _best_scale(drive, recurrent)]
         fitted, distance = nearest_dictionary(recurrent, channels, side, starts=scaled)
         found[f"fit_{side}x{side}"] = distance / float(np.linalg.norm(recurrent))
         found[f"explained_{side}x{side}"] = 1.0 - (distance / float(away)) ** 2
         found[f"gram_{side}x{side}"] = _largest_gram(fitted)
-    if drive.shape[-1] == size:
+    if drive.shape[-1] in SIDES:
         tied = _tied_distance(drive, recurrent)
         found["fit_W"] = tied / float(np.linalg.norm(recurrent))
         found["explained_W"] = 1.0 - (tied / float(away)) ** 2
@@ -225,8 +242,8 @@ def describe_weights(name: str) -> dict[str, float]:
         1.0 - float(distance / np.linalg.norm(identity(atoms, size) - drawn)) ** 2
     )
     found["random_asymmetric"] = floor_of(drawn, channels)["asymmetric"]
-    if "block.W.bias" in tensors:
-        thresholds = -(tensors["block.W.bias"] + tensors["block.S.bias"]).astype(np.float64)
+    if "block.W.bias" in tensors and bias is not None:
+        thresholds = -(tensors["block.W.bias"].astype(np.float64) + bias)
         found["positive_thresholds"] = float((thresholds > 0).mean())
         found["median_threshold"] = float(np.median(thresholds))
     return found
@@ -285,7 +302,7 @@ def recursions(
 
         def recurred(layer: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             z, bias = inputs[0], layer.bias
-            bias = torch.zeros(len(layer.weight)) if bias is None else bias
+            bias = torch.zeros(z.shape[1]) if bias is None else bias
             bias = bias[:, None, None]
             norms.append(float(z.norm()))
             quadratic = (z.double() * (z - (output - bias)).double()).sum() / 2
@@ -386,7 +403,7 @@ def draw(walks: Path, picture: Path) -> None:
     panels[0].legend(fontsize=9, loc="lower right")
     last = panels[5]
     for (name, _), colour in zip(rows.groupby("solver", sort=False), _COLOURS, strict=False):
-        recurrent, _ = balanced(weights.load(name)[0]["block.S.weight"].astype(np.float64))
+        recurrent, _ = balanced(recurrence(name)[0])
         transfer = symbol(recurrent)
         hermitian = (transfer + np.conj(np.swapaxes(transfer, -1, -2))) / 2
         values = np.sort(np.linalg.eigvalsh(hermitian).ravel())
@@ -416,11 +433,12 @@ _FACTS = (
     ("of these above 1", "{eigenvalues_above_one:.1%}"),
     ("mean of the middle of Sᵢᵢ (n has 1)", "{diagonal:.2f}"),
     ("‖S − n‖ / ‖S‖", "{identity_distance:.3f}"),
-    ("the same to n − flip(g)⊗g for the nearest g of 2×2, which S could hold", "{fit_2x2:.3f}"),
-    ("… for the nearest g of 3×3, its 5×5 cut to 3×3", "{fit_3x3:.3f}"),
-    ("… for g = W up to a factor, cut to 3×3", "{fit_W:.3f}"),
+    ("size of S", "{size:.0f}×{size:.0f}"),
+    ("the same to n − flip(g)⊗g for the nearest g of 2×2", "{fit_2x2:.3f}"),
+    ("… for the nearest g of 3×3, its 5×5 cut to the size of S", "{fit_3x3:.3f}"),
+    ("… for g = W up to a factor, cut in the same way", "{fit_W:.3f}"),
     ("share of ‖n − S‖² that g of 2×2 explains", "{explained_2x2:.1%}"),
-    ("… of 3×3, cut", "{explained_3x3:.1%}"),
+    ("… of 3×3, cut to the size of S", "{explained_3x3:.1%}"),
     ("… g = W up to a factor, cut", "{explained_W:.1%}"),
     ("… g of 2×2 for a random S of the same norm", "{random_explained_2x2:.1%}"),
     ("share of ‖n − S‖² that no g explains: asymmetric", "{floor_asymmetric:.1%}"),

@@ -98,7 +98,7 @@ def followed(name: str, scale: int, beyond: float = BEYOND) -> Iterator[Followed
             tensors, metadata = weights.load(name)
             trained = int(metadata["network"]["recursions"])
             longest = metadata["network"]["recursions"] = math.ceil(beyond * trained)
-            codes = tensors["block.S.weight"].shape[0]
+            codes = tensors["block.W.weight"].shape[0]
             options: dict[str, Any] = {"tile": 0}
         else:
             from cscsr.classical.csc_sr import weights_name
@@ -127,7 +127,8 @@ def operations_by_iteration(followed: Followed, problem: SuperResolution) -> np.
     tensors, _ = weights.load(solver.name)
     ratio = problem.scale if solver.line == "y" else 1
     places = ratio * ratio * math.prod(problem.lr.shape[:2])
-    return solver.operations(problem) - (longest - k) * tensors["block.S.weight"].size * places
+    size = sum(t.size for name, t in tensors.items() if name.startswith("block.S") and t.ndim == 4)
+    return solver.operations(problem) - (longest - k) * size * places
 
 
 def problem_of(truth: np.ndarray, scale: int, line: str) -> SuperResolution:

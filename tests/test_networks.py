@@ -8,6 +8,7 @@ import torch
 from cscsr.imaging import imresize
 from cscsr.learned import multiply_adds, receptive_radius
 from cscsr.networks import CISTABlock, CRNetA, CRNetB
+from cscsr.networks.crnet import FactoredS
 from cscsr.operators import ConvDictionary
 
 
@@ -70,6 +71,16 @@ def test_a_factored_s_starts_as_nonnegative_ista_of_its_filters():
         lipschitz = (gradient / step).median()
         torch.testing.assert_close(step * lipschitz, gradient)
         assert 2 * energy / z.square().sum() <= lipschitz * 1.001
+
+
+def test_a_factored_s_is_one_layer_but_at_the_border():
+    torch.manual_seed(0)
+    layer = FactoredS(5, 3).double()
+    z = torch.randn(2, 5, 11, 9, dtype=torch.float64)
+    with torch.no_grad():
+        whole = torch.nn.functional.conv2d(z, layer.weight, layer.bias, padding=2)
+        inside = (..., slice(2, -2), slice(2, -2))
+        torch.testing.assert_close(layer(z)[inside], whole[inside])
 
 
 def test_a_factored_s_is_counted_and_felt_in_every_recursion():

@@ -68,6 +68,23 @@ class FactoredS(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return z - self.A(self.B(z))
 
+    @property
+    def weight(self) -> Tensor:
+        """The filters of S as a layer of its own, (m₀,m₀,2k−1,2k−1): n − A∘B. Within k−1 pixels
+        of the border such a layer differs, as A pads what B has made there with zeros."""
+        codes, _, _, kernel = self.A.weight.shape
+        bank = self.A.weight.new_zeros(codes, codes, 2 * kernel - 1, 2 * kernel - 1)
+        for row in range(kernel):
+            for column in range(kernel):
+                shifted = bank[:, :, row : row + kernel, column : column + kernel]
+                shifted -= torch.einsum("ir,rjhw->ijhw", self.A.weight[..., row, column], self.B.weight)
+        bank[:, :, kernel - 1, kernel - 1] += torch.eye(codes, dtype=bank.dtype, device=bank.device)
+        return bank
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.A.bias
+
 
 class CISTABlock(nn.Module):
     """K learned iterations of CISTA, eq. (12): z ← ReLU(W⊗y + S⊗z), from z₀ = ReLU(W⊗y).

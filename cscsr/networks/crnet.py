@@ -72,12 +72,13 @@ class FactoredS(nn.Module):
     def weight(self) -> Tensor:
         """The filters of S as a layer of its own, (m₀,m₀,2k−1,2k−1): n − A∘B. Within k−1 pixels
         of the border such a layer differs, as A pads what B has made there with zeros."""
-        codes, _, _, kernel = self.A.weight.shape
-        bank = self.A.weight.new_zeros(codes, codes, 2 * kernel - 1, 2 * kernel - 1)
+        outer, inner = self.A.weight, self.B.weight
+        codes, _, _, kernel = outer.shape
+        bank = outer.new_zeros(codes, codes, 2 * kernel - 1, 2 * kernel - 1)
         for row in range(kernel):
             for column in range(kernel):
                 shifted = bank[:, :, row : row + kernel, column : column + kernel]
-                shifted -= torch.einsum("ir,rjhw->ijhw", self.A.weight[..., row, column], self.B.weight)
+                shifted -= torch.einsum("ir,rjhw->ijhw", outer[..., row, column], inner)
         bank[:, :, kernel - 1, kernel - 1] += torch.eye(codes, dtype=bank.dtype, device=bank.device)
         return bank
 

@@ -485,6 +485,33 @@ def test_a_killed_process_goes_on_to_the_same_curve_bit_for_bit(tmp_path, data):
         np.testing.assert_array_equal(found[key], value)
 
 
+def test_an_interrupt_leaves_a_checkpoint_and_the_whole_curve(tmp_path, data, monkeypatch):
+    """Also before the first evaluation, and in the middle of a step."""
+    recipe = small_recipe()
+    whole = train(recipe, data, tmp_path / "whole", steps=8, bf16=False)
+    step = Trainer.step
+
+    def interrupted(trainer):
+        if trainer.progress.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return step(trainer)
+
+    out = tmp_path / "cut"
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, data, out, steps=8, bf16=False)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["progress"]["step"] == 4
+    monkeypatch.setattr(Trainer, "step", step)
+    again = train(recipe, data, out, steps=8, bf16=False, resume=True)
+    for key, value in weights.load(whole)[0].items():
+        np.testing.assert_array_equal(weights.load(again)[0][key], value)
+    with (tmp_path / "whole" / "curve.csv").open() as one, (out / "curve.csv").open() as other:
+        rows = [[{**row, "seconds": ""} for row in csv.DictReader(file)] for file in (one, other)]
+    assert rows[0] == rows[1]
+
+
 def test_rows_from_after_the_checkpoint_are_made_again(tmp_path, data):
     """A run may be killed between the row of an evaluation and its checkpoint."""
     recipe = small_recipe()

@@ -11,6 +11,8 @@ from __future__ import annotations
 import csv
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -441,7 +443,8 @@ def train(
     instructions and are slower with them). `init` starts from the weights of a file, `resume`
     from the checkpoint in `out`. `watch` names a data set whose PSNR is put into the curve
     beside that of the held-out images, for a plot; nothing depends on it.
-    A resumed run keeps its seed, and its precision where `bf16` is None.
+    An interrupt (SIGINT, SIGTERM) lets the step end, writes the checkpoint and raises
+    KeyboardInterrupt. A resumed run keeps its seed, and its precision where `bf16` is None.
 
     Under ``torchrun`` (see `join_processes`), `device` "cuda" is a GPU for each process.
 
@@ -488,37 +491,43 @@ def train(
     bar = tqdm(
         total=1.0, initial=progress.done, desc=recipe.name, bar_format=_BAR, disable=not first
     )
-    losses: list[float] = []
+    losses: list[float] = list(kept.get("losses", []))
     since = time.perf_counter()
-    while progress.done < 1:
-        if budget is not None:
-            progress.plan(pace, budget)
-            progress.per_step = trainer.from_first(progress.per_step)
-        start = time.perf_counter()
-        losses.append(trainer.step())
-        taken = time.perf_counter() - start
-        progress.seconds += taken
-        pace += (taken - pace) / PACE_STEPS
-        bar.update(progress.done - bar.n)
-        finished = progress.done >= 1 - 1e-9
-        if finished:
-            progress.done = 1.0
-        if first and (finished or time.perf_counter() - since > 60 * evaluate_every):
-            trainer.check_finite()
-            psnr = trainer.evaluate(truths)
-            seen = trainer.evaluate(watched) if watched else {}
-            _record(
-                curve,
-                progress,
-                learning_rate(recipe, progress.done),
-                losses,
-                {"holdout": psnr, str(watch).lower(): seen},
-            )
-            _save(checkpoint, trainer)
-            export(trainer, out / "weights.safetensors", psnr)
-            bar.set_postfix_str(" ".join(f"x{s} {v:.2f} dB" for s, v in psnr.items()))
-            since = time.perf_counter()
-            losses.clear()
+    with _interrupts_noted() as interrupted:
+        while progress.done < 1:
+            if budget is not None:
+                progress.plan(pace, budget)
+                progress.per_step = trainer.from_first(progress.per_step)
+            start = time.perf_counter()
+            losses.append(trainer.step())
+            taken = time.perf_counter() - start
+            progress.seconds += taken
+            pace += (taken - pace) / PACE_STEPS
+            bar.update(progress.done - bar.n)
+            finished = progress.done >= 1 - 1e-9
+            if finished:
+                progress.done = 1.0
+            if first and (finished or time.perf_counter() - since > 60 * evaluate_every):
+                trainer.check_finite()
+                psnr = trainer.evaluate(truths)
+                seen = trainer.evaluate(watched) if watched else {}
+                _record(
+                    curve,
+                    progress,
+                    learning_rate(recipe, progress.done),
+                    losses,
+                    {"holdout": psnr, str(watch).lower(): seen},
+                )
+                _save(checkpoint, trainer, [])
+                export(trainer, out / "weights.safetensors", psnr)
+                bar.set_postfix_str(" ".join(f"x{s} {v:.2f} dB" for s, v in psnr.items()))
+                since = time.perf_counter()
+                losses.clear()
+            if interrupted.is_set():
+                if first:
+                    trainer.check_finite()
+                    _save(checkpoint, trainer, losses)
+                raise KeyboardInterrupt
     bar.close()
     if trainer.processes > 1:
         distributed.barrier()
@@ -576,9 +585,26 @@ def _cut(path: Path, step: int) -> None:
     part.replace(path)
 
 
-def _save(path: Path, trainer: Trainer) -> None:
+@contextmanager
+def _interrupts_noted() -> Iterator[threading.Event]:
+    """Inside, SIGINT and SIGTERM are noted and not obeyed, so that no step is left half done;
+    not so outside of the main thread, where handlers cannot be set."""
+    noted = threading.Event()
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _save(path: Path, trainer: Trainer, losses: list[float]) -> None:
+    """The checkpoint; losses: those since the last row of the curve."""
     part = path.with_suffix(".part")
-    torch.save(trainer.state(), part)
+    torch.save({**trainer.state(), "losses": losses}, part)
     part.replace(path)
 
 

@@ -88,14 +88,12 @@ def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> st
     method = _METHODS[optimiser.get("method", "adam")]
     loss = _LOSSES[optimiser.get("loss", "l1")]
     precision = "bfloat16 autocast" if trained["bf16"] else "float32"
-    before = trained.get("start")
+    before, chain = trained.get("start"), []
     init = " --init FIRST" if before else ""
-    start = (
-        f", started from weights of {before['steps']} steps ({before['minutes']} minutes) of the\n"
-        "  same recipe (`--init`)"
-        if before
-        else ""
-    )
+    while before:
+        chain.append(f"{before['steps']} steps ({before['minutes']} minutes)")
+        before = before.get("start")
+    start = "".join(f",\n  started from weights of {part}" for part in chain)
     return f"""# {name}
 
 {metadata["architecture"].replace("crnet-a", "CRNet-A").replace("crnet-b", "CRNet-B")} with

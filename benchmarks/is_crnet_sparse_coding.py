@@ -408,8 +408,8 @@ def draw(walks: Path, picture: Path) -> None:
         hermitian = (transfer + np.conj(np.swapaxes(transfer, -1, -2))) / 2
         values = np.sort(np.linalg.eigvalsh(hermitian).ravel())
         last.plot(np.linspace(0, 1, len(values)), values, color=colour, label=name)
-    last.axhspan(0, 1, color="#000000", alpha=0.06, linewidth=0)
-    last.annotate("CISTA with the step 1/L", (0.02, 0.5), fontsize=8.5, va="center")
+    band = last.axhspan(0, 1, color="#000000", alpha=0.06, linewidth=0)
+    last.legend([band], ["CISTA with the step 1/L"], fontsize=8.5, loc="lower right")
     last.set(xlabel="share of all frequencies and channels", ylabel="eigenvalues of (S + Sᵀ)/2")
     last.grid(alpha=0.25)
     figure.suptitle(

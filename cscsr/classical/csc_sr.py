@@ -237,8 +237,8 @@ class CSCSR(Solver[SuperResolution]):
         height, width = problem.lr.shape[:2]
         if problem.scale not in kept.scales:
             return (
-                f"{self.name} has maps for the scales {', '.join(map(str, kept.scales))}, "
-                f"not for {problem.scale}."
+                f"{self.name} has maps for {', '.join(f'×{scale}' for scale in kept.scales)}, "
+                f"not for ×{problem.scale}."
             )
         size = kept.filter_size
         if min(height, width) < size:

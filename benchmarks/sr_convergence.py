@@ -247,6 +247,7 @@ def draw(table: Path, picture: Path) -> None:
     iterations, seconds and operations; a dot where a method was trained to stop."""
     import pandas as pd
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     rows = pd.read_csv(table)
     scales = sorted(rows.scale.unique())
@@ -284,6 +285,9 @@ def draw(table: Path, picture: Path) -> None:
                 panel.xaxis.set_major_formatter("{x:g}")
             else:
                 panel.set_xscale("log")
+            if column == "seconds":
+                panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                panel.xaxis.set_major_formatter("{x:g}")
             panel.xaxis.set_minor_formatter("")
         top = part.psnr_db.max()
         line[0].set_ylim(bicubic - 1.0, top + 0.3)

@@ -66,7 +66,8 @@ class FactoredS(nn.Module):
             self.A.weight.copy_(adjoint / torch.linalg.matrix_norm(spectrum, 2).max() ** 2)
 
     def forward(self, z: Tensor) -> Tensor:
-        return z - self.A(self.B(z))
+        step = self.A(self.B(z))
+        return z - step if torch.is_grad_enabled() else torch.sub(z, step, out=step)
 
     @property
     def weight(self) -> Tensor:

@@ -630,8 +630,11 @@ def _make(
     out = make_folder(out)
     table = out / f"{name}.csv"
     hashes = [solver.weights_sha256() for solver in made]
+    sizes = " ".join(dict.fromkeys(str(case.size) for case in cases))
+    lams = " ".join(dict.fromkeys(f"{case.lam:g}" for case in cases))
+    dictionaries = " ".join(dict.fromkeys(case.dictionary for case in cases))
     settings = {
-        "problems": "; ".join(map(str, cases)),
+        "problems": f"{dictionaries}; {sizes}; {lams}" if len(cases) > 1 else str(cases[0]),
         "iterations": int(iterations),
         "dtype": dtype,
         "solvers": " ".join(names),
@@ -647,9 +650,6 @@ def _make(
         command = "python -m benchmarks.convergence"
     else:
         draw_grid(table, picture)
-        sizes = " ".join(dict.fromkeys(str(case.size) for case in cases))
-        lams = " ".join(dict.fromkeys(f"{case.lam:g}" for case in cases))
-        dictionaries = " ".join(dict.fromkeys(case.dictionary for case in cases))
         command = (
             f"python -m benchmarks.convergence --grid --sizes {sizes} --lams {lams} "
             f"--dictionaries {dictionaries} --dtype {dtype} --iterations {iterations}"

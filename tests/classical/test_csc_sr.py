@@ -205,7 +205,7 @@ def test_weights_cut_short_are_refused(small, tmp_path):
 
 def test_reasons_why_not(small):
     ista = CSCSR("ista", weights=small["ista"])
-    assert "scales 2, 3, not for 4" in ista.supports(SuperResolution(np.zeros((9, 9)), 4))
+    assert "maps for ×2, ×3, not for ×4" in ista.supports(SuperResolution(np.zeros((9, 9)), 4))
     assert "at least 5x5" in ista.supports(SuperResolution(np.zeros((4, 9)), 2))
     assert ista.supports(SuperResolution(np.zeros((5, 5)), 2)) is None
     with pytest.raises(InputError, match="on the CPU only, not on cuda"):

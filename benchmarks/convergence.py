@@ -26,7 +26,7 @@ import argparse
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,6 +241,13 @@ def _thinned(iterations: int) -> set[int]:
     return {*np.unique(np.rint(10**steps).astype(int)).tolist(), iterations}
 
 
+def _note_distance(
+    distances: dict[int, float], optimum: np.ndarray, iteration: int, codes: np.ndarray
+) -> None:
+    """A callback: ‖z − z*‖ / ‖z*‖ of an iteration."""
+    distances[iteration] = float(np.linalg.norm(codes - optimum) / np.linalg.norm(optimum))
+
+
 def solve_case(
     case: Case,
     names: Sequence[str],
@@ -267,7 +274,6 @@ def solve_case(
         "reference_objective": optimum.objective,
         "reference_duality_gap": optimum.duality_gap,
     }
-    norm = float(np.linalg.norm(optimum.codes))
     runs: list[tuple[str, str, dict[str, Any]]] = [(name, name, {}) for name in names]
     if search and "sporco-admm" in names:
         say(f"{case}: the best ρ of sporco's ADMM")
@@ -282,9 +288,7 @@ def solve_case(
         distances: dict[int, float] = {}
         kept = _thinned(iterations)
 
-        def watch(iteration: int, codes: Any) -> None:
-            distances[iteration] = float(np.linalg.norm(codes - optimum.codes)) / norm  # noqa: B023
-
+        watch = partial(_note_distance, distances, optimum.codes)
         trace = solver.solve(problem, callback=watch).trace
         gaps = trace["objective"] / optimum.objective - 1.0
         reached = [int(np.argmax(gaps <= level)) for level in GAPS if (gaps <= level).any()]

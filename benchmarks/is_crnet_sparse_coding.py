@@ -134,25 +134,30 @@ def nearest_dictionary(
     shape = (atoms, channels, size, size)
     points = [scale * torch.randn(shape, generator=generator, dtype=torch.float64)]
     points += [torch.from_numpy(np.asarray(start, dtype=np.float64)) for start in starts]
-    best: tuple[float, np.ndarray] | None = None
-    for point in points:
-        filters = point.clone().requires_grad_()
-        optimiser = torch.optim.LBFGS(
-            [filters], max_iter=FIT_STEPS, history_size=20, line_search_fn="strong_wolfe"
-        )
+    ends = [_descended(point, target) for point in points]
+    return min(ends, key=lambda end: end[1])
 
-        def loss() -> Any:
-            optimiser.zero_grad()  # noqa: B023
-            value = (autocorrelation(filters, lags) - target).square().sum()  # noqa: B023
-            value.backward()
-            return value
 
-        optimiser.step(loss)
-        with torch.no_grad():
-            distance = float((autocorrelation(filters, lags) - target).norm())
-        if best is None or distance < best[0]:
-            best = distance, filters.detach().numpy()
-    return best[1], best[0]
+def _descended(start: Any, target: Any) -> tuple[np.ndarray, float]:
+    """Where L-BFGS on ‖flip(g)⊗g − target‖² comes to from g = `start`, and the norm there."""
+    import torch
+
+    lags = target.shape[-1]
+    filters = start.clone().requires_grad_()
+    optimiser = torch.optim.LBFGS(
+        [filters], max_iter=FIT_STEPS, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Any:
+        optimiser.zero_grad()
+        value = (autocorrelation(filters, lags) - target).square().sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    with torch.no_grad():
+        distance = float((autocorrelation(filters, lags) - target).norm())
+    return filters.detach().numpy(), distance
 
 
 def floor_of(recurrent: np.ndarray, channels: int) -> dict[str, float]:

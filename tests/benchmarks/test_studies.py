@@ -110,12 +110,14 @@ def test_what_a_leak_is_worth_is_a_row_a_run(tmp_path, data, monkeypatch):
 def test_precision_and_memory_of_the_shipped_networks(tmp_path, data, capsys):
     names = sorted(path.name for path in (tmp_path / "T91").iterdir())
     (tmp_path / "holdout.txt").write_text(f"T91/{names[0]}\n")
+    # Of few pixels the PSNR moves with every one that is rounded the other way.
+    write_image(tmp_path / "T91" / names[0], demo().images[1].read()[:192, :192])
+    write_image(tmp_path / "Set5" / "only.png", demo().images[0].read())
     out = tmp_path / "out"
     assert inference.main(["precision", "--out", str(out), "--data", data, "--first", "1"]) == 0
     rows = pd.read_csv(out / "speed-precision.csv")
     assert len(rows) == 2 * 2 * 3
-    costs = rows.groupby("network").difference_db.mean()  # of one small image: at times 0.02 dB
-    assert costs.abs().max() < 0.02, "bfloat16 costs under 0.02 dB"
+    assert rows.difference_db.abs().max() < 0.02, "bfloat16 costs under 0.02 dB"
     assert rows.difference_db.abs().max() > 0
     assert inference.main(["memory", "--out", str(out), "--size", "40x50"]) == 0
     row = pd.read_csv(out / "memory.csv").iloc[0]

@@ -324,7 +324,7 @@ class _Run:
         if self._previous is not None:
             change, norm = torch.dist(z, self._previous), z.norm().clamp(min=1e-30)
             row["relative_change"] = float(change / norm)
-        self._previous = z
+        self._previous = z.clone()
         output = decode()[0].float().cpu().numpy()
         image = as_image(self._coloured(output, as_array(self.problem.lr)), self.problem.lr)
         if self.problem.truth is not None:

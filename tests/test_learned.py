@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +14,17 @@ import cscsr
 from benchmarks.machine import peak_memory
 from cscsr import InputError, weights
 from cscsr.data.datasets import demo, load_dataset
-from cscsr.imaging import degrade, score
+from cscsr.imaging import degrade, imresize, score
 from cscsr.learned import CRNet, receptive_radius
 from cscsr.networks import build
 
 SHIPPED = ("crnet-a-small", "crnet-b-small", "crnet-b-small+")
 
 
-def random_weights(folder, architecture, line, recursions=3):
+def random_weights(folder, architecture, line, recursions=3, **more):
     """A small network of random weights, as a file."""
     torch.manual_seed(1)
-    arguments = {"n0": 6, "m0": 8, "recursions": recursions}
+    arguments = {"n0": 6, "m0": 8, "recursions": recursions, **more}
     network = build(architecture, **arguments, scales=(2, 3, 4))
     with torch.no_grad():
         for parameter in network.parameters():
@@ -158,6 +159,20 @@ def test_the_trace_has_a_row_for_each_recursion_and_ends_at_the_estimate(tmp_pat
     expected = score(solution.estimate, truth, 2, "rgb").psnr_db
     assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
     assert solution.trace["nnz"][-1] == np.count_nonzero(solution.codes)
+
+
+def test_the_trace_compares_each_code_with_the_one_before(tmp_path):
+    """Also where a recursion overwrites the codes it starts from."""
+    solver, network = random_weights(tmp_path, "crnet-a", "y", s_rank=4)
+    lr, truth = np.random.default_rng(0).random((2, 24, 24), dtype=np.float32)
+    truth = np.kron(truth, np.ones((2, 2), np.float32))
+    trace = solver.solve(cscsr.SuperResolution(lr, 2, truth)).trace
+    codes = []
+    enlarged = torch.from_numpy(imresize(lr.astype(np.float64), 2)).float()
+    network(enlarged[None, None], lambda k, z, decode: codes.append(z.detach()))
+    changes = [float((b - a).norm() / b.norm()) for a, b in itertools.pairwise(codes)]
+    assert min(changes) > 0.01
+    np.testing.assert_allclose(trace["relative_change"][1:], changes, rtol=1e-3)
 
 
 def test_a_grey_image_goes_through_three_equal_channels(tmp_path):

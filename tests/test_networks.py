@@ -83,6 +83,43 @@ def test_a_factored_s_is_one_layer_but_at_the_border():
         torch.testing.assert_close(layer(z)[inside], whole[inside])
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 0.03)])
+@pytest.mark.parametrize("rank", [1, 6])
+@pytest.mark.parametrize("shape", [(2, 4, 17, 13), (1, 4, 1, 1), (1, 4, 1, 9), (3, 4, 8, 1)])
+def test_the_recursions_of_inference_are_those_of_training(dtype, bound, rank, shape):
+    """Sums and ReLU inside of A's convolution, in inference mode, change nothing but rounding."""
+    torch.manual_seed(0)
+    block = CISTABlock(4, 12, recursions=5, s_rank=rank)
+    with torch.no_grad():
+        block.S.A.bias.normal_(std=0.1)
+        block.W.bias.normal_(std=0.1)
+    y = torch.randn(shape)
+    expected, seen = [], []
+    block(y, lambda k, z: expected.append(z.detach()))
+    block.to(dtype)
+    with torch.inference_mode():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            seen.clear()
+            drive = y.to(dtype).contiguous(memory_format=layout)
+            block(drive, lambda k, z: seen.append(z.float().clone()))
+            for found, exact in zip(seen, expected, strict=True):
+                assert (found - exact).abs().max() <= bound * exact.abs().max()
+    assert not torch.allclose(expected[1], expected[2], rtol=0.01)
+
+
+@pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="no oneDNN, whose operation this is"
+)
+def test_the_fused_recursion_is_used_in_inference_alone():
+    block = CISTABlock(4, 12, recursions=1, s_rank=6)
+    codes = torch.rand(1, 12, 9, 8).contiguous(memory_format=torch.channels_last)
+    assert block.S.fused(codes) is None
+    with torch.inference_mode():
+        assert block.S.fused(codes) is not None
+        assert block.S.fused(codes.double()) is None
+        assert block.S.fused(codes.contiguous()) is None
+
+
 def test_a_factored_s_is_counted_and_felt_in_every_recursion():
     plain, factored = CRNetA(8, 16, 3), CRNetA(8, 16, 3, s_rank=4)
     assert count(plain) - count(factored) == 9 * 16 * 16 - 2 * 9 * 16 * 4

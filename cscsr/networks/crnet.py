@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well."""
 
 
 Visit = Callable[[int, Tensor, Callable[[], Tensor]], None]
-"""Called as visit(k, z, decode) at each recursion k of a forward pass."""
+"""Called as visit(k, z, decode) at each recursion k of a forward pass. The next may overwrite z:
+what is to be kept has to be copied."""
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
@@ -50,6 +52,25 @@ def _bicubic(image: Tensor, scale: int) -> Tensor:
     return interpolate(image.float(), scale_factor=scale, mode="bicubic", antialias=True)
 
 
+@lru_cache
+def _add_convolution_relu(dtype: torch.dtype) -> Callable[..., Tensor] | None:
+    """oneDNN's in-place total ← ReLU(total + w⊗x + b) on a CPU, for tensors in channels-last
+    order. torch has it for its own compiler only and promises nothing: it is tried on four
+    numbers, and None where that does not work."""
+    total = torch.ones(1, 2, 1, 2, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight = torch.full((2, 2, 1, 1), -1.0, dtype=dtype)
+    try:
+        kernel = torch.ops.mkldnn._convolution_pointwise_.binary
+        found = kernel(total.clone(), total, weight, total[0, :, 0, 0] * 2, [0, 0], *_PLAIN)
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    return kernel if torch.equal(found, total) else None
+
+
+_PLAIN = ([1, 1], [1, 1], 1, "add", 1.0, "relu", [], "")
+"""Stride, dilation and groups of a plain convolution, then what follows it there."""
+
+
 class FactoredS(nn.Module):
     """S⊗z = z − A⊗(B⊗z), as n − (1/L) flip(f)⊗f is made of W and its adjoint (eq. 10): with
     `rank` filters in B it takes 2·rank/m₀ of the multiply-adds of a free S of the same kernel.
@@ -68,6 +89,28 @@ class FactoredS(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         step = self.A(self.B(z))
         return z - step if torch.is_grad_enabled() else torch.sub(z, step, out=step)
+
+    def fused(self, drive: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """z → ReLU(drive + S⊗z), into z itself, with a sum and the ReLU made where A's convolution
+        writes: one pass over the codes in place of three. None outside of inference mode and where
+        the processor or torch has no such operation."""
+        usable = (
+            torch.is_inference_mode_enabled()
+            and drive.device.type == "cpu"
+            and drive.is_contiguous(memory_format=torch.channels_last)
+            and not drive.is_contiguous()  # a single pixel is in both orders
+        )
+        kernel = _add_convolution_relu(drive.dtype) if usable else None
+        if kernel is None:
+            return None
+        weight = -self.A.weight.to(drive.dtype)
+        bias = None if self.A.bias is None else -self.A.bias.to(drive.dtype)
+
+        def recursion(z: Tensor) -> Tensor:
+            inner = self.B(z)
+            return kernel(z.add_(drive), inner, weight, bias, self.A.padding, *_PLAIN)
+
+        return recursion
 
     @property
     def weight(self) -> Tensor:
@@ -127,19 +170,23 @@ class CISTABlock(nn.Module):
 
     def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Codes (B, m₀, H, W) of features y (B, inputs, H, W). `visit(k, z)` is called
-        with each iterate, k = 0 … K."""
+        with each iterate, k = 0 … K; in inference mode the next may overwrite it."""
         drive = self.W(y)
-        z = relu(drive)
-        u = z if self.pre_activation else drive
+        u, z = drive, relu(drive)
         if visit is not None:
             visit(0, z)
-        for k in range(self.recursions):
-            u = self.S(u)  # nothing else needs what S returns: the rest is done in place
-            if not self.pre_activation:
-                u = u.relu_() + drive if self.local_residual else u.relu_()
-                z = relu(u)
+        whole = self.pre_activation and self.local_residual and isinstance(self.S, FactoredS)
+        fused = self.S.fused(drive) if whole else None
+        for k in range(self.recursions):  # nothing else needs what S returns: the rest is in place
+            if fused is not None:
+                z = fused(z)
+            elif self.pre_activation:
+                z = self.S(z)
+                z = (z.add_(drive) if self.local_residual else z).relu_()
             else:
-                z = u = (u.add_(drive) if self.local_residual else u).relu_()
+                u = self.S(u).relu_()
+                u = u + drive if self.local_residual else u
+                z = relu(u)
             if visit is not None:
                 visit(k + 1, z)
         return z

@@ -359,7 +359,8 @@ def _data_check_leaks(arguments: argparse.Namespace) -> None:
         leaks = find_leaks(train, test, lambda name, done, total: bar.update(done - bar.n))
     for leak in leaks:
         print(leak)
-    print(f"{len(leaks)} of {len(train)} images show one of the {len(test)} of {arguments.test}")
+    shown = len({leak.train for leak in leaks})
+    print(f"{shown} of {len(train)} images show one of the {len(test)} of {arguments.test}")
 
 
 def _data_list(arguments: argparse.Namespace) -> None:

@@ -3,15 +3,15 @@
 Local features (ORB: oriented corners over sizes) of a training image are matched to those
 of the test images; where enough of them agree on one similarity transform, the training
 image is warped onto the test image, and the two are compared where they overlap. So crops and
-other sizes are found, and a chance agreement of a few corners is not taken for one. Mirrored
-images are not looked for. Needs scikit-image and numpy.
+other sizes are found, and a chance agreement of a few corners is not taken for one. Each test
+image is looked for as it is and mirrored, as training mirrors its images; turned ones are found
+by their corners' orientation. Needs scikit-image and numpy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -47,7 +47,8 @@ class Leak:
     """A training image that shows a test image.
 
     size: its linear size relative to the test image; share: the part of the test image that
-    it shows; matches: corners that agree; correlation: of the pixels that both show.
+    it shows; matches: corners that agree; correlation: of the pixels that both show; mirrored:
+    whether it is the mirror image that it shows.
     """
 
     train: str
@@ -56,10 +57,12 @@ class Leak:
     share: float
     matches: int
     correlation: float
+    mirrored: bool = False
 
     def __str__(self) -> str:
+        shown = f"{self.test}, mirrored," if self.mirrored else self.test
         return (
-            f"{self.train}\tshows {self.share:.0%} of {self.test} at {self.size:.2f} times the "
+            f"{self.train}\tshows {self.share:.0%} of {shown} at {self.size:.2f} times the "
             f"size ({self.matches} corners agree, correlation {self.correlation:.3f})"
         )
 
@@ -69,6 +72,7 @@ class _Features:
     """Corners of an image: places (N,2), x and y in its pixels; descriptors (N,256), ±1."""
 
     name: str
+    mirrored: bool
     image: np.ndarray
     places: np.ndarray
     descriptors: np.ndarray
@@ -84,32 +88,35 @@ def find_leaks(
     """
     if not len(train) or not len(test):
         raise InputError("looking for leaks needs at least one image on either side.")
-    total = len(train) + len(test)
+    sources = [*test.images, *train.images]
 
-    def features(dataset: Dataset, offset: int) -> Any:
-        for index, source in enumerate(dataset.images, 1):
-            yield _features(f"{source.path.parent.name}/{source.path.name}", source.read())
-            if progress is not None:
-                progress(source.name, offset + index, total)
+    def features(index: int, mirrored: Sequence[bool]) -> list[_Features]:
+        source = sources[index]
+        name, image = f"{source.path.parent.name}/{source.path.name}", source.read()
+        found = [_features(name, image[:, ::-1] if m else image, m) for m in mirrored]
+        if progress is not None:
+            progress(source.name, index + 1, len(sources))
+        return found
 
-    tested = list(features(test, 0))
+    tested = [image for index in range(len(test)) for image in features(index, (False, True))]
     descriptors = np.concatenate([image.descriptors for image in tested])
     ends = np.cumsum([len(image.places) for image in tested])
     found = []
-    for image in features(train, len(test)):
+    for index in range(len(test), len(sources)):
+        (image,) = features(index, (False,))
         theirs, ours = _matches(descriptors, image.descriptors)
         owner = np.searchsorted(ends, theirs, side="right")
-        for index in np.flatnonzero(np.bincount(owner, minlength=len(tested)) >= FEWEST):
-            other = tested[index]
-            start = ends[index] - len(other.places)
-            chosen = owner == index
+        for number in np.flatnonzero(np.bincount(owner, minlength=len(tested)) >= FEWEST):
+            other = tested[number]
+            start = ends[number] - len(other.places)
+            chosen = owner == number
             leak = _verified(image, other, ours[chosen], theirs[chosen] - start)
             if leak is not None:
                 found.append(leak)
     return found
 
 
-def _features(name: str, image: np.ndarray) -> _Features:
+def _features(name: str, image: np.ndarray, mirrored: bool) -> _Features:
     from skimage.feature import ORB
 
     luma = luma_of(image).astype(np.float64) / 255
@@ -119,9 +126,9 @@ def _features(name: str, image: np.ndarray) -> _Features:
     try:
         orb.detect_and_extract(small)
     except (RuntimeError, ValueError, IndexError):  # no corner at all, or too small an image
-        return _Features(name, luma, np.zeros((0, 2)), np.zeros((0, 256), np.float32))
+        return _Features(name, mirrored, luma, np.zeros((0, 2)), np.zeros((0, 256), np.float32))
     places = (orb.keypoints[:, ::-1] + 0.5) / factor - 0.5
-    return _Features(name, luma, places, 2 * orb.descriptors.astype(np.float32) - 1)
+    return _Features(name, mirrored, luma, places, 2 * orb.descriptors.astype(np.float32) - 1)
 
 
 def _matches(theirs: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,4 +180,5 @@ def _verified(
         float(both.mean()),
         int(agreeing.sum()),
         float(correlation),
+        test.mirrored,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cscsr import InputError
@@ -29,12 +30,19 @@ def test_crops_and_other_sizes_are_found_and_other_scenes_are_not(tmp_path):
             "larger": imresize(photos["astronaut"], 1.4),
             "crop": photos["chelsea"][40:200, 60:230],
             "smaller": imresize(photos["coffee"], 0.75),
+            "mirrored": imresize(photos["coffee"][20:, ::-1], 1.2),
+            "turned": np.rot90(photos["chelsea"]),
             "other": textures["motorcycle_left"][:256, :256],
             "flat": textures["moon"][:64, :64] // 64 * 64,
         },
     )
     leaks = {leak.train: leak for leak in find_leaks(train, test)}
-    assert set(leaks) == {"train/larger.png", "train/crop.png", "train/smaller.png"}
+    names = {"larger", "crop", "smaller", "mirrored", "turned"}
+    assert set(leaks) == {f"train/{name}.png" for name in names}
+    assert [name for name, leak in leaks.items() if leak.mirrored] == ["train/mirrored.png"]
+    assert leaks["train/mirrored.png"].size == pytest.approx(1.2, abs=0.03)
+    assert "mirrored" in str(leaks["train/mirrored.png"])
+    assert leaks["train/mirrored.png"].test == leaks["train/smaller.png"].test
     assert leaks["train/larger.png"].size == pytest.approx(1.4, abs=0.03)
     assert leaks["train/smaller.png"].size == pytest.approx(0.75, abs=0.03)
     crop = leaks["train/crop.png"]

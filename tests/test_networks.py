@@ -151,6 +151,20 @@ def test_the_switches_of_the_ablation(local_residual, pre_activation):
     assert block.S.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("network", [CRNetA, CRNetB])
+def test_without_a_small_start_every_layer_is_drawn_as_in_the_paper(network):
+    """Appendix A.4: variance 2 / n_out, n_out = k² × output channels (He et al., 2015, eq. 14)."""
+    torch.manual_seed(0)
+    layers = network(24, 32, 1, residual=True, small_start=False).named_modules()
+    for name, layer in layers:
+        if isinstance(layer, torch.nn.Conv2d):
+            deviation = (2 / (9 * layer.out_channels)) ** 0.5
+            assert layer.weight.detach().std() == pytest.approx(deviation, rel=0.15), name
+    small = network(24, 32, 1, residual=True)
+    last = small.H if network is CRNetA else small.tail
+    assert last.weight.detach().std() < 0.005
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_shapes_and_the_recursions_seen(scale):
     torch.manual_seed(0)

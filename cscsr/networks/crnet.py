@@ -200,7 +200,9 @@ class CRNetA(nn.Module):
 
     n0: feature channels; m0: code channels; recursions: K; channels: 1 for luma;
     residual: the global skip of eq. (14), switched off in Fig. 5; s_kernel: size of S;
-    bias: learned biases; local_residual, pre_activation, s_rank: see `CISTABlock`.
+    bias: learned biases; local_residual, pre_activation, s_rank: see `CISTABlock`;
+    small_start: with the skip, draw the last layer so small that training starts at the
+    enlarged image (A.4 draws it as all others).
     """
 
     def __init__(
@@ -215,6 +217,7 @@ class CRNetA(nn.Module):
         local_residual: bool = True,
         pre_activation: bool = True,
         s_rank: int | None = None,
+        small_start: bool = True,
     ) -> None:
         super().__init__()
         self.residual = residual
@@ -232,7 +235,7 @@ class CRNetA(nn.Module):
         )
         self.Wh = _conv(m0, n0, bias=bias)
         self.H = _conv(n0, channels, bias=bias)
-        if residual:
+        if residual and small_start:
             nn.init.normal_(self.H.weight, std=1e-3)
 
     def decode(self, z: Tensor, image: Tensor) -> Tensor:
@@ -258,8 +261,6 @@ class _ResidualUnit(nn.Module):
         super().__init__()
         self.first = _conv(channels, channels, bias=bias)
         self.second = _conv(channels, channels, bias=bias)
-        with torch.no_grad():
-            self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(self.first(x).relu_())
@@ -283,7 +284,8 @@ class CRNetB(nn.Module):
     n0: feature channels; m0: code channels; recursions: K; scales: those it can do;
     channels: 3 for RGB; residual: add the bicubic enlargement to the output, as eq. (14) does
     in CRNet-A (the paper's CRNet-B does not); s_kernel: size of S; bias: learned biases;
-    s_rank: see `CISTABlock`.
+    s_rank: see `CISTABlock`; small_start: draw the layers that end a skip, and the last, at a
+    tenth (the last, with `residual`, at a hundredth) of what A.4 draws them at.
     """
 
     def __init__(
@@ -297,6 +299,7 @@ class CRNetB(nn.Module):
         s_kernel: int = 3,
         bias: bool = True,
         s_rank: int | None = None,
+        small_start: bool = True,
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
@@ -310,9 +313,11 @@ class CRNetB(nn.Module):
         self.H = _conv(n0, n0, bias=bias)
         self.up = nn.ModuleDict({str(s): _upsampler(n0, s, bias) for s in self.scales})
         self.tail = _conv(n0, channels, bias=bias)
-        with torch.no_grad():
-            self.H.weight.mul_(0.1)
-            self.tail.weight.mul_(0.01 if residual else 0.1)
+        if small_start:
+            with torch.no_grad():
+                for layer in (*(unit.second for unit in self.pre.values()), self.H):
+                    layer.weight.mul_(0.1)
+                self.tail.weight.mul_(0.01 if residual else 0.1)
         mean = torch.tensor(MEAN_RGB if channels == 3 else (MEAN_Y,))
         self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
 

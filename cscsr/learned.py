@@ -57,6 +57,7 @@ class CRNet(Solver[SuperResolution]):
     in their place; self_ensemble: the mean over the eight flips and rotations (Sec. 5.3,
     CRNet-B+); device: "cpu", "cuda"; precision: "fp32", or "bf16" for all layers but the
     first and the last (about twice as fast on a processor that has it, for less than 0.01 dB);
+    on a GPU torch multiplies float32 convolutions in TF32, unless told otherwise;
     tile: largest side, in pixels of the network's input, of the tiles that a larger image is
     cut into, 0 for never.
 

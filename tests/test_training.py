@@ -370,6 +370,21 @@ def _through_a_file(state):
     return torch.load(buffer, weights_only=True)
 
 
+def test_a_checkpoint_of_another_kind_of_device_goes_on_with_other_patches(data):
+    """A GPU's generator has a state of 16 bytes, which one of a CPU cannot take."""
+    recipe = small_recipe()
+    banks = load_banks(recipe, data)
+    first = Trainer(recipe, banks, bf16=False, seed=3)
+    first.progress.per_step = 0.1
+    first.step()
+    state = {**first.state(), "generator": torch.zeros(16, dtype=torch.uint8)}
+    again = [Trainer(recipe, banks, bf16=False) for _ in range(2)]
+    for trainer in again:
+        trainer.restore(state)
+        assert (trainer.seed, trainer.progress.step) == (3, 1)
+    assert again[0].step() == again[1].step()
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(data):
     banks = load_banks(small_recipe(), data)
     state = Trainer(small_recipe(), banks).state()

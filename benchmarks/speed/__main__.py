@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.curves import make_folder, run_command
 from cscsr.device import check_device
 
-NETWORKS = ("inference", "training")
+SMALL = ("crnet-a-small", "crnet-b-small")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,9 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Speed of the networks, beside a plain chain of their convolutions, and of "
         "the sparse-coding solvers, beside sporco's.",
     )
-    parser.add_argument("what", nargs="+", choices=(*NETWORKS, "solvers"))
+    parser.add_argument("what", nargs="+", choices=("inference", "training", "solvers"))
     parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
     parser.add_argument("--device", default="cpu", help="of the networks (%(default)s)")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=SMALL,
+        metavar="RECIPE",
+        help="those of these recipes; with random weights where none are shipped (%(default)s)",
+    )
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[256, 512], help="of the solvers' image"
     )
@@ -33,7 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(
-    out: Path, what: list[str], device: str, sizes: list[int], rounds: int, report: Any
+    out: Path,
+    what: list[str],
+    device: str,
+    networks: Sequence[str],
+    sizes: list[int],
+    rounds: int,
+    report: Any,
 ) -> list[Path]:
     check_device(device)
     out = make_folder(out)
@@ -43,9 +56,9 @@ def _measure(
 
         paths += solvers(out, sizes, rounds, report)
     if names := [name for name in what if name != "solvers"]:
-        from benchmarks.speed.networks import networks
+        from benchmarks.speed.networks import measure_networks
 
-        paths += networks(out, names, device, report)
+        paths += measure_networks(out, names, networks, device, report)
     return paths
 
 

@@ -13,6 +13,7 @@ forward, or forward and backward. The first and the last layer are in float32 on
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,14 +23,15 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.curves import read_curves, write_curves
-from cscsr import SuperResolution
+from cscsr import InputError, SuperResolution
 from cscsr.data.datasets import training_textures
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-NETWORKS = ("crnet-a-small", "crnet-b-small")
+    from cscsr.learned import CRNet
+
 PRECISIONS = ("fp32", "bf16")
 SCALE = 2
 SIDE = 96
@@ -152,18 +154,41 @@ def _image() -> np.ndarray:
     return np.ascontiguousarray(texture[:SIDE, :SIDE], np.float32) / 255
 
 
-def inference(
-    network: str, precision: str, device: str = "cpu", source: str | None = None
-) -> dict[str, Any]:
+def _random_weights(recipe: str, folder: str) -> str:
+    """A weight file in `folder` of the recipe's network as training starts with it."""
+    from cscsr import weights
+    from cscsr.networks import build
+    from cscsr.training.recipe import load_recipe
+
+    settings = load_recipe(recipe)
+    network = build(settings.architecture, **settings.network, scales=settings.scales)
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    metadata = {
+        key: getattr(settings, key) for key in ("architecture", "network", "line", "scales")
+    }
+    path = Path(folder) / f"{settings.name}.safetensors"
+    weights.write(path, tensors, metadata)
+    return str(path)
+
+
+def inference(network: str, precision: str, device: str = "cpu") -> dict[str, Any]:
     """A row of the table for `solve` of one image of `SIDE`×`SIDE` at ×2."""
+
+    from cscsr import weights
+    from cscsr.learned import CRNet
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = None if network in weights.manifest() else _random_weights(network, folder)
+        model = network.removeprefix("crnet-")
+        solver = CRNet(model, device=device, precision=precision, weights=source)
+        return _inference(solver, device)
+
+
+def _inference(solver: CRNet, device: str) -> dict[str, Any]:
     import torch
 
     from cscsr.imaging import imresize
-    from cscsr.learned import CRNet
 
-    solver = CRNet(
-        network.removeprefix("crnet-"), device=device, precision=precision, weights=source
-    )
     module, metadata = solver._network()
     image = np.repeat(_image()[..., None], 3, axis=2)
     if metadata["line"] == "y":
@@ -173,7 +198,7 @@ def inference(
         batch = image.transpose(2, 0, 1)
     batch = torch.from_numpy(np.ascontiguousarray(batch))[None].to(device)
     batch = batch.contiguous(memory_format=torch.channels_last)
-    chain = Chain(module, batch, SCALE, precision == "bf16")
+    chain = Chain(module, batch, SCALE, solver.precision == "bf16")
     problem = SuperResolution(image, SCALE)
     return _paired(Clock(device), lambda: solver.solve(problem), chain.forward)
 
@@ -209,7 +234,7 @@ MEASURES = {"inference": inference, "training": training}
 
 def measure(
     what: Sequence[str],
-    networks: Sequence[str] = NETWORKS,
+    networks: Sequence[str],
     device: str = "cpu",
     report: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -255,17 +280,24 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def networks(
+def measure_networks(
     out: str | Path,
     what: Sequence[str],
+    networks: Sequence[str],
     device: str = "cpu",
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
     """Measure, and write speed-networks.csv and .md into the folder `out` as it goes; rows
-    that stand there of what is not measured now are kept."""
+    that stand there of what is not measured now are kept. Raises InputError for a recipe that
+    is none."""
+    from cscsr.training.recipe import load_recipe
+
     csv, page = Path(out) / "speed-networks.csv", Path(out) / "speed-networks.md"
+    for name in networks:
+        if load_recipe(name).sampling != "random":
+            raise InputError(f"{name} takes no random patches: name a recipe that does.")
     rows = [row for row in read_curves(csv) if row["what"] not in what]
-    for row in measure(what, device=device, report=report):
+    for row in measure(what, networks, device, report):
         rows.append(row)
         write_curves(csv, COLUMNS, rows)
         page.write_text(table(rows) + "\n", encoding="utf-8")

@@ -54,6 +54,7 @@ class PatchBank:
         self.channels = pairs[0][0].shape[0]
         self.device = torch.device(device)
         self.sizes = torch.tensor([p[0].shape[1:] for p in pairs], device=self.device)
+        self._rooms: dict[int, tuple[Tensor, Tensor]] = {}
         self._inputs, self._input_starts = self._flatten([p[0] for p in pairs])
         self._targets, self._target_starts = self._flatten([p[1] for p in pairs])
 
@@ -75,15 +76,25 @@ class PatchBank:
 
         generator: on the bank's device. part: those of the pairs to cut; all are drawn, so
         that processes with the same generator can share a batch."""
-        room = (self.sizes - size + 1).clamp(min=0)
-        weights = room.prod(1).double()
-        if not weights.any():
-            raise InputError(f"no training image is as large as a patch of {size}x{size} pixels.")
+        room, weights = self._room(size)
         where = {"generator": generator, "device": self.device}
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
         corner = (torch.rand(count, 2, **where) * room[chosen]).long()
         turn = torch.randint(0, 2, (count, 3), **where).bool()
         return self.cut(chosen[part], corner[part], turn[part], size)
+
+    def _room(self, size: int) -> tuple[Tensor, Tensor]:
+        """Rows and columns (N,2) at which a patch can begin in each image, and their products.
+        Kept, as to look whether there are any waits for a GPU."""
+        if size not in self._rooms:
+            room = (self.sizes - size + 1).clamp(min=0)
+            weights = room.prod(1).double()
+            if not weights.any():
+                raise InputError(
+                    f"no training image is as large as a patch of {size}x{size} pixels."
+                )
+            self._rooms[size] = room, weights
+        return self._rooms[size]
 
     def cut(self, chosen: Tensor, corner: Tensor, turn: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """The pairs of patches at `corner` (N,2), row and column in the input of the images

@@ -279,15 +279,23 @@ class Trainer:
         loss = self.loss(self.batch())
         self.network.zero_grad()
         loss.backward()
-        norm = self._clip(rate)
-        value, norm = torch.stack([loss.detach(), norm]).tolist()
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            raise NonFiniteLoss(f"the loss became {value} at step {self.progress.step}.")
+        seen = torch.stack([loss.detach(), self._clip(rate)])
+        late = self.device.type == "cuda"  # what follows is queued while the GPU is still busy
+        value = 0.0 if late else self._finite(seen)
         for optimiser in self.optimisers:
             optimiser.step()
         self._update_average()
+        if late:
+            value = self._finite(seen)
         self.progress.step += 1
         self.progress.done = min(1.0, self.progress.done + self.progress.per_step)
+        return value
+
+    def _finite(self, seen: Tensor) -> float:
+        """The loss, of loss and gradient norm; waits for a GPU. Raises NonFiniteLoss."""
+        value, norm = seen.tolist()
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise NonFiniteLoss(f"the loss became {value} at step {self.progress.step}.")
         return value
 
     def _clip(self, rate: float) -> Tensor:
@@ -311,15 +319,19 @@ class Trainer:
         """Measured time of a step, without changing the network or the random state."""
         state = self.generator.get_state()
         self.loss(self.batch()).backward()
+        self._wait()
         start = time.perf_counter()
         for _ in range(steps):
             self.loss(self.batch()).backward()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        self._wait()
         elapsed = time.perf_counter() - start
         self.network.zero_grad()
         self.generator.set_state(state)
         return elapsed / steps
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def choose_precision(self) -> None:
         """Set `bf16` to whichever precision makes the faster steps here."""
@@ -392,10 +404,14 @@ class Trainer:
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
-        self.generator.set_state(state["generator"].cpu())
         self.progress = Progress(**state["progress"])
         self.start = state["start"]
         self.seed = state.get("seed", self.seed)  # checkpoints of before lack these two
+        random_state = state["generator"].cpu()
+        if len(random_state) == len(self.generator.get_state()):
+            self.generator.set_state(random_state)
+        else:  # that of another kind of device: the patches to come are others
+            self.generator.manual_seed(self.seed + self.progress.step)
         self.bf16 = state.get("bf16", self.bf16)
         if self.partition is not None:
             self.partition = Partition(self.banks[0], self.recipe.optimiser.patch, self.seed)
@@ -468,6 +484,7 @@ def train(
     checkpoint, curve = out / "checkpoint.pt", out / "curve.csv"
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} exists: continue it with --resume or give another --out.")
+    truths = holdout_crops(data)
     watched = [] if watch is None else [truth for _, truth in load_dataset(watch, data)]
     device = join_processes(device)
     banks = load_banks(recipe, data, device)
@@ -480,7 +497,6 @@ def train(
         trainer.bf16 = bf16
     elif "bf16" not in kept:
         trainer.choose_precision()
-    truths = holdout_crops(data)
     progress, first = trainer.progress, trainer.rank == 0
     if first:
         _cut(curve, progress.step)
@@ -502,7 +518,7 @@ def train(
             losses.append(trainer.step())
             taken = time.perf_counter() - start
             progress.seconds += taken
-            pace += (taken - pace) / PACE_STEPS
+            pace += (min(taken, 3 * pace) - pace) / PACE_STEPS  # a first step makes plans too
             bar.update(progress.done - bar.n)
             finished = progress.done >= 1 - 1e-9
             if finished:

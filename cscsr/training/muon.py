@@ -37,7 +37,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     x = x / x.norm().clamp(min=torch.finfo(x.dtype).tiny)
     for _ in range(ROUNDS):
         square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.T if tall else x
 
 

@@ -41,9 +41,13 @@ def holdout_psnr(
 
 
 def publish(
-    run: str | os.PathLike, name: str, data: str | os.PathLike, replace: bool = False
+    run: str | os.PathLike,
+    name: str,
+    data: str | os.PathLike,
+    replace: bool = False,
+    device: str = "cpu",
 ) -> Path:
-    """Ship the weights of the training run in the folder `run` as `name`.
+    """Ship the weights of the training run in the folder `run` as `name`, scored on `device`.
 
     Raises InputError if the run has no weights, or if the shipped weights of that name are
     better on the held-out images at the mean of the scales and `replace` is False.
@@ -51,7 +55,7 @@ def publish(
     source = Path(run) / "weights.safetensors"
     tensors, metadata = weights.load(source)
     line, scales = metadata["line"], metadata["scales"]
-    solver = CRNet(model=name.removeprefix("crnet-"), weights=str(source))
+    solver = CRNet(model=name.removeprefix("crnet-"), weights=str(source), device=device)
     truths = holdout_crops(data)
     ours = holdout_psnr(solver, truths, scales, line)
     metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
@@ -129,9 +133,9 @@ def main() -> int:
     parser.add_argument("name", help="crnet-a-small, crnet-b-small, ...")
     parser.add_argument("--data", required=True, help="the folder with holdout.txt")
     parser.add_argument("--replace", action="store_true", help="even if no better than shipped")
-    arguments = parser.parse_args()
+    parser.add_argument("--device", default="cpu", help="%(default)s")
     try:
-        print(publish(arguments.run, arguments.name, arguments.data, arguments.replace))
+        print(publish(**vars(parser.parse_args())))
     except InputError as error:
         print(f"publish: {error}", file=sys.stderr)
         return 2

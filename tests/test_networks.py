@@ -118,6 +118,11 @@ def test_the_fused_recursion_is_used_in_inference_alone():
         assert block.S.fused(codes) is not None
         assert block.S.fused(codes.double()) is None
         assert block.S.fused(codes.contiguous()) is None
+        for layer in (block.S, block.S.A):
+            handle = layer.register_forward_hook(lambda *seen: None)
+            assert block.S.fused(codes) is None, "a hook would not be called"
+            handle.remove()
+        assert block.S.fused(codes) is not None
 
 
 def test_a_factored_s_is_counted_and_felt_in_every_recursion():

@@ -99,6 +99,7 @@ class FactoredS(nn.Module):
             and drive.device.type == "cpu"
             and drive.is_contiguous(memory_format=torch.channels_last)
             and not drive.is_contiguous()  # a single pixel is in both orders
+            and not any(layer._forward_hooks for layer in (self, self.A))  # they want to be called
         )
         kernel = _add_convolution_relu(drive.dtype) if usable else None
         if kernel is None:

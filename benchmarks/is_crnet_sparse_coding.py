@@ -224,7 +224,7 @@ def describe_weights(name: str) -> dict[str, float]:
         "radius": float(np.abs(np.linalg.eigvals(transfer)).max()),
         "largest_eigenvalue": float(eigenvalues.max()),
         "least_eigenvalue": float(eigenvalues.min()),
-        "eigenvalues_above_one": float((eigenvalues > 1).mean()),
+        "eigenvalues_above_one": float((eigenvalues > 1 + 1e-6).mean()),
         "identity_distance": float(away / np.linalg.norm(recurrent)),
         "diagonal": float(recurrent[:, :, size // 2, size // 2].diagonal().mean()),
         **{f"floor_{key}": value for key, value in floor_of(recurrent, channels).items()},
@@ -393,8 +393,8 @@ def draw(walks: Path, picture: Path) -> None:
         ("psnr_db", f"PSNR of z_k decoded, ×{first.scale} (dB)", "linear"),
         ("nnz_share", "share of z_k that is not zero", "linear"),
         ("relative_change", "‖z_k − z_k₋₁‖ / ‖z_k‖", "log"),
-        ("norm", "‖z_k‖ / ‖z_K‖", "linear"),
-        ("energy", "(E(z_k) − E(z_K)) / |E(z₀) − E(z_K)|", "linear"),
+        ("norm", "‖z_k‖ / ‖z_K‖", "log"),
+        ("energy", "(E(z_k) − E(z_K)) / |E(z₀) − E(z_K)|", "symlog"),
     )
     for panel, (column, label, scale) in zip(panels, columns, strict=False):
         for (name, curve), colour in zip(
@@ -405,7 +405,12 @@ def draw(walks: Path, picture: Path) -> None:
         panel.axvline(1, color="#888888", linewidth=1, linestyle=":")
         panel.set(yscale=scale, xlabel="recursions k / trained K", ylabel=label)
         panel.grid(alpha=0.25)
-    panels[0].legend(fontsize=9, loc="lower right")
+    until = rows.psnr_db[rows.recursion <= rows.trained_recursions]
+    margin = 0.3 * (until.max() - until.min())  # a network may fall far below after its K
+    panels[0].set_ylim(until.min() - margin, until.max() + margin)
+    panels[0].legend(fontsize=9, loc="best")
+    panels[4].set_yscale("symlog", linthresh=1)
+    panels[4].set_ylim(3 * min(-1.0, rows.energy.min()), 3 * max(1.0, rows.energy.max()))
     last = panels[5]
     for (name, _), colour in zip(rows.groupby("solver", sort=False), _COLOURS, strict=False):
         recurrent, _ = balanced(recurrence(name)[0])
@@ -460,7 +465,7 @@ _WALK = (
     ("… at {beyond}K", "{2.nnz_share:.1%}"),
     ("‖z_k − z_k₋₁‖ / ‖z_k‖ at K", "{0.relative_change:.3f}"),
     ("… at {beyond}K", "{2.relative_change:.3f}"),
-    ("‖z_k‖ / ‖z_K‖ at {beyond}K", "{2.norm:.3f}"),
+    ("‖z_k‖ / ‖z_K‖ at {beyond}K", "{2.norm:.3g}"),
     ("PSNR at K, dB", "{0.psnr_db:.2f}"),
     ("… at 2K", "{1.psnr_db:.2f}"),
     ("… at {beyond}K", "{2.psnr_db:.2f}"),

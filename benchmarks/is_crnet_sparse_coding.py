@@ -47,7 +47,7 @@ CSV_COLUMNS = [
     "images",
 ]
 SIDES = (2, 3)
-"""Of the dictionaries that are fitted to S: what a 3×3 S can hold, and W's own."""
+"""Of the dictionaries that are fitted to S: what the paper's 3×3 S can hold, and W's own."""
 
 FIT_STEPS = 300
 
@@ -462,13 +462,13 @@ _FACTS = (
 
 _WALK = (
     ("codes that are not zero at K", "{0.nnz_share:.1%}"),
-    ("… at {beyond}K", "{2.nnz_share:.1%}"),
+    ("… at {beyond}K − 1", "{2.nnz_share:.1%}"),
     ("‖z_k − z_k₋₁‖ / ‖z_k‖ at K", "{0.relative_change:.3f}"),
-    ("… at {beyond}K", "{2.relative_change:.3f}"),
-    ("‖z_k‖ / ‖z_K‖ at {beyond}K", "{2.norm:.3g}"),
+    ("… at {beyond}K − 1", "{2.relative_change:.3f}"),
+    ("‖z_k‖ / ‖z_K‖ at {beyond}K − 1", "{2.norm:.3g}"),
     ("PSNR at K, dB", "{0.psnr_db:.2f}"),
     ("… at 2K", "{1.psnr_db:.2f}"),
-    ("… at {beyond}K", "{2.psnr_db:.2f}"),
+    ("… at {beyond}K − 1", "{2.psnr_db:.2f}"),
 )
 
 

@@ -119,9 +119,10 @@ def test_the_fused_recursion_is_used_in_inference_alone():
         assert block.S.fused(codes.double()) is None
         assert block.S.fused(codes.contiguous()) is None
         for layer in (block.S, block.S.A):
-            handle = layer.register_forward_hook(lambda *seen: None)
-            assert block.S.fused(codes) is None, "a hook would not be called"
-            handle.remove()
+            for register in (layer.register_forward_hook, layer.register_forward_pre_hook):
+                handle = register(lambda *seen: None)
+                assert block.S.fused(codes) is None, "a hook would not be called"
+                handle.remove()
         assert block.S.fused(codes) is not None
 
 

@@ -296,7 +296,8 @@ def measure_networks(
     for name in networks:
         if load_recipe(name).sampling != "random":
             raise InputError(f"{name} takes no random patches: name a recipe that does.")
-    rows = [row for row in read_curves(csv) if row["what"] not in what]
+    anew = {(kind, name) for kind in what for name in networks}
+    rows = [row for row in read_curves(csv) if (row["what"], row["network"]) not in anew]
     for row in measure(what, networks, device, report):
         rows.append(row)
         write_curves(csv, COLUMNS, rows)

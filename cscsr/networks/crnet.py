@@ -61,10 +61,13 @@ def _add_convolution_relu(dtype: torch.dtype) -> Callable[..., Tensor] | None:
     weight = torch.full((2, 2, 1, 1), -1.0, dtype=dtype)
     try:
         kernel = torch.ops.mkldnn._convolution_pointwise_.binary
-        found = kernel(total.clone(), total, weight, total[0, :, 0, 0] * 2, [0, 0], *_PLAIN)
+        found = kernel(
+            total.clone(), total, weight, torch.tensor([3, 0], dtype=dtype), [0, 0], *_PLAIN
+        )
     except (AttributeError, RuntimeError, TypeError):
         return None
-    return kernel if torch.equal(found, total) else None
+    expected = [2.0, 2.0, 0.0, 0.0]  # ReLU(1 − 2 + 3) and ReLU(1 − 2 + 0)
+    return kernel if found.flatten().tolist() == expected else None
 
 
 _PLAIN = ([1, 1], [1, 1], 1, "add", 1.0, "relu", [], "")
@@ -92,14 +95,16 @@ class FactoredS(nn.Module):
 
     def fused(self, drive: Tensor) -> Callable[[Tensor], Tensor] | None:
         """z → ReLU(drive + S⊗z), into z itself, with a sum and the ReLU made where A's convolution
-        writes: one pass over the codes in place of three. None outside of inference mode and where
-        the processor or torch has no such operation."""
+        writes: one pass of their own over the codes in place of three. None outside of inference
+        mode and where the processor or torch has no such operation."""
         usable = (
             torch.is_inference_mode_enabled()
             and drive.device.type == "cpu"
             and drive.is_contiguous(memory_format=torch.channels_last)
             and not drive.is_contiguous()  # a single pixel is in both orders
-            and not any(layer._forward_hooks for layer in (self, self.A))  # they want to be called
+            and not any(  # they want to be called
+                layer._forward_hooks or layer._forward_pre_hooks for layer in (self, self.A)
+            )
         )
         kernel = _add_convolution_relu(drive.dtype) if usable else None
         if kernel is None:

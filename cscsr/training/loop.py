@@ -270,7 +270,8 @@ class Trainer:
         return torch.stack(losses).mean()
 
     def step(self) -> float:
-        """One update; returns the loss. Raises NonFiniteLoss."""
+        """One update; returns the loss. Raises NonFiniteLoss; on a GPU the weights are lost then,
+        on a CPU they stay as they were."""
         rate = learning_rate(self.recipe, self.progress.done)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:

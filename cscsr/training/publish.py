@@ -118,7 +118,7 @@ Figures on the test sets are in README.md.
 - Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on
   {trained["device"]} ({trained["threads"]} thread{"s" * (trained["threads"] != 1)}, {precision}),
   seed {trained["seed"]}{start}.
-- Command: `cscsr train {recipe["name"]} --data DIR --minutes {trained["minutes"]:.0f}{init}`, then
+- Command: `cscsr train {recipe["name"]} --data DIR --steps {trained["steps"]}{init}`, then
   `python -m cscsr.training.publish runs/{recipe["name"]} {name} --data DIR`.
 - Shipped on {date.today().isoformat()}.
 - Licence of the weights: MIT, as the code. The training images are research data sets of

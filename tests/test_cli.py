@@ -323,6 +323,7 @@ def test_empty_data_folder_is_told_what_can_be_fetched(tmp_path, capsys):
 
 def test_training_without_images_recipe_or_time(tmp_path, refused, monkeypatch):
     monkeypatch.delenv("CSCSR_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)  # its runs are not these
     assert "CSCSR_DATA" in refused("train", "crnet-b-small")
     assert "did you mean crnet-b-small" in refused("train", "crnet-b-smal")
     assert "absent" in refused("train", "crnet-b-small", "--data", tmp_path / "absent")

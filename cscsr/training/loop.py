@@ -485,10 +485,10 @@ def train(
     checkpoint, curve = out / "checkpoint.pt", out / "curve.csv"
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} exists: continue it with --resume or give another --out.")
-    truths = holdout_crops(data)
     watched = [] if watch is None else [truth for _, truth in load_dataset(watch, data)]
     device = join_processes(device)
     banks = load_banks(recipe, data, device)
+    truths = holdout_crops(data)
     trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed, init=init)
     kept: dict[str, Any] = {}
     if resume and checkpoint.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,10 @@ def shared_data() -> Path:
     if not (folder / "Set5").is_dir():
         pytest.skip(f"no research images: {folder} holds no Set5 (set CSCSR_DATA to its folder)")
     return folder
+
+
+def pytest_configure() -> None:
+    """Interrupts work in the processes that tests start, also where a shell that runs the tests
+    in its background has them ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

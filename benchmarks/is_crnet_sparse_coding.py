@@ -394,7 +394,7 @@ def draw(walks: Path, picture: Path) -> None:
         ("nnz_share", "share of z_k that is not zero", "linear"),
         ("relative_change", "‖z_k − z_k₋₁‖ / ‖z_k‖", "log"),
         ("norm", "‖z_k‖ / ‖z_K‖", "log"),
-        ("energy", "(E(z_k) − E(z_K)) / |E(z₀) − E(z_K)|", "symlog"),
+        ("energy", "(E(z_k) − E(z_K)) / |E(z₀) − E(z_K)|", "linear"),
     )
     for panel, (column, label, scale) in zip(panels, columns, strict=False):
         for (name, curve), colour in zip(
@@ -409,7 +409,7 @@ def draw(walks: Path, picture: Path) -> None:
     margin = 0.3 * (until.max() - until.min())  # a network may fall far below after its K
     panels[0].set_ylim(until.min() - margin, until.max() + margin)
     panels[0].legend(fontsize=9, loc="best")
-    panels[4].set_yscale("symlog", linthresh=1)
+    panels[4].set_yscale("symlog", linthresh=1)  # its own value leaves no room for the ticks
     panels[4].set_ylim(3 * min(-1.0, rows.energy.min()), 3 * max(1.0, rows.energy.max()))
     last = panels[5]
     for (name, _), colour in zip(rows.groupby("solver", sort=False), _COLOURS, strict=False):

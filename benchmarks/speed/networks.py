@@ -173,7 +173,6 @@ def _random_weights(recipe: str, folder: str) -> str:
 
 def inference(network: str, precision: str, device: str = "cpu") -> dict[str, Any]:
     """A row of the table for `solve` of one image of `SIDE`×`SIDE` at ×2."""
-
     from cscsr import weights
     from cscsr.learned import CRNet
 
@@ -289,7 +288,7 @@ def measure_networks(
 ) -> list[Path]:
     """Measure, and write speed-networks.csv and .md into the folder `out` as it goes; rows
     that stand there of what is not measured now are kept. Raises InputError for a recipe that
-    is none."""
+    is none, or takes no random patches."""
     from cscsr.training.recipe import load_recipe
 
     csv, page = Path(out) / "speed-networks.csv", Path(out) / "speed-networks.md"

@@ -93,7 +93,7 @@ def find_leaks(
     def features(index: int, mirrored: Sequence[bool]) -> list[_Features]:
         source = sources[index]
         name, image = f"{source.path.parent.name}/{source.path.name}", source.read()
-        found = [_features(name, image[:, ::-1] if m else image, m) for m in mirrored]
+        found = [_features(name, image, each) for each in mirrored]
         if progress is not None:
             progress(source.name, index + 1, len(sources))
         return found
@@ -119,7 +119,7 @@ def find_leaks(
 def _features(name: str, image: np.ndarray, mirrored: bool) -> _Features:
     from skimage.feature import ORB
 
-    luma = luma_of(image).astype(np.float64) / 255
+    luma = luma_of(image[:, ::-1] if mirrored else image).astype(np.float64) / 255
     factor = min(1.0, LONGEST / max(luma.shape))
     small = luma if factor == 1 else imresize(luma, factor)
     orb = ORB(n_keypoints=KEYPOINTS, fast_threshold=0.04)

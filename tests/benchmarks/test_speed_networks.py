@@ -42,6 +42,13 @@ def test_a_recipe_without_weights_is_measured_in_both_precisions(tmp_path, capsy
     assert (rows.loc["training", "data_share"] < 1).all()
     assert "plain chain" in (out / "speed-networks.md").read_text()
 
+    other = tmp_path / "other.toml"
+    other.write_text(RECIPE)
+    assert main(["inference", "--networks", str(other), "--out", str(out)]) == 0
+    both = pd.read_csv(out / "speed-networks.csv")
+    assert list(both.network) == [str(recipe)] * 4 + [str(other)] * 2
+    assert list(both.ms[:4]) == list(rows.ms), "rows of another network are kept"
+
 
 @pytest.mark.parametrize("name", ["crnet-c", "crnet-a-paper"])
 def test_what_cannot_be_measured_is_refused(tmp_path, capsys, name):

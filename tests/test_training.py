@@ -179,6 +179,26 @@ def test_a_rate_falls_in_steps():
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-4, 1e-4])
 
 
+def test_a_rate_stays_at_its_peak_until_the_cooldown():
+    recipe = small_recipe(schedule="wsd", cooldown=0.25, warmup=0.1)
+    done = np.linspace(0, 1, 101)
+    rates = [learning_rate(recipe, d) for d in done]
+    expected = 2e-3 * np.interp(done, [0, 0.1, 0.75, 1], [0, 1, 1, 0])
+    np.testing.assert_allclose(rates, expected, atol=1e-15)
+
+
+def test_a_later_run_can_go_on_from_before_the_cooldown(data, tmp_path):
+    recipe = small_recipe(schedule="wsd", cooldown=0.4, warmup=0.0)
+    train(recipe, data, tmp_path, steps=5, bf16=False)
+    without_cooldown = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    without_cooldown.progress.per_step = 0.2
+    for _ in range(3):
+        without_cooldown.step()
+    stable, _ = weights.load(tmp_path / "stable.safetensors")
+    for name, tensor in without_cooldown.network.state_dict().items():
+        np.testing.assert_allclose(stable[name], tensor.numpy(), rtol=1e-5, atol=1e-7)
+
+
 def test_a_plan_is_kept_until_it_is_a_tenth_off():
     progress = Progress()
     progress.plan(pace=1.0, budget=100)

@@ -83,7 +83,17 @@ def learning_rate(recipe: Recipe, done: float) -> float:
         return peak * done / warmup
     if settings.schedule == "step":
         return peak * settings.decay ** math.floor(done / settings.decay_every + 1e-9)
+    if settings.schedule == "wsd":
+        return peak * min(1.0, (1 - done) / settings.cooldown)
     return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:
+    """Whether the step just made was the last before the cooldown of the schedule "wsd"."""
+    if recipe.optimiser.schedule != "wsd":
+        return False
+    begin = 1 - recipe.optimiser.cooldown
+    return progress.done - progress.per_step < begin <= progress.done
 
 
 def load_banks(
@@ -465,7 +475,9 @@ def train(
 
     Under ``torchrun`` (see `join_processes`), `device` "cuda" is a GPU for each process.
 
-    Writes to `out`: checkpoint.pt, curve.csv, weights.safetensors (the averaged weights).
+    Writes to `out`: checkpoint.pt, curve.csv, weights.safetensors (the averaged weights), and
+    with the schedule "wsd" also stable.safetensors: the weights as they were, not averaged, when
+    the cooldown began, for a later run to go on from by `init`.
     Returns the path of the last. Raises InputError for bad arguments, NonFiniteLoss when
     the run breaks down; the last good checkpoint is kept.
     """
@@ -519,6 +531,8 @@ def train(
             losses.append(trainer.step())
             taken = time.perf_counter() - start
             progress.seconds += taken
+            if first and begins_cooldown(recipe, progress):
+                export(trainer, out / "stable.safetensors", {}, trainer.network.state_dict())
             pace += (min(taken, 3 * pace) - pace) / PACE_STEPS  # a first step makes plans too
             bar.update(progress.done - bar.n)
             finished = progress.done >= 1 - 1e-9
@@ -625,8 +639,14 @@ def _save(path: Path, trainer: Trainer, losses: list[float]) -> None:
     part.replace(path)
 
 
-def export(trainer: Trainer, path: Path, psnr: dict[int, float]) -> None:
-    """Write the averaged weights with all that is needed to use them and to judge them."""
+def export(
+    trainer: Trainer,
+    path: Path,
+    psnr: dict[int, float],
+    state: dict[str, Tensor] | None = None,
+) -> None:
+    """Write the averaged weights, or those of `state`, with all that is needed to use them and to
+    judge them."""
     recipe, progress = trainer.recipe, trainer.progress
     metadata = {
         "architecture": recipe.architecture,
@@ -645,5 +665,5 @@ def export(trainer: Trainer, path: Path, psnr: dict[int, float]) -> None:
             "holdout_crops_psnr_db": {str(s): round(v, 3) for s, v in psnr.items()},
         },
     }
-    tensors = {key: value.cpu().numpy() for key, value in trainer.average.items()}
+    tensors = {key: value.cpu().numpy() for key, value in (state or trainer.average).items()}
     weights.write(path, tensors, metadata)

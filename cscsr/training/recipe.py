@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "recipes"
 
 CHOICES = {
     "method": ("adam", "sgd", "muon"),
-    "schedule": ("cosine", "step"),
+    "schedule": ("cosine", "step", "wsd"),
     "loss": ("l1", "charbonnier", "mse", "squares"),
     "clip_by": ("norm", "rate"),
     "sampling": ("random", "partition"),
@@ -32,7 +32,9 @@ class Optimiser:
     (`cscsr.training.muon`) and adam for the others; learning_rate: its peak;
     weight_decay: of sgd and adam, added to the gradient;
     schedule: "cosine" falls to zero, "step" is multiplied by `decay` after each share
-    `decay_every` of the run; warmup: share of the run over which the rate rises from zero;
+    `decay_every` of the run, "wsd" (warm up, stay, decay) stays at its peak and falls linearly
+    to zero over the last share `cooldown`; warmup: share of the run over which the rate rises
+    from zero;
     loss: "l1" the mean absolute error, "charbonnier" the mean of √(e² + 10⁻⁶), "mse" the mean
     squared error, "squares" half the sum of squared errors of a patch;
     balance: divide each scale's loss by the error of bicubic interpolation;
@@ -51,6 +53,7 @@ class Optimiser:
     schedule: str = "cosine"
     decay: float = 0.1
     decay_every: float = 1.0
+    cooldown: float = 0.25
     loss: str = "l1"
     balance: bool = True
     clip_by: str = "norm"

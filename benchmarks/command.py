@@ -29,9 +29,9 @@ from pathlib import Path
 import numpy as np
 
 import cscsr
-from benchmarks import machine
 from benchmarks.readme import ROOT
 from cscsr.cli import DEFAULT_SOLVER
+from cscsr.compare import machine
 from cscsr.errors import InputError
 from cscsr.imaging import write_image
 
@@ -114,8 +114,8 @@ def solver_rows(
     known: rows of an earlier run; those of the same weights and images are not made again.
     """
     from cscsr.data.datasets import demo
-    from cscsr.training.loop import holdout_crops
-    from cscsr.training.publish import holdout_psnr
+    from cscsr.training.run import holdout_crops
+    from cscsr.training.ship import holdout_psnr
 
     truths = holdout_crops(data)
     if images is not None and images < len(truths):

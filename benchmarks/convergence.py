@@ -33,8 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.curves import made_with, make_folder, run_command, write_curves
-from benchmarks.machine import describe, load, threads
 from cscsr import InputError, SparseCoding, Status, list_solvers, make_solver
+from cscsr.compare.machine import describe, load, threads
 from cscsr.errors import unknown_name
 
 DEFAULT_ITERATIONS = 300

@@ -3,7 +3,7 @@
     python -m benchmarks.csc_sr choices --data DIR    choices.csv, choices.md, sparsity.png
     python -m benchmarks.csc_sr pictures              filters.png, hr-filters.png, parts.png
 
-Each row of `choices` is a training of its own, by `cscsr.training.csc_sr`; rows that a stopped
+Each row of `choices` is a training of its own, by `cscsr.csc_sr.train`; rows that a stopped
 run had made are kept. `pictures` needs the shipped weights only.
 """
 
@@ -81,7 +81,7 @@ def choices(data: str | Path, out: str | Path, report: Report = lambda *_: None)
     """Train each of `CHOICES` at ×2 in the ridge form and write their table and the picture of
     sparsity against PSNR. Raises InputError for a folder without the data."""
     from cscsr import weights
-    from cscsr.training.csc_sr import CODINGS, Coding, Options, train_csc_sr
+    from cscsr.csc_sr.train import CODINGS, Coding, Options, train_csc_sr
 
     out = make_folder(out)
     rows = []
@@ -214,7 +214,7 @@ def montage(filters: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _shipped() -> Any:
-    from cscsr.classical.csc_sr import read_weights, weights_name
+    from cscsr.csc_sr.solver import read_weights, weights_name
 
     return read_weights(weights_name("admm"))
 
@@ -265,8 +265,8 @@ def _draw_hr(picture: Path) -> None:
 def _draw_parts(picture: Path) -> None:
     from matplotlib.figure import Figure
 
-    from cscsr.classical.csc_sr import CSCSR, divide
-    from cscsr.classical.decompose import MARGIN, continued, split
+    from cscsr.csc_sr.decompose import MARGIN, continued, split
+    from cscsr.csc_sr.solver import CSCSR, divide
     from cscsr.data.datasets import demo
     from cscsr.imaging import degrade, rgb_to_y
     from cscsr.problem import SuperResolution

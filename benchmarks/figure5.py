@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.curves import made_with, make_folder, run_command, write_curves
 from cscsr import InputError, SuperResolution, make_solver
+from cscsr.arrays import check_device
 from cscsr.data.datasets import (
     FOLDER_VARIABLE,
     Dataset,
@@ -29,11 +30,10 @@ from cscsr.data.datasets import (
     load_dataset,
     training_textures,
 )
-from cscsr.device import check_device
 from cscsr.imaging import degrade, score
 
 if TYPE_CHECKING:
-    from cscsr.training.loop import Trainer
+    from cscsr.training.run import Trainer
 
 SCALE = 3
 RECURSIONS = (1, 5)
@@ -93,9 +93,9 @@ def make_trainers(
     width: int, steps: int, seed: int, device: str = "cpu"
 ) -> dict[tuple[str, int], Trainer]:
     """The four networks before their first step: ("residual" or "non-residual", K)."""
-    from cscsr.data.patches import PatchBank, training_pair
-    from cscsr.training.loop import Trainer
+    from cscsr.training.patches import PatchBank, training_pair
     from cscsr.training.recipe import Optimiser, Recipe
+    from cscsr.training.run import Trainer
 
     pairs = [training_pair(image, SCALE, "y") for image in training_textures().values()]
     bank = PatchBank(pairs, device)

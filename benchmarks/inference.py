@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import machine
 from benchmarks.curves import make_folder, read_curves, run_command, write_curves
 from cscsr import InputError, SuperResolution, make_solver
+from cscsr.compare import machine
 from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, load_dataset
 
 NETWORKS = ("crnet-a-small", "crnet-b-small")
@@ -54,8 +54,8 @@ def precision(
 ) -> list[Path]:
     """Make speed-precision.csv in the folder `out`, of the `first` images of each set or of all.
     Raises InputError for missing images."""
-    from cscsr.training.loop import holdout_crops
-    from cscsr.training.publish import holdout_psnr
+    from cscsr.training.run import holdout_crops
+    from cscsr.training.ship import holdout_psnr
 
     folder = data_folder(data)
     if folder is None:

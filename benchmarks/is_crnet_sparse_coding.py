@@ -188,7 +188,7 @@ def recurrence(name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.n
     """S as one filter bank, its bias if it has one, and all that the weight file holds."""
     import torch
 
-    from cscsr.learned import load_network
+    from cscsr.network import load_network
 
     tensors, metadata = weights.load(name)
     network = load_network(name, weights.sha256(name), "cpu")[0]

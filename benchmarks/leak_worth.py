@@ -39,9 +39,9 @@ def leak_worth(
 
     Raises InputError where T91, BSD200 or Set5 is missing.
     """
-    from cscsr.data.patches import PatchBank, training_pair
-    from cscsr.training.loop import Trainer
+    from cscsr.training.patches import PatchBank, training_pair
     from cscsr.training.recipe import Optimiser, Recipe
+    from cscsr.training.run import Trainer
 
     folder = data_folder(data)
     if folder is None:

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.curves import make_folder, read_curves, run_command, write_curves
 from benchmarks.figure5 import bicubic_psnr, pixels_sha256, tested_images
 from cscsr import InputError
+from cscsr.arrays import check_device
 from cscsr.data.datasets import (
     FOLDER_VARIABLE,
     data_folder,
@@ -28,7 +29,6 @@ from cscsr.data.datasets import (
     training_images,
     training_textures,
 )
-from cscsr.device import check_device
 from cscsr.imaging import read_image
 
 SCALE = 3
@@ -75,7 +75,7 @@ class Variant:
 
 def training_data(folder: str | Path | None, line: str) -> tuple[str, list]:
     """The name of the images that are trained on, and their pairs for a bank of patches."""
-    from cscsr.data.patches import training_pair
+    from cscsr.training.patches import training_pair
 
     path = data_folder(folder)
     if path is not None and "T91" in find_datasets(path):
@@ -89,9 +89,9 @@ def psnr_after(
     variant: Variant, pairs: list, truths: list[np.ndarray], steps: int, seed: int, device: str
 ) -> tuple[float, int, float]:
     """Train a variant for `steps`; its mean PSNR in dB, its parameters, and the seconds."""
-    from cscsr.data.patches import PatchBank
-    from cscsr.training.loop import Trainer
+    from cscsr.training.patches import PatchBank
     from cscsr.training.recipe import Optimiser, Recipe
+    from cscsr.training.run import Trainer
 
     settings = {
         "batch": BATCH,
@@ -130,7 +130,7 @@ def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.
     if not held_out:
         dataset = tested_images(data)
         return dataset.name, pixels_sha256(dataset), [truth for _, truth in dataset]
-    from cscsr.training.loop import holdout_crops
+    from cscsr.training.run import holdout_crops
 
     folder = data_folder(data)
     if folder is None:

@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.curves import made_with, make_folder, run_command, write_curves
-from benchmarks.machine import describe, load, threads
 from cscsr import InputError, Solver, SuperResolution, list_solvers, make_solver, weights
+from cscsr.compare.machine import describe, load, threads
 from cscsr.data.datasets import load_dataset
 from cscsr.imaging import crop_to_multiple, degrade, luma_of
 
@@ -101,7 +101,7 @@ def followed(name: str, scale: int, beyond: float = BEYOND) -> Iterator[Followed
             codes = tensors["block.W.weight"].shape[0]
             options: dict[str, Any] = {"tile": 0}
         else:
-            from cscsr.classical.csc_sr import weights_name
+            from cscsr.csc_sr.solver import weights_name
 
             tensors, metadata = weights.load(weights_name(name[len("csc-sr[") : -1]))
             if str(scale) not in metadata["scales"]:

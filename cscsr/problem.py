@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cscsr.device import check_device
+from cscsr.arrays import check_device
 from cscsr.errors import InputError, unknown_name
 
 if TYPE_CHECKING:

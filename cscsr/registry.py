@@ -46,12 +46,8 @@ _BUILTIN: dict[str, _Entry] = {
         "ADMM, then Newton's method on the codes that are active",
         "cscsr.sparse.active_set:ActiveSet",
     ),
-    "sporco-admm": _Entry(
-        _SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco_adapter:SporcoADMM"
-    ),
-    "sporco-pgm": _Entry(
-        _SPARSE, "FISTA of the sporco package", "cscsr.sparse.sporco_adapter:SporcoPGM"
-    ),
+    "sporco-admm": _Entry(_SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco:SporcoADMM"),
+    "sporco-pgm": _Entry(_SPARSE, "FISTA of the sporco package", "cscsr.sparse.sporco:SporcoPGM"),
     **{
         f"lista[{form}]": _Entry(
             _SPARSE,
@@ -68,13 +64,13 @@ _BUILTIN: dict[str, _Entry] = {
     "bicubic": _Entry(
         _SUPER,
         "bicubic interpolation exact to MATLAB",
-        "cscsr.classical.bicubic:Bicubic",
+        "cscsr.bicubic:Bicubic",
     ),
     **{
         f"csc-sr[{coder}]": _Entry(
             _SUPER,
             f"convolutional sparse coding (Gu et al. 2015), codes by {coder}",
-            "cscsr.classical.csc_sr:CSCSR",
+            "cscsr.csc_sr.solver:CSCSR",
             {"coder": coder},
         )
         for coder in ("admm", "sporco-admm", "ista", "fista", "cista")
@@ -82,31 +78,31 @@ _BUILTIN: dict[str, _Entry] = {
     "csc-sr-paper[admm]": _Entry(
         _SUPER,
         "the same with the paper's number of filters, for ×2",
-        "cscsr.classical.csc_sr:CSCSR",
+        "cscsr.csc_sr.solver:CSCSR",
         {"coder": "admm", "preset": "paper"},
     ),
     "csc-ridge": _Entry(
         _SUPER,
         "convolutional sparse coding, its map by ridge regression without constraints",
-        "cscsr.classical.csc_sr:CSCSR",
+        "cscsr.csc_sr.solver:CSCSR",
         {"coder": "admm", "form": "ridge"},
     ),
     "crnet-a-small": _Entry(
         _SUPER,
         "CRNet-A (pre-upsampling), small",
-        "cscsr.learned:CRNet",
+        "cscsr.network:CRNet",
         {"model": "a-small"},
     ),
     "crnet-b-small": _Entry(
         _SUPER,
         "CRNet-B (post-upsampling), small",
-        "cscsr.learned:CRNet",
+        "cscsr.network:CRNet",
         {"model": "b-small"},
     ),
     "crnet-b-small+": _Entry(
         _SUPER,
         "CRNet-B, small, mean over the 8 flips and rotations",
-        "cscsr.learned:CRNet",
+        "cscsr.network:CRNet",
         {"model": "b-small", "self_ensemble": True},
     ),
 }

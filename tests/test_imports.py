@@ -9,9 +9,9 @@ HEAVY = {"torch", "sporco", "pandas", "matplotlib", "skimage"}
 ABSENT_ON_A_GPU_MACHINE = {"sporco", "pandas", "matplotlib"}
 TRAINING_MODULES = (
     "cscsr.networks",
-    "cscsr.learned",
+    "cscsr.network",
     "cscsr.training.recipe",
-    "cscsr.training.loop",
+    "cscsr.training.run",
     "cscsr.data.datasets",
     "cscsr.imaging",
     "cscsr.weights",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cscsr.imaging import imresize
-from cscsr.learned import multiply_adds, receptive_radius
+from cscsr.network import multiply_adds, receptive_radius
 from cscsr.networks import CISTABlock, CRNetA, CRNetB
 from cscsr.networks.crnet import FactoredS
 from cscsr.operators import ConvDictionary

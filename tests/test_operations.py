@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cscsr import SparseCoding, SuperResolution, list_solvers, make_solver
-from cscsr.learned import multiply_adds
+from cscsr.network import multiply_adds
 from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, transform_operations
 
 

@@ -67,10 +67,10 @@ def test_holds_what_is_not_code(wheel):
     weights = [p for p in (ROOT / "cscsr" / "weights").iterdir() if p.suffix == ".safetensors"]
     assert weights
     expected = {"cscsr/py.typed", "cscsr/data/upstream.csv", "cscsr/data/holdout.txt"}
-    expected |= {"cscsr/weights/manifest.json", "benchmarks/published.csv"}
+    expected |= {"cscsr/weights/manifest.json", "cscsr/compare/published.csv"}
     expected |= {f"cscsr/weights/{p.name}" for p in weights}
     expected |= {f"cscsr/weights/{p.stem}.md" for p in weights}
-    expected |= {f"benchmarks/page/page.{kind}" for kind in ("html", "css", "js")}
+    expected |= {f"cscsr/compare/page/page.{kind}" for kind in ("html", "css", "js")}
     recipes = (ROOT / "cscsr" / "training" / "recipes").glob("*.toml")
     expected |= {f"cscsr/training/recipes/{p.name}" for p in recipes}
     assert expected <= names

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.curves import make_folder, run_command
-from cscsr.device import check_device
+from cscsr.arrays import check_device
 
 SMALL = ("crnet-a-small", "crnet-b-small")
 

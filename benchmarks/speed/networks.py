@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import machine
 from benchmarks.curves import read_curves, write_curves
 from cscsr import InputError, SuperResolution
+from cscsr.compare import machine
 from cscsr.data.datasets import training_textures
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from cscsr.learned import CRNet
+    from cscsr.network import CRNet
 
 PRECISIONS = ("fp32", "bf16")
 SCALE = 2
@@ -174,7 +174,7 @@ def _random_weights(recipe: str, folder: str) -> str:
 def inference(network: str, precision: str, device: str = "cpu") -> dict[str, Any]:
     """A row of the table for `solve` of one image of `SIDE`×`SIDE` at ×2."""
     from cscsr import weights
-    from cscsr.learned import CRNet
+    from cscsr.network import CRNet
 
     with tempfile.TemporaryDirectory() as folder:
         source = None if network in weights.manifest() else _random_weights(network, folder)
@@ -204,9 +204,9 @@ def _inference(solver: CRNet, device: str) -> dict[str, Any]:
 
 def training(network: str, precision: str, device: str = "cpu") -> dict[str, Any]:
     """A row of the table for a step of the recipe `network` on patches of embedded images."""
-    from cscsr.data.patches import PatchBank, training_pair
-    from cscsr.training.loop import Trainer
+    from cscsr.training.patches import PatchBank, training_pair
     from cscsr.training.recipe import load_recipe
+    from cscsr.training.run import Trainer
 
     recipe, bf16 = load_recipe(network), precision == "bf16"
     textures = list(training_textures().values())

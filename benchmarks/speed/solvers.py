@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import machine
 from benchmarks.curves import write_curves
 from cscsr import InputError, SparseCoding, make_solver
+from cscsr.compare import machine
 from cscsr.solver import Stopwatch
 
 LAMBDAS = (0.05, 0.01)

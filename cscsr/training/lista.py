@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cscsr import weights
-from cscsr.classical.decompose import MARGIN, continued, split
+from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.data.datasets import data_folder, holdout_images, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image

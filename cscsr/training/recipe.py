@@ -29,7 +29,7 @@ class Optimiser:
 
     batch: patches a step; patch: side of the network's input patch in pixels;
     method: "adam" (0.9, 0.999), "sgd" with momentum 0.9, or "muon" for the inner convolutions
-    (`cscsr.training.muon`) and adam for the others; learning_rate: its peak;
+    (`cscsr.training.optim`) and adam for the others; learning_rate: its peak;
     weight_decay: of sgd and adam, added to the gradient;
     schedule: "cosine" falls to zero, "step" is multiplied by `decay` after each share
     `decay_every` of the run, "wsd" (warm up, stay, decay) stays at its peak and falls linearly

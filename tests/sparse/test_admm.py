@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cscsr import InputError, SparseCoding, Status
 from cscsr.sparse.admm import ADMM, default_rho, frequency_solver
 from cscsr.sparse.ista import FISTA
-from cscsr.sparse.sporco_adapter import SporcoADMM
+from cscsr.sparse.sporco import SporcoADMM
 
 
 @st.composite

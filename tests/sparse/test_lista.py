@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cscsr import InputError, SparseCoding, list_solvers, make_solver, weights
-from cscsr.classical.decompose import continued, split
+from cscsr.csc_sr.decompose import continued, split
 from cscsr.data.datasets import demo
 from cscsr.imaging import degrade
 from cscsr.sparse.ista import ISTA

@@ -1,5 +1,0 @@
-"""`python -m benchmarks.page`."""
-
-from benchmarks.page import main
-
-raise SystemExit(main())

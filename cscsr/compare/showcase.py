@@ -1,0 +1,104 @@
+"""Which images are shown side by side in the report, and which part of them.
+
+The choice is made from the true images alone, before any solver has run: in each data set
+those with the most detail, the data sets taking turns, and in each image the square with the
+most detail. What is kept of a solver's estimate is the luma that is scored, as a PNG.
+Needs numpy and pillow.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cscsr.compare.results import Box
+
+MOST = 6
+"""Images at most."""
+
+SIDES = {10: 320, 20: 256, 40: 192}
+"""Side in pixels of the square that is kept, for up to so many solvers: a page with pictures of
+all of them has to stay under 15 MB."""
+
+_LEAST_SIDE = 128
+_STEP = 8
+
+
+def side_for(solvers: int) -> int:
+    """The side of the square that is kept where so many solvers are compared."""
+    return next((side for most, side in SIDES.items() if solvers <= most), _LEAST_SIDE)
+
+
+def _gradient(luma: np.ndarray) -> np.ndarray:
+    """|∂v y| + |∂h y| of a luma (H,W) on the 0-255 scale, (H−1,W−1)."""
+    y = luma.astype(np.float32)
+    return np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
+
+
+def detail(luma: np.ndarray) -> float:
+    """How much there is to see in an image: the sum of the gradient's size over the square of
+    320 pixels (or what there is) where it is largest. luma (H,W), uint8."""
+    return _busiest(luma, max(SIDES.values()))[0]
+
+
+def _busiest(luma: np.ndarray, side: int) -> tuple[float, Box]:
+    """The part of at most `side` by `side` pixels with the largest sum of the gradient's size."""
+    height, width = luma.shape
+    rows, columns = min(side, height), min(side, width)
+    total = np.pad(_gradient(luma).astype(np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    best, box = -1.0, (0, 0, rows, columns)
+    for top in _starts(height - rows):
+        for left in _starts(width - columns):
+            bottom, right = top + rows - 1, left + columns - 1
+            inside = total[bottom, right] - total[top, right] - total[bottom, left]
+            inside += total[top, left]
+            if inside > best:
+                best, box = float(inside), (top, left, rows, columns)
+    return best, box
+
+
+def choose(details: Mapping[str, Sequence[float]], most: int = MOST) -> list[tuple[str, int]]:
+    """Up to `most` images, as (data set, place in it), in the order of the data sets.
+
+    details: of each data set, what `detail` says of its images.
+    """
+    ranked = {
+        name: sorted(range(len(values)), key=lambda place: -values[place])
+        for name, values in details.items()
+    }
+    chosen: list[tuple[str, int]] = []
+    for turn in range(max(map(len, ranked.values()), default=0)):
+        chosen += [(name, places[turn]) for name, places in ranked.items() if turn < len(places)]
+    order = list(details)
+    return sorted(chosen[: max(most, 0)], key=lambda place: (order.index(place[0]), place[1]))
+
+
+def window(luma: np.ndarray, side: int, scale: int) -> Box:
+    """The square of at most `side` pixels with the most detail, inside the part of the true
+    luma (H,W) that is scored: without the rows and columns that `scale` does not divide, and
+    without `scale` pixels on each side."""
+    height, width = (n // scale * scale - 2 * scale for n in luma.shape)
+    scored = luma[scale : scale + height, scale : scale + width]
+    top, left, rows, columns = _busiest(scored, side)[1]
+    return top + scale, left + scale, rows, columns
+
+
+def _starts(last: int) -> list[int]:
+    return sorted({*range(0, last + 1, _STEP), last})
+
+
+def cut(luma: np.ndarray, box: Box) -> np.ndarray:
+    """The part `box` of a luma (H,W)."""
+    top, left, height, width = box
+    return luma[top : top + height, left : left + width]
+
+
+def as_png(luma: np.ndarray) -> bytes:
+    """A luma (H,W), uint8, as a PNG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(luma)).save(file, format="PNG", optimize=True)
+    return file.getvalue()

@@ -1,0 +1,146 @@
+"""Ship trained network weights: measure them on the held-out images, write card and manifest.
+
+    python -m cscsr.training.ship runs/crnet-b-small crnet-b-small --data DIR
+
+Weights are shipped when they are better on the images of holdout.txt than the ones shipped
+before; ``--replace`` ships them all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from cscsr import weights
+from cscsr.bicubic import Bicubic
+from cscsr.data.datasets import training_images
+from cscsr.errors import InputError
+from cscsr.imaging import degrade, score
+from cscsr.network import CRNet
+from cscsr.problem import SuperResolution
+from cscsr.solver import Solver
+from cscsr.training.run import HOLDOUT_CROP, holdout_crops
+
+
+def holdout_psnr(
+    solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
+) -> dict[int, float]:
+    """Mean PSNR in dB over uint8 images at each scale, scored on `line`."""
+    values: dict[int, list[float]] = {scale: [] for scale in scales}
+    for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
+        for scale in scales:
+            problem = SuperResolution(degrade(truth, scale, line), scale)
+            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line).psnr_db)
+    return {scale: float(np.mean(found)) for scale, found in values.items()}
+
+
+def publish(
+    run: str | os.PathLike,
+    name: str,
+    data: str | os.PathLike,
+    replace: bool = False,
+    device: str = "cpu",
+) -> Path:
+    """Ship the weights of the training run in the folder `run` as `name`, scored on `device`.
+
+    Raises InputError if the run has no weights, or if the shipped weights of that name are
+    better on the held-out images at the mean of the scales and `replace` is False.
+    """
+    source = Path(run) / "weights.safetensors"
+    tensors, metadata = weights.load(source)
+    line, scales = metadata["line"], metadata["scales"]
+    solver = CRNet(model=name.removeprefix("crnet-"), weights=str(source), device=device)
+    truths = holdout_crops(data)
+    ours = holdout_psnr(solver, truths, scales, line)
+    metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
+    if name in weights.manifest() and not replace:
+        before = weights.load(name)[1]["holdout_psnr_db"]
+        if np.mean(list(before.values())) >= np.mean(list(ours.values())):
+            raise InputError(
+                f"the shipped {name} is better on the held-out images ({before}) than {source} "
+                f"({metadata['holdout_psnr_db']}); --replace ships it all the same."
+            )
+    bicubic = holdout_psnr(Bicubic(), truths, scales, line)
+    count = len(training_images(Path(data), metadata["recipe"]["sets"]))
+    return weights.save(name, tensors, metadata, card(name, metadata, bicubic, count))
+
+
+_METHODS = {"adam": "Adam", "sgd": "SGD", "muon": "Muon for the inner convolutions and Adam"}
+_LOSSES = {
+    "l1": "mean absolute error",
+    "charbonnier": "Charbonnier loss",
+    "mse": "mean squared error",
+    "squares": "sum of squared errors",
+}
+
+
+def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> str:
+    """The model card of a network, as Markdown."""
+    recipe, trained = metadata["recipe"], metadata["trained"]
+    network = ", ".join(f"{key} = {value}" for key, value in metadata["network"].items())
+    rows = "\n".join(
+        f"| ×{scale} | {bicubic[scale]:.2f} | {metadata['holdout_psnr_db'][str(scale)]:.2f} |"
+        for scale in metadata["scales"]
+    )
+    optimiser = recipe["optimiser"]
+    method = _METHODS[optimiser.get("method", "adam")]
+    loss = _LOSSES[optimiser.get("loss", "l1")]
+    precision = "bfloat16 autocast" if trained["bf16"] else "float32"
+    before, chain = trained.get("start"), []
+    init = " --init FIRST" if before else ""
+    while before:
+        chain.append(f"{before['steps']} steps ({before['minutes']} minutes)")
+        before = before.get("start")
+    start = "".join(f",\n  started from weights of {part}" for part in chain)
+    return f"""# {name}
+
+{metadata["architecture"].replace("crnet-a", "CRNet-A").replace("crnet-b", "CRNet-B")} with
+{network}; one model for scales {", ".join(f"×{s}" for s in metadata["scales"])}.
+
+| scale | bicubic, dB | {name}, dB |
+|---|---|---|
+{rows}
+
+Mean PSNR on luma (line `{metadata["line"]}` of docs/protocol.md) over the central
+{HOLDOUT_CROP}×{HOLDOUT_CROP} crops of the images of holdout.txt, which were not trained on.
+Figures on the test sets are in README.md.
+
+- Recipe: `cscsr/training/recipes/{recipe["name"]}.toml`: {method}, peak learning
+  rate {optimiser["learning_rate"]:g}, {optimiser["batch"]} patches a step, {loss}.
+- Data: {count} images of {", ".join(recipe["sets"])}; the images of holdout.txt and leaks.txt were
+  left out.
+- Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on
+  {trained["device"]} ({trained["threads"]} thread{"s" * (trained["threads"] != 1)}, {precision}),
+  seed {trained["seed"]}{start}.
+- Command: `cscsr train {recipe["name"]} --data DIR --steps {trained["steps"]}{init}`, then
+  `python -m cscsr.training.ship runs/{recipe["name"]} {name} --data DIR`.
+- Shipped on {date.today().isoformat()}.
+- Licence of the weights: MIT, as the code. The training images are research data sets of
+  others (Yang et al. 2010; Martin et al. 2001; Sun and Hays 2012, as far as named above); they
+  are not part of this package.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", help="the folder of a training run")
+    parser.add_argument("name", help="crnet-a-small, crnet-b-small, ...")
+    parser.add_argument("--data", required=True, help="the folder with holdout.txt")
+    parser.add_argument("--replace", action="store_true", help="even if no better than shipped")
+    parser.add_argument("--device", default="cpu", help="%(default)s")
+    try:
+        print(publish(**vars(parser.parse_args())))
+    except InputError as error:
+        print(f"publish: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

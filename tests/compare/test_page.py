@@ -1,0 +1,318 @@
+"""The report: remade from the database alone, whole in one file, and right in what it says."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cscsr.compare.page import PAGE_NAME, main, render
+from cscsr.compare.page.content import engineering
+from cscsr.compare.page.plots import (
+    WIDTH,
+    Point,
+    even_ticks,
+    frontier,
+    interval,
+    power_ticks,
+    scatter,
+)
+from cscsr.compare.results import FILE_NAME, Results
+from cscsr.compare.tables import summarise
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+VOID = {"meta", "link", "img", "br", "input", "path", "rect", "circle"}
+
+
+class Outline(HTMLParser):
+    """What a page is made of; fails where elements do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.elements, self.words = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag, **wanted):
+        """Attributes of the elements of a kind that have the wanted ones."""
+        found = [attributes for name, attributes in self.elements if name == tag]
+        return [a for a in found if all(a.get(key) == value for key, value in wanted.items())]
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return report.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def summary(report):
+    with Results(report.with_name(FILE_NAME)) as results:
+        return summarise(results)
+
+
+def script(page, name):
+    return json.loads(re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def panel(page, place):
+    """The HTML of the answer for a place."""
+    start = page.index(f'data-place="{place}"')
+    ends = [page.find(mark, start + 1) for mark in ('<div class="answer"', 'id="pairs"')]
+    return page[start : min(end for end in ends if end > 0)]
+
+
+def words(text):
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def test_the_page_is_remade_from_the_database_alone_byte_for_byte(report, tmp_path, capsys):
+    shutil.copy(report.with_name(FILE_NAME), tmp_path)
+    assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / PAGE_NAME)
+    assert (tmp_path / PAGE_NAME).read_bytes() == report.read_bytes()
+
+
+def test_another_process_elsewhere_makes_the_same_bytes(report, tmp_path):
+    shutil.copy(report.with_name(FILE_NAME), tmp_path)
+    code = (
+        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); "
+        "from cscsr.compare.page import main; "
+    )
+    subprocess.run(
+        [sys.executable, "-c", code + "raise SystemExit(main(['.']))"],
+        cwd=tmp_path,
+        env={"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "TZ": "Asia/Tokyo", "PATH": ""},
+        check=True,
+        capture_output=True,
+    )
+    assert (tmp_path / PAGE_NAME).read_bytes() == report.read_bytes()
+
+
+def test_without_a_database_there_is_one_sentence(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_page_needs_no_other_file(page):
+    outline = Outline(page)
+    for tag, attributes in outline.elements:
+        for name in ("src", "href"):
+            if name in attributes:
+                assert attributes[name].startswith(("data:", "#")), (tag, attributes[name])
+    assert not re.search(r"@import|url\(|https?://(?!www\.w3\.org/2000/svg)", page)
+    assert len(page.encode()) < 15e6
+
+
+def test_elements_nest_and_names_are_used_once(page):
+    outline = Outline(page)
+    names = [attributes["id"] for _, attributes in outline.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    for attributes in outline.all("a"):
+        if attributes["href"].startswith("#"):
+            assert attributes["href"][1:] in names
+    for tag in ("img", "svg"):
+        for attributes in outline.all(tag):
+            assert {"alt", "aria-label", "aria-hidden"} & set(attributes), tag
+    for attributes in outline.all("label"):
+        assert attributes.get("for", names[0]) in names
+
+
+def test_text_from_outside_is_escaped(page):
+    assert "--for 'a <test>" not in page
+    assert "--for &#x27;a &lt;test&gt; &amp; more&#x27;" in page
+
+
+def test_the_answer_is_first_and_says_who_by_how_much_and_whether_by_chance(page, summary):
+    outline = Outline(page)
+    shown = [
+        a["data-place"] for a in outline.all("div", **{"class": "answer"}) if "hidden" not in a
+    ]
+    assert shown == ["B100/3"]
+    text = words(panel(page, "B100/3"))
+    place = summary.places[1]
+    assert str(place) == "B100 ×3"
+    best, second = summary.ranking(place)[:2]
+    assert f"Best on B100 ×3 {best.solver} {best.psnr_db:.2f} dB" in text
+    assert f"over {second.solver}, the second best" in text
+    assert {best.solver, second.solver} == {"sharpened-0.6", "sharpened-0.61"}
+    found = summary.difference(place, best.solver, second.solver)
+    chance = "No: a tie" if found.verdict == "tie" else "Yes"
+    assert f"More than chance? {chance} 95 % interval" in text
+    assert f"better on {found.won} of 12 images" in text
+    assert "How long? 0.6" in text
+    assert "From where? nothing trained version" in text
+
+
+def test_with_few_images_nothing_is_said_of_chance(page):
+    assert "More than chance? Too few images" in words(panel(page, "Set5/2"))
+
+
+def test_the_papers_best_stands_beside_whole_data_sets_only(page):
+    assert "The paper's best here" not in page, "three images are not Set5"
+
+
+def test_the_ranking_names_ties_and_partial_means(page, summary):
+    text = words(panel(page, "Set5/2"))
+    assert "sharpened-2" in text
+    assert "2 of 3 images" in text
+    ranked = [mean.solver for mean in summary.ranking(summary.places[2])]
+    assert "sharpened-2" not in ranked
+    (place,) = (p for p in summary.places if str(p) == "B100 ×3 noise:5")
+    assert [mean.protocol for mean in summary.at(place)] == ["rgb"] * 4
+    assert "Best on B100 ×3 noise:5" in words(panel(page, "B100/3/noise:5"))
+
+
+def test_every_measured_cell_says_where_it_came_from(page, summary):
+    sources = script(page, "data")["sources"]
+    outline = Outline(page)
+    numbers = {int(a["data-source"]) for a in outline.all("button") if "data-source" in a}
+    assert numbers == set(range(len(sources)))
+    assert len(sources) == len(summary.means) == 4 * 2 * 2 * 2
+    for source in sources:
+        facts = source["facts"]
+        assert facts["Weights (SHA-256)"] == "none: nothing is trained"
+        assert facts["Protocol"].startswith("line ")
+        assert "Python" in facts["Machine"]
+        assert facts["Code version"]
+        assert source["commands"] == ["python -m benchmarks.compare --for 'a <test> & more'"]
+        assert json.loads(facts["Parameters"])["amount"] >= 0
+
+
+def test_the_data_behind_the_differences_are_the_stored_figures(page, report):
+    data = script(page, "data")
+    with Results(report.with_name(FILE_NAME)) as results:
+        rows = results.frame()
+    (place,) = (place for place in data["places"] if place["id"] == "B100/2")
+    for solver, figures in place["psnr"].items():
+        here = rows[(rows.dataset == "B100") & (rows.scale == 2) & (rows.degradation == "")]
+        stored = here[here.solver == solver].set_index("image").psnr_db[place["images"]]
+        np.testing.assert_allclose(figures, stored, atol=1e-5)
+    images, won, lost, mean, *_ = place["pairs"]["bicubic|sharpened-0.6"]
+    gains = np.subtract(*(place["psnr"][solver] for solver in ("bicubic", "sharpened-0.6")))
+    assert (images, won, lost) == (12, (gains > 0).sum(), (gains < 0).sum())
+    assert mean == pytest.approx(gains.mean(), abs=2e-5)
+
+
+def test_pictures_are_in_the_page_with_all_solvers(page):
+    shown = script(page, "pictures")
+    assert len(shown) == 6
+    assert {case["title"].split("/")[0] for case in shown} == {"B100", "Set5"}
+    for case in shown:
+        names = [picture["solver"] for picture in case["pictures"]]
+        assert names[:3] == ["bicubic", "sharpened-0.6", "sharpened-0.61"]
+
+
+def test_figures_of_the_reference_run_are_kept_in_the_database(page, report):
+    with Results(report.with_name(FILE_NAME)) as results:
+        kept = results.figures()
+        assert {"fig5", "convergence"} <= set(kept)
+        assert all(figure.origin for figure in kept.values())
+        assert render(results) == page
+    outline = Outline(page)
+    assert len(outline.all("figure", **{"class": "picture"})) == len(kept)
+
+
+# Drawings
+
+
+def test_the_frontier_is_what_nothing_beats():
+    def point(cost, psnr_db):
+        return Point(f"{cost}", cost, psnr_db, "other", "")
+
+    points = [point(1, 30), point(2, 29), point(2, 31), point(3, 31), point(9, 33)]
+    assert [(p.cost, p.psnr_db) for p in frontier(points)] == [(1, 30), (2, 31), (9, 33)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-4, 30), (0.6, 2.2), (0.011, 0.013), (1e6, 1e15)])
+def test_ticks_lie_on_the_axis(low, high):
+    ticks = power_ticks(low, high)
+    assert all(low <= tick <= high for tick in ticks)
+    assert len(ticks) <= 9
+    low, high = (30 + np.log10(value) for value in (low, high))
+    ticks = even_ticks(low, high)
+    assert 3 <= len(ticks) <= 8
+    assert low <= min(ticks) and max(ticks) <= high
+
+
+def test_names_in_a_crowd_do_not_lie_on_each_other():
+    points = [
+        Point(f"solver-number-{n}", 1 + 0.3 * n, 30 + 0.1 * (n % 5), "learned", "")
+        for n in range(14)
+    ]
+    drawn = scatter(points, "seconds", str, "crowd")
+    boxes = []
+    for x, y, anchor, name in re.findall(
+        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end)">(solver[^<]*)', drawn
+    ):
+        wide = 6.7 * len(name)
+        left = float(x) - (wide if anchor == "end" else 0)
+        boxes.append((left, float(y) - 8, left + wide, float(y)))
+    assert len(boxes) == len(points)
+    overlaps = [
+        (a, b)
+        for n, a in enumerate(boxes)
+        for b in boxes[:n]
+        if min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
+    ]
+    assert len(overlaps) <= 2
+
+
+def test_names_stay_within_the_drawing_and_few_are_shown_where_it_is_narrow():
+    points = [Point(f"sharpened-{n}", 0.01 + 0.05 * n, 30 + n**0.5, "other", "") for n in range(20)]
+    drawn = scatter(points, "seconds", str, "steep")
+    narrow = []
+    for kind, x, y, anchor, name in re.findall(
+        r'class="point other([^"]*)".*?<text x="([\d.-]+)" y="([\d.]+)" '
+        r'text-anchor="(start|end)">(sharpened[^<]*)',
+        drawn,
+    ):
+        wide = 7.7 * len(name)
+        left = float(x) - (wide if anchor == "end" else 0)
+        assert left >= 0 and left + wide <= WIDTH, name
+        if "narrow" in kind:
+            wide *= 1.25
+            left = float(x) - (wide if anchor == "end" else 0)
+            narrow.append((left, float(y) - 12, left + wide, float(y)))
+    assert 3 <= len(narrow) < len(points)
+    for n, a in enumerate(narrow):
+        for b in narrow[:n]:
+            assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
+
+
+def test_an_interval_is_drawn_where_it_lies():
+    def places(drawn):
+        low, high = re.search(r'whisker" d="M([\d.]+) 9H([\d.]+)', drawn).groups()
+        return float(low), float(re.search(r'cx="([\d.]+)', drawn)[1]), float(high)
+
+    low, middle, high = places(interval(-1.0, -1.5, -0.5, -2.0))
+    assert low < middle < high
+    assert middle - low == pytest.approx(high - middle, abs=0.11)
+    assert "whisker" not in interval(-1.0, None, None, -2.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(350_123, "350 k"), (7.6e9, "7.6 G"), (9.96e8, "1.0 G"), (12, "12"), (float("nan"), "–")],
+)
+def test_counts_have_a_prefix(value, text):
+    assert engineering(value) == text

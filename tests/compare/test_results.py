@@ -1,0 +1,205 @@
+"""The results database: what is stored is found again, and no file is ever spoilt."""
+
+import sqlite3
+from dataclasses import asdict, replace
+
+import pytest
+
+from cscsr import InputError
+from cscsr.compare.results import (
+    FAILED,
+    SCORED,
+    Figure,
+    Key,
+    Results,
+    Row,
+    canonical,
+    read_results,
+    truth_key,
+)
+
+KEY = Key("bicubic", canonical({"boundary": "clamp"}), "1", "", "ab" * 32, 2, "y")
+ROW = Row(KEY, "Set5", "baby", SCORED, psnr_db=33.0, ssim=0.93, seconds=0.1, iterations=7)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "results.sqlite"
+
+
+def test_a_row_is_found_again_after_reopening(path):
+    with Results(path) as results:
+        results.add(ROW)
+    with Results(path) as results:
+        assert results.find(KEY, "Set5", "baby") == ROW
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"solver": "other"},
+        {"params": canonical({"boundary": "mirror"})},
+        {"solver_version": "2"},
+        {"weights_sha256": "cd"},
+        {"input_sha256": "ef"},
+        {"scale": 3},
+        {"protocol": "rgb"},
+        {"degradation": "noise:5"},
+    ],
+)
+def test_every_part_of_the_key_counts(path, change):
+    with Results(path) as results:
+        results.add(ROW)
+        assert results.find(replace(KEY, **change), "Set5", "baby") is None
+
+
+def test_a_failure_is_stored_but_does_not_count_as_done(path):
+    with Results(path) as results:
+        results.add(Row(KEY, "Set5", "baby", FAILED, message="it broke"))
+        assert results.find(KEY, "Set5", "baby") is None
+        results.add(ROW)
+        assert results.find(KEY, "Set5", "baby") == ROW
+        assert list(results.frame().outcome) == [SCORED]
+
+
+def test_the_same_pixels_in_another_data_set_get_a_row_of_their_own(path):
+    with Results(path) as results:
+        results.add(ROW)
+        other = results.find(KEY, "Set14", "infant")
+        assert (other.dataset, other.image, other.seconds) == ("Set14", "infant", ROW.seconds)
+        assert list(results.frame().dataset) == ["Set5", "Set14"]
+        assert results.find(KEY, "Set5", "baby") == ROW
+
+
+def test_reading_gives_a_frame_of_numbers(path):
+    with Results(path) as results:
+        results.add(ROW)
+    frame = read_results(path)
+    assert frame.loc[0, ["psnr_db", "ssim", "scale"]].tolist() == [33.0, 0.93, 2]
+    assert {"dataset", "image", "status", "device", "threads", "precision", "time"} <= set(frame)
+    with pytest.raises(InputError, match="no such file"):
+        read_results(path.with_name("absent.sqlite"))
+
+
+def test_the_latest_run_is_given_back(path):
+    with Results(path) as results:
+        with pytest.raises(InputError, match="no run"):
+            results.latest_run()
+        results.start_run("first", {}, {})
+        second = results.start_run("second", {"machine": "m"}, {"scales": [2]})
+        assert results.latest_run()["finished"] is None
+        results.finish_run(second)
+        run = results.latest_run()
+    assert (run["command"], run["plan"], run["machine"]) == (
+        "second",
+        {"scales": [2]},
+        {"machine": "m"},
+    )
+    assert run["finished"] is not None
+
+
+def _foreign(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE results (x)")
+    connection.close()
+
+
+def _later(path):
+    Results(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.commit()
+    connection.close()
+
+
+def _cut_short(path):
+    with Results(path) as results:
+        for number in range(60):
+            results.add(replace(ROW, image=str(number)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(b"not a database, " * 100), "cannot be read"),
+        (_foreign, "another program's"),
+        (_later, "version 99"),
+        (_cut_short, "left as it is"),
+    ],
+    ids=["text", "foreign", "later version", "cut short"],
+)
+def test_a_file_that_is_not_ours_is_refused_and_kept(tmp_path, spoil, message):
+    path = tmp_path / "results.sqlite"
+    spoil(path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=message):
+        Results(path)
+    assert path.read_bytes() == before
+
+
+_VERSION_1 = """
+CREATE TABLE results (solver TEXT NOT NULL, params TEXT NOT NULL, solver_version TEXT NOT NULL,
+    weights_sha256 TEXT NOT NULL, input_sha256 TEXT NOT NULL, scale INTEGER NOT NULL,
+    protocol TEXT NOT NULL, dataset TEXT NOT NULL, image TEXT NOT NULL, outcome TEXT NOT NULL,
+    psnr_db REAL, ssim REAL, seconds REAL, prepare_seconds REAL, iterations INTEGER,
+    status TEXT NOT NULL, message TEXT NOT NULL, device TEXT NOT NULL, threads INTEGER,
+    precision TEXT NOT NULL, memory_mb REAL, machine TEXT NOT NULL, code_version TEXT NOT NULL,
+    time TEXT NOT NULL, PRIMARY KEY (solver, params, solver_version, weights_sha256,
+    input_sha256, scale, protocol, dataset, image));
+CREATE TABLE runs (run INTEGER PRIMARY KEY, command TEXT NOT NULL, machine TEXT NOT NULL,
+    plan TEXT NOT NULL, started TEXT NOT NULL, finished TEXT);
+PRAGMA application_id = 1129530194;
+PRAGMA user_version = 1;
+"""
+
+
+def test_results_of_the_first_version_are_taken_over(path):
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.executescript(_VERSION_1)
+    old = {**asdict(KEY), **asdict(ROW)}
+    for name in ("key", "degradation", "operations", "run"):
+        del old[name]
+    connection.execute(
+        f"INSERT INTO results ({', '.join(old)}) VALUES ({', '.join('?' * len(old))})",
+        tuple(old.values()),
+    )
+    connection.commit()
+    connection.close()
+    for rows in (1, 2):
+        with Results(path) as results:
+            assert results.find(KEY, "Set5", "baby") == ROW
+            assert len(results.frame()) == rows
+            results.add(replace(ROW, key=replace(KEY, degradation="blur:2"), run=3))
+            results.add_figure(Figure("fig5", b"png", "a,b"))
+
+
+def test_pictures_and_figures_are_kept(path):
+    box = (2, 3, 40, 50)
+    with Results(path) as results:
+        results.add_picture(KEY, box, b"one")
+        results.add_picture(truth_key(KEY.input_sha256, 2), box, b"truth")
+        results.add_picture(KEY, box, b"another")
+        results.add_figure(Figure("fig5", b"old", "a,b"))
+        results.add_figure(Figure("fig5", b"png", "c", "the reference run"))
+    with Results(path) as results:
+        assert results.picture(KEY, box) == b"another"
+        assert results.picture(KEY, list(box)) == b"another", "as JSON gives a box back"
+        assert results.picture(KEY, (2, 3, 40, 51)) is None
+        assert results.picture(replace(KEY, scale=3), box) is None
+        assert results.picture(truth_key(KEY.input_sha256, 2), box) == b"truth"
+        assert results.figures() == {"fig5": Figure("fig5", b"png", "c", "the reference run")}
+
+
+def test_the_command_of_a_row_is_found(path):
+    with Results(path) as results:
+        first, second = (results.start_run(command, {}, {}) for command in ("one", "two"))
+        results.add(replace(ROW, run=first))
+        assert results.commands() == {first: "one", second: "two"}
+        assert results.frame().run.tolist() == [first]
+
+
+def test_canonical_text_does_not_depend_on_order():
+    assert canonical({"a": 1, "b": None}) == canonical({"b": None, "a": 1})
+    assert canonical({"a": 1}) != canonical({"a": 1.5})

@@ -1,0 +1,193 @@
+"""Training of CSC-SR end to end on a few small embedded images."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cscsr import InputError, SuperResolution, weights
+from cscsr.csc_sr.decompose import split
+from cscsr.csc_sr.dictionary import draw_patches
+from cscsr.csc_sr.solver import CSCSR, read_weights
+from cscsr.csc_sr.train import Coding, Options, _Kept, _Run, main, train_csc_sr, training_pair
+from cscsr.data.datasets import demo, training_textures
+from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
+
+QUICK = replace(Options(), atoms=8, hr_atoms=12, filter_steps=2, crop=40, rounds=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A data folder: four textures as T91, the brick held out."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "T91").mkdir()
+    textures = training_textures()
+    for name in ("brick", "coins", "motorcycle_left", "page"):
+        write_image(folder / "T91" / f"{name}.png", textures[name][:120, :120])
+    (folder / "holdout.txt").write_text("T91/brick.png\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> dict[str, Path]:
+    out = tmp_path_factory.mktemp("out")
+    paths = train_csc_sr(data, out, scales=(2,), options=QUICK, progress=False)
+    return {path.stem.removeprefix("csc-sr-"): path for path in paths}
+
+
+@pytest.mark.parametrize("coder", ["admm", "ista", "fista"])
+def test_even_a_quick_training_beats_bicubic_on_another_image(trained, coder):
+    truth = rgb_to_y(dict(demo())["astronaut"])[:128, 64:192]
+    lr = degrade(truth, 2, "y")
+    ours = CSCSR(coder, weights=str(trained[coder])).solve(SuperResolution(lr, 2)).estimate
+    assert score(ours, truth, 2, "y").psnr_db > score(imresize(lr, 2), truth, 2, "y").psnr_db + 0.3
+
+
+def test_file_and_card_say_what_was_done(trained):
+    _, metadata = weights.load(trained["ista"])
+    assert (metadata["coder"], metadata["training_images"]) == ("ista", 3)
+    row = metadata["scales"]["2"]
+    assert row["settings"]["iterations"] == 30
+    assert max(row["holdout_psnr_db"].values()) > row["holdout_bicubic_psnr_db"]
+    card = trained["ista"].with_suffix(".md").read_text()
+    assert "3 images of T91" in card
+    assert "1 held-out images" in card
+    assert str(trained["ista"].parent) not in card
+
+
+def test_same_seed_same_weights(data, trained, tmp_path):
+    (again,) = train_csc_sr(
+        data, tmp_path, coders=("ista",), scales=(2,), options=QUICK, progress=False
+    )
+    first, second = read_weights(str(trained["ista"])), read_weights(str(again))
+    np.testing.assert_allclose(second.filters, first.filters, atol=1e-5)
+    np.testing.assert_allclose(second.kernels[2], first.kernels[2], atol=1e-4)
+
+
+def test_sums_go_on_where_they_were_saved(trained, tmp_path):
+    """A run over the first two images, saved, taken up by one over all four."""
+    kept = read_weights(str(trained["ista"]))
+    images = [luma_of(image)[:64, :64] for _, image in list(demo())[:4]]
+    whole, part = (_Kept(tmp_path / name, name) for name in ("whole", "part"))
+
+    def sums(where, count):
+        return _Run(kept, QUICK, images[:count], [], 0, False, where)._sums(2)
+
+    assert sums(part, 2).pixels < sums(part, 4).pixels == sums(whole, 4).pixels
+    ends = [sums(where, 4).solve(0.1) for where in (part, whole)]  # float32, added otherwise
+    torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=0)
+
+
+def test_a_folder_with_another_run_is_refused(data, trained):
+    out = trained["ista"].parent
+    with pytest.raises(InputError, match="other options"):
+        train_csc_sr(data, out, scales=(2,), options=QUICK, seed=1, progress=False)
+
+
+def test_coder_without_a_map_of_its_own(data, tmp_path):
+    with pytest.raises(InputError, match="cista"):
+        train_csc_sr(data, tmp_path, coders=("cista",), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--atoms 0", "--atoms must be at least 1, got 0"),
+        ("--atoms 1", "at least 2 filters can be learned, got 1"),
+        ("--atoms 8 --hr-atoms 7", "as many HR filters as LR filters are needed, 8, got 7"),
+        ("--filters csc-sr-admm --hr-atoms 100", "are needed, 384, got 100"),
+        ("--filters lista-step", "expected the filters of csc-sr in lista-step"),
+        ("--support 4", "support must be the filters' side 5 or an even number more, got 4"),
+        ("--iterations 0", "iterations must be at least 1, got 0"),
+        ("--coder admm --rho -1", "rho must be a finite number above 0, got -1.0"),
+        ("--lam nan", "lambda must be a finite number of at least 0, got nan"),
+        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--ship ../mine", "a name without folders, got '../mine'"),
+        ("--scale 0", "scale must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_command_says_at_once_what_is_wrong(data, tmp_path, capsys, words, sentence):
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stopped:
+        main(["--data", str(data), "--out", str(out), "--coder", "ista", *words.split()])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_images_too_small_and_codes_of_zero_are_named(data, tmp_path):
+    with pytest.raises(InputError, match="no image to fit to has 8x8 low-resolution pixels at x20"):
+        train_csc_sr(data, tmp_path, coders=("ista",), scales=(20,), options=QUICK, progress=False)
+    silent = replace(QUICK, codings={"ista": Coding(1e3, {"iterations": 2, "tol": 0.0})})
+    with pytest.raises(InputError, match="codes that are all zero"):
+        train_csc_sr(
+            data, tmp_path / "b", coders=("ista",), scales=(2,), options=silent, progress=False
+        )
+
+
+def test_memory_does_not_grow_with_the_images(data, tmp_path, monkeypatch):
+    """An image is read where its codes are made, and gone when the next but one is read."""
+    (tmp_path / "T91").mkdir()
+    image = read_image(data / "T91" / "page.png")
+    for number in range(9):
+        write_image(tmp_path / "T91" / f"{number}.png", np.roll(image, 10 * number, 0))
+    (tmp_path / "holdout.txt").write_text("T91/0.png\n")
+    alive, counts = [], []
+
+    def luma(path):
+        read = luma_of(read_image(path)).view(Watched)
+        alive.append(weakref.ref(read))
+        counts.append(sum(other() is not None for other in alive))
+        return read
+
+    monkeypatch.setattr("cscsr.csc_sr.train._luma", luma)
+    train_csc_sr(tmp_path, tmp_path, coders=("ista",), scales=(2,), options=QUICK, progress=False)
+    assert len(counts) == 1 + 8 + 8  # the held-out one, for the filters, for the sums
+    assert max(counts) <= 3  # the held-out one, this one and the one before
+
+
+class Watched(np.ndarray):
+    """An array that can be referred to weakly."""
+
+
+def test_a_folder_where_nothing_was_made_is_free(data, tmp_path):
+    """A run that ended before it had learned anything leaves the folder to others."""
+    _Kept(tmp_path / "state", "one")
+    other = _Kept(tmp_path / "state", "other")
+    other.save("filters", {"filters": torch.zeros(1)})
+    _Kept(tmp_path / "state", "other")
+    with pytest.raises(InputError, match="other options"):
+        _Kept(tmp_path / "state", "one")
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_training_pair_adds_up_on_the_torus(scale):
+    """Shifted reflections of a pair are those of the image's own: flips map to flips."""
+    truth = rgb_to_y(dict(demo())["coffee"])[: 12 * scale, : 10 * scale]
+    residual, target = training_pair(truth, scale)
+    flipped_residual, flipped_target = training_pair(np.ascontiguousarray(truth[::-1]), scale)
+    assert residual.shape == (24, 20)
+    assert target.shape == (24 * scale, 20 * scale)
+    np.testing.assert_allclose(residual[:12], flipped_residual[12:], atol=1e-12)
+    np.testing.assert_allclose(residual[12:], flipped_residual[:12], atol=1e-12)
+    np.testing.assert_allclose(target[::-1], target, atol=1e-12)
+    np.testing.assert_allclose(flipped_target[: 12 * scale], target[12 * scale :], atol=1e-12)
+
+
+def test_first_filters_are_patches_of_unit_norm():
+    rng = np.random.default_rng(0)
+    tiles = np.stack([split(rng.random((20, 20))).residual for _ in range(3)])
+    patches = draw_patches(tiles, 7, 5, rng)
+    np.testing.assert_allclose(np.linalg.norm(patches, axis=(1, 2)), 1, rtol=1e-6)
+
+
+def test_flat_images_teach_no_filters():
+    with pytest.raises(InputError, match="contrast"):
+        draw_patches(np.zeros((2, 20, 20)), 3, 5, np.random.default_rng(0))

@@ -1,0 +1,237 @@
+"""Networks as solvers: tiles, self-ensemble, traces, colour, refusals, shipped weights."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import cscsr
+from cscsr import InputError, weights
+from cscsr.compare.machine import peak_memory
+from cscsr.data.datasets import demo, load_dataset
+from cscsr.imaging import degrade, imresize, score
+from cscsr.network import CRNet, receptive_radius
+from cscsr.networks import build
+
+SHIPPED = ("crnet-a-small", "crnet-b-small", "crnet-b-small+")
+
+
+def random_weights(folder, architecture, line, recursions=3, **more):
+    """A small network of random weights, as a file."""
+    torch.manual_seed(1)
+    arguments = {"n0": 6, "m0": 8, "recursions": recursions, **more}
+    network = build(architecture, **arguments, scales=(2, 3, 4))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    path = folder / f"{architecture}.safetensors"
+    metadata = {
+        "architecture": architecture,
+        "network": arguments,
+        "line": line,
+        "scales": [2, 3, 4],
+    }
+    weights.write(path, {k: v.numpy() for k, v in network.state_dict().items()}, metadata)
+    return CRNet(weights=str(path)), network
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_tiles_do_not_change_the_answer(tmp_path, architecture, line, scale):
+    solver, _ = random_weights(tmp_path, architecture, line)
+    lr = np.random.default_rng(0).random((37, 50, 3), dtype=np.float32)
+    problem = cscsr.SuperResolution(lr, scale)
+    whole = solver.solve(problem).estimate
+    tiled = replace(solver, tile=16).solve(problem).estimate
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_a_batch_gives_what_each_image_gives(
+    tmp_path, monkeypatch, architecture, line, self_ensemble
+):
+    solver, _ = random_weights(tmp_path, architecture, line)
+    solver = replace(solver, self_ensemble=self_ensemble)
+    rng = np.random.default_rng(0)
+    shape = (14, 11, 3)
+    problems = [cscsr.SuperResolution(rng.random(shape, np.float32), 2) for _ in range(5)]
+    expected = [solver.solve(problem).estimate for problem in problems]
+    assert solver.solve_batch([]) == []
+    for held in (2**29, 2 * 4 * 24 * 4 * 14 * 11, 1):  # all at once, few, and one by one
+        monkeypatch.setattr("cscsr.network.TILE_BYTES", held)
+        for found, wanted in zip(solver.solve_batch(problems), expected, strict=True):
+            np.testing.assert_allclose(found.estimate, wanted, atol=1e-5)
+    other = cscsr.SuperResolution(rng.random((9, 9, 3), np.float32), 2)
+    with pytest.raises(InputError, match="one shape and one scale"):
+        solver.solve_batch([*problems, other])
+    with pytest.raises(InputError, match="not for x5"):
+        solver.solve_batch([cscsr.SuperResolution(rng.random(shape, np.float32), 5)])
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's peaks")
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+def test_memory_for_tiles_does_not_grow_with_the_image(tmp_path, architecture, line):
+    """Beside the image and its enlargement there is never another array of their size."""
+    solver, _ = random_weights(tmp_path, architecture, line, recursions=1)
+    solver = replace(solver, tile=128)
+    lr = np.random.default_rng(0).random((700, 900, 3), dtype=np.float32)
+    solver.solve(cscsr.SuperResolution(lr[:200, :200], 2))
+    problem = cscsr.SuperResolution(lr, 2)
+    status = Path("/proc/self/status").read_text().split()
+    before = int(status[status.index("VmRSS:") + 1]) * 1024
+    with peak_memory() as peak:
+        estimate = solver.solve(problem).estimate
+    assert estimate.shape == (1400, 1800, 3)
+    assert estimate.dtype == np.float32
+    assert peak.megabytes * 1e6 - before < 1.75 * estimate.nbytes
+
+
+def test_a_wide_network_has_smaller_tiles(tmp_path):
+    narrow, _ = random_weights(tmp_path, "crnet-b", "rgb")
+    assert narrow._tile_side(2) == 512
+    for architecture, line, scale in (("crnet-b", "rgb", 2), ("crnet-a", "y", 3)):
+        arguments = {"n0": 64, "m0": 1024, "recursions": 25}
+        wide = build(architecture, **arguments, scales=(2, 3, 4))
+        path = tmp_path / f"wide-{architecture}.safetensors"
+        metadata = {"architecture": architecture, "network": arguments, "line": line}
+        tensors = {k: v.numpy() for k, v in wide.state_dict().items()}
+        weights.write(path, tensors, {**metadata, "scales": [2, 3, 4]})
+        wide_solver = CRNet(weights=str(path))
+        side, halo = wide_solver._tile_side(scale), wide_solver.halo(scale)
+        ratio = 1 if line == "rgb" else scale
+        assert 3 * 1024 * 4 * (ratio * (side + 2 * halo)) ** 2 <= 2**29
+        assert side >= 32
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+def test_bfloat16_is_near_float32(tmp_path, architecture, line):
+    solver, _ = random_weights(tmp_path, architecture, line)
+    truth = demo().images[0].read()[60:120, 60:120]
+    problem = cscsr.SuperResolution(degrade(truth, 2, line), 2)
+    exact = solver.solve(problem).estimate
+    half = replace(solver, precision="bf16").solve(problem).estimate
+    difference = np.abs(half - exact).max()
+    assert 0 < difference < 0.02
+    assert half.dtype == exact.dtype
+
+
+@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
+def test_a_pixel_is_felt_no_further_than_the_receptive_radius(tmp_path, architecture, line):
+    _, network = random_weights(tmp_path, architecture, line)
+    radius = receptive_radius(network, 2)
+    x = torch.rand(1, 1 if line == "y" else 3, 61, 61)
+    y = x.clone()
+    y[..., 30, 30] += 1
+    arguments = () if line == "y" else (2,)
+    with torch.no_grad():
+        changed = (network(x, *arguments) - network(y, *arguments)).abs().amax((0, 1)) > 0
+    ratio = changed.shape[0] // 61
+    reach = (changed.nonzero() // ratio - 30).abs().max()
+    assert radius - 1 <= reach <= radius
+
+
+def test_self_ensemble_commutes_with_flips_and_rotations(tmp_path):
+    solver, _ = random_weights(tmp_path, "crnet-b", "rgb")
+    solver = replace(solver, self_ensemble=True)
+    lr = np.random.default_rng(0).random((12, 17, 3), dtype=np.float32)
+
+    def enlarge(image):
+        return solver.solve(cscsr.SuperResolution(np.ascontiguousarray(image), 2)).estimate
+
+    expected = enlarge(lr)
+    np.testing.assert_allclose(enlarge(lr[:, ::-1])[:, ::-1], expected, atol=1e-5)
+    np.testing.assert_allclose(np.rot90(enlarge(np.rot90(lr)), -1), expected, atol=1e-5)
+
+
+def test_the_trace_has_a_row_for_each_recursion_and_ends_at_the_estimate(tmp_path):
+    solver, _ = random_weights(tmp_path, "crnet-b", "rgb", recursions=5)
+    truth = demo().images[0].read()[:60, :60]
+    problem = cscsr.SuperResolution(degrade(truth, 2, "rgb"), 2, truth / np.float32(255))
+    solution = solver.solve(problem)
+    assert list(solution.trace["iteration"]) == list(range(6))
+    assert (np.diff(solution.trace["seconds"]) > 0).all()
+    expected = score(solution.estimate, truth, 2, "rgb").psnr_db
+    assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
+    assert solution.trace["nnz"][-1] == np.count_nonzero(solution.codes)
+
+
+def test_the_trace_compares_each_code_with_the_one_before(tmp_path):
+    """Also where a recursion overwrites the codes it starts from."""
+    solver, network = random_weights(tmp_path, "crnet-a", "y", s_rank=4)
+    lr, truth = np.random.default_rng(0).random((2, 24, 24), dtype=np.float32)
+    truth = np.kron(truth, np.ones((2, 2), np.float32))
+    trace = solver.solve(cscsr.SuperResolution(lr, 2, truth)).trace
+    codes = []
+    enlarged = torch.from_numpy(imresize(lr.astype(np.float64), 2)).float()
+    network(enlarged[None, None], lambda k, z, decode: codes.append(z.detach()))
+    changes = [float((b - a).norm() / b.norm()) for a, b in itertools.pairwise(codes)]
+    assert min(changes) > 0.01
+    np.testing.assert_allclose(trace["relative_change"][1:], changes, rtol=1e-3)
+
+
+def test_a_grey_image_goes_through_three_equal_channels(tmp_path):
+    solver, network = random_weights(tmp_path, "crnet-b", "rgb")
+    lr = np.random.default_rng(0).random((9, 8), dtype=np.float32)
+    grey = solver.solve(cscsr.SuperResolution(lr, 2)).estimate
+    with torch.no_grad():
+        batch = torch.from_numpy(lr).expand(1, 3, 9, 8)
+        expected = network(batch, 2)[0].mean(0).numpy()
+    np.testing.assert_allclose(grey, expected, atol=1e-6)
+
+
+def test_what_it_refuses(tmp_path):
+    solver, _ = random_weights(tmp_path, "crnet-b", "rgb")
+    lr = np.zeros((8, 8), dtype=np.float32)
+    with pytest.raises(InputError, match="x2, x3, x4, not for x5"):
+        solver.solve(cscsr.SuperResolution(lr, 5))
+    with pytest.raises(InputError, match="no init"):
+        solver.solve(cscsr.SuperResolution(lr, 2), init=lr)
+    with pytest.raises(InputError, match="fp32 or bf16"):
+        replace(solver, precision="int8").solve(cscsr.SuperResolution(lr, 2))
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="device among"):
+            replace(solver, device="cuda").solve(cscsr.SuperResolution(lr, 2))
+
+
+def mean_psnr(name: str, images, scale: int) -> float:
+    solver = cscsr.make_solver(name)
+    values = []
+    for _, truth in images:
+        lr = degrade(truth, scale, solver.line)
+        estimate = solver.solve(cscsr.SuperResolution(lr, scale)).estimate
+        values.append(score(estimate, truth, scale, solver.line).psnr_db)
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize(("scale", "gain"), [(2, 0.8), (3, 0.6), (4, 0.4)])
+def test_shipped_networks_beat_bicubic_on_the_embedded_images(scale, gain):
+    images = list(demo())[:3]
+    bicubic = mean_psnr("bicubic", images, scale)
+    for name in SHIPPED:
+        assert mean_psnr(name, images, scale) > bicubic + gain
+
+
+@pytest.mark.parametrize(
+    ("name", "floors"),
+    [
+        ("crnet-a-small", {2: 35.8, 3: 32.2, 4: 30.0}),
+        ("crnet-b-small", {2: 36.6, 3: 32.6, 4: 30.3}),
+    ],
+)
+def test_shipped_networks_on_set5(shared_data, name, floors):
+    images = list(load_dataset("Set5", shared_data))
+    for scale, floor in floors.items():
+        assert mean_psnr(name, images, scale) >= floor
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_self_ensemble_is_no_worse_on_set5(shared_data, scale):
+    images = list(load_dataset("Set5", shared_data))
+    ensemble = mean_psnr("crnet-b-small+", images, scale)
+    assert ensemble >= mean_psnr("crnet-b-small", images, scale)

@@ -1,0 +1,152 @@
+"""Pictures enlarged in parts: the same pixels as in one piece, and memory that does not grow."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import cscsr
+from cscsr import InputError, Solution, Solver, Status, SuperResolution
+from cscsr.data.datasets import demo
+from cscsr.imaging import imresize, to_uint8
+from cscsr.imaging.files import Picture
+from cscsr.tiles import PARTS, enlarged_bands
+
+
+def photo(height: int, width: int, channels: int | None = 3) -> np.ndarray:
+    image = dict(demo())["coffee"]
+    tiled = np.tile(image, (-(-height // 256), -(-width // 256), 1))[:height, :width]
+    return tiled if channels else np.ascontiguousarray(tiled[..., 0])
+
+
+def enlarged(solver: Solver, picture: Picture, scale: int, **options) -> np.ndarray:
+    return np.concatenate(list(enlarged_bands(solver, picture, scale, **options)))
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_bicubic_in_parts_is_bicubic(channels):
+    image = photo(300, 530, channels)
+    seen = []
+    out = enlarged(
+        cscsr.make_solver("bicubic"), Picture(image), 3, progress=lambda *args: seen.append(args)
+    )
+    whole = to_uint8(imresize((image / np.float32(255)).astype(np.float32), 3))
+    np.testing.assert_array_equal(out.squeeze(), whole)
+    assert [(done, parts) for done, parts, _ in seen] == [(n, 6) for n in range(1, 7)]
+
+
+@pytest.mark.parametrize("name", ["crnet-a-small", "crnet-b-small"])
+def test_networks_in_parts_are_the_whole(name, monkeypatch):
+    """To one 8-bit step where rounding falls on the other side, in very few pixels."""
+    image = photo(56, 52)
+    solver = cscsr.make_solver(name)
+    whole = enlarged(solver, Picture(image), 2)
+    monkeypatch.setattr("cscsr.tiles.PARTS", (28,))
+    parts = enlarged(solver, Picture(image), 2)
+    different = parts.astype(int) - whole
+    assert np.abs(different).max() <= 1
+    assert (different != 0).mean() < 1e-3
+    monkeypatch.setattr(type(solver), "halo", lambda self, scale: 2)
+    seams = enlarged(solver, Picture(image), 2).astype(int) - whole
+    seen = (seams != 0).mean()
+    assert seen > 1e-3, "a halo that is too small must be seen by this test"
+
+
+CSC = [name for name in cscsr.list_solvers("SuperResolution") if name.startswith("csc-")]
+
+
+@pytest.mark.parametrize("name", [name for name in CSC if "cista" not in name])  # ista's iterates
+def test_csc_sr_owes_little_to_pixels_beyond_its_halo(name):
+    luma = photo(100, 100)[..., 1].astype(np.float32) / 255
+    solver = cscsr.make_solver(name)
+    halo = solver.halo(2)
+    whole = solver.solve(SuperResolution(luma, 2)).estimate
+    first, last = 40, 60
+    window = slice(first - halo, last + halo)  # not at the edge
+    part = solver.solve(SuperResolution(np.ascontiguousarray(luma[window, window]), 2)).estimate
+    inside, there = slice(2 * halo, -2 * halo), slice(2 * first, 2 * last)
+    assert np.abs(part[inside, inside] - whole[there, there]).max() * 255 < 0.01
+
+
+def test_sixteen_bits_are_not_rounded_to_eight():
+    ramp = np.linspace(20_000, 21_000, 64).astype(np.uint16)
+    image = np.tile(ramp, (40, 1))
+    out = enlarged(cscsr.make_solver("bicubic"), Picture(image), 2)
+    assert out.dtype == np.uint16
+    assert len(np.unique(out)) > 100
+    expected = np.floor(imresize(image / 65535, 2) * 65535 + 0.5)
+    assert np.abs(out[..., 0] - expected).max() <= 1
+
+
+def test_alpha_is_enlarged_and_hidden_colours_do_not_bleed():
+    image = np.zeros((40, 40, 3), np.uint8)  # black where it is hidden, as many programs leave it
+    alpha = np.zeros((40, 40), np.uint8)
+    image[10:30, 10:30], alpha[10:30, 10:30] = (200, 100, 50), 255
+    out = enlarged(cscsr.make_solver("bicubic"), Picture(image, alpha), 3)
+    assert out.shape == (120, 120, 4)
+    expected = to_uint8(imresize(alpha / 255.0, 3))
+    assert np.abs(out[..., 3].astype(int) - expected).max() <= 1
+    seen = out[..., 3] > 0
+    assert np.abs(out[seen][:, :3].astype(int) - (200, 100, 50)).max() <= 1
+    hidden = enlarged(cscsr.make_solver("bicubic"), Picture(image, 0 * alpha), 3)
+    assert not hidden[..., 3].any()
+
+
+def test_memory_does_not_grow_with_the_height():
+    """Beyond the image itself: a band and the work on one part, whatever the number of bands."""
+    solver = cscsr.make_solver("bicubic")
+    peaks = []
+    for height in (512, 1536):
+        picture = Picture(photo(height, 300, None))
+        tracemalloc.start()
+        for _band in enlarged_bands(solver, picture, 4):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+@dataclass(frozen=True)
+class Capped(Solver[SuperResolution]):
+    """Bicubic that declines more than `side` pixels a side; knows its halo if `local`."""
+
+    side: int = 200
+    local: bool = True
+    broken: bool = False
+    problem_type = SuperResolution
+    name = "capped"
+
+    def supports(self, problem):
+        return "capped: too large." if max(problem.lr.shape[:2]) > self.side else None
+
+    def halo(self, scale):
+        return 2 if self.local else None
+
+    def solve(self, problem, *, init=None, callback=None):
+        assert self.supports(problem) is None
+        estimate = imresize(problem.lr, problem.scale)
+        return Solution(estimate * np.nan if self.broken else estimate, Status.DIRECT)
+
+
+def test_smaller_parts_where_the_solver_declines_large_ones():
+    image = photo(300, 300, None)
+    np.testing.assert_array_equal(
+        enlarged(Capped(), Picture(image), 2),
+        enlarged(cscsr.make_solver("bicubic"), Picture(image), 2),
+    )
+    with pytest.raises(InputError, match="too large"):
+        enlarged(Capped(side=min(PARTS) // 2), Picture(image), 2)
+
+
+def test_solver_without_a_halo_gets_the_whole_image():
+    with pytest.raises(InputError, match="too large"):
+        enlarged(Capped(local=False), Picture(photo(300, 20, None)), 2)
+    assert enlarged(Capped(local=False), Picture(photo(150, 20, None)), 2).shape == (300, 40, 1)
+
+
+def test_answer_that_is_not_finite_is_refused():
+    with pytest.raises(InputError, match="diverged"):
+        enlarged(Capped(broken=True), Picture(photo(20, 20)), 2)

@@ -1,8 +1,44 @@
-"""Where arrays live: the check of a device's name. Needs torch for more than the CPU."""
+"""Arrays of two libraries and their devices: conversions and checks that all modules share.
+
+Needs numpy; torch is imported only where a tensor or a GPU is involved.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
 from cscsr.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """A numpy array, or a torch tensor of any device, as a numpy array of its dtype."""
+    return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+
+
+def to_tensor(array: Any, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A numpy array or a tensor as a tensor, without a copy where none is needed."""
+    import torch
+
+    if not isinstance(array, torch.Tensor):
+        array = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return array.to(device=device, dtype=dtype)
+
+
+def to_type_of(array: Any, like: Any) -> Any:
+    """`array` in the array type, the dtype and, for tensors, on the device of `like`.
+
+    Both are numpy arrays or torch tensors.
+    """
+    if isinstance(like, np.ndarray):
+        return to_numpy(array).astype(like.dtype, copy=False)
+    if isinstance(array, np.ndarray):
+        return like.new_tensor(array)
+    return array.to(device=like.device, dtype=like.dtype)
 
 
 def check_device(device: str) -> str:

@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from cscsr.arrays import to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging.resize import BOUNDARIES, imresize
 from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
-from cscsr.tiles import as_array, as_image
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Bicubic(Solver[SuperResolution]):
         if reason is not None:
             raise InputError(reason)
         clock = Stopwatch()
-        estimate = as_image(
-            imresize(as_array(problem.lr), problem.scale, boundary=self.boundary), problem.lr
+        estimate = to_type_of(
+            imresize(to_numpy(problem.lr), problem.scale, boundary=self.boundary), problem.lr
         )
         return Solution(estimate, Status.DIRECT, seconds=clock.seconds)

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from cscsr import weights
-from cscsr.arrays import check_device
+from cscsr.arrays import check_device, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import imresize, luma_of, luma_psnr
 from cscsr.networks import build
 from cscsr.networks.crnet import Visit
 from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
-from cscsr.tiles import as_array, as_image, cuts, with_luma
+from cscsr.tiles import cuts, with_luma
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -134,8 +134,8 @@ class CRNet(Solver[SuperResolution]):
         if init is not None:
             raise InputError(f"{self.name} starts from ReLU(W⊗y): it takes no init.")
         run = _Run(self, problem, callback)
-        estimate = as_image(run.enlarged(), problem.lr)
-        codes = None if run.codes is None else as_image(run.codes, problem.lr)
+        estimate = to_type_of(run.enlarged(), problem.lr)
+        codes = None if run.codes is None else to_type_of(run.codes, problem.lr)
         return Solution(estimate, Status.DIRECT, run.trace, run.clock.seconds, codes)
 
     def solve_batch(self, problems: Sequence[SuperResolution]) -> list[Solution]:
@@ -163,10 +163,10 @@ class CRNet(Solver[SuperResolution]):
         for start in range(0, len(problems), together):
             part = problems[start : start + together]
             run = _Run(self, first, None)
-            images = run.batch([as_array(problem.lr) for problem in part])
+            images = run.batch([to_numpy(problem.lr) for problem in part])
             seconds = run.clock.seconds / len(part)
             solutions += [
-                Solution(as_image(image, problem.lr), Status.DIRECT, Trace(), seconds)
+                Solution(to_type_of(image, problem.lr), Status.DIRECT, Trace(), seconds)
                 for image, problem in zip(images, part, strict=True)
             ]
         return solutions
@@ -255,7 +255,7 @@ class _Run:
 
     def enlarged(self) -> np.ndarray:
         """The problem's image enlarged, float32, whole or tile by tile into one array."""
-        lr, scale = as_array(self.problem.lr), self.problem.scale
+        lr, scale = to_numpy(self.problem.lr), self.problem.scale
         side, halo = self.solver._tile_side(scale), self.solver.halo(scale)
         if not side or max(lr.shape[:2]) <= side:
             visit = None if self.solver.self_ensemble else self._visit
@@ -327,10 +327,10 @@ class _Run:
             row["relative_change"] = float(change / norm)
         self._previous = z.clone()
         output = decode()[0].float().cpu().numpy()
-        image = as_image(self._coloured(output, as_array(self.problem.lr)), self.problem.lr)
+        image = to_type_of(self._coloured(output, to_numpy(self.problem.lr)), self.problem.lr)
         if self.problem.truth is not None:
-            estimate = output[0] if self.metadata["line"] == "y" else as_array(image)
-            truth = as_array(self.problem.truth)
+            estimate = output[0] if self.metadata["line"] == "y" else to_numpy(image)
+            truth = to_numpy(self.problem.truth)
             row["psnr_db"] = luma_psnr(estimate, truth, self.problem.scale)
         if self.callback is not None:
             self.callback(k, image)

@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cscsr.arrays import to_tensor, to_type_of
 from cscsr.errors import InputError, unknown_name
 
 BOUNDARIES = ("circular", "zero")
@@ -44,21 +44,6 @@ LANES = 16
 
 Block = tuple[slice, slice, slice]
 """An index of codes (B,M,H,W): some signals, all atoms, some rows."""
-
-
-def as_tensor(array: Any, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """A numpy array or tensor as a tensor, without a copy where none is needed."""
-    if not isinstance(array, torch.Tensor):
-        array = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    return array.to(device=device, dtype=dtype)
-
-
-def as_kind(tensor: torch.Tensor, like: Any) -> Any:
-    """`tensor` as the kind of array (and, for tensors, on the device) that `like` is; its
-    dtype becomes that of `like` too."""
-    if isinstance(like, torch.Tensor):
-        return tensor.to(device=like.device, dtype=like.dtype)
-    return tensor.detach().cpu().numpy().astype(like.dtype, copy=False)
 
 
 def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
@@ -103,7 +88,7 @@ class ConvDictionary:
     def __init__(self, filters: Any, shape: tuple[int, int], boundary: str = "circular") -> None:
         if boundary not in BOUNDARIES:
             raise unknown_name("boundary", str(boundary), BOUNDARIES)
-        self.filters = as_tensor(filters)
+        self.filters = to_tensor(filters)
         if self.filters.ndim == 3:
             self.filters = self.filters[:, None]
         if self.filters.ndim != 4 or self.filters.shape[-2] != self.filters.shape[-1]:
@@ -150,10 +135,10 @@ class ConvDictionary:
         """A signal (…,H,W) zero-extended to `grid`; unchanged if circular."""
         if self.boundary == "circular":
             return signal
-        tensor = as_tensor(signal)
+        tensor = to_tensor(signal)
         before = (self.size - 1) // 2
         after = self.size - 1 - before
-        return as_kind(F.pad(tensor, (before, after, before, after)), signal)
+        return to_type_of(F.pad(tensor, (before, after, before, after)), signal)
 
     def synthesis(self, codes: Any) -> Any:
         """F z = Σᵢ fᵢ⊗zᵢ: codes (…,M,H,W) to a signal (…,C,*grid)."""
@@ -169,9 +154,9 @@ class ConvDictionary:
                 f"{what} must have shape {shape}, with or without a leading batch, "
                 f"got {tuple(array.shape)}."
             )
-        tensor = as_tensor(array, self.filters.device, self.filters.dtype)
+        tensor = to_tensor(array, self.filters.device, self.filters.dtype)
         out = function(tensor if array.ndim == 4 else tensor[None])
-        return as_kind(out if array.ndim == 4 else out[0], array)
+        return to_type_of(out if array.ndim == 4 else out[0], array)
 
     def zeros(self, *batch: int) -> torch.Tensor:
         """Codes ([B,]M,H,W) of zero, arranged; no memory is touched before they are written to."""

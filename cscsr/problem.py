@@ -146,7 +146,7 @@ class SparseCoding:
     def _convert(self, device: Any, dtype: Any) -> SparseCoding:
         import torch
 
-        from cscsr.operators import as_tensor
+        from cscsr.arrays import to_tensor
 
         asked = dtype
         if isinstance(dtype, str):
@@ -155,8 +155,8 @@ class SparseCoding:
             raise InputError(f"dtype must be float32 or float64, got {asked!r}.")
         if device is not None:
             check_device(str(device))
-        signal = as_tensor(self.signal, device, dtype)
-        dictionary = as_tensor(self.dictionary, signal.device, signal.dtype)
+        signal = to_tensor(self.signal, device, dtype)
+        dictionary = to_tensor(self.dictionary, signal.device, signal.dtype)
         if signal is self.signal and dictionary is self.dictionary:
             return self
         return SparseCoding(signal, dictionary, self.lam, self.nonnegative, self.boundary)
@@ -191,10 +191,10 @@ class SparseCoding:
                 f"codes must have shape {self.codes_shape}, "
                 f"got {tuple(getattr(codes, 'shape', ()))}."
             )
-        from cscsr.operators import as_tensor
+        from cscsr.arrays import to_tensor
 
         observed = self.observed()
-        return as_tensor(codes, observed.device, observed.dtype)
+        return to_tensor(codes, observed.device, observed.dtype)
 
     def objective(self, codes: Any) -> float:
         """P(codes), summed over the batch. The constraint z ≥ 0 is not part of it."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cscsr.arrays import to_numpy
 from cscsr.errors import InputError
 from cscsr.imaging.colour import rgb_to_ycbcr, to_samples, ycbcr_to_rgb
 from cscsr.imaging.resize import imresize
@@ -20,18 +21,6 @@ from cscsr.solver import Solver, Status
 
 if TYPE_CHECKING:
     from cscsr.imaging.files import Picture
-
-
-def as_array(image: Any) -> np.ndarray:
-    """An image, numpy or torch, as a numpy array of its dtype."""
-    return image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
-
-
-def as_image(array: np.ndarray, like: Any) -> Any:
-    """`array` as the kind of array, of the dtype and on the device that the image `like` is."""
-    if isinstance(like, np.ndarray):
-        return array.astype(like.dtype, copy=False)
-    return like.new_tensor(array)
 
 
 def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
@@ -131,7 +120,7 @@ def _enlarged_part(
     if alpha is not None:
         pixels = _with_hidden_filled(pixels, alpha)
     solution = solver.solve(SuperResolution(pixels.astype(np.float32) / largest, scale))
-    estimate = as_array(solution.estimate)
+    estimate = to_numpy(solution.estimate)
     if solution.status is Status.DIVERGED or not np.isfinite(estimate).all():
         raise InputError(f"{solver.name} diverged on this image; take another solver.")
     layers = [to_samples(estimate, dtype)]

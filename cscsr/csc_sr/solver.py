@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from cscsr import weights
-from cscsr.arrays import check_device
+from cscsr.arrays import check_device, to_numpy, to_type_of
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
 from cscsr.csc_sr.mapping import enlarge_codes
@@ -30,7 +30,7 @@ from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
-from cscsr.tiles import as_array, as_image, with_luma
+from cscsr.tiles import with_luma
 
 TRAINED_FOR = {
     "admm": "admm",
@@ -271,7 +271,7 @@ class CSCSR(Solver[SuperResolution]):
 
     def prepare(self, problem: SuperResolution) -> None:
         """Reads the weights, and has the coder import and transform what it needs."""
-        _, residual = divide(luma_of(as_array(problem.lr)), problem.scale, self.dtype)
+        _, residual = divide(luma_of(to_numpy(problem.lr)), problem.scale, self.dtype)
         coder, coding = self._coding(problem.scale, residual)
         with quick_plans(self.coder):
             coder.prepare(coding)
@@ -290,7 +290,7 @@ class CSCSR(Solver[SuperResolution]):
             raise InputError(reason)
         clock = Stopwatch(self.device)
         kept, scale = self._weights(), problem.scale
-        smooth, residual = divide(luma_of(as_array(problem.lr)), scale, self.dtype)
+        smooth, residual = divide(luma_of(to_numpy(problem.lr)), scale, self.dtype)
         kernels = kept.collapsed(scale, self.form)
 
         def luma(codes: Any) -> np.ndarray:
@@ -298,7 +298,7 @@ class CSCSR(Solver[SuperResolution]):
 
         quality: dict[int, float] = {}
         wants_psnr = self.trace and problem.truth is not None
-        truth = as_array(problem.truth) if wants_psnr else None
+        truth = to_numpy(problem.truth) if wants_psnr else None
 
         def watch(iteration: int, codes: Any) -> bool:
             y = luma(codes)
@@ -317,7 +317,7 @@ class CSCSR(Solver[SuperResolution]):
             status=coded.status,
             trace=_with_quality(coded.trace, before, quality),
             seconds=clock.seconds + coded.seconds,
-            codes=as_image(as_array(coded.codes), problem.lr),
+            codes=to_type_of(to_numpy(coded.codes), problem.lr),
         )
 
     def _coding(
@@ -351,7 +351,7 @@ def _inside(continued_image: np.ndarray, scale: int) -> np.ndarray:
 
 def _as_asked(luma: np.ndarray, problem: SuperResolution) -> Any:
     """An enlarged luma (sH,sW) as the image asked for: its colour, kind, dtype and device."""
-    return as_image(with_luma(luma, as_array(problem.lr), problem.scale), problem.lr)
+    return to_type_of(with_luma(luma, to_numpy(problem.lr), problem.scale), problem.lr)
 
 
 def _with_quality(trace: Trace, before: float, quality: dict[int, float]) -> Trace:

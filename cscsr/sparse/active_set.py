@@ -17,8 +17,7 @@ from cscsr.operators import ConvDictionary
 from cscsr.problem import SparseCoding
 from cscsr.sparse.admm import ADMM, default_rho
 from cscsr.sparse.ista import FISTA
-from cscsr.sparse.monitor import TINY
-from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch
+from cscsr.sparse.loop import TINY, Iterate, ProximalSolver, as_batch
 
 DENSE = 0.25
 """Codes of which more than this share is active are left to the dense method."""

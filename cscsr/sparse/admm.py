@@ -18,8 +18,7 @@ import torch
 
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
-from cscsr.sparse.monitor import TINY
-from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch, shrink_into
+from cscsr.sparse.loop import TINY, Iterate, ProximalSolver, as_batch, shrink_into
 
 
 def check_splitting(rho: float | None, relaxation: float, rho_growth: float = 1.0) -> None:

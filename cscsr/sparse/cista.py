@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from cscsr.operators import convolve
 from cscsr.problem import SparseCoding
-from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
+from cscsr.sparse.loop import Iterate, ProximalSolver, shrink
 
 
 def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cscsr.problem import SparseCoding
-from cscsr.sparse.proximal import Iterate, ProximalSolver, as_batch, shrink, shrink_into
+from cscsr.sparse.loop import Iterate, ProximalSolver, as_batch, shrink, shrink_into
 
 
 def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:

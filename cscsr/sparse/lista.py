@@ -29,11 +29,12 @@ import torch
 import torch.nn.functional as F
 
 from cscsr import weights
+from cscsr.arrays import to_tensor
 from cscsr.errors import InputError, unknown_name
-from cscsr.operators import ConvDictionary, as_tensor
+from cscsr.operators import ConvDictionary
 from cscsr.problem import SparseCoding
 from cscsr.sparse.ista import ista_step
-from cscsr.sparse.proximal import Iterate, ProximalSolver
+from cscsr.sparse.loop import Iterate, ProximalSolver
 
 FORMS = ("step", "tied", "untied")
 
@@ -243,8 +244,8 @@ def _kept(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
             f"expected learned steps of lista in {name}, got weights of "
             f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
         )
-    banks = {key: as_tensor(tensors[key]) for key in ("analysis", "synthesis") if key in tensors}
-    learned = LearnedSteps(as_tensor(tensors["gains"]), as_tensor(tensors["thresholds"]), **banks)
+    banks = {key: to_tensor(tensors[key]) for key in ("analysis", "synthesis") if key in tensors}
+    learned = LearnedSteps(to_tensor(tensors["gains"]), to_tensor(tensors["thresholds"]), **banks)
     return learned, tensors["dictionary"], metadata["form"]
 
 

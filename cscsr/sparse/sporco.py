@@ -21,8 +21,7 @@ from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding
 from cscsr.solver import Solution, Status
 from cscsr.sparse.admm import check_splitting, dual_of, only_circular
-from cscsr.sparse.iterative import IterativeCoder
-from cscsr.sparse.monitor import Monitor, relative_change
+from cscsr.sparse.loop import IterativeCoder, Monitor, relative_change
 
 
 @dataclass(frozen=True)

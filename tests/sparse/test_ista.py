@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status
 from cscsr.sparse.ista import FISTA, ISTA
-from cscsr.sparse.proximal import shrink
+from cscsr.sparse.loop import shrink
 
 
 @st.composite

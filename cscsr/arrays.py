@@ -1,6 +1,6 @@
-"""Arrays of two libraries and their devices: conversions and checks that all modules share.
+"""Conversions and device checks for numpy arrays and torch tensors, shared by all modules.
 
-Needs numpy; torch is imported only where a tensor or a GPU is involved.
+Needs numpy; imports torch only where a tensor or a GPU is involved.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """A numpy array, or a torch tensor of any device, as a numpy array of its dtype."""
+    """Return a numpy array, or a torch tensor on any device, as a numpy array of its dtype."""
     return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
 
 
 def to_tensor(array: Any, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """A numpy array or a tensor as a tensor, without a copy where none is needed."""
+    """Return an array or a tensor as a tensor, without a copy where none is needed."""
     import torch
 
     if not isinstance(array, torch.Tensor):
@@ -30,10 +30,7 @@ def to_tensor(array: Any, device: Any = None, dtype: torch.dtype | None = None) 
 
 
 def to_type_of(array: Any, like: Any) -> Any:
-    """`array` in the array type, the dtype and, for tensors, on the device of `like`.
-
-    Both are numpy arrays or torch tensors.
-    """
+    """Return `array` in the array type and dtype and on the device of `like`."""
     if isinstance(like, np.ndarray):
         return to_numpy(array).astype(like.dtype, copy=False)
     if isinstance(array, np.ndarray):
@@ -41,9 +38,18 @@ def to_type_of(array: Any, like: Any) -> Any:
     return array.to(device=like.device, dtype=like.dtype)
 
 
+def device_of(array: Any) -> str:
+    """Return the device of a tensor, such as "cuda:0"; "cpu" for a numpy array."""
+    return "cpu" if isinstance(array, np.ndarray) else str(array.device)
+
+
 def check_device(device: str) -> str:
-    """`device`, if torch can compute there. Raises InputError for a name that is no device
-    and for a GPU that is not at hand."""
+    """Return `device` if torch can compute there.
+
+    Raises
+    ------
+    InputError : for a name that is no device and for a GPU that this machine lacks.
+    """
     if device == "cpu":
         return device
     import torch

@@ -20,10 +20,15 @@ from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
 class Bicubic(Solver[SuperResolution]):
     """Keys' cubic kernel with a = -1/2 on every channel; see `cscsr.imaging.imresize`.
 
-    boundary: "clamp" repeats the edge pixel (the tables' convention), "mirror" reflects.
-
     The estimate is neither rounded nor clipped: it may leave [0,1] a little at edges.
-    Raises InputError for an unknown boundary.
+
+    Parameters
+    ----------
+    boundary : "clamp" repeats the edge pixel (the tables' convention), "mirror" reflects.
+
+    Raises
+    ------
+    InputError : for an unknown boundary.
     """
 
     problem_type: ClassVar[type] = SuperResolution
@@ -42,7 +47,7 @@ class Bicubic(Solver[SuperResolution]):
         return "bicubic"
 
     def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
-        """Four a pixel for each of the two dimensions, rows first."""
+        """Four multiply-adds per pixel in each of the two dimensions, rows first."""
         height, width, *channels = problem.lr.shape
         rows = problem.scale * height * width
         return 4.0 * math.prod(channels) * (rows + problem.scale * rows)
@@ -54,9 +59,11 @@ class Bicubic(Solver[SuperResolution]):
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
-        """The enlarged image. `init` and `callback` have nothing to act on.
+        """Enlarge the image; `init` and `callback` have no effect.
 
-        Raises InputError for a problem of another type.
+        Raises
+        ------
+        InputError : for a problem of another type.
         """
         reason = self.supports(problem)
         if reason is not None:

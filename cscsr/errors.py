@@ -1,8 +1,8 @@
-"""The one exception that a person's input can cause.
+"""The one exception that a user's input can cause.
 
-Everything a user can get wrong (a missing folder, a NaN, an unknown name) ends
-in an `InputError` whose text is one sentence: what was expected, what came, and
-where it helps, the remedy. Commands print that sentence and exit with code 2.
+Everything a user can get wrong (a missing folder, a NaN, an unknown name) raises an `InputError`
+whose text is one sentence: what was expected, what came, and where it helps, the remedy. Commands
+print that sentence and exit with code 2.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Bad input, described in one sentence for the person who gave it."""
+    """Bad input, described in one sentence for the user."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that is not in a list, with the nearest names that are.
+    """Return the error for an unknown name; it suggests the nearest known ones.
 
-    `kind` is what the name should have named ("solver", "data set").
+    Parameters
+    ----------
+    kind : the kind of thing that is named ("solver", "data set").
+    name : the unknown name.
+    known : all names that exist.
     """
     spelled = {entry.lower(): entry for entry in sorted(known)}
     near = difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)

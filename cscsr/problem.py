@@ -1,7 +1,7 @@
 """The two problems: sparse coding and super-resolution.
 
-A problem owns its data and its measures (objective, duality gap, PSNR), so that every
-solver is scored by the same code. Needs numpy; torch only when codes are handled.
+A problem owns its data and its measures (objective, duality gap), so that the same code scores
+every solver. Needs numpy; imports torch only to handle codes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cscsr.arrays import check_device
+from cscsr.arrays import check_device, to_tensor
 from cscsr.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from cscsr.operators import ConvDictionary
 
 PIECE = 2**18
-"""Codes that are looked at together where a measure is taken of all of them."""
+"""Codes per piece where a measure runs over all of them."""
 
 
 def check_scale(scale: Any) -> int:
-    """`scale` as an int of at least 1. Raises InputError for anything else."""
+    """Return `scale` as an int of at least 1; raise InputError for anything else."""
     if isinstance(scale, bool) or not isinstance(scale, (int, np.integer)) or scale < 1:
         raise InputError(f"scale must be a whole number of at least 1, got {scale!r}.")
     return int(scale)
@@ -32,14 +32,18 @@ def check_scale(scale: Any) -> int:
 
 @dataclass(frozen=True, eq=False)
 class SuperResolution:
-    """A low-resolution image to be enlarged.
+    """A low-resolution image to enlarge.
 
-    lr: (H,W) or (H,W,3) RGB, floating point in [0,1], numpy or torch.
-    scale: the whole-number factor wanted.
-    truth: the high-resolution image (scale·H, scale·W[, 3]) where it is known; solvers
-    never see it, traces are scored with it.
+    Parameters
+    ----------
+    lr : (H,W) or (H,W,3) RGB, floating point in [0,1], numpy or torch.
+    scale : the factor, a whole number.
+    truth : the high-resolution image (scale·H, scale·W[, 3]) where it is known. It scores traces;
+        no solver computes with it.
 
-    Raises InputError if a shape, a value (NaN, infinity) or the scale is wrong.
+    Raises
+    ------
+    InputError : if a shape, a value (NaN, infinity) or the scale is wrong.
     """
 
     lr: Any
@@ -51,42 +55,48 @@ class SuperResolution:
         _check_image("lr", self.lr)
         if self.truth is not None:
             _check_image("truth", self.truth)
-            want = tuple(self.scale * n for n in self.lr.shape[:2]) + tuple(self.lr.shape[2:])
-            if tuple(self.truth.shape) != want:
+            shape = tuple(self.scale * n for n in self.lr.shape[:2]) + tuple(self.lr.shape[2:])
+            if tuple(self.truth.shape) != shape:
                 raise InputError(
-                    f"truth must have shape {want} (scale times that of lr), "
+                    f"truth must have shape {shape} (scale times that of lr), "
                     f"got {tuple(self.truth.shape)}."
                 )
 
 
-def _check_image(what: str, image: Any) -> None:
+def _check_image(name: str, image: Any) -> None:
     shape = tuple(getattr(image, "shape", ()))
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
-        raise InputError(f"{what} must have shape (H, W) or (H, W, 3), got {shape}.")
+        raise InputError(f"{name} must have shape (H, W) or (H, W, 3), got {shape}.")
     if str(image.dtype).removeprefix("torch.") not in ("float16", "float32", "float64"):
         raise InputError(
-            f"{what} must be floating point in [0, 1], got {image.dtype}; "
+            f"{name} must be floating point in [0, 1], got {image.dtype}; "
             "divide 8-bit values by 255."
         )
     if not _is_finite(image):
-        raise InputError(f"{what} must be finite, but it holds NaN or infinity.")
+        raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
 
 
 @dataclass(frozen=True, eq=False)
 class SparseCoding:
-    """Codes wanted that minimise P(z) = ½‖y − Σᵢ fᵢ⊗zᵢ‖² + λ‖z‖₁ (eq. 4), z ≥ 0 if asked.
+    """Find the codes z that minimise P(z) = ½‖y − Σᵢ fᵢ⊗zᵢ‖² + λ‖z‖₁ (eq. 4).
 
-    signal: y, (C,H,W) on the [0,1] scale, (H,W) for C = 1, or a batch (B,C,H,W) of
-    independent problems; float32 or float64, numpy or torch.
-    dictionary: f, (M,C,s,s), or (M,s,s) for C = 1, of any norm; taken to the signal's
-    dtype and device.
-    lam: λ ≥ 0, on the signal's scale.
-    boundary: "circular" (all wraps) or "zero" (the full convolution of a zero-extended
-    y); see `cscsr.operators`.
+    Codes are (M,H,W), or (B,M,H,W) for a batch, numpy or torch. The objective and the duality gap
+    of a batch are sums over it.
 
-    Codes are (M,H,W), or (B,M,H,W) for a batch, numpy or torch. For a batch, objective
-    and duality gap are sums over it.
-    Raises InputError if a shape, a value (NaN, infinity), λ or the boundary is wrong.
+    Parameters
+    ----------
+    signal : y, (C,H,W) on the [0,1] scale, (H,W) for C = 1, or a batch (B,C,H,W) of independent
+        problems; float32 or float64, numpy or torch.
+    dictionary : f, (M,C,s,s), or (M,s,s) for C = 1, of any norm; converted to the signal's dtype
+        and device.
+    lam : λ ≥ 0, on the signal's scale.
+    nonnegative : add the constraint z ≥ 0.
+    boundary : "circular" (all indices wrap) or "zero" (the full convolution of a zero-extended y);
+        see `cscsr.operators`.
+
+    Raises
+    ------
+    InputError : if a shape, a value (NaN, infinity), λ or the boundary is wrong.
     """
 
     signal: Any
@@ -119,11 +129,11 @@ class SparseCoding:
                 f"the filters must fit into the signal, but they are "
                 f"{dictionary[-1]}x{dictionary[-1]} and it is {signal[-2]}x{signal[-1]}."
             )
-        for what, array in (("signal", self.signal), ("dictionary", self.dictionary)):
+        for name, array in (("signal", self.signal), ("dictionary", self.dictionary)):
             if str(array.dtype).removeprefix("torch.") not in ("float32", "float64"):
-                raise InputError(f"{what} must be float32 or float64, got {array.dtype}.")
+                raise InputError(f"{name} must be float32 or float64, got {array.dtype}.")
             if not _is_finite(array):
-                raise InputError(f"{what} must be finite, but it holds NaN or infinity.")
+                raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
         if not (isinstance(self.lam, (int, float, np.number)) and 0 <= self.lam < np.inf):
             raise InputError(f"lam must be a finite number of at least 0, got {self.lam!r}.")
         if self.boundary not in ("circular", "zero"):
@@ -131,13 +141,22 @@ class SparseCoding:
 
     @property
     def codes_shape(self) -> tuple[int, ...]:
-        """(M,H,W), or (B,M,H,W) for a batch."""
+        """The shape of the codes: (M,H,W), or (B,M,H,W) for a batch."""
         batch = tuple(self.signal.shape[:1]) if self.signal.ndim == 4 else ()
         return (*batch, self.dictionary.shape[0], *self.signal.shape[-2:])
 
     def on(self, device: Any = None, dtype: Any = None) -> SparseCoding:
-        """The same problem in torch, on `device` and in `dtype` ("float32", torch.float64,
-        …; None: the signal's own). Made once and kept."""
+        """Return the same problem in torch; converted once and cached.
+
+        Parameters
+        ----------
+        device : "cpu", "cuda:0", …; None: the signal's.
+        dtype : "float32", torch.float64, …; None: the signal's.
+
+        Raises
+        ------
+        InputError : for another dtype or a device that this machine lacks.
+        """
         key = (str(device), str(dtype))
         if key not in self._cache:
             self._cache[key] = self._convert(device, dtype)
@@ -146,23 +165,19 @@ class SparseCoding:
     def _convert(self, device: Any, dtype: Any) -> SparseCoding:
         import torch
 
-        from cscsr.arrays import to_tensor
-
-        asked = dtype
-        if isinstance(dtype, str):
-            dtype = getattr(torch, dtype, None)
-        if dtype not in (None, torch.float32, torch.float64):
-            raise InputError(f"dtype must be float32 or float64, got {asked!r}.")
+        torch_dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        if torch_dtype not in (None, torch.float32, torch.float64):
+            raise InputError(f"dtype must be float32 or float64, got {dtype!r}.")
         if device is not None:
             check_device(str(device))
-        signal = to_tensor(self.signal, device, dtype)
+        signal = to_tensor(self.signal, device, torch_dtype)
         dictionary = to_tensor(self.dictionary, signal.device, signal.dtype)
         if signal is self.signal and dictionary is self.dictionary:
             return self
         return SparseCoding(signal, dictionary, self.lam, self.nonnegative, self.boundary)
 
     def operator(self) -> ConvDictionary:
-        """F on the signal's grid, in its dtype and on its device. Made once and kept."""
+        """Return F on the signal's grid, in its dtype and on its device; made once and cached."""
         if "operator" not in self._cache:
             from cscsr.operators import ConvDictionary
 
@@ -173,8 +188,8 @@ class SparseCoding:
         return self._cache["operator"]
 
     def observed(self) -> Any:
-        """y as F is compared with it: a tensor (C,·,·) or (B,C,·,·) of the size of F's
-        output, zero-extended if the boundary is "zero"."""
+        """Return y in the size of F's output, a tensor ([B,]C,·,·): zero-extended if the boundary
+        is "zero"."""
         if "observed" not in self._cache:
             signal = self.on().signal
             signal = signal[None] if signal.ndim == 2 else signal
@@ -182,22 +197,22 @@ class SparseCoding:
         return self._cache["observed"]
 
     def codes(self, codes: Any) -> Any:
-        """`codes` as a tensor of the problem's dtype and device.
+        """Return `codes` as a tensor of the problem's dtype and device.
 
-        Raises InputError if their shape is not `codes_shape`.
+        Raises
+        ------
+        InputError : if their shape is not `codes_shape`.
         """
         if tuple(getattr(codes, "shape", ())) != self.codes_shape:
             raise InputError(
                 f"codes must have shape {self.codes_shape}, "
                 f"got {tuple(getattr(codes, 'shape', ()))}."
             )
-        from cscsr.arrays import to_tensor
-
         observed = self.observed()
         return to_tensor(codes, observed.device, observed.dtype)
 
     def objective(self, codes: Any) -> float:
-        """P(codes), summed over the batch. The constraint z ≥ 0 is not part of it."""
+        """Return P(codes), summed over the batch. It does not check the constraint z ≥ 0."""
         import torch
 
         with torch.no_grad():
@@ -206,16 +221,19 @@ class SparseCoding:
             return 0.5 * _sum_of_squares(residual) + self.lam * _sum_of_sizes(codes)
 
     def duality_gap(self, codes: Any) -> float:
-        """P(z) − D(u) ≥ P(z) − P*, summed over the batch: with r = y − Fz,
-        q = ‖Fᵀr‖∞ (nonnegative: the largest of (Fᵀr)₊) and the dual point
-        u = r·min(1, λ/q), D(u) = ½‖y‖² − ½‖y − u‖².
+        """Return P(z) − D(u) ≥ P(z) − P*, summed over the batch.
 
-        Raises InputError if λ = 0, where the dual point would be zero and certify nothing.
+        With r = y − Fz and q = ‖Fᵀr‖∞ (nonnegative: the largest of (Fᵀr)₊), the dual point is
+        u = r·min(1, λ/q) and D(u) = ½‖y‖² − ½‖y − u‖².
+
+        Raises
+        ------
+        InputError : if λ = 0, where the dual point would be zero and certify nothing.
         """
         return self.objective_and_gap(codes)[1]
 
     def objective_and_gap(self, codes: Any) -> tuple[float, float]:
-        """`objective` and `duality_gap` of the codes, for one F and one Fᵀ."""
+        """Return `objective` and `duality_gap` of the codes, with one F and one Fᵀ."""
         import torch
 
         if self.lam == 0:
@@ -227,7 +245,13 @@ class SparseCoding:
             return primal, primal - self.dual_objective(residual, self.correlation(residual))
 
     def dual_objective(self, residual: Any, largest: Any) -> float:
-        """D(u) at u = r·min(1, λ/q), summed over the batch; `largest` is q, () or (B,)."""
+        """Return D(u) at u = r·min(1, λ/q), summed over the batch.
+
+        Parameters
+        ----------
+        residual : r, ([B,]C,·,·).
+        largest : q, () or (B,); see `correlation`.
+        """
         import torch
 
         observed = self.observed()
@@ -236,13 +260,12 @@ class SparseCoding:
         return 0.5 * (_sum_of_squares(observed) - _sum_of_squares(observed - dual))
 
     def correlation(self, residual: Any) -> Any:
-        """q = ‖Fᵀr‖∞ of a residual ([B,]C,*grid), nonnegative: the largest of (Fᵀr)₊; () or
-        (B,)."""
+        """Return q = ‖Fᵀr‖∞ (nonnegative: the largest of (Fᵀr)₊), () or (B,), of a residual
+        ([B,]C,*grid)."""
         import torch
 
         batch = residual if residual.ndim == 4 else residual[None]
         largest = batch.new_zeros(len(batch))
-
         for (signals, _, _), correlation in self.operator().sweep(batch):
             if not self.nonnegative:
                 correlation.abs_()
@@ -250,8 +273,8 @@ class SparseCoding:
         return largest if residual.ndim == 4 else largest[0]
 
     def lambda_max(self) -> float:
-        """The least λ at which zero is the answer, ‖Fᵀy‖∞ (nonnegative: the largest of
-        (Fᵀy)₊); for a batch the least at which zero is the answer of all."""
+        """Return the least λ at which z = 0 is the solution: ‖Fᵀy‖∞ (nonnegative: the largest of
+        (Fᵀy)₊), the maximum over a batch."""
         import torch
 
         with torch.no_grad():
@@ -268,8 +291,10 @@ def _sum_of_sizes(codes: Any) -> float:
 
 
 def in_pieces(*codes: Any) -> Iterator[tuple[Any, ...]]:
-    """Codes ([B,]M,H,W), tensors of one shape, some rows at a time, about `PIECE` elements: what
-    is made of a piece is small beside the codes."""
+    """Yield codes ([B,]M,H,W), tensors of one shape, some rows at a time.
+
+    A piece has about `PIECE` elements, so that intermediate arrays are small beside the codes.
+    """
     height = codes[0].shape[-2]
     rows = max(PIECE * height // codes[0].numel(), 1)
     yield from zip(*(array.split(rows, -2) for array in codes), strict=True)

@@ -1,8 +1,8 @@
 """What every method in the toolkit is: a Solver that solves a Problem and returns a Solution.
 
-A solver is a small frozen dataclass. Its constructor stores parameters and does
-nothing else; weights are read and transforms are made in `prepare` or at the first
-`solve`. This module needs neither torch nor pandas to be imported.
+A solver is a small frozen dataclass. Its constructor only checks and stores parameters; it reads
+weights and computes transforms in `prepare` or at the first `solve`. Importing this module loads
+neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 
 Callback = Callable[[int, Any], Any]
-"""Called as callback(iteration, estimate) off the clock; returning True ends an iterative solve."""
+"""Called as callback(iteration, estimate) while the clock is paused; returning True ends the
+solve."""
 
 
 class Status(enum.Enum):
-    """How a solve ended. `status.message` is a sentence a person can read."""
+    """How a solve ended."""
 
     CONVERGED = "converged"
     CERTIFIED = "certified"
@@ -40,6 +41,7 @@ class Status(enum.Enum):
 
     @property
     def message(self) -> str:
+        """The status as a sentence."""
         return _MESSAGES[self]
 
 
@@ -58,10 +60,10 @@ _MESSAGES = {
 class Trace:
     """One row per recorded iteration of a solve.
 
-    Columns are `Trace.COLUMNS`; a quantity that was not asked for or is not defined
-    for the method is NaN. `seconds` is the solver's own time: metrics and callbacks
-    are off the clock. `operations` are the multiply-adds so far where they depend on the
-    data and so are counted while solving; elsewhere `Solver.operations` has them.
+    The columns are `Trace.COLUMNS`; a quantity that was not requested, or that the method does not
+    define, is NaN. `seconds` is the solver's own time, without metrics and callbacks. `operations`
+    is the number of multiply-adds so far where it depends on the data and is counted while solving;
+    otherwise see `Solver.operations`.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -79,8 +81,18 @@ class Trace:
         self._rows: list[dict[str, float]] = []
 
     def append(self, iteration: int, seconds: float, **values: float) -> None:
-        """Record one iteration; `values` are named by `Trace.COLUMNS`. Raises TypeError
-        for a column that does not exist."""
+        """Record one iteration.
+
+        Parameters
+        ----------
+        iteration : the number of the iteration, from 1 (0: the start).
+        seconds : the solver's own time so far.
+        **values : further columns by name.
+
+        Raises
+        ------
+        TypeError : for a column that does not exist.
+        """
         unknown = set(values) - set(self.COLUMNS)
         if unknown:
             raise TypeError(f"a trace has no column {', '.join(sorted(unknown))}")
@@ -111,12 +123,15 @@ class Trace:
 class Solution:
     """What a solver returns.
 
-    estimate: the answer: codes (M,H,W) for `SparseCoding`, the high-resolution image
-    (sH,sW) or (sH,sW,3) in [0,1] for `SuperResolution`; of the kind, dtype and device
-    of the problem's own array.
-    status, trace, seconds: how it ended, what happened on the way, and the solver's
-    own wall time.
-    codes: the sparse codes, where the method has any.
+    Attributes
+    ----------
+    estimate : the answer, in the array type, dtype and device of the problem's own array: codes
+        ([B,]M,H,W) of a `SparseCoding`, the high-resolution image (sH,sW[,3]) of a
+        `SuperResolution`, nominally in [0,1].
+    status : how the solve ended.
+    trace : its recorded iterations.
+    seconds : the solver's own wall time.
+    codes : the sparse codes, where the method has any.
     """
 
     estimate: Any
@@ -127,15 +142,19 @@ class Solution:
 
 
 class Stopwatch:
-    """A clock for solvers that stands still while something else is measured.
+    """A clock for solvers that can be paused while something else runs.
 
-    With a CUDA `device` the GPU is synchronised before each reading, so that queued
-    work counts for whoever queued it.
+    Parameters
+    ----------
+    device : with a CUDA device the GPU is synchronised before each reading, so that queued work
+        counts for whoever queued it.
 
-    clock: what is read, seconds of wall time; a benchmark may put another in its place.
+    Attributes
+    ----------
+    clock : the function that is read, in seconds of wall time; a benchmark may replace it.
     """
 
-    clock: ClassVar[Callable[[], float]] = staticmethod(time.perf_counter)
+    clock: ClassVar[staticmethod[[], float]] = staticmethod(time.perf_counter)
 
     def __init__(self, device: Any = None) -> None:
         self._cuda = device if str(device).startswith("cuda") else None
@@ -151,12 +170,12 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Seconds run so far, pauses left out."""
+        """Seconds so far, without the pauses."""
         return self._total + (0.0 if self._since is None else self._now() - self._since)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """The clock stands still inside the `with` block."""
+        """Pause the clock inside the `with` block."""
         self._total = self.seconds
         self._since = None
         try:
@@ -168,9 +187,14 @@ class Stopwatch:
 class Solver(ABC, Generic[P]):
     """A method that solves one kind of problem. Subclasses are frozen dataclasses.
 
-    problem_type: `cscsr.SparseCoding` or `cscsr.SuperResolution`.
-    version: raised whenever the same parameters would give another answer, so that
-    stored results are made again. A solver that holds another has that one's in it too.
+    A solver computes on the device of the problem's array unless its parameter `device` names
+    another or it runs on the CPU only; the solution returns to the problem's device.
+
+    Attributes
+    ----------
+    problem_type : `cscsr.SparseCoding` or `cscsr.SuperResolution`.
+    version : raised whenever the same parameters would give another answer, so that stored results
+        are computed again. Include the inner solver's version.
     """
 
     problem_type: ClassVar[type]
@@ -183,19 +207,27 @@ class Solver(ABC, Generic[P]):
 
     @property
     def line(self) -> str:
-        """For `SuperResolution`, the line of the paper's tables the method belongs to: "y"
-        (works on luma) or "rgb"."""
+        """The line of the paper's tables that a `SuperResolution` method belongs to: "y" (luma) or
+        "rgb"."""
         return "y"
 
     @abstractmethod
     def solve(self, problem: P, *, init: Any = None, callback: Callback | None = None) -> Solution:
-        """Solve `problem`, starting from `init` where the method has a starting point.
+        """Solve `problem`.
 
-        Raises `cscsr.InputError` when `supports(problem)` gives a reason.
+        Parameters
+        ----------
+        problem : an instance of `problem_type`.
+        init : the starting point, where the method has one.
+        callback : called after each iteration of an iterative method; see `Callback`.
+
+        Raises
+        ------
+        InputError : if `supports(problem)` returns a reason.
         """
 
     def supports(self, problem: P) -> str | None:
-        """None if the problem can be solved, else the reason why not, as a sentence."""
+        """Return None if the solver can solve `problem`, else the reason as a sentence."""
         if not isinstance(problem, self.problem_type):
             return (
                 f"{self.name} solves a {self.problem_type.__name__}, "
@@ -204,30 +236,38 @@ class Solver(ABC, Generic[P]):
         return None
 
     def prepare(self, problem: P) -> None:
-        """Do now what needs doing once (read weights, transform filters), so that the
-        time of `solve` does not hold it."""
+        """Do the one-time work (read weights, transform filters) now, outside the time of
+        `solve`."""
 
     def operations(self, problem: P, iterations: int | None = None) -> float | None:
-        """Multiply-adds that a solve of `problem` takes, or None where nobody has counted them.
+        """Return the multiply-adds of a solve of `problem`, or None where they are unknown.
 
-        iterations: how many an iterative method makes; None: its cap. What is counted is the
-        arithmetic of convolutions, matrix products and transforms as they are computed here
-        (a Fourier transform of n real points as 1.25·n·log₂ n); additions of whole arrays,
-        shrinkage and norms are left out, and so is what `prepare` does once.
+        The count covers convolutions, matrix products and transforms as they are computed here (a
+        Fourier transform of n real points counts 1.25·n·log₂ n). It leaves out additions of whole
+        arrays, shrinkage, norms and the one-time work of `prepare`.
+
+        Parameters
+        ----------
+        problem : the problem to solve.
+        iterations : the number of iterations; None: the solver's cap.
         """
         return None
 
     def params(self) -> dict[str, Any]:
-        """The constructor's arguments, in order: with `name`, `version` and `weights_sha256`
-        they identify a result."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """The constructor's arguments, in order. With `name`, `version` and `weights_sha256` they
+        identify a result."""
+        assert is_dataclass(self)
+        return {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
 
     def halo(self, scale: int) -> int | None:
-        """For `SuperResolution`: how far around a part of the low-resolution image, in its
-        pixels, the answer there depends on the image to more than rounding, so that a large
-        image can be enlarged in parts. None, the default: on all of it."""
+        """How far a `SuperResolution` answer depends on the image around a part of it.
+
+        Returns the distance in pixels of the low-resolution image beyond which the answer changes
+        by no more than rounding, so that a large image can be enlarged in parts. None, the
+        default: every pixel depends on the whole image.
+        """
         return None
 
     def weights_sha256(self) -> str | None:
-        """SHA-256 of the trained parameters that `solve` reads, or None."""
+        """The SHA-256 of the trained parameters that `solve` reads, or None."""
         return None

@@ -1,5 +1,5 @@
-"""A solver of `SparseCoding` that works on the active codes: dense iterations find where they
-are, a semismooth Newton method then solves for them alone. Needs torch and scipy.
+"""A solver of `SparseCoding` that works on the active codes only: dense iterations locate them, and
+a semismooth Newton method then solves for them. Needs torch and scipy.
 """
 
 from __future__ import annotations
@@ -20,20 +20,26 @@ from cscsr.sparse.ista import FISTA
 from cscsr.sparse.loop import TINY, Iterate, ProximalSolver, as_batch
 
 DENSE = 0.25
-"""Codes of which more than this share is active are left to the dense method."""
+"""The dense method solves for codes of which more than this share is active."""
 
-GROWTH_OF_SIGMA = 1.5
+SIGMA_GROWTH = 1.5
+"""Factor of σ per iteration."""
+
 LARGEST_SIGMA = 300.0
-"""σ starts at 10/ρ, with ADMM's ρ, and grows to this many times 1/ρ."""
+"""Largest σ in units of 1/ρ, with ADMM's ρ; σ starts at 10/ρ."""
 
 ACCURACY = 0.3
-"""‖∇‖ is brought down to this fraction of ‖z − z_before‖/√σ (Li, Sun and Toh's criterion B)."""
+"""Newton steps end when ‖∇φ‖ is at most this fraction of ‖z − z_before‖/√σ (Li, Sun and Toh's
+criterion B)."""
 
 NEWTON_STEPS = 20
+"""The most Newton steps of an iteration."""
+
 GRADIENT_STEPS = 300
+"""The most conjugate-gradient steps of a Newton step."""
+
 GRADIENT_ACCURACY = 0.1
-"""Caps of an iteration's Newton steps and of each one's conjugate-gradient steps, which end when
-their residual is this fraction of ‖∇‖."""
+"""Conjugate-gradient steps end when the residual is at most this fraction of ‖∇φ‖."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +51,32 @@ class ActiveSet(ProximalSolver):
         u = argmin φ(u) = ½‖u‖² − ⟨u, y⟩ + ‖h_{σλ}(z_before + σFᵀu)‖²/(2σ),
         (I + σ F_A F_Aᵀ) d = −∇φ(u),   u ← u + t d,
 
-    A being the codes that h leaves other than zero. u has the size of the signal; at the end it
-    is the residual y − Fz. The system is solved by conjugate gradients, whose products take
-    C·s² multiply-adds an active code, and t is found by backtracking.
+    where A are the codes that h leaves nonzero. u has the size of the signal and converges to the
+    residual y − Fz. Conjugate gradients solve the system, at C·s² multiply-adds per active code and
+    product; backtracking chooses t.
 
-    The working set is what is active and as many again (at least as many as the signal has
-    elements, over 16), those for which |Fᵀ(y − Fz)| is largest and near λ. One sweep over all codes
-    an iteration finds it, and gives the duality gap as well.
+    The working set consists of the active codes and of as many again (at least a 16th of the
+    signal's elements) for which |Fᵀ(y − Fz)| is largest and near λ. One sweep over all codes per
+    iteration selects it and computes the duality gap as well.
 
-    warm_up: iterations that a dense method (`ADMM`; `FISTA` at the boundary "zero") makes before;
-    none if there is an `init`. It makes all of them at λ = 0 and as long as over a quarter of
-    the codes are active.
-    tol: besides the codes' change the relative duality gap must be at most tol.
-    It runs on the CPU.
+    Parameters are those of `IterativeCoder`, with these particulars:
 
-    Raises InputError for a parameter out of range.
+    Parameters
+    ----------
+    tol : besides the change of the codes, the relative duality gap must be at most tol.
+    device : None or "cpu", the only device it runs on.
+    warm_up : the first iterations, by a dense method (`ADMM`; `FISTA` at the boundary "zero"); none
+        if there is an `init`. The dense method continues at λ = 0 and while over a quarter of the
+        codes are active.
+
+    Raises
+    ------
+    InputError : for a parameter out of range.
+
+    References
+    ----------
+    Li, Sun and Toh, "A highly efficient semismooth Newton augmented Lagrangian method for solving
+    Lasso problems", SIAM J. Optim. 28 (2018).
     """
 
     growth: ClassVar[float] = ADMM.growth
@@ -70,27 +87,31 @@ class ActiveSet(ProximalSolver):
         super().__post_init__()
         if self.warm_up < 1:
             raise InputError(f"warm_up must be at least 1, got {self.warm_up!r}.")
+        if self.device not in (None, "cpu"):
+            raise InputError(f"{self.name} computes on the CPU only, not on {self.device}.")
 
     @property
     def name(self) -> str:
         return "active-set"
 
-    def place(self) -> Any:
+    @property
+    def target_device(self) -> str:
         return "cpu"
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:
-        """None: what a Newton step takes depends on the codes. The trace counts it."""
+        """None: the cost of a Newton step depends on the codes. The trace counts it."""
         return None
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """zₖ and, but for the dense iterations, its relative duality gap."""
+        """Yield zₖ and, except for the dense iterations, its relative duality gap."""
         dense = (ADMM() if problem.boundary == "circular" else FISTA()).iterates(problem, codes)
-        each = super().operations(problem, 1)
-        made, operations = self.warm_up if codes.any() else 0, 0.0  # iterations
-        while made < self.warm_up or problem.lam == 0 or _share(codes) > DENSE:
+        per_iteration = math.prod(problem.codes_shape[:-3]) * problem.operator().operations
+        iterations, operations = self.warm_up if codes.any() else 0, 0.0
+        while iterations < self.warm_up or problem.lam == 0 or _active_share(codes) > DENSE:
             codes, residual, _ = next(dense)
-            made, operations = made + 1, operations + each
-            yield Iterate(codes, residual if _share(codes) > DENSE else math.inf, operations)
+            iterations, operations = iterations + 1, operations + per_iteration
+            residual = residual if _active_share(codes) > DENSE else math.inf
+            yield Iterate(codes, residual, operations)
         active = _ActiveCodes(problem, codes, operations)
         while True:
             active.advance()
@@ -98,15 +119,13 @@ class ActiveSet(ProximalSolver):
             yield Iterate(active.codes(), residual, active.operations)
 
 
-def _share(codes: torch.Tensor) -> float:
+def _active_share(codes: torch.Tensor) -> float:
     return int(codes.count_nonzero()) / codes.numel()
 
 
 class _ActiveCodes:
-    """The codes of a working set, and the state of the method between two iterations.
-
-    operations: the multiply-adds of all products so far, with those before added.
-    """
+    """The codes of a working set and the state of the method between two iterations; `operations`
+    counts the multiply-adds so far, the dense iterations included."""
 
     def __init__(self, problem: SparseCoding, codes: torch.Tensor, operations: float) -> None:
         self._problem, self.operations = problem, operations
@@ -122,20 +141,20 @@ class _ActiveCodes:
         self._screen()
 
     def codes(self) -> torch.Tensor:
-        """The codes as a new tensor of the problem's `codes_shape`."""
+        """Return the codes as a new tensor of the problem's `codes_shape`."""
         codes = self._observed.new_zeros(math.prod(self._shape))
         codes[torch.from_numpy(self._places)] = torch.from_numpy(self._values)
         return codes.view(self._problem.codes_shape)
 
     def _screen(self) -> None:
-        """Takes the residual and with it the duality gap, and enlarges the working set."""
+        """Compute the residual and the duality gap, and enlarge the working set."""
         problem, lam = self._problem, self._problem.lam
         image = self._product(self._columns(self._places).T, self._values)
         self._residual = (self._y - image).astype(self._y.dtype, copy=False)
         residual = torch.from_numpy(self._residual).view(self._observed.shape)
         batch, atoms, height, width = self._shape
         largest = residual.new_zeros(batch)
-        places, sizes = [], []
+        near_places, near_sizes = [], []
         self.operations += len(residual) * self._operator.operations / 2
         for (signals, _, rows), correlation in self._operator.sweep(residual):
             if not problem.nonnegative:
@@ -143,9 +162,9 @@ class _ActiveCodes:
             largest[signals] = torch.maximum(largest[signals], correlation.amax((1, 2, 3)))
             near = (correlation >= 0.9 * lam).nonzero(as_tuple=True)
             signal, atom, row, column = (index.numpy() for index in near)
-            where = ((signal + signals.start) * atoms + atom) * height + row + rows.start
-            places.append(where * width + column)
-            sizes.append(correlation[near].numpy())
+            lines = ((signal + signals.start) * atoms + atom) * height + row + rows.start
+            near_places.append(lines * width + column)
+            near_sizes.append(correlation[near].numpy())
         self.objective = 0.5 * _dot(self._residual, self._residual)
         self.objective += lam * float(np.abs(self._values).sum(dtype=np.float64))
         like = problem.observed()
@@ -153,7 +172,7 @@ class _ActiveCodes:
         dual = problem.dual_objective(residual.view(like.shape), largest.view(shape))
         self.gap = self.objective - dual
 
-        places, sizes = np.concatenate(places), np.concatenate(sizes)
+        places, sizes = np.concatenate(near_places), np.concatenate(near_sizes)
         room = max(len(self._places), len(self._y) // 16)
         if len(places) > room:
             places = places[np.argpartition(sizes, -room)[-room:]]
@@ -163,7 +182,7 @@ class _ActiveCodes:
         self._places, self._values = working, values
 
     def _columns(self, places: np.ndarray) -> Any:
-        """The columns of F of the codes at `places` of the flat array, as the rows of a sparse
+        """The columns of F for the codes at `places` of the flat array, as rows of a sparse
         matrix."""
         from scipy.sparse import csr_array
 
@@ -200,7 +219,7 @@ class _ActiveCodes:
         return 0.5 * _dot(u, u) - _dot(u, self._y) + _dot(codes, codes) / (2 * self._sigma)
 
     def advance(self) -> None:
-        """One step of the proximal point method, and the next working set."""
+        """Make one step of the proximal point method and select the next working set."""
         columns = self._columns(self._places)
         u = self._residual
         correlation = self._product(columns, u)
@@ -222,13 +241,13 @@ class _ActiveCodes:
                     break
                 length *= 0.5
             u, correlation = u + length * direction, correlation + length * along
-        kept = np.flatnonzero(codes)
-        self._places, self._values = self._places[kept], codes[kept]
+        nonzero = np.flatnonzero(codes)
+        self._places, self._values = self._places[nonzero], codes[nonzero]
         self._screen()
-        self._sigma = min(GROWTH_OF_SIGMA * self._sigma, self._largest_sigma)
+        self._sigma = min(SIGMA_GROWTH * self._sigma, self._largest_sigma)
 
     def _newton_direction(self, active: Any, gradient: np.ndarray) -> np.ndarray:
-        """d of (I + σ F_A F_Aᵀ) d = −∇φ, by conjugate gradients."""
+        """Solve (I + σ F_A F_Aᵀ) d = −∇φ for d by conjugate gradients."""
         direction = np.zeros_like(gradient)
         residual = -gradient
         search = residual.copy()

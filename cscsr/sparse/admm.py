@@ -1,7 +1,6 @@
 """ADMM for `SparseCoding` (Wohlberg 2016), its x-step solved exactly at each frequency.
 
-Also what every ADMM here has in common, that of sporco included: its parameters' ranges, its
-boundary and its warm start. Needs torch.
+Also what our ADMM and sporco's have in common: their parameters and their warm start. Needs torch.
 """
 
 from __future__ import annotations
@@ -18,42 +17,66 @@ import torch
 
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
-from cscsr.sparse.loop import TINY, Iterate, ProximalSolver, as_batch, shrink_into
+from cscsr.sparse.loop import (
+    TINY,
+    Iterate,
+    IterativeCoder,
+    ProximalSolver,
+    as_batch,
+    shrink_into,
+)
 
 
-def check_splitting(rho: float | None, relaxation: float, rho_growth: float = 1.0) -> None:
-    """Raises InputError unless 0 < ρ < ∞ (or None), 1 ≤ relaxation < 2, 1 ≤ rho_growth < ∞."""
-    if rho is not None and not 0 < rho < math.inf:
-        raise InputError(f"rho must be a finite number above 0, got {rho!r}.")
-    if not 1 <= relaxation < 2:
-        raise InputError(f"relaxation must be in [1, 2), got {relaxation!r}.")
-    if not 1 <= rho_growth < math.inf:
-        raise InputError(f"rho_growth must be a finite number of at least 1, got {rho_growth!r}.")
+@dataclass(frozen=True)
+class Splitting(IterativeCoder):
+    """An ADMM on the splitting x = z; parameters as `IterativeCoder`, and:
 
+    Parameters
+    ----------
+    rho : the penalty ρ at the start; None: the method's default.
+    auto_rho : adapt ρ to the primal and dual residuals.
+    relaxation : the over-relaxation α, in [1, 2).
+    rho_growth : above 1, multiply ρ by it after each iteration from the second on, instead of
+        `auto_rho` (Gu et al. 2015). The codes are then meant to be stopped at a fixed k, not to
+        converge.
 
-def only_circular(name: str, problem: SparseCoding) -> str | None:
-    """None, or why a solver by Fourier transforms cannot solve `problem`."""
-    if problem.boundary == "circular":
-        return None
-    return (
-        f"{name} works by Fourier transforms and solves only the boundary "
-        f"'circular', not {problem.boundary!r}."
-    )
+    Raises
+    ------
+    InputError : for a parameter out of range.
+    """
+
+    circular_only: ClassVar[bool] = True
+
+    rho: float | None = None
+    auto_rho: bool = True
+    relaxation: float = 1.8
+    rho_growth: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rho is not None and not 0 < self.rho < math.inf:
+            raise InputError(f"rho must be a finite number above 0, got {self.rho!r}.")
+        if not 1 <= self.relaxation < 2:
+            raise InputError(f"relaxation must be in [1, 2), got {self.relaxation!r}.")
+        if not 1 <= self.rho_growth < math.inf:
+            raise InputError(
+                f"rho_growth must be a finite number of at least 1, got {self.rho_growth!r}."
+            )
 
 
 def dual_of(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
-    """Fᵀ(y − Fz), which at the optimum is the multiplier of x = z, held to its bound λ."""
+    """Return Fᵀ(y − Fz), clamped to its bound λ: at the optimum the multiplier of x = z."""
     operator = problem.operator()
     dual = operator.adjoint(problem.observed() - operator.synthesis(codes))
     return dual.clamp_(None if problem.nonnegative else -problem.lam, problem.lam)
 
 
 def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], torch.Tensor]:
-    """The map (s, ρ) ↦ (FFᵀ + ρI)⁻¹ s of signals ([B,]C,H,W).
+    """Return the map (s, ρ) ↦ (FFᵀ + ρI)⁻¹ s of signals ([B,]C,H,W).
 
     FFᵀ is a C×C matrix at each frequency, which is diagonalised once, for all ρ. By the Woodbury
-    identity x = w + Fᵀg with g = (FFᵀ + ρI)⁻¹(y − Fw) solves (FᵀF + ρI) x = Fᵀy + ρw (for C = 1
-    that is the Sherman–Morrison formula), and then Fx = y − ρg.
+    identity, x = w + Fᵀg with g = (FFᵀ + ρI)⁻¹(y − Fw) solves (FᵀF + ρI) x = Fᵀy + ρw (for C = 1
+    this is the Sherman–Morrison formula), and then Fx = y − ρg.
     """
     operator, observed = problem.operator(), problem.observed()
     if operator.channels == 1:
@@ -79,57 +102,47 @@ def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], t
 
 
 @dataclass(frozen=True)
-class ADMM(ProximalSolver):
-    """min ½‖y − Fx‖² + λ‖z‖₁ subject to x = z, by ADMM with over-relaxation α and u scaled:
+class ADMM(Splitting, ProximalSolver):
+    """min ½‖y − Fx‖² + λ‖z‖₁ subject to x = z, by ADMM with over-relaxation α and scaled dual u:
 
         x ← (FᵀF + ρI)⁻¹(Fᵀy + ρ(z − u)),   v ← αx + (1 − α)z + u,
         z ← h_{λ/ρ}(v),   u ← v − z.
 
-    The codes are z, the sparse one of the two variables. One F and one Fᵀ an iteration, as
-    ISTA; the boundary is circular only.
+    The codes are z, the sparse one of the two variables. An iteration takes one F and one Fᵀ, as
+    ISTA's. It solves the boundary "circular" only.
 
-    rho: the penalty ρ at the start; None: ⅓‖f‖²·√(λ/λ_max), ‖f‖² being the sum of the squares
-    of all filters' elements, so that neither y's scale nor f's changes the iterates.
-    auto_rho: balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after
-    the iterations 16, 32, 64, … ρ is multiplied by √(p/d), held to [1/10, 10]. As the
-    changes become rarer and rarer they cannot keep ADMM from converging.
-    relaxation: α, in [1, 2).
-    rho_growth: above 1, multiply ρ by it after each iteration from the second on, instead of
-    `auto_rho` (Gu et al. 2015): z is then not to converge, but to be stopped at a given k.
-    tol: besides the codes' change ‖x − z_before‖ must be at most tol·‖z‖.
+    An iteration is one sweep: it reads v, z and Fᵀg block by block and applies F to the new z
+    while the block is in the cache. F(z − u) needs no second F, since Fx = y − ρg and
+    u ← αx + (1 − α)z_before + u − z is a sum of terms whose F is known. It keeps three arrays as
+    large as the codes, v and two of z (the monitor keeps the last good z); sporco's ADMM keeps nine
+    (x, z, z_before, u, z − u, the relaxed x, the spectra of x, F and Fᵀy) and temporary ones.
 
-    An iteration is one sweep: v, z and Fᵀg are read block by block, and F of the new z is
-    taken while the block is in the cache. F(z − u) needs no second F, since Fx = y − ρg and
-    u ← αx + (1 − α)z_before + u − z is a sum of things whose F is known. Of arrays as large as
-    the codes it keeps v and two of z (and the monitor the last good z); sporco's keeps nine (x,
-    z, z_before, u, z − u, the relaxed x and the spectra of x, F and Fᵀy) and has more that come
-    and go.
+    Parameters are those of `Splitting` and `ProximalSolver`, with these particulars:
 
-    Raises InputError for a parameter out of range.
+    Parameters
+    ----------
+    rho : None: ⅓‖f‖²·√(λ/λ_max), ‖f‖² being the sum of the squares of all filters' elements, so
+        that neither y's scale nor f's changes the iterates.
+    auto_rho : balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after the
+        iterations 16, 32, 64, … multiply ρ by √(p/d), clamped to [1/10, 10]. As the changes become
+        ever rarer, they cannot keep ADMM from converging.
+    tol : besides the change of the codes, ‖x − z_before‖ must be at most tol·‖z‖.
+
+    References
+    ----------
+    Wohlberg, "Efficient algorithms for convolutional sparse representations", IEEE Trans. Image
+    Process. 25 (2016).
     """
 
     growth: ClassVar[float] = 1e6
     """z is not x: with a ρ far too small its objective may rise a long way before it falls."""
 
-    rho: float | None = None
-    auto_rho: bool = True
-    relaxation: float = 1.8
-    rho_growth: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_splitting(self.rho, self.relaxation, self.rho_growth)
-
     @property
     def name(self) -> str:
         return "admm"
 
-    def supports(self, problem: SparseCoding) -> str | None:
-        """None, or the reason: not a `SparseCoding`, or its boundary is not circular."""
-        return super().supports(problem) or only_circular(self.name, problem)
-
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """zₖ and ‖x − zₖ₋₁‖/‖zₖ‖, the size of the step, which bounds what remains."""
+        """Yield zₖ and ‖x − zₖ₋₁‖/‖zₖ‖, the size of the step, which bounds what remains."""
         rho = default_rho(problem) if self.rho is None else self.rho
         operator, observed = problem.operator(), as_batch(problem.observed())
         solve = frequency_solver(problem)
@@ -152,22 +165,22 @@ class ADMM(ProximalSolver):
                 point = v[block].add_(step, alpha=self.relaxation)
                 after = shrink_into(target[block], point, problem.lam / rho, problem.nonnegative)
                 sweep.put(block, after)
-                if adapts:
-                    x = step.add(before)
-                    norms.add(x=x, off=x - after, move=after - before, u=point - after)
                 if norms is not None:
+                    if adapts:
+                        x = step.add(before)
+                        norms.add(x=x, off=x - after, move=after - before, u=point - after)
                     norms.add(step=step, z=after)
             image_before, image = image, sweep.image
             image_u = image_u + self.relaxation * (observed - rho * g)
             image_u += (1.0 - self.relaxation) * image_before - image
             new, old = target, spare if new is start else new
-            change = _balance(norms) if adapts else 1.0
+            factor = _balance(norms) if norms is not None and adapts else 1.0
             if iteration > 1:
-                change *= self.rho_growth
-            if change != 1:
-                v.sub_(new).div_(change).add_(new)  # ρu stays as it is
-                image_u /= change
-                rho *= change
+                factor *= self.rho_growth
+            if factor != 1:
+                v.sub_(new).div_(factor).add_(new)  # ρu stays as it is
+                image_u /= factor
+                rho *= factor
             residual = 0.0 if norms is None else norms["step"] / max(norms["z"], TINY)
             yield Iterate(new if codes.ndim == 4 else new[0], residual)
 
@@ -178,8 +191,11 @@ def adapts_after(iteration: int) -> bool:
 
 
 def default_rho(problem: SparseCoding) -> float:
-    """⅓‖f‖²·√(λ/λ_max), at least 1e-3 of ‖f‖². Within a factor of two or so of the best
-    fixed ρ for learned atoms on high-passed images and λ/λ_max from 0.004 to 0.4."""
+    """Return ⅓‖f‖²·√(λ/λ_max), at least 1e-3 of ‖f‖².
+
+    It is within about a factor of two of the best fixed ρ for learned atoms on high-passed images
+    and λ/λ_max from 0.004 to 0.4.
+    """
     energy = float(problem.operator().filters.double().square().sum())
     largest = problem.lambda_max()
     ratio = problem.lam / largest if largest > 0 else 0.0
@@ -187,7 +203,7 @@ def default_rho(problem: SparseCoding) -> float:
 
 
 class _Norms:
-    """Norms of arrays that are seen block by block."""
+    """Norms of arrays that arrive block by block."""
 
     def __init__(self) -> None:
         self._squares: dict[str, float] = defaultdict(float)
@@ -201,7 +217,8 @@ class _Norms:
 
 
 def _balance(norms: _Norms) -> float:
-    """The factor for ρ, √(p/d) within [1/10, 10], as `ADMM` says; 1 where both are zero."""
+    """The factor for ρ, √(p/d) clamped to [1/10, 10]; 1 where both residuals are zero. See
+    `ADMM`."""
     primal = norms["off"] / max(norms["x"], norms["z"], TINY)
     dual = norms["move"] / max(norms["u"], TINY)
     if primal == dual == 0:

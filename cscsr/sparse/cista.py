@@ -1,7 +1,7 @@
 """CISTA: ISTA written as two convolutions with explicit filters W and S (eq. 8).
 
-It is the iteration that CRNet unrolls, here with the filters that make it ISTA to the last
-digits. Needs torch.
+CRNet unrolls this iteration; with the filters of `ConvDictionary.cista_filters` it equals ISTA up
+to rounding. Needs torch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from cscsr.sparse.loop import Iterate, ProximalSolver, shrink
 
 
 def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The map z ↦ h_{λ/L}(W⊗y + S⊗z) of a problem in torch; differentiable in z.
+    """Return the map z ↦ h_{λ/L}(W⊗y + S⊗z) of a problem in torch; differentiable in z.
 
-    W⊗y and the filters are computed once. Both boundaries are exact: "circular" wraps y
-    and z, "zero" pads them with zeros (`convolve` wants its margins already there).
+    W⊗y and the filters are computed once. Both boundaries are exact: "circular" wraps y and z,
+    "zero" pads them with zeros, since `convolve` expects maps that include their margins.
     """
     operator = problem.operator()
     weights, recurrent = operator.cista_filters()
@@ -47,11 +47,15 @@ def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:
 
 @dataclass(frozen=True)
 class CISTA(ProximalSolver):
-    """ISTA by explicit convolution with S: the same iterates as `ISTA`, at M²(2s−1)²
-    multiply-adds a pixel instead of 2·M·C·s². There to be true, not to be fast.
+    """ISTA by explicit convolution with S: the same iterates as `ISTA`, at M²(2s−1)² multiply-adds
+    per pixel instead of 2·M·C·s². It shows the equivalence; it is not fast.
 
-    cost_cap: the most multiply-adds an iteration may take; `supports` says so of a problem
-    that needs more.
+    Parameters are those of `ProximalSolver`, and:
+
+    Parameters
+    ----------
+    cost_cap : the most multiply-adds that an iteration may take; `supports` refuses a problem that
+        needs more.
     """
 
     cost_cap: float = 2e10
@@ -61,7 +65,7 @@ class CISTA(ProximalSolver):
         return "cista"
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float:
-        """M²(2s−1)² a pixel for S⊗z in each iteration, and M·C·s² for W⊗y, once."""
+        """Per pixel, M²(2s−1)² for S⊗z in each iteration, and M·C·s² for W⊗y once."""
         atoms, size = problem.dictionary.shape[0], problem.dictionary.shape[-1]
         channels = 1 if problem.dictionary.ndim == 3 else problem.dictionary.shape[1]
         codes = math.prod(problem.codes_shape)
@@ -70,7 +74,7 @@ class CISTA(ProximalSolver):
         return count * each + codes * channels * size**2
 
     def supports(self, problem: SparseCoding) -> str | None:
-        """None, or the reason: not a `SparseCoding`, or past the cost cap."""
+        """Return None, or the reason against, the cost cap included."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
@@ -84,11 +88,12 @@ class CISTA(ProximalSolver):
         return None
 
     def step(self, problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
-        """One iteration, differentiable in `codes`; makes the filters anew, see `cista_step`."""
+        """Make one iteration, differentiable in `codes`. It computes the filters again; see
+        `cista_step`."""
         return cista_step(problem.on(self.device, self.dtype))(codes)
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """zₖ₊₁ = h_{λ/L}(W⊗y + S⊗zₖ)."""
+        """Yield zₖ₊₁ = h_{λ/L}(W⊗y + S⊗zₖ)."""
         step = cista_step(problem)
         while True:
             codes = step(codes)

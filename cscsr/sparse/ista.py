@@ -13,7 +13,7 @@ from cscsr.sparse.loop import Iterate, ProximalSolver, as_batch, shrink, shrink_
 
 
 def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
-    """h_{λ/L}(z + (1/L) Fᵀ(y − F z)), eq. 5, for a problem in torch; differentiable in z."""
+    """Return h_{λ/L}(z + (1/L) Fᵀ(y − F z)), eq. 5, for a problem in torch; differentiable in z."""
     operator = problem.operator()
     step = operator.step
     residual = problem.observed() - operator.synthesis(codes)
@@ -24,13 +24,20 @@ def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
 def proximal_gradient(
     problem: SparseCoding, start: torch.Tensor, accelerated: bool, restart: bool = False
 ) -> Iterator[torch.Tensor]:
-    """z₁, z₂, … of ISTA, or of FISTA if `accelerated`, for a problem in torch:
+    """Yield z₁, z₂, … of ISTA, or of FISTA if `accelerated`, for a problem in torch:
 
         zₖ₊₁ = h_{λ/L}(vₖ + (1/L) Fᵀ(y − F vₖ)),   vₖ = zₖ + βₖ(zₖ − zₖ₋₁),
         βₖ = (tₖ₋₁ − 1)/tₖ,   tₖ = (1 + √(1 + 4tₖ₋₁²))/2,   t₀ = 1;   ISTA: βₖ = 0.
 
-    Fvₖ is a sum of Fzₖ and Fzₖ₋₁, and vₖ is made where it is needed, so that one sweep over
-    the codes does it all. Three arrays are used in turn, two by ISTA.
+    Fvₖ is a sum of Fzₖ and Fzₖ₋₁, and vₖ is computed where it is needed, so that an iteration is
+    one sweep over the codes. FISTA takes turns with three arrays, ISTA with two.
+
+    Parameters
+    ----------
+    problem : the problem in torch.
+    start : z₀.
+    accelerated : FISTA instead of ISTA.
+    restart : drop FISTA's momentum when it points uphill; see `FISTA`.
     """
     operator, observed = problem.operator(), as_batch(problem.observed())
     step = operator.step
@@ -65,29 +72,40 @@ def proximal_gradient(
 
 @dataclass(frozen=True)
 class ISTA(ProximalSolver):
-    """Proximal gradient descent with the step 1/L: the objective never rises, and
-    P(zₖ) − P* ≤ L‖z₀ − z*‖²/(2k). One F and one Fᵀ an iteration."""
+    """Proximal gradient descent with the step 1/L (eq. 5).
+
+    The objective never rises, and P(zₖ) − P* ≤ L‖z₀ − z*‖²/(2k). An iteration takes one F and one
+    Fᵀ. Parameters are those of `ProximalSolver`.
+    """
 
     @property
     def name(self) -> str:
         return "ista"
 
     def step(self, problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
-        """One iteration, differentiable in `codes`; see `ista_step`."""
+        """Make one iteration, differentiable in `codes`; see `ista_step`."""
         return ista_step(problem.on(self.device, self.dtype), codes)
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """zₖ₊₁ = h_{λ/L}(zₖ + (1/L) Fᵀ(y − F zₖ))."""
+        """Yield zₖ₊₁ = h_{λ/L}(zₖ + (1/L) Fᵀ(y − F zₖ))."""
         return map(Iterate, proximal_gradient(problem, codes, accelerated=False))
 
 
 @dataclass(frozen=True)
 class FISTA(ProximalSolver):
-    """ISTA taken at an extrapolated point: P(zₖ) − P* ≤ 2L‖z₀ − z*‖²/(k + 1)², at the same
-    cost. The objective may rise for a while.
+    """ISTA at an extrapolated point: P(zₖ) − P* ≤ 2L‖z₀ − z*‖²/(k + 1)², at the same cost.
 
-    restart: drop the momentum when it points uphill (O'Donoghue and Candès 2015, gradient
-    scheme); for a batch, when it does so for the batch as a whole.
+    The objective may rise for a while. Parameters are those of `ProximalSolver`, and:
+
+    Parameters
+    ----------
+    restart : drop the momentum when it points uphill, for a batch when it does so for the batch as
+        a whole (O'Donoghue and Candès 2015, gradient scheme).
+
+    References
+    ----------
+    Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
+    problems", SIAM J. Imaging Sci. 2 (2009), eqs. 4.1 to 4.3.
     """
 
     restart: bool = True
@@ -97,5 +115,5 @@ class FISTA(ProximalSolver):
         return "fista"
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """See `proximal_gradient`."""
+        """Yield the iterates of `proximal_gradient`, accelerated."""
         return map(Iterate, proximal_gradient(problem, codes, True, self.restart))

@@ -4,15 +4,15 @@ Step k, from z₀ = 0, with L that of the problem's own dictionary F:
 
     z ← h_{θₖλ/L}(z + (γₖ/L) Wₖᵀ(y − Bₖz)).
 
-It is CISTA's z ← h(W⊗y + S⊗z) with S = n − (γ/L) WᵀB kept as its two factors: 2·M·C·s²
-multiply-adds a pixel for both where a free S of (2s−1)×(2s−1) would take M²(2s−1)².
+It is CISTA's z ← h(W⊗y + S⊗z) with S = n − (γ/L) WᵀB kept as its two factors, which take
+2·M·C·s² multiply-adds per pixel where a free S of (2s−1)×(2s−1) would take M²(2s−1)².
 At γ = θ = 1 and W = B = F it is ISTA. Three forms:
 
-- "step": γₖ and θₖ are learned, W = B = F. It works with any dictionary.
-- "tied": one W and one B for all steps, γₖ, and a θₖ for each atom.
-- "untied": a W, a B, a γ and thresholds for each step.
+- "step": learned γₖ and θₖ, W = B = F. It works with any dictionary.
+- "tied": one W and one B for all steps, γₖ, and one θₖ per atom.
+- "untied": W, B, γ and thresholds of each step's own.
 
-The last two are bound to the dictionary they were trained for, by its SHA-256.
+The last two work only with the dictionary they were trained for, identified by its SHA-256.
 `cscsr.training.lista` trains them on the objective itself.
 """
 
@@ -39,15 +39,17 @@ from cscsr.sparse.loop import Iterate, ProximalSolver
 FORMS = ("step", "tied", "untied")
 
 KIND = "lista"
-"""What the metadata of a weight file of this method calls itself."""
+"""The `kind` in the metadata of a weight file of this method."""
 
 STEPS = 16
 """Learned steps of the shipped weights, K."""
 
 
 def dictionary_sha256(dictionary: Any) -> str:
-    """SHA-256, as a hex digest, of a dictionary (M,C,s,s) or (M,s,s), numpy or torch: of its
-    elements rounded to float32, in order, little-endian."""
+    """Return the SHA-256, as a hex digest, of a dictionary (M,C,s,s) or (M,s,s), numpy or torch.
+
+    It is that of the elements in order, rounded to float32, little-endian.
+    """
     if isinstance(dictionary, torch.Tensor):
         dictionary = dictionary.detach().cpu().numpy()
     with np.errstate(over="ignore"):
@@ -57,11 +59,14 @@ def dictionary_sha256(dictionary: Any) -> str:
 
 @dataclass(frozen=True)
 class LearnedSteps:
-    """What K learned steps consist of, as tensors.
+    """The parameters of K learned steps, as tensors.
 
-    gains: γ (K,). thresholds: θ (K,1), or (K,M), one for each atom.
-    analysis, synthesis: W and B, (1,M,C,s,s) if all steps share them, (K,M,C,s,s) if not,
-    None for the problem's own dictionary.
+    Attributes
+    ----------
+    gains : γ, (K,).
+    thresholds : θ, (K,1), or (K,M) with one per atom.
+    analysis, synthesis : W and B, (1,M,C,s,s) if all steps share them, else (K,M,C,s,s); None: the
+        problem's own dictionary.
     """
 
     gains: torch.Tensor
@@ -76,8 +81,8 @@ class LearnedSteps:
 def lista_step(
     learned: LearnedSteps, problem: SparseCoding
 ) -> Callable[[torch.Tensor, int], torch.Tensor]:
-    """The map (z, k) ↦ the learned step k = 0 … K−1 of a problem in torch; differentiable in
-    z and in all that is learned."""
+    """Return the map (z, k) ↦ the learned step k = 0 … K−1 of a problem in torch, differentiable in
+    z and in all learned parameters."""
     operator, observed = problem.operator(), problem.observed()
     length = operator.step
 
@@ -102,7 +107,7 @@ def lista_step(
 def _shrink_each(
     codes: torch.Tensor, thresholds: torch.Tensor, nonnegative: bool = False
 ) -> torch.Tensor:
-    """Shrinkage (eq. 6) of ([B,]M,H,W) with a threshold for each atom, (M,), or one, (1,)."""
+    """Shrink codes ([B,]M,H,W) with one threshold per atom, (M,), or one for all, (1,) (eq. 6)."""
     bound = thresholds[:, None, None]
     if nonnegative:
         return F.relu(codes - bound)
@@ -111,19 +116,24 @@ def _shrink_each(
 
 @dataclass(frozen=True)
 class LISTA(ProximalSolver):
-    """K learned iterations of CISTA, and after them ISTA's.
+    """K learned iterations of CISTA, followed by ISTA's.
 
-    form: "step", "tied" or "untied", as the module's first lines say.
-    weights: a ``.safetensors`` file of `cscsr.training.lista`, or None for the shipped one.
-    iterations: fewer than K are the first of the learned steps, each of which was trained to
-    be the last; more are those of ISTA, which goes on from z_K.
+    In the form "step", ISTA's step replaces a learned step that would raise the objective, so that
+    on any dictionary the objective never rises. The test costs nothing, since the next step needs
+    Fz anyway. The other two forms do not guarantee descent.
 
-    A learned step of the form "step" that would raise the objective is replaced by ISTA's,
-    so that on any dictionary the objective never rises; that costs nothing, as Fz is needed
-    for the next step. The other two forms give no such warrant.
+    Parameters are those of `ProximalSolver`, and:
 
-    Raises InputError for an unknown form, and when used, for weights of another kind or form
-    or for a dictionary that they do not belong to.
+    Parameters
+    ----------
+    iterations : fewer than K stop at a learned step, each of which was trained to be the last; more
+        continue from z_K with ISTA.
+    form : "step", "tied" or "untied"; see the module.
+    weights : a ``.safetensors`` file of `cscsr.training.lista`; None: the shipped one.
+
+    Raises
+    ------
+    InputError : for an unknown form, and at first use for weights of another kind or form.
     """
 
     iterations: int = STEPS
@@ -148,18 +158,18 @@ class LISTA(ProximalSolver):
 
     def _learned(self) -> tuple[LearnedSteps, np.ndarray]:
         name = self._weights_name()
-        learned, dictionary, form = _kept(name, weights.sha256(name))
+        learned, dictionary, form = _load(name, weights.sha256(name))
         if form != self.form:
             raise InputError(f"{name} holds the form {form!r} of LISTA, not {self.form!r}.")
         return learned, dictionary
 
     def dictionary(self) -> np.ndarray:
-        """The dictionary (M,C,s,s), float32, that the steps were trained with."""
+        """Return the dictionary (M,C,s,s), float32, that the steps were trained with."""
         return self._learned()[1].copy()
 
     def supports(self, problem: SparseCoding) -> str | None:
-        """None, or the reason: not a `SparseCoding`, or another dictionary than the one that
-        the forms "tied" and "untied" were trained for."""
+        """Return None, or the reason against: besides those of every solver, a dictionary that the
+        forms "tied" and "untied" were not trained for."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
@@ -174,16 +184,16 @@ class LISTA(ProximalSolver):
         )
 
     def prepare(self, problem: SparseCoding) -> None:
-        """Reads the weights, transforms the filters and computes L."""
+        """Read the weights, transform the filters and compute L."""
         self._learned()
         super().prepare(problem)
 
     def step(self, problem: SparseCoding, codes: torch.Tensor, k: int = 0) -> torch.Tensor:
-        """The learned step k = 0 … K−1, differentiable in `codes`; see `lista_step`."""
+        """Make the learned step k = 0 … K−1, differentiable in `codes`; see `lista_step`."""
         return lista_step(self._learned()[0], problem.on(self.device, self.dtype))(codes, k)
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """z₁ … z_K by the learned steps, then ISTA's."""
+        """Yield z₁ … z_K of the learned steps, then ISTA's iterates."""
         learned, _ = self._learned()
         steps = _descending if self.form == "step" else _plain
         for new in steps(learned, problem, codes):
@@ -207,8 +217,8 @@ def _plain(
 def _descending(
     learned: LearnedSteps, problem: SparseCoding, codes: torch.Tensor
 ) -> Iterator[torch.Tensor]:
-    """The K learned steps with W = B = F, each that would raise the objective of a signal
-    replaced by ISTA's. F is applied once a step, as the residual serves both."""
+    """The K learned steps with W = B = F; ISTA's step replaces one that would raise the objective
+    of a signal. F is applied once per step, since both share the residual."""
     operator, observed = problem.operator(), problem.observed()
     length = operator.step
     gains, thresholds = learned.gains.to(observed), learned.thresholds.to(observed)
@@ -236,8 +246,8 @@ def _descending(
 
 
 @lru_cache(maxsize=8)
-def _kept(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
-    """What a weight file holds: the steps, their dictionary and their form."""
+def _load(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
+    """Read the steps, their dictionary and their form from a weight file."""
     tensors, metadata = weights.load(name)
     if metadata.get("kind") != KIND:
         raise InputError(

@@ -1,17 +1,18 @@
-"""The loop of the iterative solvers of `SparseCoding`: their parameters, their trace, their end.
+"""The loop of the iterative solvers of `SparseCoding`: parameters, trace and stopping rules.
 
-`IterativeCoder` is what every one of them shares, our own and those of other packages; a
-`Monitor` watches one solve, so that all are scored and judged alike; `ProximalSolver` runs the
-solvers of our own, which give their iterates one by one. Needs torch.
+`IterativeCoder` holds what all of them share, our own and those of other packages. A `Monitor`
+watches one solve, so that the same code scores and stops every solver. `ProximalSolver` runs our
+own solvers, which yield their iterates one by one. Needs torch.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -22,21 +23,21 @@ from cscsr.problem import SparseCoding, in_pieces
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
 
 GROWTH = 10.0
-"""A solve has diverged when its objective is not finite or this many times that of the
-starting point (or of zero, whichever is larger)."""
+"""A solve has diverged when its objective is not finite or exceeds that of the starting point (or
+of zero, whichever is larger) by this factor."""
 
 CHECK_EVERY = 25
-"""Iterations between two looks at the objective for divergence, where none is recorded."""
+"""Iterations between two checks for divergence where no objective is recorded."""
 
 GAP_EVERY = 10
-"""Iterations between two looks at the duality gap, where it may end the solve."""
+"""Iterations between two computations of the duality gap where it may end the solve."""
 
 TINY = 1e-30
 """Keeps the relative change of zero codes finite."""
 
 
 def relative_change(codes: torch.Tensor, previous: torch.Tensor) -> float:
-    """‖z − z_previous‖ / ‖z‖."""
+    """Return ‖z − z_previous‖ / ‖z‖."""
     change = size = 0.0
     for new, old in in_pieces(codes, previous):
         change += float(torch.dist(new, old)) ** 2
@@ -48,21 +49,31 @@ def relative_change(codes: torch.Tensor, previous: torch.Tensor) -> float:
 class IterativeCoder(Solver[SparseCoding]):
     """An iterative solver of `SparseCoding`.
 
-    iterations: the cap.
-    tol: stop when the relative change ‖zₖ − zₖ₋₁‖/‖zₖ‖ (and the method's own residual, if it
-    has one) is at most this; 0 runs to the cap.
-    dtype: "float32" or "float64", to compute in; None: as the signal.
-    record_every: iterations between two rows of the trace; 0: only the last has one.
-    gap: record the duality gap too.
-    gap_tol: stop, certified, when the duality gap is at most this fraction of the objective;
-    0: never. It is looked at every `GAP_EVERY` iterations, at the price of one F and one Fᵀ.
-    max_seconds: stop when the solver's own time has reached this; None: never.
+    Parameters
+    ----------
+    iterations : the most iterations.
+    tol : stop when the relative change ‖zₖ − zₖ₋₁‖/‖zₖ‖ (and the method's own residual, if it has
+        one) is at most this; 0 runs all iterations.
+    dtype : the precision to compute in, "float32" or "float64"; None: the signal's.
+    record_every : iterations between two rows of the trace; 0: only the last iteration has one.
+    gap : record the duality gap too.
+    gap_tol : stop, certified, when the duality gap is at most this fraction of the objective; 0:
+        never. The gap is computed every `GAP_EVERY` iterations and costs one F and one Fᵀ.
+    max_seconds : stop when the solver's own time reaches this; None: never.
 
-    Raises InputError for a parameter out of range.
+    Raises
+    ------
+    InputError : for a parameter out of range.
+
+    Attributes
+    ----------
+    growth : the factor of `GROWTH` for this method.
+    circular_only : whether the method solves only the boundary "circular".
     """
 
     problem_type: ClassVar[type] = SparseCoding
     growth: ClassVar[float] = GROWTH
+    circular_only: ClassVar[bool] = False
 
     iterations: int = 500
     tol: float = 1e-4
@@ -75,56 +86,99 @@ class IterativeCoder(Solver[SparseCoding]):
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise InputError(f"iterations must be at least 1, got {self.iterations!r}.")
-        for what in ("tol", "gap_tol"):
-            value = getattr(self, what)
+        for name in ("tol", "gap_tol"):
+            value = getattr(self, name)
             if not 0 <= value < math.inf:
-                raise InputError(f"{what} must be a finite number of at least 0, got {value!r}.")
+                raise InputError(f"{name} must be a finite number of at least 0, got {value!r}.")
         if self.record_every < 0:
             raise InputError(f"record_every must be at least 0, got {self.record_every!r}.")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise InputError(f"max_seconds must be above 0, got {self.max_seconds!r}.")
 
-    def place(self) -> Any:
+    @property
+    def target_device(self) -> Any:
         """The device to compute on; None: the signal's."""
         return None
 
     def supports(self, problem: SparseCoding) -> str | None:
-        """None, or the reason: not a `SparseCoding`, or a duality gap is asked for at λ = 0."""
+        """Return None, or the reason against: another type of problem, a boundary that the method
+        cannot solve, or a stop by the duality gap at λ = 0."""
         reason = super().supports(problem)
-        if reason is None and self.gap_tol > 0 and problem.lam == 0:
+        if reason is not None:
+            return reason
+        if self.circular_only and problem.boundary != "circular":
+            return (
+                f"{self.name} works by Fourier transforms and solves only the boundary "
+                f"'circular', not {problem.boundary!r}."
+            )
+        if self.gap_tol > 0 and problem.lam == 0:
             return f"{self.name} cannot stop by the duality gap at lam = 0, where there is none."
-        return reason
+        return None
 
     def solve(
         self, problem: SparseCoding, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
-        """Codes of `problem`, from `init` (M,H,W) or (B,M,H,W), or from zero.
+        """Compute the codes of `problem`.
 
-        At λ ≥ λ_max the codes are zero, exactly and at once: converged at iteration 0.
-        Raises InputError if `supports(problem)` gives a reason or `init` has another shape.
+        At λ ≥ λ_max the codes are exactly zero: the solve converges at iteration 0.
+
+        Parameters
+        ----------
+        problem : the problem.
+        init : z₀, (M,H,W) or (B,M,H,W); None: zero.
+        callback : called after each iteration with its number and a copy of the codes.
+
+        Raises
+        ------
+        InputError : if `supports(problem)` returns a reason, or if `init` has another shape or
+            holds NaN or infinity.
         """
         reason = self.supports(problem)
         if reason is not None:
             raise InputError(reason)
         with torch.no_grad():
-            here = problem.on(self.place(), self.dtype)
-            start = None if init is None else here.codes(init)
-            monitor = Monitor(self, here, problem.signal, start, callback)
-            if problem.lam >= here.lambda_max():
+            converted = problem.on(self.target_device, self.dtype)
+            start = None if init is None else converted.codes(init)
+            monitor = Monitor(self, converted, problem.signal, start, callback)
+            if problem.lam >= converted.lambda_max():
                 zero = torch.zeros_like(monitor.start)
                 monitor.record(0, 0.0, zero, 0.0)
-                return monitor.finish(zero, Status.CONVERGED, 0.0)
-            return self.run(here, monitor)
+                monitor.status = Status.CONVERGED
+                return monitor.finish(zero, 0.0)
+            return self.run(converted, monitor)
 
     @abstractmethod
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
-        """Solves `problem`, in torch and in its place, from `monitor.start`."""
+        """Solve `problem`, in torch and on `target_device`, from `monitor.start`."""
+
+
+class Clock(Protocol):
+    """What `Monitor` needs of a clock: `cscsr.Stopwatch`, or another package's timer."""
+
+    @property
+    def seconds(self) -> float:
+        """The solver's own time so far."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Pause the clock inside the `with` block."""
 
 
 class Monitor:
-    """Watches one solve of `problem` (in torch) by `solver`, whose answer is to be like `like`.
+    """Watches one solve: its trace, its callback, when it ends and why.
 
-    start: z₀, or None for zero. callback: as the solver was given it.
+    Parameters
+    ----------
+    solver : the solver, whose parameters decide when to record and when to stop.
+    problem : the problem in torch.
+    like : the array whose type, dtype and device the solution takes.
+    start : z₀; None: zero.
+    callback : the callback of `solve`.
+
+    Attributes
+    ----------
+    start : z₀ as a tensor, arranged in memory as F and Fᵀ are fastest.
+    status : how the solve ended; MAX_ITERATIONS while it runs.
+    trace : the recorded iterations.
     """
 
     def __init__(
@@ -136,6 +190,7 @@ class Monitor:
         callback: Callback | None,
     ) -> None:
         self.problem = problem
+        self.status = Status.MAX_ITERATIONS
         self.trace = Trace()
         self._solver = solver
         self._like = like
@@ -150,16 +205,60 @@ class Monitor:
         else:
             self.start = operator.arrange(start)
             self._reference = max(self._reference, problem.objective(start))
-        self._good = self.start
+        self._best = self.start
 
-    def wants_row(self, iteration: int) -> bool:
-        """Whether this iteration is one to be recorded."""
+    def ends(
+        self,
+        iteration: int,
+        codes: torch.Tensor,
+        previous: Callable[[], torch.Tensor],
+        clock: Clock,
+        *,
+        tol: float = 0.0,
+        residual: float = 0.0,
+        operations: float = math.nan,
+    ) -> bool:
+        """Judge one iteration, record it if it is due, and return whether it is the last.
+
+        Convergence and certificate count as the solver's own time; callback and trace do not.
+
+        Parameters
+        ----------
+        iteration : k, from 1.
+        codes : zₖ.
+        previous : returns zₖ₋₁, where the change is needed.
+        clock : the solver's own time.
+        tol : the bound on the relative change and on `residual`; 0: no test for convergence.
+        residual : the method's own residual, relative to zₖ.
+        operations : the multiply-adds so far, where they depend on the codes.
+        """
+        change = math.nan
+        if tol > 0:
+            change = relative_change(codes, previous())
+            if change <= tol and residual <= tol:
+                self.status = Status.CONVERGED
+        if self._is_certified(iteration, codes):
+            self.status = Status.CERTIFIED
+        elif not self._has_ended and self._is_out_of_time(clock.seconds):
+            self.status = Status.MAX_SECONDS
+        with clock.paused():
+            if self._is_stopped(iteration, codes):
+                self.status = Status.STOPPED
+            due = self._has_ended or self.is_recorded(iteration)
+            if due or self._has_diverged(iteration, codes):
+                if tol == 0:
+                    change = relative_change(codes, previous())
+                self.record(iteration, clock.seconds, codes, change, operations)
+        return self._has_ended
+
+    @property
+    def _has_ended(self) -> bool:
+        return self.status is not Status.MAX_ITERATIONS
+
+    def is_recorded(self, iteration: int) -> bool:
+        """Whether the trace has a row for this iteration even if the solve goes on."""
         every = self._solver.record_every
         return iteration == self._solver.iterations or (every > 0 and iteration % every == 0)
-
-    def diverged(self, iteration: int, codes: torch.Tensor) -> bool:
-        """Looks at the objective once in `CHECK_EVERY` iterations, between two rows."""
-        return iteration % CHECK_EVERY == 0 and self._judge(self.problem.objective(codes), codes)
 
     def record(
         self,
@@ -168,8 +267,8 @@ class Monitor:
         codes: torch.Tensor,
         change: float,
         operations: float = math.nan,
-    ) -> bool:
-        """Adds a row to the trace; True if the solve has diverged."""
+    ) -> None:
+        """Add a row to the trace; set the status if the solve has diverged."""
         if self._gap:
             objective, gap = self.problem.objective_and_gap(codes)
         else:
@@ -183,43 +282,50 @@ class Monitor:
             duality_gap=gap,
             operations=operations,
         )
-        return self._judge(objective, codes)
+        if self._exceeds_bound(objective, codes):
+            self.status = Status.DIVERGED
 
-    def _judge(self, objective: float, codes: torch.Tensor) -> bool:
+    def _has_diverged(self, iteration: int, codes: torch.Tensor) -> bool:
+        """Check the objective for divergence, once in `CHECK_EVERY` iterations."""
+        if iteration % CHECK_EVERY:
+            return False
+        return self._exceeds_bound(self.problem.objective(codes), codes)
+
+    def _exceeds_bound(self, objective: float, codes: torch.Tensor) -> bool:
+        """Whether the objective shows divergence; keeps a copy of the codes if they are good."""
         if objective <= self._reference:
-            if self._good is self.start:
-                self._good = torch.empty_like(codes)
-            self._good.copy_(codes)  # a solver may write over its codes
+            if self._best is self.start:
+                self._best = torch.empty_like(codes)
+            self._best.copy_(codes)  # a solver may overwrite its codes
         return not (objective < math.inf and objective <= self._solver.growth * self._reference)
 
-    def certified(self, iteration: int, codes: torch.Tensor) -> bool:
-        """Whether the duality gap is small enough to end the solve; looks at it once in
-        `GAP_EVERY` iterations."""
+    def _is_certified(self, iteration: int, codes: torch.Tensor) -> bool:
+        """Whether the duality gap ends the solve, checked once in `GAP_EVERY` iterations."""
         tolerance = self._solver.gap_tol
         if tolerance == 0 or iteration % GAP_EVERY:
             return False
         objective, gap = self.problem.objective_and_gap(codes)
         return gap <= tolerance * objective
 
-    def out_of_time(self, seconds: float) -> bool:
-        """Whether the solver has used up its time."""
+    def _is_out_of_time(self, seconds: float) -> bool:
         limit = self._solver.max_seconds
         return limit is not None and seconds >= limit
 
-    def stops(self, iteration: int, codes: torch.Tensor) -> bool:
-        """Calls the callback, if there is one; True if it ends the solve."""
+    def _is_stopped(self, iteration: int, codes: torch.Tensor) -> bool:
+        """Call the callback, if there is one; return whether it ends the solve."""
         if self._callback is None:
             return False
         return bool(self._callback(iteration, to_type_of(codes.clone(), self._like)))
 
-    def finish(self, codes: torch.Tensor, status: Status, seconds: float) -> Solution:
-        """The solution; of a diverged solve, with the last good codes."""
-        codes = to_type_of(self._good if status is Status.DIVERGED else codes, self._like)
-        return Solution(codes, status, self.trace, seconds, codes)
+    def finish(self, codes: torch.Tensor, seconds: float) -> Solution:
+        """Return the solution; a diverged solve returns its last good codes."""
+        codes = self._best if self.status is Status.DIVERGED else codes
+        estimate = to_type_of(codes, self._like)
+        return Solution(estimate, self.status, self.trace, seconds, estimate)
 
 
 def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> torch.Tensor:
-    """h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 6); nonnegative: max(z − θ, 0)."""
+    """Return h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 6); nonnegative: max(z − θ, 0)."""
     if nonnegative:
         return F.relu(codes - threshold)
     return codes - codes.clamp(-threshold, threshold)
@@ -228,7 +334,7 @@ def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> 
 def shrink_into(
     out: torch.Tensor, codes: torch.Tensor, threshold: float, nonnegative: bool
 ) -> torch.Tensor:
-    """`shrink`, written into `out`, and without a gradient."""
+    """Write `shrink` of `codes` into `out`, without a gradient."""
     if nonnegative:
         return torch.sub(codes, threshold, out=out).clamp_(min=0)
     torch.clamp(codes, -threshold, threshold, out=out)
@@ -236,13 +342,19 @@ def shrink_into(
 
 
 def as_batch(array: torch.Tensor) -> torch.Tensor:
-    """An array (·,H,W) as one of a batch, (1,·,H,W); a batch as it is."""
+    """Return an array (·,H,W) as a batch of one, (1,·,H,W), and a batch unchanged."""
     return array if array.ndim == 4 else array[None]
 
 
 class Iterate(NamedTuple):
-    """zₖ, what else must be small before the solve has converged (a residual of the method's,
-    relative to zₖ), and the multiply-adds so far where they depend on the codes."""
+    """One iterate of a solver.
+
+    Attributes
+    ----------
+    codes : zₖ.
+    residual : a residual of the method, relative to zₖ, that must be small at convergence.
+    operations : the multiply-adds so far, where they depend on the codes.
+    """
 
     codes: torch.Tensor
     residual: float = 0.0
@@ -251,56 +363,55 @@ class Iterate(NamedTuple):
 
 @dataclass(frozen=True)
 class ProximalSolver(IterativeCoder):
-    """An iterative solver of `SparseCoding` of our own.
+    """An iterative solver of `SparseCoding` of our own; parameters as `IterativeCoder`, and:
 
-    device: where to compute ("cuda", …); None: where the signal is.
+    Parameters
+    ----------
+    device : the device to compute on ("cpu", "cuda", …); None: the signal's.
     """
 
     device: Any = None
 
-    def place(self) -> Any:
+    @property
+    def target_device(self) -> Any:
         return self.device
 
     @abstractmethod
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """z₁, z₂, … from z₀ = `codes`, without end; `problem` is in torch. An iterate and the
-        one before must both be there, older ones may be written over, z₀ may not."""
+        """Yield z₁, z₂, … without end.
+
+        Keep the last two yielded tensors intact; older ones may be overwritten. Never modify z₀.
+
+        Parameters
+        ----------
+        problem : the problem in torch.
+        codes : z₀.
+        """
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:
-        """One F and one Fᵀ an iteration, for each signal of a batch."""
+        """One F and one Fᵀ per iteration, for each signal of a batch."""
         count = self.iterations if iterations is None else iterations
         return count * math.prod(problem.codes_shape[:-3]) * problem.operator().operations
 
     def prepare(self, problem: SparseCoding) -> None:
-        """Transforms the filters and computes L."""
+        """Transform the filters and compute L."""
         problem.on(self.device, self.dtype).operator().prepare()
 
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
         clock = Stopwatch(problem.signal.device)
         codes = monitor.start
         iterates = self.iterates(problem, codes)
-        status = Status.MAX_ITERATIONS
         for iteration in range(1, self.iterations + 1):
             previous = codes
             codes, residual, operations = next(iterates)
-            change = math.nan
-            if self.tol > 0:
-                change = relative_change(codes, previous)
-                if change <= self.tol and residual <= self.tol:
-                    status = Status.CONVERGED
-            if monitor.certified(iteration, codes):
-                status = Status.CERTIFIED
-            elif status is Status.MAX_ITERATIONS and monitor.out_of_time(clock.seconds):
-                status = Status.MAX_SECONDS
-            with clock.paused():
-                if monitor.stops(iteration, codes):
-                    status = Status.STOPPED
-                wanted = status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration)
-                if wanted or monitor.diverged(iteration, codes):
-                    if self.tol == 0:
-                        change = relative_change(codes, previous)
-                    if monitor.record(iteration, clock.seconds, codes, change, operations):
-                        status = Status.DIVERGED
-            if status is not Status.MAX_ITERATIONS:
+            if monitor.ends(
+                iteration,
+                codes,
+                lambda previous=previous: previous,
+                clock,
+                tol=self.tol,
+                residual=residual,
+                operations=operations,
+            ):
                 break
-        return monitor.finish(codes, status, clock.seconds)
+        return monitor.finish(codes, clock.seconds)

@@ -1,7 +1,6 @@
-"""ADMM and PGM of the sporco package as `Solver[SparseCoding]`. They run on the CPU, with as
-many threads as torch.
+"""ADMM and PGM of the sporco package as `Solver[SparseCoding]`.
 
-sporco is imported at the first use.
+They run on the CPU, with as many threads as torch. sporco is imported at the first use.
 """
 
 from __future__ import annotations
@@ -20,38 +19,54 @@ from cscsr.errors import InputError
 from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding
 from cscsr.solver import Solution, Status
-from cscsr.sparse.admm import check_splitting, dual_of, only_circular
+from cscsr.sparse.admm import Splitting, dual_of
 from cscsr.sparse.loop import IterativeCoder, Monitor, relative_change
+
+
+class _Clock:
+    """sporco's own timer: the seconds of its initialisation and of its iterations, without
+    callbacks."""
+
+    def __init__(self, timer: Any) -> None:
+        self._timer = timer
+
+    @property
+    def seconds(self) -> float:
+        return self._timer.elapsed("init") + self._timer.elapsed("solve_wo_func")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        running = [label for label, since in self._timer.t0.items() if since is not None]
+        self._timer.stop(running)
+        try:
+            yield
+        finally:
+            self._timer.start(running)
 
 
 @dataclass(frozen=True)
 class _Sporco(IterativeCoder):
-    """What sporco's two solvers share: its options, its clock, its layout of the codes.
+    """What sporco's two solvers share: its options, its clock, its layout of the codes. The
+    duality gap that `gap_tol` requests is not part of the seconds."""
 
-    Seconds are sporco's timer 'solve_wo_func' and its initialisation. The duality gap that
-    `gap_tol` asks for is not part of them.
-    """
-
+    circular_only: ClassVar[bool] = True
     stops_itself: ClassVar[bool] = False
-    """Whether `tol` is for sporco to judge by."""
+    """Whether sporco judges convergence by `tol`."""
 
-    def place(self) -> str:
+    @property
+    def target_device(self) -> str:
         return "cpu"
 
-    def supports(self, problem: SparseCoding) -> str | None:
-        """None, or the reason: not a `SparseCoding`, or its boundary is not circular."""
-        return super().supports(problem) or only_circular(self.name, problem)
-
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float:
-        """An iteration takes the transforms of M maps and back, and two inner products of
-        the filters' and the codes' spectra at each frequency (C = 1)."""
+        """Per iteration, the transforms of M maps and back, and two inner products of the
+        filters' and the codes' spectra at each frequency (C = 1)."""
         count = self.iterations if iterations is None else iterations
         pixels = math.prod(problem.signal.shape[-2:])
         maps = math.prod(problem.codes_shape[:-2])
         return count * maps * (2 * transform_operations(pixels) + 4.0 * pixels)
 
     def prepare(self, problem: SparseCoding) -> None:
-        """Has sporco plan its transforms for this size, by one iteration."""
+        """Let sporco plan its transforms for this size, by one iteration."""
         once = replace(self, iterations=1)
         with _threads_of_torch():
             once.method(problem.on("cpu", self.dtype), None, {}).solve()
@@ -60,18 +75,18 @@ class _Sporco(IterativeCoder):
     def method(
         self, problem: SparseCoding, start: torch.Tensor | None, options: dict[str, Any]
     ) -> Any:
-        """sporco's solver object, with `options` beside its own."""
+        """Return sporco's solver object for `problem`, with `options` added to its own."""
 
     @abstractmethod
     def latest(self, method: Any) -> np.ndarray:
-        """The codes, in sporco's layout."""
+        """Return the codes in sporco's layout."""
 
     @abstractmethod
     def earlier(self, method: Any) -> np.ndarray:
-        """The codes of the iteration before, in sporco's layout."""
+        """Return the codes of the previous iteration in sporco's layout."""
 
     def create(self, module: Any, problem: SparseCoding, options: dict[str, Any]) -> Any:
-        """`module.ConvBPDN` for `problem`, with `options` beside those that both share."""
+        """Return `module.ConvBPDN` for `problem`, with `options` added to the shared ones."""
         signal = problem.observed()
         signal = signal if signal.ndim == 4 else signal[None]
         common = {
@@ -90,76 +105,50 @@ class _Sporco(IterativeCoder):
         )
 
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
-        status = Status.MAX_ITERATIONS
+        def latest(method: Any) -> torch.Tensor:
+            return from_sporco(self.latest(method), problem)
 
-        def seconds(method: Any) -> float:
-            return method.timer.elapsed("init") + method.timer.elapsed("solve_wo_func")
+        def earlier(method: Any) -> torch.Tensor:
+            return from_sporco(self.earlier(method), problem)
 
-        def watch(method: Any) -> bool:
-            nonlocal status
-            running = [name for name, since in method.timer.t0.items() if since is not None]
-            method.timer.stop(running)
-            iteration = method.k + 1
-            codes, change = from_sporco(self.latest(method), problem), math.nan
-            if self.tol > 0 and not self.stops_itself:
-                change = relative_change(codes, from_sporco(self.earlier(method), problem))
-                if change <= self.tol:
-                    status = Status.CONVERGED
-            if monitor.certified(iteration, codes):
-                status = Status.CERTIFIED
-            elif status is Status.MAX_ITERATIONS and monitor.out_of_time(seconds(method)):
-                status = Status.MAX_SECONDS
-            if monitor.stops(iteration, codes):
-                status = Status.STOPPED
-            wanted = status is not Status.MAX_ITERATIONS or monitor.wants_row(iteration)
-            if wanted or monitor.diverged(iteration, codes):
-                if math.isnan(change):
-                    change = relative_change(codes, from_sporco(self.earlier(method), problem))
-                if monitor.record(iteration, seconds(method), codes, change):
-                    status = Status.DIVERGED
-            method.timer.start(running)
-            return status is not Status.MAX_ITERATIONS
+        def callback(method: Any) -> bool:
+            clock = _Clock(method.timer)
+            with clock.paused():
+                return monitor.ends(
+                    method.k + 1,
+                    latest(method),
+                    lambda: earlier(method),
+                    clock,
+                    tol=0.0 if self.stops_itself else self.tol,
+                )
 
         with _threads_of_torch():
-            cold = not monitor.start.any()
-            method = self.method(problem, None if cold else monitor.start, {"Callback": watch})
+            start = monitor.start if monitor.start.any() else None
+            method = self.method(problem, start, {"Callback": callback})
             method.solve()
-        codes = from_sporco(self.latest(method), problem)
-        if status is Status.MAX_ITERATIONS and method.k < self.iterations:
-            status = Status.CONVERGED
-            if not monitor.wants_row(method.k):
-                change = relative_change(codes, from_sporco(self.earlier(method), problem))
-                monitor.record(method.k, seconds(method), codes, change)
-        return monitor.finish(codes, status, seconds(method))
+        codes, seconds = latest(method), _Clock(method.timer).seconds
+        if monitor.status is Status.MAX_ITERATIONS and method.k < self.iterations:
+            if not monitor.is_recorded(method.k):
+                monitor.record(method.k, seconds, codes, relative_change(codes, earlier(method)))
+            monitor.status = Status.CONVERGED
+        return monitor.finish(codes, seconds)
 
 
 @dataclass(frozen=True)
-class SporcoADMM(_Sporco):
+class SporcoADMM(Splitting, _Sporco):
     """`sporco.admm.cbpdn.ConvBPDN`: min ½‖y − Fx‖² + λ‖z‖₁ subject to x = z, by ADMM.
 
-    The estimate is z, the sparse one of the two variables; the trace's objective is the
-    problem's own at z.
+    The codes are z, the sparse one of the two variables; the trace's objective is the problem's
+    own at z. Parameters are those of `Splitting`, with these particulars:
 
-    tol: sporco's RelStopTol, on primal and dual residual; 0 runs to the cap.
-    rho: the penalty ρ at the start; None: sporco's 50λ + 1.
-    auto_rho: let sporco adapt ρ to the residuals.
-    relaxation: sporco's RelaxParam, in [1, 2).
-    rho_growth: above 1, multiply ρ by it after each iteration from the second on, instead of
-    `auto_rho`.
-
-    Raises InputError for a parameter out of range.
+    Parameters
+    ----------
+    tol : sporco's RelStopTol, on the primal and the dual residual; 0 runs all iterations.
+    rho : None: sporco's 50λ + 1.
+    auto_rho : let sporco adapt ρ to the residuals.
     """
 
     stops_itself: ClassVar[bool] = True
-
-    rho: float | None = None
-    auto_rho: bool = True
-    relaxation: float = 1.8
-    rho_growth: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_splitting(self.rho, self.relaxation, self.rho_growth)
 
     @property
     def name(self) -> str:
@@ -206,12 +195,18 @@ class SporcoADMM(_Sporco):
 class SporcoPGM(_Sporco):
     """`sporco.pgm.cbpdn.ConvBPDN`: FISTA in the frequency domain, without restart.
 
-    tol: on the relative change of the codes, as for our own solvers (sporco's own rule
-    compares an absolute change).
-    lipschitz: sporco's L, the inverse of the step; None: the exact one of the dictionary
-    (sporco's default of 500 is too small for some dictionaries, and diverges).
+    Parameters are those of `IterativeCoder`, and:
 
-    Raises InputError for a parameter out of range.
+    Parameters
+    ----------
+    tol : on the relative change of the codes, as for our own solvers (sporco's own rule compares
+        an absolute change).
+    lipschitz : sporco's L, the inverse of the step; None: the exact one of the dictionary
+        (sporco's default of 500 is too small for some dictionaries, and diverges).
+
+    Raises
+    ------
+    InputError : for a parameter out of range.
     """
 
     lipschitz: float | None = None
@@ -247,7 +242,7 @@ class SporcoPGM(_Sporco):
 
 @contextmanager
 def _threads_of_torch() -> Iterator[None]:
-    """Inside, sporco's transforms use as many threads as torch, not one for each core."""
+    """Let sporco's transforms use as many threads as torch, not one per core."""
     import sporco.fft
 
     before = sporco.fft.pyfftw_threads
@@ -259,12 +254,12 @@ def _threads_of_torch() -> Iterator[None]:
 
 
 def to_sporco(codes: torch.Tensor) -> np.ndarray:
-    """Codes ([B,]M,H,W) in sporco's layout (H,W,1,B,M)."""
+    """Return codes ([B,]M,H,W) in sporco's layout (H,W,1,B,M)."""
     batch = codes if codes.ndim == 4 else codes[None]
     return batch.permute(2, 3, 0, 1)[:, :, None].numpy()
 
 
 def from_sporco(codes: np.ndarray, problem: SparseCoding) -> torch.Tensor:
-    """Codes in sporco's layout (H,W,1,B,M) as a tensor of the problem's `codes_shape`."""
+    """Return codes in sporco's layout (H,W,1,B,M) as a tensor of the problem's `codes_shape`."""
     tensor = torch.from_numpy(np.ascontiguousarray(codes[:, :, 0].transpose(2, 3, 0, 1)))
     return tensor.reshape(problem.codes_shape)

@@ -4,19 +4,21 @@ import html
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.page import PAGE_NAME, main, render
+from benchmarks.page import PAGE_NAME, main, render, write_page
 from benchmarks.page.content import engineering
 from benchmarks.page.plots import WIDTH, Point, even_ticks, frontier, interval, power_ticks, scatter
 from benchmarks.results import FILE_NAME, Results
-from benchmarks.tables import summarise
+from benchmarks.tables import summarise, write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "img", "br", "input", "path", "rect", "circle"}
@@ -82,6 +84,29 @@ def test_the_page_is_remade_from_the_database_alone_byte_for_byte(report, tmp_pa
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / PAGE_NAME)
     assert (tmp_path / PAGE_NAME).read_bytes() == report.read_bytes()
+
+
+@pytest.mark.parametrize("create", [True, False], ids=["of a run", "to be read"])
+def test_tables_and_page_leave_the_database_as_it_is(report, page, tmp_path, create):
+    """Also where the figures of a showcase image are stored under another data set's name."""
+    path = tmp_path / FILE_NAME
+    shutil.copy(report.with_name(FILE_NAME), path)
+    shown = script(page, "pictures")
+    dataset, image = shown[0]["title"].split(" ")[0].split("/")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        moved = connection.execute(
+            "UPDATE results SET dataset = 'another', image = 'twin' "
+            "WHERE dataset = ? AND image = ?",
+            (dataset, image),
+        ).rowcount
+    assert moved
+    before = path.read_bytes()
+    with Results(path, create=create) as results:
+        write_tables(results, tmp_path)
+        write_page(results, tmp_path)
+    assert path.read_bytes() == before
+    written = (tmp_path / PAGE_NAME).read_text(encoding="utf-8")
+    assert script(written, "pictures") == shown
 
 
 def test_another_process_elsewhere_makes_the_same_bytes(report, tmp_path):

@@ -12,10 +12,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.page import PAGE_NAME, main, render, write_page
-from benchmarks.page.content import engineering
+from benchmarks.page import PAGE_NAME, REFERENCE, main, render, write_page
+from benchmarks.page.content import FIGURES, engineering
 from benchmarks.page.plots import WIDTH, Point, even_ticks, frontier, interval, power_ticks, scatter
 from benchmarks.results import FILE_NAME, Results
 from benchmarks.tables import summarise, write_tables
@@ -236,6 +237,17 @@ def test_pictures_are_in_the_page_with_all_solvers(page):
     for case in shown:
         names = [picture["solver"] for picture in case["pictures"]]
         assert names[:3] == ["bicubic", "sharpened-0.6", "sharpened-0.61"]
+
+
+@pytest.mark.parametrize(("name", "columns"), [("fig8", ("n0", "m0")), ("fig9", ("recursions",))])
+def test_a_caption_names_what_the_figure_varies(name, columns):
+    rows = pd.read_csv(REFERENCE / f"{name}.csv")
+    varied = rows.groupby("architecture")[["n0", "m0", "recursions"]].nunique().max() > 1
+    assert tuple(varied.index[varied]) == columns
+    caption = FIGURES[name][1]
+    assert caption.startswith("PSNR")
+    for symbol, column in (("n₀", "n0"), ("m₀", "m0"), ("recursions K", "recursions")):
+        assert (symbol in caption) is (column in columns)
 
 
 def test_figures_of_the_reference_run_are_kept_in_the_database(page, report):

@@ -89,6 +89,43 @@ def test_modules_that_the_pages_run_are_there():
     assert not [name for name in named if importlib.util.find_spec(name.rstrip(".")) is None]
 
 
+def promised(page: str) -> set[str]:
+    """Names of the files that a page's tables say a command makes; a suffix alone (`.csv`) belongs
+    to the name before it."""
+    names: set[str] = set()
+    for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines():
+        stem = ""
+        for part in re.findall(r"`([\w./*-]*\.(?:csv|md|png|tex))`", line):
+            if not part.startswith("."):
+                stem = part.rpartition(".")[0]
+                names.add(part)
+            elif stem:
+                names.add(stem + part)
+    return names
+
+
+def test_commands_make_what_the_page_of_commands_promises():
+    """Every file that it names is in the reference run, save those of harder input, which it has
+    not, and every file of the reference run is named."""
+    folder = ROOT / "reports" / "reference"
+    there = {
+        path.name
+        for path in folder.rglob("*.*")
+        if path.suffix in (".csv", ".md", ".png") and path.parent.name not in ("training", "coders")
+    }
+    names = promised("reproduce.md")
+    assert {name for name in names if not name.startswith("degraded")} <= there
+    described = {"upscaled.png", *(f"table{n}{s}" for n in (1, 2, 3) for s in (".csv", ".md"))}
+    described |= {"differences.csv", "differences.md"}
+    assert there - described <= names
+
+
+def test_files_of_the_reference_run_that_pages_cite_are_there():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(((?:\.\./)?[\w./-]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
 def test_tables_of_the_quick_start_are_of_the_measurements():
     text = command.PAGE.read_text(encoding="utf-8")
     assert text == command.page(text), "run python -m benchmarks.command"
@@ -174,6 +211,7 @@ def test_table_of_readme_has_methods_down_and_scales_across(tmp_path):
         "Set5,2,bicubic,33.6634,0.92991,0.0021,5,y,33.66,0.9299\n"
         "Set5,2,Bicubic (published),,,,,y,33.66,0.9299\n"
         "Set5,3,bicubic,30.3901,0.86821,0.0025,5,y,30.39,0.8682\n"
+        "Set5,2,csc-sr-paper[admm],36.51,0.9526,1.31,5,y,36.62,0.9549\n"
         "Set14,2,bicubic,30.2301,0.8687,0.01,14,y,,\n",
         encoding="utf-8",
     )
@@ -182,6 +220,7 @@ def test_table_of_readme_has_methods_down_and_scales_across(tmp_path):
         "|---|---|---|---|",
         "| bicubic | 33.66 / 0.9299 | 30.39 / 0.8682 | 0.0023 |",
         "| Bicubic (published) | 33.66 / 0.9299 |  |  |",
+        "| csc-sr-paper[admm] | 36.51 / 0.9526 |  | 1.3 (×2 alone) |",
     ]
 
 

@@ -134,7 +134,9 @@ class FactoredS(nn.Module):
 
     @property
     def bias(self) -> Tensor | None:
-        return self.A.bias
+        """The bias (m₀,) of S as a layer of its own: minus that of A, which z − A⊗(B⊗z) subtracts
+        with the rest."""
+        return None if self.A.bias is None else -self.A.bias
 
 
 class CISTABlock(nn.Module):

@@ -22,7 +22,8 @@ from cscsr.errors import InputError, unknown_name
 MEAN_Y = 0.4415
 MEAN_RGB = (0.4488, 0.4371, 0.4040)
 """Values near the mean of natural images, taken off before the first layer. The RGB mean is
-the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well."""
+the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well. Trained weights belong to
+these values: with others the same file gives another, worse network."""
 
 
 Visit = Callable[[int, Tensor, Callable[[], Tensor]], None]

@@ -199,6 +199,75 @@ def test_what_it_refuses(tmp_path):
             replace(solver, device="cuda").solve(cscsr.SuperResolution(lr, 2))
 
 
+def correlated(layer: str, x: np.ndarray, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """A zero-padded layer of a weight file on (C,H,W), by its definition, in float64."""
+    filters, bias = tensors[f"{layer}.weight"], tensors.get(f"{layer}.bias")
+    size = filters.shape[-1]
+    padded = np.pad(x, ((0, 0), *[(size // 2,) * 2] * 2))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
+    output = np.tensordot(filters.astype(np.float64), windows, ((1, 2, 3), (0, 3, 4)))
+    return output if bias is None else output + bias[:, None, None]
+
+
+def coded(y: np.ndarray, tensors: dict[str, np.ndarray], recursions: int) -> np.ndarray:
+    """The codes z_K of features y, eq. (12), with S⊗z = z − (A⊗(B⊗z) + b)."""
+    drive = correlated("block.W", y, tensors)
+    z = np.maximum(drive, 0)
+    for _ in range(recursions):
+        recurred = z - correlated("block.S.A", correlated("block.S.B", z, tensors), tensors)
+        z = np.maximum(drive + recurred, 0)
+    return z
+
+
+def equations_of_crnet_a(image: np.ndarray, tensors: dict, recursions: int) -> np.ndarray:
+    """Eqs. (11) to (14) on an enlarged luma image (H,W) in [0, 1]."""
+    y = image[None] - 0.4415
+    for layer in ("F0", "F1"):
+        y = np.maximum(correlated(layer, y, tensors), 0)
+    z = coded(y, tensors, recursions)
+    return image + correlated("H", np.maximum(correlated("Wh", z, tensors), 0), tensors)[0]
+
+
+def equations_of_crnet_b(image: np.ndarray, tensors: dict, recursions: int) -> np.ndarray:
+    """Fig. 6 for ×2 on (H,W,3) in [0, 1], but for the bicubic enlargement that is added."""
+    rgb_mean = np.array([0.4488, 0.4371, 0.4040])  # DIV2K's, as EDSR and A.4 subtract it
+    x = correlated("head", np.moveaxis(image - rgb_mean, -1, 0), tensors)
+    inner = np.maximum(correlated("pre.2.first", x, tensors), 0)
+    features = x + correlated("pre.2.second", inner, tensors)
+    y = features
+    for layer in ("F0", "F1"):
+        y = np.maximum(correlated(layer, y, tensors), 0)
+    z = coded(y, tensors, recursions)
+    x = features + correlated("H", np.maximum(correlated("Wh", z, tensors), 0), tensors)
+    x = correlated("up.2.0", x, tensors)
+    channels, height, width = len(x) // 4, *x.shape[1:]
+    x = x.reshape(channels, 2, 2, height, width).transpose(0, 3, 1, 4, 2)
+    x = x.reshape(channels, 2 * height, 2 * width)
+    return np.moveaxis(correlated("tail", x, tensors), 0, -1)
+
+
+def test_the_shipped_crnet_a_computes_the_equations_on_images_less_their_mean():
+    """The mean is part of what the weights were trained with, though no weight file holds it:
+    with another one the network still enlarges, worse. The values stand here a second time."""
+    tensors, metadata = weights.load("crnet-a-small")
+    lr = (dict(demo())["camera"][100:116, 90:108] / 255).astype(np.float32)
+    enlarged = imresize(lr, 2.0)
+    expected = equations_of_crnet_a(enlarged, tensors, metadata["network"]["recursions"])
+    estimate = cscsr.make_solver("crnet-a-small").solve(cscsr.SuperResolution(lr, 2)).estimate
+    np.testing.assert_allclose(estimate, expected, atol=1e-4)
+    assert np.abs(estimate - enlarged).max() > 0.02
+
+
+def test_the_shipped_crnet_b_computes_the_equations_on_images_less_their_mean():
+    tensors, metadata = weights.load("crnet-b-small")
+    lr = (dict(demo())["chelsea"][100:116, 90:108] / 255).astype(np.float32)
+    estimate = cscsr.make_solver("crnet-b-small").solve(cscsr.SuperResolution(lr, 2)).estimate
+    detail = equations_of_crnet_b(lr, tensors, metadata["network"]["recursions"])
+    inside = (slice(8, -8), slice(8, -8))  # at the border bicubic kernels differ by convention
+    np.testing.assert_allclose(estimate[inside], (imresize(lr, 2.0) + detail)[inside], atol=1e-4)
+    assert np.abs(detail[inside]).max() > 0.02
+
+
 def mean_psnr(name: str, images, scale: int) -> float:
     solver = cscsr.make_solver(name)
     values = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,9 +79,32 @@ def test_a_factored_s_is_one_layer_but_at_the_border():
     layer = FactoredS(5, 3).double()
     z = torch.randn(2, 5, 11, 9, dtype=torch.float64)
     with torch.no_grad():
+        layer.A.bias.copy_(torch.arange(1.0, 6.0))  # it starts at zero, which has no sign
         whole = torch.nn.functional.conv2d(z, layer.weight, layer.bias, padding=2)
         inside = (..., slice(2, -2), slice(2, -2))
         torch.testing.assert_close(layer(z)[inside], whole[inside])
+    assert FactoredS(5, 3, bias=False).bias is None
+
+
+@pytest.mark.parametrize(("codes", "rank", "kernel"), [(6, 4, 3), (16, 5, 3), (4, 9, 3), (8, 3, 5)])
+def test_a_factored_s_starts_with_the_step_one_over_l(codes, rank, kernel):
+    """L is the largest eigenvalue of flip(f)⊗f over all frequencies, so ‖A∘B‖ is 1 there: S is
+    positive semidefinite, and with half the step it would be at least ½."""
+    torch.manual_seed(0)
+    layer = FactoredS(codes, rank, kernel)
+    A, B = (part.weight.detach().double().numpy() for part in (layer.A, layer.B))
+    frequencies = 2 * np.pi * np.arange(96) / 96
+    waves = np.exp(1j * np.outer(frequencies, np.arange(kernel) - kernel // 2))
+    # A layer correlates, out[n] = Σ_d B[d] z[n + d]: it multiplies exp(iωn) by Σ_d B[d] exp(iωd).
+    outer, inner = (np.einsum("uk,vl,ijkl->uvij", waves, waves, taps) for taps in (A, B))
+    gram = np.conj(np.swapaxes(inner, -1, -2)) @ inner
+    product = outer @ inner
+    lipschitz = np.linalg.eigvalsh(gram).max()
+    # L is taken at 16×16 frequencies, between which the symbol may be larger.
+    np.testing.assert_allclose(product * lipschitz, gram, rtol=0.02, atol=0.02 * lipschitz)
+    assert np.linalg.norm(product, 2, axis=(-2, -1)).max() == pytest.approx(1.0, abs=0.02)
+    coarse = product[::6, ::6]
+    assert np.linalg.norm(coarse, 2, axis=(-2, -1)).max() == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 0.03)])

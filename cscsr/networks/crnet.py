@@ -22,7 +22,8 @@ from cscsr.errors import InputError, unknown_name
 MEAN_Y = 0.4415
 MEAN_RGB = (0.4488, 0.4371, 0.4040)
 """Values near the mean of natural images, taken off before the first layer. The RGB mean is
-the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well."""
+the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well. Trained weights belong to
+these values: with others the same file gives another, worse network."""
 
 
 Visit = Callable[[int, Tensor, Callable[[], Tensor]], None]
@@ -134,7 +135,9 @@ class FactoredS(nn.Module):
 
     @property
     def bias(self) -> Tensor | None:
-        return self.A.bias
+        """The bias (m₀,) of S as a layer of its own: minus that of A, which z − A⊗(B⊗z) subtracts
+        with the rest."""
+        return None if self.A.bias is None else -self.A.bias
 
 
 class CISTABlock(nn.Module):

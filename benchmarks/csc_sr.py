@@ -1,10 +1,12 @@
 """What the choices in CSC-SR are worth on the held-out images, and what it has learned.
 
     python -m benchmarks.csc_sr choices --data DIR    choices.csv, choices.md, sparsity.png
+    python -m benchmarks.csc_sr mapping --data DIR    mapping.csv, mapping.md
     python -m benchmarks.csc_sr pictures              filters.png, hr-filters.png, parts.png
 
-Each row of `choices` is a training of its own, by `cscsr.training.csc_sr`; rows that a stopped
-run had made are kept. `pictures` needs the shipped weights only.
+Each row of `choices` is a training of its own, by `cscsr.training.csc_sr`, each row of
+`mapping` a fit of mapping and HR filters to the same sums; rows that a stopped run had made are
+kept. `pictures` needs the shipped weights only.
 """
 
 from __future__ import annotations
@@ -14,13 +16,19 @@ import csv
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.curves import make_folder, run_command, write_curves
 from cscsr.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from cscsr.classical.hr_filters import Mapping
 
 SCALE = 2
 
@@ -139,6 +147,157 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
             f"| {row['choice']} | {row['atoms']} | {int(row['lr_pixels']):,} "
             f"| {100 * float(row['density']):.1f} % | {float(row['psnr_db']):.2f} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+MAPPING_STARTS = (
+    ("identity and pairs", (96, 144), (0.1, 0.3, 1.0)),
+    ("clusters", (24, 48), (0.003, 0.01, 0.03)),
+    ("random, concentration 1", (48, 96, 144), (0.003, 0.01)),
+    ("random, concentration 0.03", (48, 96, 144), (0.03, 0.1)),
+)
+"""Starts of the mapping (see `mapping_start`), the numbers M of HR filters of each, and its ridge
+weights: the more codes a row mixes, the smaller."""
+
+MAPPING_ROUNDS = 100
+"""At most so many rounds of a fit."""
+
+MAPPING_LEAST = 10
+"""At least so many."""
+
+MAPPING_GAIN = 1e-5
+"""From then on a fit ends when a round lowers the objective by less than this share."""
+
+FIRST_STEPS = 300
+"""Conjugate-gradient steps on the HR filters before the first round."""
+
+MAPPING_COLUMNS = (
+    "start",
+    "hr_filters",
+    "ridge",
+    "rounds",
+    "psnr_db",
+    "start_psnr_db",
+    "objective",
+    "last_gain",
+    "mean_moved",
+    "largest_moved",
+)
+
+
+def mapping_start(
+    start: str, hr_atoms: int, kernels: torch.Tensor, generator: np.random.Generator
+) -> Mapping:
+    """A mapping (M,N) on the simplex to begin with, and its HR filters.
+
+    kernels: the ridge kernels (N,k,k). "identity and pairs" is `start_from`, "clusters" the
+    means of M clusters of kernels (Ward), "random, concentration α" draws each row from the
+    Dirichlet distribution. But for the first the HR filters are zero.
+    """
+    import torch
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    from cscsr.classical.hr_filters import Mapping, start_from
+
+    if start == "identity and pairs":
+        return start_from(kernels.float(), hr_atoms)
+    if start == "clusters":
+        tree = linkage(kernels.flatten(1).numpy(), "ward")
+        labels = fcluster(tree, hr_atoms, "maxclust")
+        members = labels == np.arange(1, hr_atoms + 1)[:, None]
+        rows = members / members.sum(1, keepdims=True)
+    else:
+        concentration = float(start.rsplit(" ", 1)[1])
+        rows = generator.dirichlet(np.full(len(kernels), concentration), hr_atoms)
+    filters = torch.zeros(hr_atoms, *kernels.shape[1:])
+    return Mapping(torch.from_numpy(rows).float(), filters)
+
+
+def mapping(
+    data: str | Path, out: str | Path, seed: int = 0, report: Report = lambda *_: None
+) -> list[Path]:
+    """Fit mapping and HR filters from several starts, numbers of HR filters and ridge weights at
+    ×2, and write their table beside the ridge form's. Raises InputError for a folder without
+    the data."""
+    from cscsr.classical.hr_filters import Fit, start_from
+    from cscsr.training.csc_sr import CODINGS, RIDGES, Options, fit_parts
+
+    out = make_folder(out)
+    options = replace(Options(), **BASE, codings={"admm": CODINGS["admm"]})
+    report("sums over the training images", 0, 1)
+    equations, heldout, kept = fit_parts(
+        data, out / "runs" / "mapping", "admm", SCALE, options, seed=seed, progress=False
+    )
+
+    def ridge_row(ridge: float) -> dict[str, Any]:
+        kernels = equations.solve(ridge)
+        psnr_db = heldout.psnr(kernels)
+        fit = Fit(equations, start_from(kernels.float(), len(kernels)), ridge)
+        return {"psnr_db": psnr_db, "objective": fit.objective()}
+
+    def fitted_row(start: str, hr_atoms: int, ridge: float) -> dict[str, Any]:
+        generator = np.random.default_rng([seed, hr_atoms])
+        begin = mapping_start(start, hr_atoms, equations.solve(ridge), generator)
+        fit = Fit(equations, begin, ridge)
+        fit.improve_filters(FIRST_STEPS)
+        first_db, objectives = heldout.psnr(fit.result.kernels()), [fit.objective()]
+        while len(objectives) <= MAPPING_ROUNDS:
+            objectives.append(fit.round())
+            gain = (objectives[-2] - objectives[-1]) / abs(objectives[-1])
+            if gain < MAPPING_GAIN and len(objectives) > MAPPING_LEAST:
+                break
+        moved = (fit.result.mapping - begin.mapping).abs()
+        return {
+            "rounds": len(objectives) - 1,
+            "psnr_db": heldout.psnr(fit.result.kernels()),
+            "start_psnr_db": first_db,
+            "objective": objectives[-1],
+            "last_gain": gain,
+            "mean_moved": float(moved.sum(1).mean()) / 2,
+            "largest_moved": float(moved.max()),
+        }
+
+    makers = [("ridge", options.atoms, ridge, partial(ridge_row, ridge)) for ridge in RIDGES]
+    makers += [
+        (start, hr_atoms, ridge, partial(fitted_row, start, hr_atoms, ridge))
+        for start, numbers, ridges in MAPPING_STARTS
+        for hr_atoms in numbers
+        for ridge in ridges
+    ]
+    rows = []
+    for index, (start, hr_atoms, ridge, make) in enumerate(makers):
+        report(f"{start}, {hr_atoms} HR filters, ridge weight {ridge:g}", index, len(makers))
+        row = kept.made(f"{start}-{hr_atoms}-{ridge:g}-{MAPPING_ROUNDS}-{MAPPING_GAIN:g}", make)
+        figures = {key: f"{value:.6g}" for key, value in row.items()}
+        rows.append({"start": start, "hr_filters": hr_atoms, "ridge": f"{ridge:g}", **figures})
+    table = out / "mapping.csv"
+    write_curves(table, MAPPING_COLUMNS, rows)
+    text = out / "mapping.md"
+    text.write_text(_mapping_markdown(rows), encoding="utf-8")
+    return [table, text]
+
+
+def _mapping_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Of each start and number of HR filters the row that is best on the held-out images."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["start"], row["hr_filters"]), []).append(row)
+    best = [max(group, key=lambda row: float(row["psnr_db"])) for group in groups.values()]
+    ridge_db = float(best[0]["psnr_db"])
+    lines = [
+        "| ×2, start of the mapping | HR filters | ridge weight | rounds | PSNR, dB | − ridge "
+        "| weight moved |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in best:
+        psnr_db = float(row["psnr_db"])
+        line = f"| {row['start']} | {row['hr_filters']} | {row['ridge']} | {row.get('rounds', '')} "
+        line += f"| {psnr_db:.3f} "
+        if row["start"] == "ridge":
+            lines.append(line + "| | |")
+            continue
+        difference = f"{psnr_db - ridge_db:+.3f}".replace("-", "−")
+        lines.append(line + f"| {difference} | {100 * float(row['mean_moved']):.1f} % |")
     return "\n".join(lines) + "\n"
 
 
@@ -297,7 +456,7 @@ def _draw_parts(picture: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.csc_sr", description=__doc__)
-    parser.add_argument("what", choices=("choices", "pictures"))
+    parser.add_argument("what", choices=("choices", "mapping", "pictures"))
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder (CSCSR_DATA)")
     parser.add_argument("--out", type=Path, default=Path("reports/latest/csc-sr"), metavar="DIR")
     given = parser.parse_args(arguments)
@@ -309,13 +468,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = data_folder(given.data)
         if data is None:
             raise InputError(
-                f"the choices need training images: name their folder with --data or "
+                f"{given.what} needs training images: name their folder with --data or "
                 f"{FOLDER_VARIABLE}."
             )
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    return run_command(choices, {"data": data, "out": given.out})
+    study = {"choices": choices, "mapping": mapping}[given.what]
+    return run_command(study, {"data": data, "out": given.out})
 
 
 if __name__ == "__main__":

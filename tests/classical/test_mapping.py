@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cscsr import InputError
 from cscsr.classical.hr_filters import Fit, Mapping, project_to_simplex, start_from
@@ -15,10 +17,14 @@ CASES = [(2, 5, 5), (3, 5, 5), (2, 7, 5), (4, 3, 3)]
 
 
 def placed(codes, kernels, filter_size: int, scale: int, torus: bool) -> torch.Tensor:
-    """Each code's kernel added at its place, one by one."""
+    """Each code's kernel added around the middle of the HR pixels under its filter, one by one.
+
+    The filter at i covers the LR pixels i … i+f−1, so the HR pixels s·i … s·(i+f)−1."""
     height, width = codes.shape[1:]
     side = kernels.shape[-1]
-    before = kernel_offset(side, filter_size, scale)
+    under = np.arange(scale * filter_size)
+    around = np.arange(side) - np.arange(side).mean() + under.mean()
+    before = -int(around[0])
     size = (scale * height, scale * width)
     out = torch.zeros(size, dtype=codes.dtype)
     for row in range(height):
@@ -44,6 +50,20 @@ def test_enlarge_codes_places_kernels(scale, support, size):
     torch.testing.assert_close(
         enlarge_codes(codes, kernels, size, scale), placed(codes, kernels, size, scale, False)
     )
+
+
+@given(
+    scale=st.integers(1, 5),
+    size=st.integers(1, 7),
+    wider=st.integers(0, 3),
+    row=st.integers(0, 9),
+)
+def test_a_kernel_is_centred_on_its_filter(scale, size, wider, row):
+    """Both are centred on the same point of the HR image, whatever their sides."""
+    side = scale * (size + 2 * wider)
+    under_filter = scale * row + np.arange(scale * size)
+    under_kernel = scale * row - kernel_offset(side, size, scale) + np.arange(side)
+    assert under_kernel.mean() == under_filter.mean()
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -177,9 +197,25 @@ def test_the_objective_is_that_of_the_images(fitted):
     assert direct(end) - direct(start) == pytest.approx(after - before, rel=1e-4)
 
 
-def test_fewer_hr_filters_than_kernels():
-    with pytest.raises(InputError, match="at least as many"):
-        start_from(random(0, 4, 6, 6), 3)
+@given(
+    atoms=st.integers(2, 9), share=st.floats(0, 1), side=st.integers(1, 6), seed=st.integers(0, 99)
+)
+def test_the_start_is_on_the_simplex_and_gives_back_the_kernels(atoms, share, side, seed):
+    """Up to one HR filter for each kernel and each pair of kernels."""
+    kernels = random(seed, atoms, side, side)
+    hr_atoms = atoms + int(share * (atoms * (atoms - 1) // 2))
+    start = start_from(kernels, hr_atoms)
+    assert (start.mapping.shape, len(start.filters)) == ((hr_atoms, atoms), hr_atoms)
+    assert (start.mapping >= 0).all()
+    assert torch.equal(start.mapping.sum(1), torch.ones(hr_atoms, dtype=torch.float64))
+    assert len(torch.unique(start.mapping, dim=0)) == hr_atoms
+    assert torch.equal(start.kernels(), kernels)
+
+
+@pytest.mark.parametrize("hr_atoms", [3, 11])
+def test_hr_filters_that_no_kernel_or_pair_starts(hr_atoms):
+    with pytest.raises(InputError, match="4 filters go with 4 to 10 HR filters"):
+        start_from(random(0, 4, 6, 6), hr_atoms)
 
 
 def test_sums_that_were_saved_go_on(fitted):

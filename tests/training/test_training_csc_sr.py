@@ -14,7 +14,7 @@ from cscsr import InputError, SuperResolution, weights
 from cscsr.classical.csc_sr import CSCSR, read_weights
 from cscsr.classical.decompose import split
 from cscsr.classical.dictionary import draw_patches
-from cscsr.data.datasets import demo, training_textures
+from cscsr.data.datasets import demo, licence_of_weights, training_textures
 from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
 from cscsr.training.csc_sr import Coding, Kept, Options, _Run, main, train_csc_sr, training_pair
 
@@ -56,6 +56,7 @@ def test_file_and_card_say_what_was_done(trained):
     assert max(row["holdout_psnr_db"].values()) > row["holdout_bicubic_psnr_db"]
     card = trained["ista"].with_suffix(".md").read_text()
     assert "3 images of T91" in card
+    assert licence_of_weights(["T91"]) in card
     assert "1 held-out images" in card
     assert str(trained["ista"].parent) not in card
 

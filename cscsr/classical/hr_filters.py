@@ -4,6 +4,10 @@ The N codes at a place are mapped to M high-resolution codes, zʰⱼ = Σᵢ w�
 Σᵢ wⱼᵢ = 1, and each adds its HR filter hⱼ (Gu et al. 2015). Both steps are linear, so
 that together they are the kernels Gᵢ = Σⱼ wⱼᵢ hⱼ of `enlarge_codes`, and all that a fit needs to
 know of codes and images are the sums of `NormalEquations`. Needs torch.
+
+With M ≥ N, and W of rank N, every G is in reach: W only weighs the penalty, ρ tr Gᵀ(WᵀW)⁻¹G. A fit
+hardly moves the mapping of `start_from`, so that the shipped maps are ridge regressions written in
+this form (docs/csc-sr.md, "What the mapping is worth").
 """
 
 from __future__ import annotations
@@ -132,10 +136,12 @@ class Fit:
         def applied(h: torch.Tensor) -> torch.Tensor:
             return mapping @ self._applied(self._collapsed(mapping, h)) + self._ridge * h
 
-        rest = mapping @ self._right - applied(filters)
+        right = mapping @ self._right
+        rest = right - applied(filters)
         direction, size = rest, rest.square().sum()
+        rounding = torch.finfo(right.dtype).eps ** 2 * right.square().sum()
         for _ in range(steps):
-            if size == 0:
+            if size <= rounding:
                 break
             image = applied(direction)
             step = size / (direction * image).sum()

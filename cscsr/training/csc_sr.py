@@ -5,7 +5,8 @@
 1. LR filters by online dictionary learning on residuals of T91.
 2. For a coder and a scale: the sums of `NormalEquations` over the codes of all images, one
    image's codes in memory at a time; the ridge kernels they give (`csc-ridge`).
-3. Mapping and HR filters by turns from there (`cscsr.classical.hr_filters`).
+3. Mapping and HR filters by turns from there (`cscsr.classical.hr_filters`). The mapping hardly
+   leaves its start: docs/csc-sr.md, "What the mapping is worth".
 
 Ridge weight and number of rounds are chosen on the held-out images. What is done is kept in the
 output folder, and the same command goes on from it after an interruption. Needs sporco for

@@ -212,6 +212,42 @@ def test_the_start_is_on_the_simplex_and_gives_back_the_kernels(atoms, share, si
     assert torch.equal(start.kernels(), kernels)
 
 
+def test_at_the_ridge_solution_only_the_penalty_moves_the_mapping():
+    """With wⱼ = eⱼ and hⱼ = Gⱼ the derivative in wⱼᵢ is −2ρ⟨hⱼ, hᵢ⟩: codes and images are not
+    in it. (By differentiating the images' misfit.)"""
+    codes, target, ridge = random(0, 4, 13, 12), random(1, 26, 24), 0.1
+    equations = NormalEquations(4, 2, 3, 3, torch.float64)
+    equations.add(codes, target)
+    kernels = equations.solve(ridge)
+    penalty = ridge * float(codes.square().sum()) / 4
+
+    def misfit(mapping: torch.Tensor) -> torch.Tensor:
+        made = placed(codes, Mapping(mapping, kernels).kernels(), 3, 2, True)
+        return (target - made).square().sum()
+
+    slope = torch.autograd.functional.jacobian(misfit, torch.eye(4, dtype=torch.float64))
+    flat = kernels.flatten(1)
+    torch.testing.assert_close(slope, -2 * penalty * flat @ flat.T, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("hr_atoms", "ridge"), [(4, 0.01), (4, 0.1), (6, 0.01), (12, 0.1)])
+def test_with_enough_hr_filters_the_mapping_only_weighs_the_penalty(fitted, hr_atoms, ridge):
+    """For a fixed W of rank N the best HR filters make the kernels of ridge regression with
+    the penalty ρ tr Gᵀ(WᵀW)⁻¹G, and stay there however many steps are taken."""
+    equations = NormalEquations(4, 2, 3, 3, torch.float64)
+    equations.add(fitted["codes"], fitted["target"])
+    rows = simplex_rows(0, hr_atoms, 4)
+    fit = Fit(equations, Mapping(rows, torch.zeros(hr_atoms, 6, 6)), ridge)
+    fit.improve_filters(2000)
+    matrix, right = equations.system()
+    weight = ridge * float(matrix.diagonal().mean())
+    penalty = torch.kron(
+        torch.eye(9, dtype=torch.float64), torch.linalg.inv(rows.T @ rows).contiguous()
+    )
+    expected = equations.kernels(torch.linalg.solve(matrix + weight * penalty, right))
+    torch.testing.assert_close(fit.result.kernels().double(), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("hr_atoms", [3, 11])
 def test_hr_filters_that_no_kernel_or_pair_starts(hr_atoms):
     with pytest.raises(InputError, match="4 filters go with 4 to 10 HR filters"):

@@ -48,6 +48,21 @@ def test_zero_extension_keeps_the_signal(drawn):
     assert problem.objective(0 * codes) == pytest.approx(0.5 * np.sum(problem.signal**2), rel=1e-12)
 
 
+@given(problems(), st.sampled_from([1.0, 100.0]))
+def test_duality_gap_is_as_it_is_written(drawn, factor):
+    """Also where λ is so large that Fᵀr is within it, and u = r."""
+    problem, codes = drawn
+    problem = dataclasses.replace(problem, lam=factor * problem.lam)
+    signal, operator = np.asarray(problem.observed()), problem.operator()
+    residual = signal - operator.synthesis(codes)
+    correlation = operator.adjoint(residual)
+    largest = max(correlation.max(), 0) if problem.nonnegative else np.abs(correlation).max()
+    dual = residual * min(1, problem.lam / largest) if largest else residual
+    primal = 0.5 * np.sum(residual**2) + problem.lam * np.abs(codes).sum()
+    expected = primal - 0.5 * np.sum(signal**2) + 0.5 * np.sum((signal - dual) ** 2)
+    assert problem.duality_gap(codes) == pytest.approx(expected, rel=1e-10, abs=1e-10)
+
+
 @given(problems())
 def test_duality_gap_bounds_what_any_other_codes_gain(drawn):
     problem, codes = drawn

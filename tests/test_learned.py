@@ -1,4 +1,4 @@
-"""Networks as solvers: tiles, self-ensemble, traces, colour, refusals, shipped weights."""
+"""Networks as solvers: tiles, self-ensemble, traces, colour, refusals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ import torch
 import cscsr
 from benchmarks.machine import peak_memory
 from cscsr import InputError, weights
-from cscsr.data.datasets import demo, load_dataset
+from cscsr.data.datasets import demo
 from cscsr.imaging import degrade, imresize, score
 from cscsr.learned import CRNet, receptive_radius
 from cscsr.networks import build
-
-SHIPPED = ("crnet-a-small", "crnet-b-small", "crnet-b-small+")
 
 
 def random_weights(folder, architecture, line, recursions=3, **more):
@@ -197,41 +195,3 @@ def test_what_it_refuses(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="device among"):
             replace(solver, device="cuda").solve(cscsr.SuperResolution(lr, 2))
-
-
-def mean_psnr(name: str, images, scale: int) -> float:
-    solver = cscsr.make_solver(name)
-    values = []
-    for _, truth in images:
-        lr = degrade(truth, scale, solver.line)
-        estimate = solver.solve(cscsr.SuperResolution(lr, scale)).estimate
-        values.append(score(estimate, truth, scale, solver.line).psnr_db)
-    return float(np.mean(values))
-
-
-@pytest.mark.parametrize(("scale", "gain"), [(2, 0.8), (3, 0.6), (4, 0.4)])
-def test_shipped_networks_beat_bicubic_on_the_embedded_images(scale, gain):
-    images = list(demo())[:3]
-    bicubic = mean_psnr("bicubic", images, scale)
-    for name in SHIPPED:
-        assert mean_psnr(name, images, scale) > bicubic + gain
-
-
-@pytest.mark.parametrize(
-    ("name", "floors"),
-    [
-        ("crnet-a-small", {2: 35.8, 3: 32.2, 4: 30.0}),
-        ("crnet-b-small", {2: 36.6, 3: 32.6, 4: 30.3}),
-    ],
-)
-def test_shipped_networks_on_set5(shared_data, name, floors):
-    images = list(load_dataset("Set5", shared_data))
-    for scale, floor in floors.items():
-        assert mean_psnr(name, images, scale) >= floor
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_self_ensemble_is_no_worse_on_set5(shared_data, scale):
-    images = list(load_dataset("Set5", shared_data))
-    ensemble = mean_psnr("crnet-b-small+", images, scale)
-    assert ensemble >= mean_psnr("crnet-b-small", images, scale)

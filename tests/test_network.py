@@ -1,4 +1,4 @@
-"""Networks as solvers: tiles, self-ensemble, traces, colour, refusals, shipped weights."""
+"""Networks as solvers: tiles, self-ensemble, traces, colour, refusals."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from cscsr.data.datasets import demo, load_dataset
 from cscsr.imaging import degrade, imresize, score
 from cscsr.network import CRNet, receptive_radius
 from cscsr.networks import build
-
-SHIPPED = ("crnet-a-small", "crnet-b-small", "crnet-b-small+")
 
 
 def random_weights(folder, architecture, line, recursions=3, **more):
@@ -276,27 +274,6 @@ def mean_psnr(name: str, images, scale: int) -> float:
         estimate = solver.solve(cscsr.SuperResolution(lr, scale)).estimate
         values.append(score(estimate, truth, scale, solver.line).psnr_db)
     return float(np.mean(values))
-
-
-@pytest.mark.parametrize(("scale", "gain"), [(2, 0.8), (3, 0.6), (4, 0.4)])
-def test_shipped_networks_beat_bicubic_on_the_embedded_images(scale, gain):
-    images = list(demo())[:3]
-    bicubic = mean_psnr("bicubic", images, scale)
-    for name in SHIPPED:
-        assert mean_psnr(name, images, scale) > bicubic + gain
-
-
-@pytest.mark.parametrize(
-    ("name", "floors"),
-    [
-        ("crnet-a-small", {2: 35.8, 3: 32.2, 4: 30.0}),
-        ("crnet-b-small", {2: 36.6, 3: 32.6, 4: 30.3}),
-    ],
-)
-def test_shipped_networks_on_set5(shared_data, name, floors):
-    images = list(load_dataset("Set5", shared_data))
-    for scale, floor in floors.items():
-        assert mean_psnr(name, images, scale) >= floor
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -191,7 +191,7 @@ def recurrence(name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.n
     from cscsr.network import load_network
 
     tensors, metadata = weights.load(name)
-    network = load_network(name, weights.sha256(name), "cpu")[0]
+    network = load_network(name, weights.sha256(name), "cpu")
     with torch.no_grad():
         layer = network.block.S
         bias = None if layer.bias is None else layer.bias.double().numpy()
@@ -297,7 +297,7 @@ def recursions(
 
     columns: dict[str, list[np.ndarray]] = {}
     with followed(name, scale, beyond) as run:
-        block = run.solver._network()[0].block
+        block = run.solver.network().block
         norms: list[float] = []
         energies: list[float] = []
         drives: list[torch.Tensor] = []

@@ -22,7 +22,7 @@ from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
-from cscsr.network import CRNet
+from cscsr.network import NetworkSolver
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
 from cscsr.training.run import HOLDOUT_CROP, holdout_crops
@@ -37,7 +37,7 @@ def holdout_psnr(
         for scale in scales:
             problem = SuperResolution(degrade(truth, scale, line), scale)
             values[scale].append(score(solver.solve(problem).estimate, truth, scale, line).psnr_db)
-    return {scale: float(np.mean(found)) for scale, found in values.items()}
+    return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
 
 
 def publish(
@@ -55,7 +55,7 @@ def publish(
     source = Path(run) / "weights.safetensors"
     tensors, metadata = weights.load(source)
     line, scales = metadata["line"], metadata["scales"]
-    solver = CRNet(model=name.removeprefix("crnet-"), weights=str(source), device=device)
+    solver = NetworkSolver(model=name, weights=str(source), device=device)
     truths = holdout_crops(data)
     ours = holdout_psnr(solver, truths, scales, line)
     metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
@@ -76,7 +76,6 @@ _LOSSES = {
     "l1": "mean absolute error",
     "charbonnier": "Charbonnier loss",
     "mse": "mean squared error",
-    "squares": "sum of squared errors",
 }
 
 
@@ -100,7 +99,7 @@ def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> st
     start = "".join(f",\n  started from weights of {part}" for part in chain)
     return f"""# {name}
 
-{metadata["architecture"].replace("crnet-a", "CRNet-A").replace("crnet-b", "CRNet-B")} with
+Architecture `{metadata["architecture"]}` with
 {network}; one model for scales {", ".join(f"×{s}" for s in metadata["scales"])}.
 
 | scale | bicubic, dB | {name}, dB |

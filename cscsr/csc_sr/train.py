@@ -45,7 +45,13 @@ from cscsr.csc_sr.solver import (
     enlarged_residual,
     weights_name,
 )
-from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, holdout_images, training_images
+from cscsr.data.datasets import (
+    FOLDER_VARIABLE,
+    data_folder,
+    holdout_images,
+    licence_of_weights,
+    training_images,
+)
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of, luma_psnr, read_image
 from cscsr.problem import check_scale
@@ -539,8 +545,7 @@ to {options.crop} low-resolution pixels a side, with their flips; {options.phase
 the s*s grid phases, some transposed). Ridge weight and rounds were chosen on the \
 {counts["heldout"]} held-out images. No test image was used.
 - Command: `{_command()}`, on {datetime.date.today().isoformat()}.
-- Licence: MIT, as the code. The training images are research data of their authors and are \
-not part of this package.
+{licence_of_weights(dict.fromkeys([FILTER_SET, *options.sets]))}
 
 PSNR in dB on the central {HOLDOUT_CROP}x{HOLDOUT_CROP} of the held-out images, protocol y:
 
@@ -565,6 +570,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
 
 
+@torch.no_grad()
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """The command line of this module; ``--help`` has the options."""
     parser = _Parser(
@@ -593,7 +599,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--rho", type=float, help="penalty of ADMM")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    torch.set_grad_enabled(False)
     try:
         data = data_folder(given.data)
         if data is None:

@@ -56,6 +56,51 @@ TEXTURES = (
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Whose images a data set has, where they come from, and the terms of use, as far as stated."""
+
+    authors: str
+    source: str
+    terms: str
+
+
+_BERKELEY = Terms(
+    "BSDS500, Arbeláez et al. 2011",
+    "github.com/BIDS/BSDS500",
+    "non-commercial research and educational use",
+)
+
+TERMS = {
+    "T91": Terms("Yang et al. 2010", "github.com/tegg89/SRCNN-Tensorflow", "no licence stated"),
+    "BSD200": _BERKELEY,
+    "BSD200test": _BERKELEY,
+    "SunHays80": Terms("Sun and Hays 2012", "github.com/jbhuang0604/SelfExSR", "no licence stated"),
+    "CID22": Terms(
+        "Cloudinary Image Dataset 2022", "github.com/imazen/codec-corpus", "CC BY-SA 4.0"
+    ),
+    "DIV2K": Terms(
+        "Agustsson and Timofte 2017", "data.vision.ee.ethz.ch/cvl/DIV2K", "terms on its page"
+    ),
+}
+"""The terms of the sets that recipes and shipped weights train on."""
+
+
+def licence_of_weights(sets: Iterable[str]) -> str:
+    """The line of a model card on the licence of weights trained on the data sets `sets`, which
+    names each set with its authors, source and terms."""
+    described = []
+    for name in sets:
+        known = TERMS.get(name)
+        about = f"{known.authors}, {known.source}: {known.terms}" if known else "terms not known"
+        described.append(f"{name} ({about})")
+    return (
+        "- Licence of the weights: MIT, as the code. They were trained on images that others "
+        f"provide under terms of their own, which this licence does not change: "
+        f"{'; '.join(described)}. The images are not part of this package."
+    )
+
+
+@dataclass(frozen=True)
 class ImageSource:
     """One image of a data set: its name, its file, and the part of it that counts.
 

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from cscsr import weights
 from cscsr.csc_sr.decompose import MARGIN, continued, split
-from cscsr.data.datasets import data_folder, holdout_images, training_images
+from cscsr.data.datasets import data_folder, holdout_images, licence_of_weights, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image
 from cscsr.problem import SparseCoding
@@ -303,8 +303,7 @@ images of {TRAINING_SET} (Yang et al.) that are neither held out nor copies of t
 - Command: `python -m cscsr.training.lista --data DIR --form {form} --updates \
 {options.updates} --batch {options.batch} --crop {options.crop} --ship`, on \
 {datetime.date.today().isoformat()}.
-- Licence: MIT, as the code. The training images are research data of their authors and are \
-not part of this package.
+{licence_of_weights([TRAINING_SET])}
 
 Relative objective gap (P(z) − P*)/P* after {options.steps} iterations, on the central \
 {HELD_OUT_CROP}x{HELD_OUT_CROP} of the x2 residuals of {HELD_OUT_IMAGES} held-out images \

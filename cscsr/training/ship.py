@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from cscsr import weights
 from cscsr.bicubic import Bicubic
-from cscsr.data.datasets import training_images
+from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
 from cscsr.network import NetworkSolver
@@ -120,9 +120,7 @@ Figures on the test sets are in README.md.
 - Command: `cscsr train {recipe["name"]} --data DIR --steps {trained["steps"]}{init}`, then
   `python -m cscsr.training.ship runs/{recipe["name"]} {name} --data DIR`.
 - Shipped on {date.today().isoformat()}.
-- Licence of the weights: MIT, as the code. The training images are research data sets of
-  others (Yang et al. 2010; Martin et al. 2001; Sun and Hays 2012, as far as named above); they
-  are not part of this package.
+{licence_of_weights(recipe["sets"])}
 """
 
 

@@ -15,7 +15,7 @@ from cscsr.csc_sr.decompose import split
 from cscsr.csc_sr.dictionary import draw_patches
 from cscsr.csc_sr.solver import CSCSR, read_weights
 from cscsr.csc_sr.train import Coding, Options, _Kept, _Run, main, train_csc_sr, training_pair
-from cscsr.data.datasets import demo, training_textures
+from cscsr.data.datasets import demo, licence_of_weights, training_textures
 from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
 
 QUICK = replace(Options(), atoms=8, hr_atoms=12, filter_steps=2, crop=40, rounds=2)
@@ -56,6 +56,7 @@ def test_file_and_card_say_what_was_done(trained):
     assert max(row["holdout_psnr_db"].values()) > row["holdout_bicubic_psnr_db"]
     card = trained["ista"].with_suffix(".md").read_text()
     assert "3 images of T91" in card
+    assert licence_of_weights(["T91"]) in card
     assert "1 held-out images" in card
     assert str(trained["ista"].parent) not in card
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from cscsr import InputError, weights
-from cscsr.data.datasets import demo, training_textures
+from cscsr.data.datasets import demo, licence_of_weights, training_textures
 from cscsr.imaging import crop_to_multiple, imresize, rgb_to_y, write_image
 from cscsr.networks import build
 from cscsr.training.patches import Partition, PatchBank, partition_counts, training_pair
@@ -451,6 +451,7 @@ def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(tmp_path,
     assert metadata["holdout_psnr_db"].keys() == {"2", "3"}
     card = (tmp_path / "crnet-a-tiny.md").read_text()
     assert "3 images of T91" in card
+    assert licence_of_weights(["T91"]) in card
     assert f"{metadata['holdout_psnr_db']['2']:.2f}" in card
     digest = weights.sha256(path)
     with pytest.raises(InputError, match="better on the held-out images"):

@@ -13,6 +13,7 @@ import os
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,7 +32,22 @@ from cscsr.training.run import HOLDOUT_CROP, holdout_crops
 def holdout_psnr(
     solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
 ) -> dict[int, float]:
-    """Mean PSNR in dB over uint8 images at each scale, scored on `line`."""
+    """Mean PSNR of a solver at each scale.
+
+    Parameters
+    ----------
+    solver
+    truths
+        uint8 images, (H, W) or (H, W, 3).
+    scales
+    line
+        "y" or "rgb": how images are degraded and scored.
+
+    Returns
+    -------
+    dict
+        dB, by scale.
+    """
     values: dict[int, list[float]] = {scale: [] for scale in scales}
     for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
         for scale in scales:
@@ -41,16 +57,37 @@ def holdout_psnr(
 
 
 def publish(
-    run: str | os.PathLike,
+    run: str | os.PathLike[str],
     name: str,
-    data: str | os.PathLike,
+    data: str | os.PathLike[str],
     replace: bool = False,
     device: str = "cpu",
 ) -> Path:
-    """Ship the weights of the training run in the folder `run` as `name`, scored on `device`.
+    """Ship the weights of a training run.
 
-    Raises InputError if the run has no weights, or if the shipped weights of that name are
-    better on the held-out images at the mean of the scales and `replace` is False.
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    name
+        Name of the shipped weights.
+    data
+        Folder of the data sets, with holdout.txt.
+    replace
+        Ship them even if they are no better than the ones shipped before.
+    device
+        Where they are scored.
+
+    Returns
+    -------
+    Path
+        The shipped weight file.
+
+    Raises
+    ------
+    InputError
+        If the run has no weights, or if the shipped weights of that name are at least as good on
+        the held-out images, by the mean over scales, and `replace` is False.
     """
     source = Path(run) / "weights.safetensors"
     tensors, metadata = weights.load(source)
@@ -79,8 +116,20 @@ _LOSSES = {
 }
 
 
-def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> str:
-    """The model card of a network, as Markdown."""
+def card(name: str, metadata: dict[str, Any], bicubic: dict[int, float], count: int) -> str:
+    """The model card of a network, as Markdown.
+
+    Parameters
+    ----------
+    name
+        Of the shipped weights.
+    metadata
+        Of the weight file, with "holdout_psnr_db".
+    bicubic
+        PSNR of bicubic interpolation on the same images, in dB, by scale.
+    count
+        Number of training images.
+    """
     recipe, trained = metadata["recipe"], metadata["trained"]
     network = ", ".join(f"{key} = {value}" for key, value in metadata["network"].items())
     rows = "\n".join(
@@ -125,9 +174,10 @@ Figures on the test sets are in README.md.
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """The command line of this module; ``--help`` has the options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="the folder of a training run")
-    parser.add_argument("name", help="crnet-a-small, crnet-b-small, ...")
+    parser.add_argument("name", help="of the shipped weights, such as crnet-a-small")
     parser.add_argument("--data", required=True, help="the folder with holdout.txt")
     parser.add_argument("--replace", action="store_true", help="even if no better than shipped")
     parser.add_argument("--device", default="cpu", help="%(default)s")

@@ -146,26 +146,25 @@ class NetworkSolver(Solver[SuperResolution]):
         `iterations` changes nothing: a network makes its K recursions.
         """
         scale, passes = problem.scale, 8 if self.self_ensemble else 1
-        height, width = problem.lr.shape[:2]
-        cut = self._tiles(height, width, scale)
-        pixels = sum(tile.pixels for tile in cut) if cut else height * width
+        pixels = sum(tile.pixels for tile in self._tiles(*problem.lr.shape[:2], scale))
         return passes * self.network().multiply_adds(scale) * pixels
 
-    def halo(self, scale: int) -> int:
-        """Half the receptive field, in pixels of the low-resolution image."""
-        return max(self.network().radius(scale), BICUBIC_REACH)
+    def halo(self, scale: int) -> int | None:
+        """Half the receptive field, in pixels of the low-resolution image.
+
+        None for a scale that the network was not trained for, as `supports` says.
+        """
+        network = self.network()
+        return max(network.radius(scale), BICUBIC_REACH) if scale in network.scales else None
 
     def tile_side(self, scale: int) -> int | None:
-        """Largest side of a tile without its halo, in low-resolution pixels; None for no tiles.
-
-        An image that is no larger than a tile with its halo is not cut.
-        """
-        if not self.tile:
+        """Largest side of a tile without its halo, in low-resolution pixels; None for no tiles."""
+        network, halo = self.network(), self.halo(scale)
+        if not self.tile or halo is None:
             return None
-        network = self.network()
         ratio = network.input_ratio(scale)
         fits = math.isqrt(TILE_BYTES // (ratio**2 * network.pixel_bytes(scale)))
-        return min(self.tile // ratio, max(fits - 2 * self.halo(scale), SMALLEST_TILE))
+        return min(self.tile // ratio, max(fits - 2 * halo, SMALLEST_TILE))
 
     def prepare(self, problem: SuperResolution) -> None:
         self.network()
@@ -197,10 +196,8 @@ class NetworkSolver(Solver[SuperResolution]):
         return Solution(estimate, Status.DIRECT, run.trace, run.clock.seconds, codes)
 
     def _tiles(self, height: int, width: int, scale: int) -> list[Tile]:
-        """The tiles of an image; none where it is computed as a whole."""
-        side, halo = self.tile_side(scale), self.halo(scale)
-        if side is None or max(height, width) <= side + 2 * halo:
-            return []
+        """The tiles of an image; a single one where it is computed as a whole."""
+        side, halo = self.tile_side(scale) or max(height, width), self.halo(scale) or 0
         return list(itertools.chain.from_iterable(tiles(height, width, side, halo)))
 
     def _source(self) -> str:
@@ -224,12 +221,12 @@ class _Run:
         """The problem's image enlarged, float32, whole or tile by tile into one array."""
         lr, scale = to_numpy(self.problem.lr), self.problem.scale
         height, width = lr.shape[:2]
-        cut = self.solver._tiles(height, width, scale)
-        if not cut:
+        parts = self.solver._tiles(height, width, scale)
+        if len(parts) == 1:
             visit = None if self.solver.self_ensemble else self._visit
             return self.network.finish(self._output(lr, visit), lr, scale)
         image = np.empty((scale * height, scale * width, *lr.shape[2:]), np.float32)
-        for tile in cut:
+        for tile in parts:
             window = lr[tile.window]
             part = self.network.finish(self._output(window), window, scale)
             image[tile.target(scale)] = part[tile.inside(scale)]

@@ -67,6 +67,8 @@ class Tile(NamedTuple):
 def tiles(height: int, width: int, side: int, halo: int) -> list[list[Tile]]:
     """An image cut into the fewest parts of at most `side` pixels a side, as equal as can be.
 
+    Along an axis on which the image is no longer than such a part with its halo, it is not cut.
+
     Parameters
     ----------
     height, width
@@ -84,9 +86,9 @@ def tiles(height: int, width: int, side: int, halo: int) -> list[list[Tile]]:
     return [
         [
             Tile(rows, columns, (_widened(rows, halo, height), _widened(columns, halo, width)))
-            for columns in _cut(width, side)
+            for columns in _cut(width, side, halo)
         ]
-        for rows in _cut(height, side)
+        for rows in _cut(height, side, halo)
     ]
 
 
@@ -157,9 +159,9 @@ def _side_and_halo(
     raise InputError(str(reason))
 
 
-def _cut(length: int, side: int) -> list[slice]:
-    """0…length in the fewest parts of at most `side`, as equal as can be."""
-    number = -(-length // side)
+def _cut(length: int, side: int, halo: int) -> list[slice]:
+    """0…length in the fewest parts of at most `side`, as equal as can be; see `tiles`."""
+    number = 1 if length <= side + 2 * halo else -(-length // side)
     edges = [length * index // number for index in range(number + 1)]
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
 

@@ -43,9 +43,8 @@ from cscsr.sparse.lista import (
     dictionary_sha256,
     lista_step,
 )
-from cscsr.training.lista_card import card, held_out_gaps
+from cscsr.training.lista_card import TRAINING_SET, card, held_out_gaps
 
-TRAINING_SET = "T91"
 FILTERS = "csc-sr-ista"
 """Shipped weights whose filters are the dictionary, unless another file is named."""
 
@@ -354,7 +353,7 @@ def train_lista(
             held_out,
             dictionary,
         )
-        text = card(name, form, options, seconds, len(paths), filters, TRAINING_SET, seed, gaps)
+        text = card(name, form, options, seconds, len(paths), filters, seed, gaps)
         path.with_suffix(".md").write_text(text, encoding="utf-8")
         if ship:
             path = weights.save(name, *weights.load(path), text)

@@ -19,6 +19,9 @@ from cscsr.sparse.lista import LISTA
 if TYPE_CHECKING:
     from cscsr.training.lista import Options
 
+TRAINING_SET = "T91"
+"""The data set that LISTA is trained on."""
+
 SHOWN_LAMS = (0.01, 0.05)
 """λ of the held-out figures."""
 
@@ -64,7 +67,6 @@ def card(
     seconds: float,
     images: int,
     filters: str,
-    training_set: str,
     seed: int,
     gaps: dict[float, dict[str, float]],
 ) -> str:
@@ -88,13 +90,13 @@ def card(
 steps), without codes of another solver, for the filters of {filters} and λ drawn from \
 {low:g} to {high:g}.
 - Data: low-resolution residuals at {", ".join(f"x{s}" for s in options.scales)} of the {images} \
-images of {training_set} (Yang et al.) that are neither held out nor copies of test images; \
+images of {TRAINING_SET} (Yang et al.) that are neither held out nor copies of test images; \
 {options.updates} updates of {options.batch} crops of {options.crop}x{options.crop}, seed {seed}, \
 {seconds / 60:.1f} minutes on one thread of a shared machine.
 - Command: `python -m cscsr.training.lista --data DIR --form {form} --updates \
 {options.updates} --batch {options.batch} --crop {options.crop} --ship`, on \
 {datetime.date.today().isoformat()}.
-{licence_of_weights([training_set])}
+{licence_of_weights([TRAINING_SET])}
 
 Relative objective gap (P(z) − P*)/P* after {options.steps} iterations, on the central \
 {HELD_OUT_CROP}x{HELD_OUT_CROP} of the x2 residuals of {HELD_OUT_IMAGES} held-out images \

@@ -146,7 +146,8 @@ class NetworkSolver(Solver[SuperResolution]):
         `iterations` changes nothing: a network makes its K recursions.
         """
         scale, passes = problem.scale, 8 if self.self_ensemble else 1
-        pixels = sum(tile.pixels for tile in self._tiles(*problem.lr.shape[:2], scale))
+        height, width = problem.lr.shape[:2]
+        pixels = sum(tile.pixels for tile in self._tiles(height, width, scale))
         return passes * self.network().multiply_adds(scale) * pixels
 
     def halo(self, scale: int) -> int | None:

@@ -240,6 +240,7 @@ def mean_psnr(name: str, images, scale: int) -> float:
     return float(np.mean(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "gain"), [(2, 0.8), (3, 0.6), (4, 0.4)])
 def test_shipped_networks_beat_bicubic_on_the_embedded_images(scale, gain):
     images = list(demo())[:3]
@@ -248,6 +249,7 @@ def test_shipped_networks_beat_bicubic_on_the_embedded_images(scale, gain):
         assert mean_psnr(name, images, scale) > bicubic + gain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "floors"),
     [
@@ -261,6 +263,7 @@ def test_shipped_networks_on_set5(shared_data, name, floors):
         assert mean_psnr(name, images, scale) >= floor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_self_ensemble_is_no_worse_on_set5(shared_data, scale):
     images = list(load_dataset("Set5", shared_data))

@@ -62,6 +62,7 @@ def test_networks_in_parts_are_the_whole(name, monkeypatch):
 CSC = [name for name in cscsr.list_solvers("SuperResolution") if name.startswith("csc-")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CSC if "cista" not in name])  # ista's iterates
 def test_csc_sr_owes_little_to_pixels_beyond_its_halo(name):
     luma = photo(100, 100)[..., 1].astype(np.float32) / 255
@@ -162,7 +163,7 @@ def test_answer_that_is_not_finite_is_refused():
         enlarged(Capped(broken=True), Picture(photo(20, 20)), 2)
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 90), st.integers(0, 40))
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(4, 30), st.integers(0, 12))
 def test_tiles_cover_every_pixel_once_with_their_halos(height, width, side, halo):
     covered = np.zeros((height, width), int)
     for tile in itertools.chain.from_iterable(tiles(height, width, side, halo)):

@@ -197,7 +197,7 @@ def recurrence(name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.n
     from cscsr.network import load_network
 
     tensors, metadata = weights.load(name)
-    network = load_network(name, weights.sha256(name), "cpu")[0]
+    network = load_network(name, weights.sha256(name), "cpu")
     with torch.no_grad():
         layer = network.block.S
         bias = None if layer.bias is None else layer.bias.double().numpy()
@@ -265,7 +265,7 @@ def _random_like(recurrent: np.ndarray, rank: int | None, seed: int = 0) -> np.n
     a rank, n − A∘B of Gaussian A and B with that many filters."""
     import torch
 
-    from cscsr.networks.crnet import FactoredS
+    from cscsr.networks import FactoredS
 
     atoms, size = recurrent.shape[0], recurrent.shape[-1]
     generator = torch.Generator().manual_seed(seed)
@@ -377,7 +377,7 @@ def recursions(
             if report is not None:
                 report(f"{name}, recursions")
             problem = problem_of(image, scale, run.solver.line)
-            with watched(run.solver._network()[0].block, scales) as (norms, energies):
+            with watched(run.solver.network().block, scales) as (norms, energies):
                 solution = run.solver.solve(problem)
             trace, size = solution.trace, run.codes * np.prod(solution.codes.shape[-2:])
             above = np.array(energies) - energies[run.trained]

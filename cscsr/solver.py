@@ -228,6 +228,11 @@ class Solver(ABC, Generic[P]):
         image can be enlarged in parts. None, the default: on all of it."""
         return None
 
+    def tile_side(self, scale: int) -> int | None:
+        """For `SuperResolution`: the side of the parts, halos not counted, that a large
+        low-resolution image is best cut into; None, the default: any that `supports` accepts."""
+        return None
+
     def weights_sha256(self) -> str | None:
         """SHA-256 of the trained parameters that `solve` reads, or None."""
         return None

@@ -2,7 +2,7 @@
 
 The conversion is that of MATLAB's `rgb2ycbcr` (studio swing: Y from 16 to 235, Cb and Cr
 from 16 to 240 on the 0-255 scale), on which the literature's figures are measured. Needs
-numpy only.
+numpy, and scipy for `with_luma`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cscsr.errors import InputError
+from cscsr.imaging.resize import imresize
 
 # [Y, Cb, Cr] on 0-255 = _OFFSET + _MATRIX @ [R, G, B] with RGB in [0, 1].
 _MATRIX = np.array(
@@ -54,6 +55,30 @@ def ycbcr_to_rgb(image: np.ndarray) -> np.ndarray:
     """
     _check_colour(image, floating=True)
     return ((image * 255.0 - _OFFSET) @ np.linalg.inv(_MATRIX).T).astype(image.dtype)
+
+
+def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
+    """An enlarged luma with the colours of the image it was enlarged from.
+
+    Parameters
+    ----------
+    luma
+        (scale·H, scale·W), floating point in [0, 1].
+    lr
+        The low-resolution image (H, W) or (H, W, 3), floating point in [0, 1].
+    scale
+
+    Returns
+    -------
+    numpy.ndarray
+        `luma` itself for a grey image; for a colour one RGB (scale·H, scale·W, 3), float64, not
+        clipped, with Cb and Cr enlarged by bicubic interpolation.
+    """
+    if lr.ndim == 2:
+        return luma
+    enlarged = imresize(rgb_to_ycbcr(lr.astype(np.float64)), scale)
+    enlarged[..., 0] = luma
+    return ycbcr_to_rgb(enlarged)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

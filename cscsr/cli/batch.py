@@ -1,7 +1,7 @@
-"""What `cscsr upscale` does: image files, folders of them and patterns in, larger files out.
+"""The work of ``cscsr upscale``: image files, folders and patterns in, larger files out.
 
-A file is finished before the next is begun, and is visible under its name only when it is
-whole, so that what an interruption leaves is done. Needs pillow and tqdm.
+A file is finished before the next is begun and appears under its name only when it is complete,
+so that an interrupted batch can go on where it stopped. Needs pillow and tqdm.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -24,7 +25,7 @@ from cscsr.solver import Solver
 from cscsr.tiles import enlarged_bands
 
 NAME = "{name}-x{scale}.png"
-"""The name of an enlarged file, where none is given."""
+"""The name of an enlarged file by default."""
 
 
 @dataclass(frozen=True)
@@ -38,41 +39,60 @@ class Job:
 def plan(
     images: Sequence[str], out: str | None, scale: int, solver: str, force: bool = False
 ) -> tuple[list[Job], bool]:
-    """What is to be done, in order, and whether it is a batch: a folder, a pattern or several.
+    """List the files to enlarge, and check that the results can be written.
 
-    images: files, folders (the images directly in them) and patterns such as ``photos/*.png``
-    or ``photos/**/*.png``. In folders and patterns a file is passed over that another's
-    enlargement is to be written to, so that a folder can be done again.
-    out: None for `NAME` beside each image; a folder for `NAME` in it, which is made where it is
-    missing; a pattern with {name}, and {scale} and {solver} if wanted; or, for one image, a file.
+    Parameters
+    ----------
+    images
+        Files, folders (the images directly in them) and patterns such as ``photos/*.png`` or
+        ``photos/**/*.png``. A file of a folder or pattern is passed over if it is the result of
+        another one, so that a folder can be done again.
+    out
+        None for `NAME` beside each image; a folder for `NAME` in it, which is made where it is
+        missing; a pattern with {name}, and {scale} and {solver} if wanted; or, for one image, a
+        file.
+    scale
+        The factor.
+    solver
+        The solver's name, for the pattern.
+    force
+        Whether a single result may replace an existing file. A result of a batch may exist in
+        any case: `run` decides.
 
-    Raises InputError for a folder or pattern without images, two images that would become
-    one file, an image that would replace itself, and an `out` that cannot be written. That of
-    a batch which exists is no error: `run` passes it over.
+    Returns
+    -------
+    jobs, batch
+        The jobs in order, and whether they are a batch: of a folder, a pattern or several images.
+
+    Raises
+    ------
+    InputError
+        For a folder or pattern without images, two images that would become one file, an image
+        that would replace itself, and an `out` that cannot be written.
     """
     if "" in images or out == "":
-        raise InputError("expected the name of a file or folder, but one of those given is empty.")
+        raise InputError("expected the name of a file or folder, but one of them is empty.")
     try:
         return _plan(images, out, scale, solver, force)
     except (OSError, ValueError) as error:  # a name too long, a loop of links, a NUL
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"a name that was given cannot be used: {reason}.") from error
+        raise InputError(f"one of the file names cannot be used: {reason}.") from error
 
 
 def _plan(
     images: Sequence[str], out: str | None, scale: int, solver: str, force: bool
 ) -> tuple[list[Job], bool]:
-    sources, found = _sources(images)
-    batch = bool(found) or len(sources) > 1
+    sources, listed = _sources(images)
+    batch = bool(listed) or len(sources) > 1
     name, in_folder = _pattern(out, batch)
     jobs = [Job(path, _formatted(name, path, scale, solver)) for path in sources]
     targets = {_same(job.out) for job in jobs}
-    jobs = [job for job in jobs if not (job.source in found and _same(job.source) in targets)]
-    seen: dict[Path, Path] = {}
+    jobs = [job for job in jobs if not (job.source in listed and _same(job.source) in targets)]
+    source_of: dict[Path, Path] = {}
     for job in jobs:
-        other = seen.setdefault(_same(job.out), job.source)
+        other = source_of.setdefault(_same(job.out), job.source)
         if other != job.source:
             raise InputError(
                 f"{other} and {job.source} would both become {job.out}; "
@@ -87,10 +107,15 @@ def _plan(
 def run(
     solver: Solver[SuperResolution], jobs: Sequence[Job], batch: bool, scale: int, force: bool
 ) -> None:
-    """Do the `jobs` of a plan, and print a line for each file.
+    """Do the jobs of a `plan`, and print a line for each file.
 
     In a batch a result that exists is passed over unless `force`, and an image that fails is
-    told on standard error while the others go on. Raises InputError if any failed.
+    reported on standard error while the others go on.
+
+    Raises
+    ------
+    InputError
+        If an image failed.
     """
     skipped = failed = 0
     with tqdm(
@@ -118,11 +143,21 @@ def run(
 
 
 def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale: int) -> str:
-    """Enlarge one file into another, with a bar if it is done in parts; returns what was done.
+    """Enlarge one file into another, which is replaced if it exists.
 
-    Bits, alpha channel, colour profile and resolution in dots an inch are kept where the format
-    of `out` can hold them. Raises InputError as `read_picture`, `enlarged_bands` and
-    `write_bands` do; an `out` that exists is replaced.
+    Bits, alpha channel, colour profile and resolution are carried over where the format of `out`
+    can hold them. A bar shows the progress of an image that is enlarged in parts.
+
+    Returns
+    -------
+    str
+        A line for the user: file, size, channels, bits, solver and seconds.
+
+    Raises
+    ------
+    InputError
+        As `cscsr.imaging.files.read_picture`, `cscsr.tiles.enlarged_bands` and
+        `cscsr.imaging.encoders.write_bands` do.
     """
     picture = read_picture(source)
     height, width, channels = picture.layout.shape
@@ -147,31 +182,31 @@ def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale
     return f"{out}: {size} {kind}, {bits} bits, by {solver.name} in {taken:.1f} s"
 
 
-def _say(line: str, file: object = None) -> None:
+def _say(line: str, file: TextIO | None = None) -> None:
     """Print a line without tearing a bar."""
     tqdm.write(line, file=file or sys.stdout)
 
 
 def _sources(images: Iterable[str]) -> tuple[list[Path], set[Path]]:
-    """The files that `images` mean, without repeats, and those found in folders or by patterns."""
+    """The files that `images` name, without repeats, and those that a folder or pattern named."""
     sources: dict[Path, Path] = {}
-    found: set[Path] = set()
-    for given in images:
-        path = Path(given)
+    listed: set[Path] = set()
+    for image in images:
+        path = Path(image)
         if path.is_dir():
             entries = _images(path.iterdir())
             if not entries:
                 raise InputError(f"expected images ({', '.join(SUFFIXES)}) in {path}, found none.")
-        elif glob.has_magic(given) and not path.exists():
-            entries = _images(map(Path, glob.glob(given, recursive=True)))
+        elif glob.has_magic(image) and not path.exists():
+            entries = _images(map(Path, glob.glob(image, recursive=True)))
             if not entries:
-                raise InputError(f"expected images that match {given!r}, found none.")
+                raise InputError(f"expected images that match {image!r}, found none.")
         else:
             sources.setdefault(_same(path), path)
             continue
         for entry in entries:
-            found.add(sources.setdefault(_same(entry), entry))
-    return list(sources.values()), found
+            listed.add(sources.setdefault(_same(entry), entry))
+    return list(sources.values()), listed
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:
@@ -183,8 +218,7 @@ def _images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _pattern(out: str | None, batch: bool) -> tuple[str | None, bool]:
-    """`out` as a pattern of paths, or None for `NAME` beside each image; and whether it named
-    a folder."""
+    """`out` as a pattern of paths (None for `NAME` beside each image), and if it was a folder."""
     if out is None or "{" in out:
         return out, False
     folder = out.endswith(("/", os.sep)) or Path(out).is_dir()
@@ -227,8 +261,8 @@ def _check_writable(out: Path, force: bool, make_folder: bool) -> None:
     if make_folder and not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
-        raise InputError(f"{out} cannot be written: {what}.")
+        reason = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        raise InputError(f"{out} cannot be written: {reason}.")
     if out.is_dir():
         raise InputError(f"{out} should name a file, but it is a folder.")
     if out.exists() and not force:

@@ -1,4 +1,4 @@
-"""`cscsr upscale` on files as people have them: what is kept, what is refused, what is left."""
+"""Files as people have them, enlarged: what a result keeps, what is refused, what is left."""
 
 from __future__ import annotations
 

@@ -1,0 +1,75 @@
+"""``cscsr upscale``: enlarge image files; `cscsr.cli.batch` does the work."""
+
+from __future__ import annotations
+
+import argparse
+
+import cscsr
+from cscsr.arrays import check_device
+from cscsr.cli.options import Commands, parse_scale
+from cscsr.errors import InputError
+
+DEFAULT_SOLVER = "crnet-b-small"
+"""The solver where none is named."""
+
+BEST_SOLVER = "crnet-b-small+"
+"""The solver of ``--best``."""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "upscale",
+        help="enlarge images",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Enlarge images: PNG, TIFF, BMP or JPEG, 8 or 16 bits, grey or colour, with\n"
+        "or without transparency. Of a folder or several images, those whose results\n"
+        "exist are passed over, so that an interrupted run goes on where it stopped.",
+        epilog="examples:\n"
+        "  cscsr upscale photo.jpg --scale 3\n"
+        "  cscsr upscale photos --scale 2 -o large/\n"
+        "  cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'",
+    )
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="a file, a folder or a pattern such as '*.png'"
+    )
+    parser.add_argument("--scale", required=True, help="the factor, a whole number")
+    solver = parser.add_mutually_exclusive_group()
+    solver.add_argument(
+        "--solver", default=DEFAULT_SOLVER, help="one of 'cscsr solvers' (default: %(default)s)"
+    )
+    solver.add_argument(
+        "--best", action="store_true", help=f"the best there is, however slow: {BEST_SOLVER}"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="OUT",
+        help="the file to write, or a folder, or a pattern with {name} (and {scale}, {solver}); "
+        "its suffix is its format (default: IMAGE's name with -xSCALE.png, in its folder)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace what exists")
+    parser.add_argument("--device", help="where a network runs: cpu (default), cuda, cuda:1")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Enlarge the images. Raises InputError for bad input and if an image failed."""
+    scale = parse_scale(arguments.scale)
+    name = BEST_SOLVER if arguments.best else arguments.solver
+    device = None if arguments.device is None else check_device(arguments.device)
+    options = {"device": device, "weights": arguments.weights}
+    solver = cscsr.make_solver(
+        name, **{name: value for name, value in options.items() if value is not None}
+    )
+    if solver.problem_type is not cscsr.SuperResolution:
+        names = ", ".join(cscsr.list_solvers("SuperResolution"))
+        raise InputError(f"{solver.name} does not enlarge images; these do: {names}.")
+
+    from cscsr.cli import batch
+
+    jobs, several = batch.plan(arguments.images, arguments.out, scale, solver.name, arguments.force)
+    batch.run(solver, jobs, several, scale, arguments.force)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from cscsr import weights
 from cscsr.arrays import check_device, to_numpy, to_type_of
 from cscsr.errors import InputError
-from cscsr.imaging import imresize, luma_of, luma_psnr
+from cscsr.imaging import imresize, luma_of, luma_psnr, with_luma
 from cscsr.networks import build
 from cscsr.networks.crnet import Visit
 from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
-from cscsr.tiles import cuts, with_luma
+from cscsr.tiles import cuts
 
 PRECISIONS = ("fp32", "bf16")
 

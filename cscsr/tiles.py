@@ -1,5 +1,4 @@
-"""What the super-resolution solvers share: kinds of arrays, colour around a luma method, and
-pictures of any size enlarged in parts.
+"""Pictures of any size enlarged in parts.
 
 Needs numpy and scipy; torch only where a torch tensor came in.
 """
@@ -14,26 +13,13 @@ import numpy as np
 
 from cscsr.arrays import to_numpy
 from cscsr.errors import InputError
-from cscsr.imaging.colour import rgb_to_ycbcr, to_samples, ycbcr_to_rgb
+from cscsr.imaging.colour import to_samples
 from cscsr.imaging.resize import imresize
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver, Status
 
 if TYPE_CHECKING:
     from cscsr.imaging.files import Picture
-
-
-def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
-    """The enlarged image whose luma a method has found: Cb and Cr by bicubic interpolation.
-
-    luma: (scale·H, scale·W). lr: the image it was enlarged from, (H,W) or (H,W,3) RGB.
-    Returns `luma` itself for a grey image; RGB in float64, not clipped, for a colour one.
-    """
-    if lr.ndim == 2:
-        return luma
-    enlarged = imresize(rgb_to_ycbcr(lr.astype(np.float64)), scale)
-    enlarged[..., 0] = luma
-    return ycbcr_to_rgb(enlarged)
 
 
 PARTS = (256, 128, 64)

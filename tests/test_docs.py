@@ -69,7 +69,7 @@ def test_python_of_the_quick_start_runs(tmp_path):
 
 
 def test_example_in_the_help_of_the_package():
-    assert doctest.testmod(cscsr) == (0, 4)
+    assert doctest.testmod(cscsr) == (0, 5)
 
 
 def test_index_links_every_page():

@@ -30,7 +30,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.cut: dict[str, int] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.ranges = True
 
     @property
@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
-        self.server.asked.append((self.path, wanted))
+        self.server.requests.append((self.path, wanted))
         body = self.server.files.get(self.path)
         if body is None:
             self.send_error(404)
@@ -140,13 +140,13 @@ def test_fetched_set_is_whole_and_is_not_fetched_again(server, tmp_path, capsys)
     assert len(load_dataset("T91", tmp_path)) == 3
     assert [path.name for path in holdout_images(tmp_path)] == ["t16.png", "tt6.png"]
     assert [path.name for path in training_images(tmp_path, ["T91"])] == ["t1.png"]
-    asked = len(server.asked)
+    count = len(server.requests)
     assert main(command) == 0
-    assert len(server.asked) == asked
+    assert len(server.requests) == count
     (tmp_path / "T91" / "t1.png").write_bytes(b"damaged")
     assert main(command) == 0
     assert read_image(tmp_path / "T91" / "t1.png").shape == (90, 80, 3)
-    assert server.asked[asked:] == [("/pinned/t1.png", None)]
+    assert server.requests[count:] == [("/pinned/t1.png", None)]
 
 
 def test_broken_connection_goes_on_where_it_stopped(server, tmp_path):
@@ -156,7 +156,7 @@ def test_broken_connection_goes_on_where_it_stopped(server, tmp_path):
     assert files(tmp_path / "T91").keys() == {"t1.png", ".t16.png.part"}
     assert files(tmp_path / "T91")[".t16.png.part"] == 5000
     fetch("T91", tmp_path, host=server.url)
-    assert server.asked[2:] == [("/pinned/t16.png", "bytes=5000-"), ("/pinned/tt6.png", None)]
+    assert server.requests[2:] == [("/pinned/t16.png", "bytes=5000-"), ("/pinned/tt6.png", None)]
     assert files(tmp_path / "T91") == {
         name.removeprefix("/pinned/"): len(body) for name, body in server.files.items()
     }
@@ -183,7 +183,7 @@ def test_part_that_was_whole_is_taken(server, tmp_path):
     (tmp_path / "T91").mkdir()
     (tmp_path / "T91" / ".t1.png.part").write_bytes(server.files["/pinned/t1.png"])
     fetch("T91", tmp_path, host=server.url)
-    assert server.asked.count(("/pinned/t1.png", None)) == 0
+    assert server.requests.count(("/pinned/t1.png", None)) == 0
 
 
 def test_altered_file_is_refused_and_not_kept(server, tmp_path, capsys):
@@ -235,7 +235,7 @@ def test_folder_that_cannot_be_made_and_names_that_are_wrong(server, tmp_path, c
     assert main(["data", "fetch", "T91", "Sett5", "--data", str(tmp_path)]) == 2
     assert "did you mean Set5" in capsys.readouterr().err
     assert not (tmp_path / "T91").exists()
-    assert not server.asked
+    assert not server.requests
 
 
 def test_list_names_what_can_be_fetched(capsys, monkeypatch):

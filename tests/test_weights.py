@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cscsr import InputError, weights
-from cscsr.data.datasets import TERMS, licence_of_weights
+from cscsr.data.datasets import licence_of_weights
+from cscsr.data.sources import SOURCES
 from cscsr.training.recipe import load_recipe, recipe_names
 
 
@@ -58,16 +59,16 @@ def test_every_card_names_the_data_sets_trained_on_and_their_terms(name):
     assert sets
     (licence,) = re.findall(r"^- Licence.*", (weights.FOLDER / f"{name}.md").read_text(), re.M)
     assert "MIT" in licence
-    named = {each for each in TERMS if f" {each} (" in licence}
+    named = {each for each in SOURCES if f" {each} (" in licence}
     assert named == sets
     for each in sets:
-        assert f"{each} ({TERMS[each].authors}, " in licence
-        assert f"{TERMS[each].source}: {TERMS[each].terms})" in licence
+        assert f"{each} ({SOURCES[each].authors}, " in licence
+        assert f"{SOURCES[each].origin}: {SOURCES[each].terms})" in licence
     assert licence == licence_of_weights(sorted(sets, key=licence.index))
 
 
 def test_the_terms_of_every_recipe_are_known():
-    assert {name for recipe in recipe_names() for name in load_recipe(recipe).sets} <= set(TERMS)
+    assert {name for recipe in recipe_names() for name in load_recipe(recipe).sets} <= set(SOURCES)
 
 
 def test_berkeley_and_cid22_have_terms_of_their_own():

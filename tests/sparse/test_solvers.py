@@ -8,11 +8,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from cscsr.sparse.monitor import GAP_EVERY, relative_change
 
 from cscsr import InputError, SparseCoding, Status, SuperResolution, list_solvers, make_solver
 from cscsr.operators import ConvDictionary
 from cscsr.problem import PIECE
+from cscsr.sparse.loop import GAP_EVERY, relative_change
 
 OURS = ["cista", "fista", "ista"]
 

@@ -1,9 +1,10 @@
 # make compare   install into .venv, then make the tables and plots in reports/latest/
 # make test      install into .venv, then run the tests
-# make lint      check style and formatting
+# make lint      check style, formatting and types
 # make clean     remove .venv, caches and build products (reports are kept)
 #
 # ARGS adds arguments:   make compare ARGS="--datasets Set5 --solvers bicubic crnet-b-small"
+#                        make test ARGS='-m "not slow"'   the tests that take seconds at most
 # PYTHON is the interpreter that .venv is made with:   make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -21,6 +22,7 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The stamp is written last, so that an interrupted installation is made again.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -33,5 +35,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

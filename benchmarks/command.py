@@ -30,7 +30,7 @@ import numpy as np
 
 import cscsr
 from benchmarks.readme import ROOT
-from cscsr.cli import DEFAULT_SOLVER
+from cscsr.cli.upscale import DEFAULT_SOLVER
 from cscsr.compare import machine
 from cscsr.errors import InputError
 from cscsr.imaging import write_image

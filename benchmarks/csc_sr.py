@@ -1,10 +1,13 @@
 """What the choices in CSC-SR are worth on the held-out images, and what it has learned.
 
     python -m benchmarks.csc_sr choices --data DIR    choices.csv, choices.md, sparsity.png
+    python -m benchmarks.csc_sr mapping --data DIR    mapping.csv, mapping.md, shipped.csv, .md
     python -m benchmarks.csc_sr pictures              filters.png, hr-filters.png, parts.png
 
-Each row of `choices` is a training of its own, by `cscsr.csc_sr.train`; rows that a stopped
-run had made are kept. `pictures` needs the shipped weights only.
+Each row of `choices` is a training of its own, by `cscsr.csc_sr.train`, each row of
+`mapping` a fit of mapping and HR filters to the same sums; rows that a stopped run had made are
+kept. `shipped` is how far the shipped mappings are from where their fit began. `pictures` needs
+the shipped weights only.
 """
 
 from __future__ import annotations
@@ -14,13 +17,19 @@ import csv
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.curves import make_folder, run_command, write_curves
 from cscsr.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from cscsr.csc_sr.hr_filters import Mapping
 
 SCALE = 2
 
@@ -139,6 +148,243 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
             f"| {row['choice']} | {row['atoms']} | {int(row['lr_pixels']):,} "
             f"| {100 * float(row['density']):.1f} % | {float(row['psnr_db']):.2f} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+MAPPING_STARTS = (
+    ("identity and pairs", (96, 144), (0.1, 0.3, 1.0)),
+    ("clusters", (24, 48), (0.001, 0.003, 0.01, 0.03)),
+    ("random, concentration 1", (48, 96, 144), (0.001, 0.003, 0.01, 0.03)),
+    ("random, concentration 0.03", (48, 96, 144), (0.01, 0.03, 0.1, 0.3)),
+)
+"""Starts of the mapping (see `mapping_start`), the numbers M of HR filters of each, and its ridge
+weights: the more codes a row mixes, the smaller."""
+
+MAPPING_ROUNDS = 100
+"""At most so many rounds of a fit; with the ridge weight that turns out best, at most:"""
+
+MAPPING_LONG_ROUNDS = 400
+
+MAPPING_LEAST = 10
+"""At least so many."""
+
+MAPPING_GAIN = 1e-5
+"""From then on a fit ends when a round lowers the objective by less than this share."""
+
+FIRST_STEPS = 300
+"""Conjugate-gradient steps on the HR filters before the first round."""
+
+MAPPING_COLUMNS = (
+    "start",
+    "hr_filters",
+    "ridge",
+    "rounds",
+    "psnr_db",
+    "start_psnr_db",
+    "objective",
+    "last_gain",
+    "mean_moved",
+    "largest_moved",
+)
+
+
+def mapping_start(
+    start: str, hr_atoms: int, kernels: torch.Tensor, generator: np.random.Generator
+) -> Mapping:
+    """A mapping (M,N) on the simplex to begin with, and its HR filters.
+
+    kernels: the ridge kernels (N,k,k). "identity and pairs" is `start_from`, "clusters" the
+    means of M clusters of kernels (Ward), "random, concentration α" draws each row from the
+    Dirichlet distribution. But for the first the HR filters are zero.
+    """
+    import torch
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    from cscsr.csc_sr.hr_filters import Mapping, start_from
+
+    if start == "identity and pairs":
+        return start_from(kernels.float(), hr_atoms)
+    if start == "clusters":
+        tree = linkage(kernels.flatten(1).numpy(), "ward")
+        labels = fcluster(tree, hr_atoms, "maxclust")
+        members = labels == np.arange(1, hr_atoms + 1)[:, None]
+        rows = members / members.sum(1, keepdims=True)
+    else:
+        concentration = float(start.rsplit(" ", 1)[1])
+        rows = generator.dirichlet(np.full(len(kernels), concentration), hr_atoms)
+    filters = torch.zeros(hr_atoms, *kernels.shape[1:])
+    return Mapping(torch.from_numpy(rows).float(), filters)
+
+
+def mapping(
+    data: str | Path,
+    out: str | Path,
+    report: Report = lambda *_: None,
+    *,
+    sizes: dict[str, Any] = BASE,
+    starts: Sequence[tuple[str, Sequence[int], Sequence[float]]] = MAPPING_STARTS,
+    seed: int = 0,
+) -> list[Path]:
+    """Fit mapping and HR filters from several starts, numbers of HR filters and ridge weights at
+    ×2, and write their table beside the ridge form's, and that of the shipped weights.
+
+    sizes: of the training, changes to the usual `Options`. starts: as `MAPPING_STARTS`. Raises
+    InputError for a folder without the data.
+    """
+    from cscsr.csc_sr.hr_filters import Fit, start_from
+    from cscsr.csc_sr.train import CODINGS, RIDGES, Options, fit_parts
+
+    out = make_folder(out)
+    options = replace(Options(), **sizes, codings={"admm": CODINGS["admm"]})
+    report("sums over the training images", 0, 1)
+    equations, heldout, kept = fit_parts(
+        data, out / "runs" / "mapping", "admm", SCALE, options, seed=seed, progress=False
+    )
+
+    def ridge_row(ridge: float) -> dict[str, Any]:
+        kernels = equations.solve(ridge)
+        psnr_db = heldout.psnr(kernels)
+        fit = Fit(equations, start_from(kernels.float(), len(kernels)), ridge)
+        return {"psnr_db": psnr_db, "objective": fit.objective()}
+
+    def fitted_row(start: str, hr_atoms: int, ridge: float, rounds: int) -> dict[str, Any]:
+        generator = np.random.default_rng([seed, hr_atoms])
+        begin = mapping_start(start, hr_atoms, equations.solve(ridge), generator)
+        fit = Fit(equations, begin, ridge)
+        fit.improve_filters(FIRST_STEPS)
+        first_db, objectives = heldout.psnr(fit.result.kernels()), [fit.objective()]
+        while len(objectives) <= rounds:
+            objectives.append(fit.round())
+            gain = (objectives[-2] - objectives[-1]) / abs(objectives[-1])
+            if gain < MAPPING_GAIN and len(objectives) > MAPPING_LEAST:
+                break
+        moved = (fit.result.mapping - begin.mapping).abs()
+        return {
+            "rounds": len(objectives) - 1,
+            "psnr_db": heldout.psnr(fit.result.kernels()),
+            "start_psnr_db": first_db,
+            "objective": objectives[-1],
+            "last_gain": gain,
+            "mean_moved": float(moved.sum(1).mean()) / 2,
+            "largest_moved": float(moved.max()),
+        }
+
+    def named(start: str, hr_atoms: int, ridge: float, rounds: int = 0) -> dict[str, Any]:
+        if start == "ridge":
+            make = partial(ridge_row, ridge)
+        else:
+            make = partial(fitted_row, start, hr_atoms, ridge, rounds)
+        row = kept.made(f"{start}-{hr_atoms}-{ridge:g}-{rounds}-{MAPPING_GAIN:g}", make)
+        return {"start": start, "hr_filters": hr_atoms, "ridge": ridge, **row}
+
+    groups = [("ridge", options.atoms, RIDGES)]
+    groups += [(start, hr_atoms, ridges) for start, many, ridges in starts for hr_atoms in many]
+    rows, shown = [], []
+    for index, (start, hr_atoms, ridges) in enumerate(groups):
+        tried = []
+        for ridge in ridges:
+            report(f"{start}, {hr_atoms} HR filters, ridge weight {ridge:g}", index, len(groups))
+            tried.append(named(start, hr_atoms, ridge, 0 if start == "ridge" else MAPPING_ROUNDS))
+        best = max(tried, key=lambda row: row["psnr_db"])
+        if best.get("last_gain", 0) >= MAPPING_GAIN:
+            best = named(start, hr_atoms, best["ridge"], MAPPING_LONG_ROUNDS)
+            tried.append(best)
+        rows += tried
+        shown.append(best)
+    table = out / "mapping.csv"
+    figures = [
+        {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+        for row in rows
+    ]
+    write_curves(table, MAPPING_COLUMNS, figures)
+    text = out / "mapping.md"
+    text.write_text(_mapping_markdown(shown), encoding="utf-8")
+    return [table, text, *shipped(out)]
+
+
+SHIPPED_COLUMNS = (
+    "weights",
+    "scale",
+    "filters",
+    "hr_filters",
+    "identity_moved",
+    "pairs_moved",
+    "kernels_differ",
+    "ridge_psnr_db",
+    "psnr_db",
+)
+
+
+def shipped(out: str | Path) -> list[Path]:
+    """How far the shipped mappings are from the start of their fit, and what that is worth.
+
+    identity_moved: max|wⱼ − eⱼ| over j ≤ N. pairs_moved: the same for the other rows and the
+    halves of two codes that they start at. kernels_differ: ‖Wᵀh − G‖/‖G‖, G being the ridge
+    kernels. PSNR on the held-out images, as the training measured it.
+    """
+    from cscsr import weights
+
+    rows = []
+    for name in weights.manifest():
+        tensors, metadata = weights.load(name)
+        for scale, about in metadata["scales"].items() if name.startswith("csc-sr") else ():
+            ridge, mapping_, filters = (
+                tensors[f"{what}_x{scale}"].astype(float)
+                for what in ("kernels", "mapping", "hr_filters")
+            )
+            atoms = len(ridge)
+            pairs = mapping_[atoms:]
+            halves = np.zeros_like(pairs)
+            np.put_along_axis(halves, np.argsort(pairs)[:, -2:], 0.5, axis=1)
+            made = np.einsum("ji,jkl->ikl", mapping_, filters)
+            before, *after = about["holdout_rounds_psnr_db"]
+            rows.append(
+                {
+                    "weights": name,
+                    "scale": scale,
+                    "filters": atoms,
+                    "hr_filters": len(filters),
+                    "identity_moved": f"{np.abs(mapping_[:atoms] - np.eye(atoms)).max():.4f}",
+                    "pairs_moved": f"{np.abs(pairs - halves).max():.4f}",
+                    "kernels_differ": f"{np.linalg.norm(made - ridge) / np.linalg.norm(ridge):.3f}",
+                    "ridge_psnr_db": before,
+                    "psnr_db": max(after),
+                }
+            )
+    table, text = Path(out) / "shipped.csv", Path(out) / "shipped.md"
+    write_curves(table, SHIPPED_COLUMNS, rows)
+    lines = [
+        "| weights | N | M | max\\|wⱼ − eⱼ\\|, j ≤ N | other rows | kernels against ridge "
+        "| PSNR − ridge, dB |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        difference = f"{row['psnr_db'] - row['ridge_psnr_db']:+.4f}".replace("-", "−")
+        lines.append(
+            f"| {row['weights']} ×{row['scale']} | {row['filters']} | {row['hr_filters']} "
+            f"| {row['identity_moved']} | {row['pairs_moved']} "
+            f"| {100 * float(row['kernels_differ']):.0f} % | {difference} |"
+        )
+    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [table, text]
+
+
+def _mapping_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The ridge form's row and one for each start and number of HR filters."""
+    lines = [
+        "| ×2, start of the mapping | HR filters | ridge weight | rounds | at the start, dB "
+        "| PSNR, dB | − ridge | weight moved |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = [row["start"], row["hr_filters"], f"{row['ridge']:g}"]
+        if row["start"] == "ridge":
+            cells += ["", "", f"{row['psnr_db']:.3f}", "", ""]
+        else:
+            difference = f"{row['psnr_db'] - rows[0]['psnr_db']:+.3f}".replace("-", "−")
+            cells += [row["rounds"], f"{row['start_psnr_db']:.3f}", f"{row['psnr_db']:.3f}"]
+            cells += [difference, f"{100 * row['mean_moved']:.0f} %"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 
@@ -297,7 +543,7 @@ def _draw_parts(picture: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.csc_sr", description=__doc__)
-    parser.add_argument("what", choices=("choices", "pictures"))
+    parser.add_argument("what", choices=("choices", "mapping", "pictures"))
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder (CSCSR_DATA)")
     parser.add_argument("--out", type=Path, default=Path("reports/latest/csc-sr"), metavar="DIR")
     given = parser.parse_args(arguments)
@@ -309,13 +555,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = data_folder(given.data)
         if data is None:
             raise InputError(
-                f"the choices need training images: name their folder with --data or "
+                f"{given.what} needs training images: name their folder with --data or "
                 f"{FOLDER_VARIABLE}."
             )
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    return run_command(choices, {"data": data, "out": given.out})
+    study = {"choices": choices, "mapping": mapping}[given.what]
+    return run_command(study, {"data": data, "out": given.out})
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from cscsr.data.datasets import (
 from cscsr.imaging import degrade, score
 
 if TYPE_CHECKING:
-    from cscsr.training.run import Trainer
+    from cscsr.training.trainer import Trainer
 
 SCALE = 3
 RECURSIONS = (1, 5)
@@ -93,11 +93,12 @@ def make_trainers(
     width: int, steps: int, seed: int, device: str = "cpu"
 ) -> dict[tuple[str, int], Trainer]:
     """The four networks before their first step: ("residual" or "non-residual", K)."""
-    from cscsr.training.patches import PatchBank, training_pair
+    from cscsr.networks import CRNetA
+    from cscsr.training.patches import PatchBank
     from cscsr.training.recipe import Optimiser, Recipe
-    from cscsr.training.run import Trainer
+    from cscsr.training.trainer import Trainer
 
-    pairs = [training_pair(image, SCALE, "y") for image in training_textures().values()]
+    pairs = [CRNetA.training_pair(image, SCALE) for image in training_textures().values()]
     bank = PatchBank(pairs, device)
     trainers = {}
     for recursions in RECURSIONS:
@@ -105,7 +106,6 @@ def make_trainers(
             recipe = Recipe(
                 name=f"figure5 {name} K={recursions}",
                 architecture="crnet-a",
-                line="y",
                 sets=[],
                 scales=[SCALE],
                 optimiser=Optimiser(BATCH, PATCH, LEARNING_RATE, ema=0.9),

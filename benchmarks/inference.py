@@ -96,7 +96,7 @@ def memory(
     precision: str,
     report: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """Add a row to memory.csv in the folder `out`, for an image of `size` ("ROWSxCOLUMNS")
+    """Add a row to network-memory.csv in the folder `out`, for an image of `size` ("ROWSxCOLUMNS")
     enlarged two times. Raises InputError for a size that is none."""
     try:
         rows, columns = (int(n) for n in size.split("x"))
@@ -109,7 +109,7 @@ def memory(
         report(f"{network} on {size}", 0, 1)
     with machine.peak_memory() as peak:
         solution = solver.solve(SuperResolution(lr, 2))
-    path = make_folder(out) / "memory.csv"
+    path = make_folder(out) / "network-memory.csv"
     arrays = (lr.nbytes + solution.estimate.nbytes) / 1e6
     values = [network, precision, rows, columns, 2, round(peak.megabytes), round(arrays)]
     values += [round(solution.seconds, 1), machine.describe()]

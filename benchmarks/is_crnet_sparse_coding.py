@@ -15,9 +15,10 @@ symbols, and ‖S‖ = max ‖Ŝ(ω)‖₂ on a torus.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +26,11 @@ from benchmarks.curves import made_with, make_folder, run_command, write_curves
 from benchmarks.sr_convergence import central, followed, problem_of
 from cscsr import InputError, list_solvers, make_solver, weights
 from cscsr.data.datasets import load_dataset
+
+if TYPE_CHECKING:
+    import torch
+
+    from cscsr.networks import CISTABlock
 
 NAME = "is_crnet_sparse_coding"
 BEYOND = 3
@@ -191,7 +197,7 @@ def recurrence(name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.n
     from cscsr.network import load_network
 
     tensors, metadata = weights.load(name)
-    network = load_network(name, weights.sha256(name), "cpu")[0]
+    network = load_network(name, weights.sha256(name), "cpu")
     with torch.no_grad():
         layer = network.block.S
         bias = None if layer.bias is None else layer.bias.double().numpy()
@@ -215,7 +221,7 @@ def describe_weights(name: str) -> dict[str, float]:
     hermitian = (transfer + np.conj(np.swapaxes(transfer, -1, -2))) / 2
     eigenvalues = np.linalg.eigvalsh(hermitian)
     away = np.linalg.norm(identity(atoms, size) - recurrent)
-    found = {
+    facts = {
         "recursions": metadata["network"]["recursions"],
         "atoms": atoms,
         "channels": channels,
@@ -232,26 +238,47 @@ def describe_weights(name: str) -> dict[str, float]:
     for side in SIDES:
         scaled = [] if side != drive.shape[-1] else [drive * _best_scale(drive, recurrent)]
         fitted, distance = nearest_dictionary(recurrent, channels, side, starts=scaled)
-        found[f"fit_{side}x{side}"] = distance / float(np.linalg.norm(recurrent))
-        found[f"explained_{side}x{side}"] = 1.0 - (distance / float(away)) ** 2
-        found[f"gram_{side}x{side}"] = _largest_gram(fitted)
+        facts[f"fit_{side}x{side}"] = distance / float(np.linalg.norm(recurrent))
+        facts[f"explained_{side}x{side}"] = 1.0 - (distance / float(away)) ** 2
+        facts[f"gram_{side}x{side}"] = _largest_gram(fitted)
     if drive.shape[-1] in SIDES:
         tied = _tied_distance(drive, recurrent)
-        found["fit_W"] = tied / float(np.linalg.norm(recurrent))
-        found["explained_W"] = 1.0 - (tied / float(away)) ** 2
-    drawn = np.random.default_rng(0).standard_normal(recurrent.shape)
-    drawn *= np.linalg.norm(recurrent) / np.linalg.norm(drawn)
-    drawn, _ = balanced(drawn)
-    _, distance = nearest_dictionary(drawn, channels, 2)
-    found["random_explained_2x2"] = (
-        1.0 - float(distance / np.linalg.norm(identity(atoms, size) - drawn)) ** 2
-    )
-    found["random_asymmetric"] = floor_of(drawn, channels)["asymmetric"]
+        facts["fit_W"] = tied / float(np.linalg.norm(recurrent))
+        facts["explained_W"] = 1.0 - (tied / float(away)) ** 2
+    drawn, _ = balanced(_random_like(recurrent, metadata["network"].get("s_rank")))
+    drawn_away = float(np.linalg.norm(identity(atoms, size) - drawn))
+    for side in SIDES:
+        _, distance = nearest_dictionary(drawn, channels, side)
+        facts[f"random_explained_{side}x{side}"] = 1.0 - (distance / drawn_away) ** 2
+    facts["random_asymmetric"] = floor_of(drawn, channels)["asymmetric"]
     if "block.W.bias" in tensors and bias is not None:
-        thresholds = -(tensors["block.W.bias"].astype(np.float64) + bias)
-        found["positive_thresholds"] = float((thresholds > 0).mean())
-        found["median_threshold"] = float(np.median(thresholds))
-    return found
+        thresholds = -scales * (tensors["block.W.bias"].astype(np.float64) + bias)
+        facts["positive_thresholds"] = float((thresholds > 0).mean())
+        median = np.median(thresholds)
+        near = (thresholds > median / 2) & (thresholds < median * 2)
+        facts["thresholds_near_median"] = float(near.mean())
+    return facts
+
+
+def _random_like(recurrent: np.ndarray, rank: int | None, seed: int = 0) -> np.ndarray:
+    """A random S of the form of `recurrent` (M,M,k,k), as far from n: Gaussian filters, or, with
+    a rank, n − A∘B of Gaussian A and B with that many filters."""
+    import torch
+
+    from cscsr.networks import FactoredS
+
+    atoms, size = recurrent.shape[0], recurrent.shape[-1]
+    generator = torch.Generator().manual_seed(seed)
+    n = identity(atoms, size)
+    if rank is None:
+        away = torch.randn(recurrent.shape, generator=generator, dtype=torch.float64).numpy()
+    else:
+        layer = FactoredS(atoms, rank, (size + 1) // 2, bias=False).double()
+        with torch.no_grad():
+            for factor in (layer.A, layer.B):
+                factor.weight.normal_(generator=generator)
+            away = n - layer.weight.numpy()
+    return n - away * (np.linalg.norm(n - recurrent) / np.linalg.norm(away))
 
 
 def _tied(drive: np.ndarray, size: int) -> np.ndarray:
@@ -282,6 +309,57 @@ def _largest_gram(filters: np.ndarray) -> float:
     return ConvDictionary(filters, (GRID, GRID)).lipschitz
 
 
+def energy(
+    codes: torch.Tensor,
+    recurred: torch.Tensor,
+    drive: torch.Tensor,
+    bias: torch.Tensor | None,
+    scales: torch.Tensor,
+) -> float:
+    """E(Dz) of codes z (B,M,H,W), for the balanced S̃ = DSD⁻¹:
+
+        E(u) = ½⟨u, u − S̃⊗u⟩ − ⟨u, D(W⊗y + b)⟩,  b = b_W + b_S.
+
+    Its gradient is u − S̃⊗u − D(W⊗y + b) where S̃ is symmetric: the recursion is then projected
+    gradient descent of step 1.
+
+    recurred: S⊗z + b_S, what the layer returns; drive: W⊗y + b_W; bias: b_S (M,), None for zero;
+    scales: the diagonal of D (M,).
+    """
+    z, weights = codes.double(), scales.double().square()[:, None, None]
+    linear = drive.double()
+    quadratic = z - recurred.double()
+    if bias is not None:
+        b = bias.double()[:, None, None]
+        linear, quadratic = linear + b, quadratic + b
+    return float((weights * z * (quadratic / 2 - linear)).sum())
+
+
+@contextmanager
+def watched(block: CISTABlock, scales: np.ndarray) -> Iterator[tuple[list[float], list[float]]]:
+    """Two lists that passes of `block` extend: ‖z_k‖ and `energy` of z_k, k = 0 … K − 1."""
+    import torch
+
+    norms: list[float] = []
+    energies: list[float] = []
+    drives: list[torch.Tensor] = []
+    diagonal = torch.from_numpy(scales)
+
+    def driven(_: Any, __: Any, output: torch.Tensor) -> None:
+        drives[:] = [output]
+
+    def recurred(layer: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        norms.append(float(inputs[0].norm()))
+        energies.append(energy(inputs[0], output, drives[0], layer.bias, diagonal))
+
+    handles = [block.W.register_forward_hook(driven), block.S.register_forward_hook(recurred)]
+    try:
+        yield norms, energies
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def recursions(
     name: str,
     scale: int,
@@ -290,55 +368,27 @@ def recursions(
     report: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each recursion k, means over the images: PSNR of z_k decoded, share of its
-    elements that are not zero, ‖z_k‖ over that of the trained K, relative change, and the
-    energy E(z) = ½⟨z, z − Sz⟩ − ⟨z, W⊗y + b⟩, of which the recursion with a symmetric S would be
-    projected gradient descent of step 1, as a share of its fall from z₀ to z_K."""
-    import torch
-
+    elements that are not zero, ‖z_k‖ over that of the trained K, relative change, and
+    (E(z_k) − E(z_K)) / |E(z₀) − E(z_K)| of `energy`."""
     columns: dict[str, list[np.ndarray]] = {}
+    _, scales = balanced(recurrence(name)[0])
     with followed(name, scale, beyond) as run:
-        block = run.solver._network()[0].block
-        norms: list[float] = []
-        energies: list[float] = []
-        drives: list[torch.Tensor] = []
-
-        def driven(_: Any, __: Any, output: torch.Tensor) -> None:
-            drives.append(output)
-
-        def recurred(layer: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            z, bias = inputs[0], layer.bias
-            bias = torch.zeros(z.shape[1]) if bias is None else bias
-            bias = bias[:, None, None]
-            norms.append(float(z.norm()))
-            quadratic = (z.double() * (z - (output - bias)).double()).sum() / 2
-            linear = (z.double() * (drives[-1] + bias).double()).sum()
-            energies.append(float(quadratic - linear))
-
-        handles = [
-            block.W.register_forward_hook(driven),
-            block.S.register_forward_hook(recurred),
-        ]
-        try:
-            for image in images:
-                if report is not None:
-                    report(f"{name}, recursions")
-                problem = problem_of(image, scale, run.solver.line)
-                norms.clear(), energies.clear()
+        for image in images:
+            if report is not None:
+                report(f"{name}, recursions")
+            problem = problem_of(image, scale, run.solver.line)
+            with watched(run.solver.network().block, scales) as (norms, energies):
                 solution = run.solver.solve(problem)
-                trace = solution.trace
-                energies_, size = np.array(energies), run.codes * np.prod(solution.codes.shape[-2:])
-                fall = energies_[0] - energies_[run.trained]
-                for column, values in {
-                    "psnr_db": trace["psnr_db"],
-                    "nnz_share": trace["nnz"] / size,
-                    "norm": np.array(norms) / norms[run.trained],
-                    "relative_change": trace["relative_change"],
-                    "energy": (energies_ - energies_[run.trained]) / abs(fall),
-                }.items():
-                    columns.setdefault(column, []).append(values[: run.iterations])
-        finally:
-            for handle in handles:
-                handle.remove()
+            trace, size = solution.trace, run.codes * np.prod(solution.codes.shape[-2:])
+            above = np.array(energies) - energies[run.trained]
+            for column, values in {
+                "psnr_db": trace["psnr_db"],
+                "nnz_share": trace["nnz"] / size,
+                "norm": np.array(norms) / norms[run.trained],
+                "relative_change": trace["relative_change"],
+                "energy": above / abs(above[0]),
+            }.items():
+                columns.setdefault(column, []).append(values[: run.iterations])
         means = {column: np.mean(values, axis=0) for column, values in columns.items()}
         return [
             {
@@ -450,13 +500,15 @@ _FACTS = (
     ("share of ‖n − S‖² that g of 2×2 explains", "{explained_2x2:.1%}"),
     ("… of 3×3, cut to the size of S", "{explained_3x3:.1%}"),
     ("… g = W up to a factor, cut", "{explained_W:.1%}"),
-    ("… g of 2×2 for a random S of the same norm", "{random_explained_2x2:.1%}"),
+    ("… g of 2×2 for a random S of the same form, as far from n", "{random_explained_2x2:.1%}"),
+    ("… g of 3×3 for a random S of the same form", "{random_explained_3x3:.1%}"),
     ("share of ‖n − S‖² that no g explains: asymmetric", "{floor_asymmetric:.1%}"),
-    ("… of a random S of the same norm", "{random_asymmetric:.1%}"),
+    ("… of a random S of the same form", "{random_asymmetric:.1%}"),
     ("… symmetric, with eigenvalues below 0", "{floor_indefinite:.1%}"),
     ("… past rank n₀", "{floor_rank:.1%}"),
     ("largest eigenvalue of flip(g)⊗g, g of 2×2 (a step 1/L: 1)", "{gram_2x2:.2f}"),
     ("channels whose threshold −(b_W + b_S) is positive", "{positive_thresholds:.0%}"),
+    ("… is within a factor of 2 of the median (CISTA: all)", "{thresholds_near_median:.0%}"),
 )
 """What the table says of the weights: words, and how the figures are written."""
 

@@ -39,9 +39,10 @@ def leak_worth(
 
     Raises InputError where T91, BSD200 or Set5 is missing.
     """
-    from cscsr.training.patches import PatchBank, training_pair
+    from cscsr.networks import CRNetA
+    from cscsr.training.patches import PatchBank
     from cscsr.training.recipe import Optimiser, Recipe
-    from cscsr.training.run import Trainer
+    from cscsr.training.trainer import Trainer
 
     folder = data_folder(data)
     if folder is None:
@@ -51,7 +52,7 @@ def leak_worth(
     }
     truths = dict(load_dataset("Set5", folder))
     woman, others = [truths.pop(SHOWN)], list(truths.values())
-    trained_on, pairs = training_data(folder, "y")
+    trained_on, pairs = training_data(folder, "crnet-a")
     if trained_on != "T91" or set(added) != {LEAK, CONTROL}:
         raise InputError(f"expected T91 and BSD200 with {LEAK} and {CONTROL} in {folder}.")
     path = make_folder(out) / "leak.csv"
@@ -63,8 +64,8 @@ def leak_worth(
             continue
         if report is not None:
             report(f"with {name}, seed {seed}", index, len(tasks))
-        more = [training_pair(imresize(added[name], scale=s), SCALE, "y") for s in SIZES]
-        recipe = Recipe(name, "crnet-a", "y", [], [SCALE], optimiser, NETWORK)
+        more = [CRNetA.training_pair(imresize(added[name], scale=s), SCALE) for s in SIZES]
+        recipe = Recipe(name, "crnet-a", [], [SCALE], optimiser, NETWORK)
         trainer = Trainer(recipe, {SCALE: PatchBank([*pairs, *more])}, bf16=False, seed=seed)
         trainer.progress.per_step = 1 / steps
         for _ in range(steps):

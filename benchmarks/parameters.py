@@ -140,7 +140,7 @@ def figure4(out: str | Path, table: str | Path) -> list[Path]:
     measured = pd.read_csv(table)
     for row in _at_figure4(measured).itertuples():
         if row.method.startswith("crnet-") and "+" not in row.method:
-            network, _ = make_solver(row.method)._network()
+            network = make_solver(row.method).network()
             count = sum(p.numel() for p in network.parameters())
             rows.append([row.method, count, round(row.psnr_db, 4), "measured", str(table)])
     if not rows:

@@ -44,7 +44,7 @@ def table(path: Path = TABLE, dataset: str = DATASET) -> str:
     images = max(int(row["images"] or 0) for row in rows)
     for method in dict.fromkeys(row["method"] for row in rows):
         found = [cells.get((method, scale)) for scale in scales]
-        columns = [method, *(_quality(row, images) for row in found), _seconds(found)]
+        columns = [method, *(_quality(row, images) for row in found), _seconds(found, scales)]
         lines.append("| " + " | ".join(columns) + " |")
     return "\n".join(lines)
 
@@ -102,12 +102,19 @@ def _quality(row: dict[str, str] | None, images: int) -> str:
     return f"{float(psnr_db):.2f} / {float(ssim):.4f}{note}"
 
 
-def _seconds(rows: list[dict[str, str] | None]) -> str:
-    """The mean time for an image over the scales, with two significant digits."""
-    seconds = [float(row["seconds"]) for row in rows if row and row["seconds"]]
+def _seconds(rows: list[dict[str, str] | None], scales: list[int]) -> str:
+    """The mean time for an image over the scales, with two significant digits; names the scales
+    if some are missing."""
+    seconds = {
+        scale: float(row["seconds"])
+        for scale, row in zip(scales, rows, strict=True)
+        if row and row["seconds"]
+    }
     if not seconds:
         return ""
-    return two_digits(sum(seconds) / len(seconds))
+    only = ", ".join(f"×{scale}" for scale in seconds)
+    note = f" ({only} alone)" if len(seconds) < len(scales) else ""
+    return f"{two_digits(sum(seconds.values()) / len(seconds))}{note}"
 
 
 def with_table(readme: str, new: str) -> str:

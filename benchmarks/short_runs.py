@@ -73,16 +73,18 @@ class Variant:
     during: Callable[[Any, float], None] | None = None
 
 
-def training_data(folder: str | Path | None, line: str) -> tuple[str, list]:
-    """The name of the images that are trained on, and their pairs for a bank of patches."""
-    from cscsr.training.patches import training_pair
+def training_data(folder: str | Path | None, network: str) -> tuple[str, list]:
+    """The name of the images that are trained on, and their pairs for a bank of patches of an
+    architecture."""
+    from cscsr.networks import architecture
 
+    training_pair = architecture(network).training_pair
     path = data_folder(folder)
     if path is not None and "T91" in find_datasets(path):
         name, images = "T91", [read_image(file) for file in training_images(path, ["T91"])]
     else:
         name, images = "textures", list(training_textures().values())
-    return name, [training_pair(image, SCALE, line) for image in images]
+    return name, [training_pair(image, SCALE) for image in images]
 
 
 def psnr_after(
@@ -91,7 +93,7 @@ def psnr_after(
     """Train a variant for `steps`; its mean PSNR in dB, its parameters, and the seconds."""
     from cscsr.training.patches import PatchBank
     from cscsr.training.recipe import Optimiser, Recipe
-    from cscsr.training.run import Trainer
+    from cscsr.training.trainer import Trainer
 
     settings = {
         "batch": BATCH,
@@ -104,7 +106,6 @@ def psnr_after(
     recipe = Recipe(
         name=variant.label,
         architecture=variant.architecture,
-        line="y" if variant.architecture == "crnet-a" else "rgb",
         sets=[],
         scales=[SCALE],
         optimiser=Optimiser(**settings),
@@ -195,9 +196,9 @@ def run_variants(
     tested, digest, truths = _tested(data, held_out)
     pairs: dict[str, list] = {}
     trained_on = ""
-    for architecture, line in (("crnet-a", "y"), ("crnet-b", "rgb")):
+    for architecture in ("crnet-a", "crnet-b"):
         if any(variant.architecture == architecture for variant in variants):
-            trained_on, pairs[architecture] = training_data(data, line)
+            trained_on, pairs[architecture] = training_data(data, architecture)
     values = [tested, digest, trained_on, SCALE, steps, device]
     settings = dict(zip(SETTINGS, values, strict=True))
     rows = _kept(table, settings, variants)

@@ -1,41 +1,73 @@
 """Classical and learned convolutional sparse coding for image super-resolution.
 
-Everything is a solver of one of two problems, made by name:
+Everything is a solver of one of two problems, made by name or from its class:
 
     >>> import numpy as np, cscsr
     >>> image = np.random.default_rng(0).random((24, 32), dtype=np.float32)
     >>> solution = cscsr.make_solver("bicubic").solve(cscsr.SuperResolution(image, scale=2))
     >>> solution.estimate.shape
     (48, 64)
+    >>> cscsr.Bicubic().solve(cscsr.SuperResolution(image, scale=3)).estimate.shape
+    (72, 96)
 
-- `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one.
+- `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one. Their classes
+  are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `SporcoADMM`, `SporcoPGM` and
+  `LISTA` solve sparse coding; `Bicubic`, `CSCSR` and `NetworkSolver` super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
-  `SparseCoding(signal, dictionary, lam)` wants the codes z that minimise
+  `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
-- `InputError` is what bad input raises: one sentence with the remedy.
+- Bad input raises `InputError`: one sentence with the remedy.
 - `Solver` is the class to derive from; a package's entry points in the group
   ``cscsr.solvers`` put its solvers beside these (docs/add-a-solver.md).
 
 Files are read and written by `cscsr.imaging` (`read_image`, `write_image`; the protocol of the
 tables is there too), data sets by `cscsr.data`. The command is `cscsr --help`.
 
-Importing this package loads neither torch nor sporco nor pandas nor matplotlib.
+Importing this package loads neither torch nor sporco nor pandas nor matplotlib: the module of a
+solver class is imported when the class is first used.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import list_solvers, make_solver
 from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
 
+if TYPE_CHECKING:  # the same as _CLASSES, for type checkers and editors
+    from cscsr.bicubic import Bicubic
+    from cscsr.csc_sr.solver import CSCSR
+    from cscsr.network import NetworkSolver
+    from cscsr.sparse.active_set import ActiveSet
+    from cscsr.sparse.admm import ADMM
+    from cscsr.sparse.cista import CISTA
+    from cscsr.sparse.ista import FISTA, ISTA
+    from cscsr.sparse.lista import LISTA
+    from cscsr.sparse.sporco import SporcoADMM, SporcoPGM
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "ADMM",
+    "CISTA",
+    "CSCSR",
+    "FISTA",
+    "ISTA",
+    "LISTA",
+    "ActiveSet",
+    "Bicubic",
     "InputError",
+    "NetworkSolver",
     "Solution",
     "Solver",
     "SparseCoding",
+    "SporcoADMM",
+    "SporcoPGM",
     "Status",
     "Stopwatch",
     "SuperResolution",
@@ -43,3 +75,31 @@ __all__ = [
     "list_solvers",
     "make_solver",
 ]
+
+_CLASSES = {
+    "ADMM": "cscsr.sparse.admm:ADMM",
+    "ActiveSet": "cscsr.sparse.active_set:ActiveSet",
+    "Bicubic": "cscsr.bicubic:Bicubic",
+    "CISTA": "cscsr.sparse.cista:CISTA",
+    "CSCSR": "cscsr.csc_sr.solver:CSCSR",
+    "FISTA": "cscsr.sparse.ista:FISTA",
+    "ISTA": "cscsr.sparse.ista:ISTA",
+    "LISTA": "cscsr.sparse.lista:LISTA",
+    "NetworkSolver": "cscsr.network:NetworkSolver",
+    "SporcoADMM": "cscsr.sparse.sporco:SporcoADMM",
+    "SporcoPGM": "cscsr.sparse.sporco:SporcoPGM",
+}
+"""The solver classes that are imported when first used: name to "module:class"."""
+
+
+def __getattr__(name: str) -> Any:
+    """The solver class `name` (PEP 562)."""
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _CLASSES[name].split(":")
+    globals()[name] = value = getattr(importlib.import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,88 +23,101 @@ ENTRY_POINT_GROUP = "cscsr.solvers"
 
 
 @dataclass(frozen=True)
-class _Entry:
+class SolverRow:
+    """A solver in the table.
+
+    Attributes
+    ----------
+    problem
+        "SparseCoding" or "SuperResolution".
+    summary
+        A line for lists.
+    target
+        Class or function that makes it, as "module:attribute".
+    preset
+        Arguments that the name stands for.
+    family
+        "interpolation", "sparse", "classical" (super-resolution by sparse coding) or "learned".
+    beside
+        The published method whose figures stand beside it, by the name that the paper gives it.
+    same
+        Whether the solver is that method itself, so that differences mean something; False for a
+        relative, such as a narrower network.
+    """
+
     problem: str
     summary: str
     target: str
     preset: dict[str, Any] = field(default_factory=dict)
+    family: str = "other"
+    beside: str | None = None
+    same: bool = False
 
 
-_SPARSE = "SparseCoding"
-_SUPER = "SuperResolution"
+def _sparse(summary: str, target: str) -> SolverRow:
+    return SolverRow("SparseCoding", summary, f"cscsr.sparse.{target}", family="sparse")
 
-_BUILTIN: dict[str, _Entry] = {
-    "ista": _Entry(_SPARSE, "proximal gradient descent, eq. 5", "cscsr.sparse.ista:ISTA"),
-    "fista": _Entry(_SPARSE, "accelerated proximal gradient descent", "cscsr.sparse.ista:FISTA"),
-    "cista": _Entry(
-        _SPARSE, "ISTA as two convolutions with explicit W and S, eq. 8", "cscsr.sparse.cista:CISTA"
+
+def _lista(form: str, summary: str) -> SolverRow:
+    summary = f"16 learned steps of CISTA: {summary}"
+    target = "cscsr.sparse.lista:LISTA"
+    return SolverRow("SparseCoding", summary, target, {"form": form}, "learned")
+
+
+def _csc_sr(summary: str, same: bool = True, **preset: Any) -> SolverRow:
+    target = "cscsr.csc_sr.solver:CSCSR"
+    return SolverRow("SuperResolution", summary, target, preset, "classical", "CSC-SR", same)
+
+
+def _network(summary: str, beside: str, model: str, **preset: Any) -> SolverRow:
+    target, preset = "cscsr.network:NetworkSolver", {"model": model, **preset}
+    return SolverRow("SuperResolution", summary, target, preset, "learned", beside)
+
+
+_BUILTIN: dict[str, SolverRow] = {
+    "ista": _sparse("proximal gradient descent, eq. 5", "ista:ISTA"),
+    "fista": _sparse("accelerated proximal gradient descent", "ista:FISTA"),
+    "cista": _sparse("ISTA as two convolutions with explicit W and S, eq. 8", "cista:CISTA"),
+    "admm": _sparse("ADMM, each step exact by Fourier transforms", "admm:ADMM"),
+    "active-set": _sparse(
+        "ADMM, then Newton's method on the codes that are active", "active_set:ActiveSet"
     ),
-    "admm": _Entry(
-        _SPARSE, "ADMM, each step exact by Fourier transforms", "cscsr.sparse.admm:ADMM"
-    ),
-    "active-set": _Entry(
-        _SPARSE,
-        "ADMM, then Newton's method on the codes that are active",
-        "cscsr.sparse.active_set:ActiveSet",
-    ),
-    "sporco-admm": _Entry(_SPARSE, "ADMM of the sporco package", "cscsr.sparse.sporco:SporcoADMM"),
-    "sporco-pgm": _Entry(_SPARSE, "FISTA of the sporco package", "cscsr.sparse.sporco:SporcoPGM"),
-    **{
-        f"lista[{form}]": _Entry(
-            _SPARSE,
-            f"16 learned steps of CISTA: {what}",
-            "cscsr.sparse.lista:LISTA",
-            {"form": form},
-        )
-        for form, what in (
-            ("step", "step sizes and thresholds, for any dictionary"),
-            ("tied", "one pair of filter banks, for its own dictionary"),
-            ("untied", "a pair of filter banks a step, for its own dictionary"),
-        )
-    },
-    "bicubic": _Entry(
-        _SUPER,
+    "sporco-admm": _sparse("ADMM of the sporco package", "sporco:SporcoADMM"),
+    "sporco-pgm": _sparse("FISTA of the sporco package", "sporco:SporcoPGM"),
+    "lista[step]": _lista("step", "step sizes and thresholds, for any dictionary"),
+    "lista[tied]": _lista("tied", "one pair of filter banks, for its own dictionary"),
+    "lista[untied]": _lista("untied", "a pair of filter banks a step, for its own dictionary"),
+    "bicubic": SolverRow(
+        "SuperResolution",
         "bicubic interpolation exact to MATLAB",
         "cscsr.bicubic:Bicubic",
+        family="interpolation",
+        beside="Bicubic",
+        same=True,
     ),
     **{
-        f"csc-sr[{coder}]": _Entry(
-            _SUPER,
-            f"convolutional sparse coding (Gu et al. 2015), codes by {coder}",
-            "cscsr.csc_sr.solver:CSCSR",
-            {"coder": coder},
+        f"csc-sr[{coder}]": _csc_sr(
+            f"convolutional sparse coding (Gu et al. 2015), codes by {coder}", coder=coder
         )
         for coder in ("admm", "sporco-admm", "ista", "fista", "cista")
     },
-    "csc-sr-paper[admm]": _Entry(
-        _SUPER,
-        "the same with the paper's number of filters, for ×2",
-        "cscsr.csc_sr.solver:CSCSR",
-        {"coder": "admm", "preset": "paper"},
+    "csc-sr-paper[admm]": _csc_sr(
+        "the same with the paper's number of filters, for ×2", coder="admm", preset="paper"
     ),
-    "csc-ridge": _Entry(
-        _SUPER,
+    "csc-ridge": _csc_sr(
         "convolutional sparse coding, its map by ridge regression without constraints",
-        "cscsr.csc_sr.solver:CSCSR",
-        {"coder": "admm", "form": "ridge"},
+        same=False,
+        coder="admm",
+        form="ridge",
     ),
-    "crnet-a-small": _Entry(
-        _SUPER,
-        "CRNet-A (pre-upsampling), small",
-        "cscsr.network:CRNet",
-        {"model": "a-small"},
-    ),
-    "crnet-b-small": _Entry(
-        _SUPER,
-        "CRNet-B (post-upsampling), small",
-        "cscsr.network:CRNet",
-        {"model": "b-small"},
-    ),
-    "crnet-b-small+": _Entry(
-        _SUPER,
+    "srcnn": _network("SRCNN 9-1-5 (Dong et al. 2014)", "SRCNN", "srcnn"),
+    "crnet-a-small": _network("CRNet-A (pre-upsampling), small", "CRNet-A", "crnet-a-small"),
+    "crnet-b-small": _network("CRNet-B (post-upsampling), small", "CRNet-B", "crnet-b-small"),
+    "crnet-b-small+": _network(
         "CRNet-B, small, mean over the 8 flips and rotations",
-        "cscsr.network:CRNet",
-        {"model": "b-small", "self_ensemble": True},
+        "CRNet-B+",
+        "crnet-b-small",
+        self_ensemble=True,
     ),
 }
 
@@ -119,12 +133,15 @@ def _installed() -> dict[str, EntryPoint]:
 def list_solvers(problem: str | type | None = None) -> dict[str, str]:
     """Names of all solvers with a one-line description each.
 
-    problem: "SparseCoding" or "SuperResolution" (or the class) to list only its solvers;
-    solvers of other packages are then loaded to see what they solve, and those that
-    cannot be loaded are left out.
+    Parameters
+    ----------
+    problem
+        "SparseCoding" or "SuperResolution" (or the class) to list only its solvers. Solvers of
+        other packages are then loaded to learn what they solve, and those that cannot be loaded
+        are left out.
     """
     wanted = getattr(problem, "__name__", problem)
-    rows = {n: e.summary for n, e in _BUILTIN.items() if wanted in (None, e.problem)}
+    rows = {n: row.summary for n, row in _BUILTIN.items() if wanted in (None, row.problem)}
     for name, point in _installed().items():
         package = point.dist.name if point.dist else point.value
         if wanted is None or _solves(name) == wanted:
@@ -132,39 +149,17 @@ def list_solvers(problem: str | type | None = None) -> dict[str, str]:
     return rows
 
 
-def _solves(name: str) -> str | None:
-    """The name of the problem that a solver of another package solves, None if that fails."""
-    try:
-        return make_solver(name).problem_type.__name__
-    except Exception:  # of whatever kind: the other solvers are still to be listed
-        return None
-
-
 def make_solver(name: str, **params: Any) -> Solver:
     """A solver by its registered name, for instance ``make_solver("fista", iterations=200)``.
 
-    Raises InputError for an unknown name (with the nearest known ones), for a parameter the
-    solver does not have, and where another package's solver cannot be loaded.
+    Raises
+    ------
+    InputError
+        For an unknown name (with the nearest known ones), for a parameter the solver does not
+        have, and where another package's solver cannot be loaded.
     """
     name = _ALIASES.get(name, name)
-    preset: dict[str, Any] = {}
-    if name in _BUILTIN:
-        entry = _BUILTIN[name]
-        module, attribute = entry.target.split(":")
-        factory = getattr(importlib.import_module(module), attribute)
-        preset = entry.preset
-    else:
-        installed = _installed()
-        if name not in installed:
-            raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
-        try:
-            factory = installed[name].load()
-        except Exception as error:  # of whatever kind: it is another package's code
-            raise InputError(
-                f"the solver {name} ({installed[name].value}) of another package cannot be "
-                f"loaded ({type(error).__name__}: {error}); install that package again, or remove "
-                "it."
-            ) from error
+    factory, preset = _factory(name)
     accepted = [p for p in inspect.signature(factory).parameters if p not in preset]
     wrong = sorted(set(params) - set(accepted))
     if wrong:
@@ -172,3 +167,60 @@ def make_solver(name: str, **params: Any) -> Solver:
             f"solver {name} has no parameter {', '.join(wrong)}; it has {', '.join(accepted)}."
         )
     return factory(**preset, **params)
+
+
+def solver_family(name: str) -> str:
+    """The kind of method that a solver is: see `SolverRow`; "other" where nobody says.
+
+    A solver of another package says so by a class attribute `family`.
+    """
+    name = _ALIASES.get(name, name)
+    if name in _BUILTIN:
+        return _BUILTIN[name].family
+    return str(_attribute(name, "family") or "other")
+
+
+def published_method(name: str) -> tuple[str, bool] | None:
+    """The published method beside a solver, and whether the solver is that method itself.
+
+    See `SolverRow`. A solver of another package names it by a class attribute `published`, such as
+    ``("VDSR", True)``. None for a solver without one, and for an unknown name.
+    """
+    name = _ALIASES.get(name, name)
+    if name in _BUILTIN:
+        row = _BUILTIN[name]
+        return None if row.beside is None else (row.beside, row.same)
+    published = _attribute(name, "published")
+    return None if published is None else (str(published[0]), bool(published[1]))
+
+
+def _factory(name: str) -> tuple[Callable[..., Solver], dict[str, Any]]:
+    """What makes the solver called `name`, and its preset arguments."""
+    if name in _BUILTIN:
+        row = _BUILTIN[name]
+        module, attribute = row.target.split(":")
+        return getattr(importlib.import_module(module), attribute), row.preset
+    installed = _installed()
+    if name not in installed:
+        raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
+    try:
+        return installed[name].load(), {}
+    except Exception as error:  # of whatever kind: it is another package's code
+        raise InputError(
+            f"the solver {name} ({installed[name].value}) of another package cannot be "
+            f"loaded ({type(error).__name__}: {error}); install that package again, or remove it."
+        ) from error
+
+
+def _solves(name: str) -> str | None:
+    """The name of the problem that a solver of another package solves, None if that fails."""
+    problem = _attribute(name, "problem_type")
+    return None if problem is None else problem.__name__
+
+
+def _attribute(name: str, attribute: str) -> Any:
+    """An attribute of a solver of another package; None if it has none or cannot be made."""
+    try:
+        return getattr(make_solver(name), attribute, None)
+    except Exception:  # of whatever kind: the other solvers are still of use
+        return None

@@ -268,6 +268,11 @@ class Solver(ABC, Generic[P]):
         """
         return None
 
+    def tile_side(self, scale: int) -> int | None:
+        """For `SuperResolution`: the side of the parts, halos not counted, that a large
+        low-resolution image is best cut into; None, the default: any that `supports` accepts."""
+        return None
+
     def weights_sha256(self) -> str | None:
         """The SHA-256 of the trained parameters that `solve` reads, or None."""
         return None

@@ -1,20 +1,20 @@
-"""What the super-resolution solvers share: kinds of arrays, colour around a luma method, and
-pictures of any size enlarged in parts.
+"""Images of any size enlarged in parts: the only place that cuts an image.
 
-Needs numpy and scipy; torch only where a torch tensor came in.
+`tiles` cuts, for a picture file (`enlarged_bands`) and for an array in memory alike
+(`cscsr.network.NetworkSolver`). Needs numpy and scipy; torch only where a torch tensor came in.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cscsr.arrays import to_numpy
 from cscsr.errors import InputError
-from cscsr.imaging.colour import rgb_to_ycbcr, to_samples, ycbcr_to_rgb
+from cscsr.imaging.colour import to_samples
 from cscsr.imaging.resize import imresize
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver, Status
@@ -22,26 +22,74 @@ from cscsr.solver import Solver, Status
 if TYPE_CHECKING:
     from cscsr.imaging.files import Picture
 
-
-def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
-    """The enlarged image whose luma a method has found: Cb and Cr by bicubic interpolation.
-
-    luma: (scale·H, scale·W). lr: the image it was enlarged from, (H,W) or (H,W,3) RGB.
-    Returns `luma` itself for a grey image; RGB in float64, not clipped, for a colour one.
-    """
-    if lr.ndim == 2:
-        return luma
-    enlarged = imresize(rgb_to_ycbcr(lr.astype(np.float64)), scale)
-    enlarged[..., 0] = luma
-    return ycbcr_to_rgb(enlarged)
-
-
 PARTS = (256, 128, 64)
-"""Sides, in pixels, of the parts that a large low-resolution image is cut into: the first that
-the solver can do, with its halo, is taken."""
+"""Sides in pixels of the parts of a large image, for solvers without a `Solver.tile_side`: the
+first is taken that the solver supports, its halo included."""
 
 ALPHA_HALO = 2
 """The halo of bicubic interpolation, by which alpha is enlarged."""
+
+
+class Tile(NamedTuple):
+    """A part of an image (H, W), and the window of it that the part depends on.
+
+    Attributes
+    ----------
+    rows, columns
+        The part.
+    window
+        The rows and columns of the part and its halo, as far as the image reaches.
+    """
+
+    rows: slice
+    columns: slice
+    window: tuple[slice, slice]
+
+    def target(self, scale: int) -> tuple[slice, slice]:
+        """Where the part lies in the enlarged image."""
+        return _enlarged(self.rows, scale), _enlarged(self.columns, scale)
+
+    def inside(self, scale: int) -> tuple[slice, slice]:
+        """Where the part lies in its enlarged window."""
+        tall, wide = self.window
+        return (
+            _enlarged(self.rows, scale, tall.start),
+            _enlarged(self.columns, scale, wide.start),
+        )
+
+    @property
+    def pixels(self) -> int:
+        """The number of pixels in the window."""
+        tall, wide = self.window
+        return (tall.stop - tall.start) * (wide.stop - wide.start)
+
+
+def tiles(height: int, width: int, side: int, halo: int) -> list[list[Tile]]:
+    """An image cut into the fewest parts of at most `side` pixels a side, as equal as can be.
+
+    Along an axis on which the image is no longer than such a part with its halo, it is not cut.
+
+    Parameters
+    ----------
+    height, width
+        Size of the image in pixels.
+    side
+        Largest side of a part.
+    halo
+        Pixels around a part that belong to its window.
+
+    Returns
+    -------
+    list of list of Tile
+        Row by row from the top; the parts cover every pixel once.
+    """
+    return [
+        [
+            Tile(rows, columns, (_widened(rows, halo, height), _widened(columns, halo, width)))
+            for columns in _cut(width, side, halo)
+        ]
+        for rows in _cut(height, side, halo)
+    ]
 
 
 def enlarged_bands(
@@ -50,67 +98,86 @@ def enlarged_bands(
     scale: int,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Iterator[np.ndarray]:
-    """`picture` enlarged: its rows in bands (h, scale·W, C) from the top, of its own dtype.
+    """Enlarge a picture part by part, so that memory holds one band and the work on one part.
 
-    C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. The image is cut into parts; each
-    is solved with `Solver.halo` pixels of its neighbours around it, then rounded and clipped,
-    so that memory holds one band and the work on one part. A solver without a halo gets the
-    whole image. Alpha is enlarged by bicubic; pixels that it hides are first given the colour
-    of the nearest visible one, as theirs would bleed into it.
+    Each part is solved with `Solver.halo` pixels of its neighbours around it, then rounded and
+    clipped. A solver without a halo gets the whole image. Alpha is enlarged by bicubic; pixels
+    that it hides first take the colour of the nearest visible one, which would otherwise be mixed
+    with theirs.
 
-    progress: called after each part with the number of parts done, that of all, and the
-    seconds that the solver took for this one.
-    Raises InputError for what the solver cannot enlarge and for an answer that is not finite.
+    Parameters
+    ----------
+    solver
+    picture
+    scale
+    progress
+        Called after each part with the number of parts done, the number of all parts, and the
+        seconds that the solver took for this one.
+
+    Yields
+    ------
+    numpy.ndarray
+        Bands (h, scale·W, C) from the top, of the picture's dtype. C is 1 for grey, 2 for grey
+        and alpha, 3 for RGB, 4 for RGB and alpha.
+
+    Raises
+    ------
+    InputError
+        For what the solver cannot enlarge and for an answer that is not finite.
     """
     height, width, channels = picture.layout.shape
-    size, halo = _parts(solver, picture, scale)
-    rows, columns = cuts(height, size), cuts(width, size)
-    done = 0
-    for top, bottom in rows:
-        shape = (scale * (bottom - top), scale * width, channels)
-        band = np.empty(shape, picture.pixels.dtype)
-        for left, right in columns:
-            window = tuple(
-                slice(max(first - halo, 0), min(last + halo, length))
-                for first, last, length in ((top, bottom, height), (left, right, width))
-            )
-            part, seconds = _enlarged_part(solver, picture, window, scale)
-            inside = tuple(
-                slice(scale * (first - around.start), scale * (last - around.start))
-                for first, last, around in zip((top, left), (bottom, right), window, strict=True)
-            )
-            band[:, scale * left : scale * right] = part[inside]
+    grid = tiles(height, width, *_side_and_halo(solver, picture, scale))
+    count, done = sum(map(len, grid)), 0
+    for row in grid:
+        top, bottom = row[0].rows.start, row[0].rows.stop
+        band = np.empty((scale * (bottom - top), scale * width, channels), picture.pixels.dtype)
+        for tile in row:
+            part, seconds = _enlarged_window(solver, picture, tile.window, scale)
+            band[:, tile.target(scale)[1]] = part[tile.inside(scale)]
             done += 1
             if progress is not None:
-                progress(done, len(rows) * len(columns), seconds)
+                progress(done, count, seconds)
         yield band
 
 
-def _parts(solver: Solver[SuperResolution], picture: Picture, scale: int) -> tuple[int, int]:
+def _side_and_halo(
+    solver: Solver[SuperResolution], picture: Picture, scale: int
+) -> tuple[int, int]:
     """The side of the parts and their halo. Raises InputError with the solver's reason where
-    it can do none of `PARTS`."""
+    it supports no side."""
     height, width = shape = picture.pixels.shape[:2]
     halo = solver.halo(scale)
-    reason = None
-    for size in (max(shape),) if halo is None else PARTS:
-        around = max(halo or 0, ALPHA_HALO)
-        window = [min(length, size + 2 * around) for length in (height, width)]
+    best = solver.tile_side(scale)
+    sides = (max(shape),) if halo is None else PARTS if best is None else (best,)
+    around = max(halo or 0, ALPHA_HALO)
+    for side in sides:
+        window = [min(length, side + 2 * around) for length in (height, width)]
         blank = np.zeros((*window, *picture.pixels.shape[2:]), np.float32)
         reason = solver.supports(SuperResolution(blank, scale))
         if reason is None:
-            return size, around
-    raise InputError(reason)
+            return side, around
+    raise InputError(str(reason))
 
 
-def cuts(length: int, size: int) -> list[tuple[int, int]]:
-    """0…length cut into the fewest parts of at most `size`, as equal as can be."""
-    number = -(-length // size)
+def _cut(length: int, side: int, halo: int) -> list[slice]:
+    """0…length in the fewest parts of at most `side`, as equal as can be; see `tiles`."""
+    number = 1 if length <= side + 2 * halo else -(-length // side)
     edges = [length * index // number for index in range(number + 1)]
-    return list(itertools.pairwise(edges))
+    return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
 
-def _enlarged_part(
-    solver: Solver[SuperResolution], picture: Picture, window: tuple[slice, ...], scale: int
+def _widened(part: slice, halo: int, length: int) -> slice:
+    """A part of 0…length with `halo` more on either side."""
+    return slice(max(part.start - halo, 0), min(part.stop + halo, length))
+
+
+def _enlarged(part: slice, scale: int, origin: int = 0) -> slice:
+    """A range of low-resolution pixels, counted from `origin`, in the enlarged image."""
+    return slice(scale * (part.start - origin), scale * (part.stop - origin))
+
+
+def _enlarged_window(
+    solver: Solver[SuperResolution], picture: Picture, window: tuple[slice, slice], scale: int
 ) -> tuple[np.ndarray, float]:
     """A window of `picture` enlarged, (h,w,C) of its dtype, and the seconds it took."""
     dtype = picture.pixels.dtype
@@ -131,7 +198,7 @@ def _enlarged_part(
 
 
 def _with_hidden_filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """`pixels` with those that `alpha` hides replaced by the nearest it does not."""
+    """`pixels` with those that `alpha` hides replaced by the nearest visible one."""
     hidden = alpha == 0
     if hidden.all() or not hidden.any():
         return pixels

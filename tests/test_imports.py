@@ -1,11 +1,20 @@
 """What importing costs: nothing heavy before it is used, and no more than is stated."""
 
+from __future__ import annotations
+
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import cscsr
+from cscsr.imaging import read_image, write_image
+
 HEAVY = {"torch", "sporco", "pandas", "matplotlib", "skimage"}
+NOT_NEEDED_TO_UPSCALE = {"sporco", "skimage", "matplotlib", "pandas"}
 ABSENT_ON_A_GPU_MACHINE = {"sporco", "pandas", "matplotlib"}
 TRAINING_MODULES = (
     "cscsr.networks",
@@ -28,14 +37,54 @@ def run(code: str) -> str:
     "code",
     [
         "import cscsr",
+        "import cscsr; dir(cscsr)",
         "import cscsr; cscsr.list_solvers('SuperResolution')",
         "import cscsr.cli\ntry: cscsr.cli.main(['--help'])\nexcept SystemExit: pass",
     ],
-    ids=["import", "list_solvers", "help"],
+    ids=["import", "dir", "list_solvers", "help"],
 )
 def test_loads_nothing_heavy(code):
     loaded = run(f"{code}\nimport sys\nprint('loaded', *sys.modules)").rpartition("loaded")[2]
     assert not HEAVY & set(loaded.split())
+
+
+def test_solver_classes_are_exported_with_their_types():
+    """Each lazy name is in `__all__`, and type checkers are told the class that it becomes."""
+    tree = ast.parse(Path(cscsr.__file__).read_text(encoding="utf-8"))
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {
+        name.asname or name.name: f"{node.module}:{name.name}"
+        for node in checked.body
+        for name in node.names
+    }
+    assert typed == cscsr._CLASSES
+    assert typed.keys() <= set(cscsr.__all__) <= set(dir(cscsr))
+    for name, target in typed.items():
+        assert issubclass(getattr(cscsr, name), cscsr.Solver)
+        assert getattr(cscsr, name).__name__ == target.partition(":")[2]
+    classes = {type(cscsr.make_solver(name)) for name in cscsr.list_solvers()}
+    assert {each for each in classes if each.__module__.startswith("cscsr.")} == {
+        getattr(cscsr, name) for name in typed
+    }
+    assert (
+        cscsr.FISTA(iterations=200).params() == cscsr.make_solver("fista", iterations=200).params()
+    )
+    with pytest.raises(AttributeError, match="no attribute 'fista'"):
+        _ = cscsr.fista
+
+
+def test_help_of_a_solver_class_is_its_docstring():
+    assert cscsr.ISTA.__doc__.splitlines()[0] in run("import cscsr; help(cscsr.ISTA)")
+
+
+@pytest.mark.parametrize("solver", ["bicubic", "crnet-b-small", "csc-sr"])
+def test_upscale_runs_without_the_packages_of_the_comparison(solver, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8)
+    write_image(tmp_path / "photo.png", pixels)
+    words = ["upscale", str(tmp_path / "photo.png"), "--scale", "2", "--solver", solver]
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({NOT_NEEDED_TO_UPSCALE!r}))"
+    run(f"{blocked}\nfrom cscsr.cli import main\nsys.exit(main({words!r}))")
+    assert read_image(tmp_path / "photo-x2.png").shape == (48, 40, 3)
 
 
 @pytest.mark.parametrize("module", TRAINING_MODULES)

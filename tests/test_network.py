@@ -15,7 +15,7 @@ from cscsr import InputError, weights
 from cscsr.compare.machine import peak_memory
 from cscsr.data.datasets import demo, load_dataset
 from cscsr.imaging import degrade, imresize, score
-from cscsr.network import CRNet, receptive_radius
+from cscsr.network import TILE_BYTES, NetworkSolver
 from cscsr.networks import build
 
 SHIPPED = ("crnet-a-small", "crnet-b-small", "crnet-b-small+")
@@ -37,7 +37,7 @@ def random_weights(folder, architecture, line, recursions=3, **more):
         "scales": [2, 3, 4],
     }
     weights.write(path, {k: v.numpy() for k, v in network.state_dict().items()}, metadata)
-    return CRNet(weights=str(path)), network
+    return NetworkSolver(weights=str(path)), network
 
 
 @pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
@@ -49,29 +49,6 @@ def test_tiles_do_not_change_the_answer(tmp_path, architecture, line, scale):
     whole = solver.solve(problem).estimate
     tiled = replace(solver, tile=16).solve(problem).estimate
     assert np.abs(whole - tiled).max() < 1e-5
-
-
-@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
-@pytest.mark.parametrize("self_ensemble", [False, True])
-def test_a_batch_gives_what_each_image_gives(
-    tmp_path, monkeypatch, architecture, line, self_ensemble
-):
-    solver, _ = random_weights(tmp_path, architecture, line)
-    solver = replace(solver, self_ensemble=self_ensemble)
-    rng = np.random.default_rng(0)
-    shape = (14, 11, 3)
-    problems = [cscsr.SuperResolution(rng.random(shape, np.float32), 2) for _ in range(5)]
-    expected = [solver.solve(problem).estimate for problem in problems]
-    assert solver.solve_batch([]) == []
-    for held in (2**29, 2 * 4 * 24 * 4 * 14 * 11, 1):  # all at once, few, and one by one
-        monkeypatch.setattr("cscsr.network.TILE_BYTES", held)
-        for found, wanted in zip(solver.solve_batch(problems), expected, strict=True):
-            np.testing.assert_allclose(found.estimate, wanted, atol=1e-5)
-    other = cscsr.SuperResolution(rng.random((9, 9, 3), np.float32), 2)
-    with pytest.raises(InputError, match="one shape and one scale"):
-        solver.solve_batch([*problems, other])
-    with pytest.raises(InputError, match="not for x5"):
-        solver.solve_batch([cscsr.SuperResolution(rng.random(shape, np.float32), 5)])
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's peaks")
@@ -94,7 +71,7 @@ def test_memory_for_tiles_does_not_grow_with_the_image(tmp_path, architecture, l
 
 def test_a_wide_network_has_smaller_tiles(tmp_path):
     narrow, _ = random_weights(tmp_path, "crnet-b", "rgb")
-    assert narrow._tile_side(2) == 512
+    assert narrow.tile_side(2) == 512
     for architecture, line, scale in (("crnet-b", "rgb", 2), ("crnet-a", "y", 3)):
         arguments = {"n0": 64, "m0": 1024, "recursions": 25}
         wide = build(architecture, **arguments, scales=(2, 3, 4))
@@ -102,10 +79,10 @@ def test_a_wide_network_has_smaller_tiles(tmp_path):
         metadata = {"architecture": architecture, "network": arguments, "line": line}
         tensors = {k: v.numpy() for k, v in wide.state_dict().items()}
         weights.write(path, tensors, {**metadata, "scales": [2, 3, 4]})
-        wide_solver = CRNet(weights=str(path))
-        side, halo = wide_solver._tile_side(scale), wide_solver.halo(scale)
+        wide_solver = NetworkSolver(weights=str(path))
+        side, halo = wide_solver.tile_side(scale), wide_solver.halo(scale)
         ratio = 1 if line == "rgb" else scale
-        assert 3 * 1024 * 4 * (ratio * (side + 2 * halo)) ** 2 <= 2**29
+        assert 3 * 1024 * 4 * (ratio * (side + 2 * halo)) ** 2 <= TILE_BYTES
         assert side >= 32
 
 
@@ -119,21 +96,6 @@ def test_bfloat16_is_near_float32(tmp_path, architecture, line):
     difference = np.abs(half - exact).max()
     assert 0 < difference < 0.02
     assert half.dtype == exact.dtype
-
-
-@pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
-def test_a_pixel_is_felt_no_further_than_the_receptive_radius(tmp_path, architecture, line):
-    _, network = random_weights(tmp_path, architecture, line)
-    radius = receptive_radius(network, 2)
-    x = torch.rand(1, 1 if line == "y" else 3, 61, 61)
-    y = x.clone()
-    y[..., 30, 30] += 1
-    arguments = () if line == "y" else (2,)
-    with torch.no_grad():
-        changed = (network(x, *arguments) - network(y, *arguments)).abs().amax((0, 1)) > 0
-    ratio = changed.shape[0] // 61
-    reach = (changed.nonzero() // ratio - 30).abs().max()
-    assert radius - 1 <= reach <= radius
 
 
 def test_self_ensemble_commutes_with_flips_and_rotations(tmp_path):
@@ -169,7 +131,7 @@ def test_the_trace_compares_each_code_with_the_one_before(tmp_path):
     trace = solver.solve(cscsr.SuperResolution(lr, 2, truth)).trace
     codes = []
     enlarged = torch.from_numpy(imresize(lr.astype(np.float64), 2)).float()
-    network(enlarged[None, None], lambda k, z, decode: codes.append(z.detach()))
+    network(enlarged[None, None], 2, lambda k, z, decode: codes.append(z.detach()))
     changes = [float((b - a).norm() / b.norm()) for a, b in itertools.pairwise(codes)]
     assert min(changes) > 0.01
     np.testing.assert_allclose(trace["relative_change"][1:], changes, rtol=1e-3)
@@ -199,6 +161,75 @@ def test_what_it_refuses(tmp_path):
             replace(solver, device="cuda").solve(cscsr.SuperResolution(lr, 2))
 
 
+def correlated(layer: str, x: np.ndarray, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """A zero-padded layer of a weight file on (C,H,W), by its definition, in float64."""
+    filters, bias = tensors[f"{layer}.weight"], tensors.get(f"{layer}.bias")
+    size = filters.shape[-1]
+    padded = np.pad(x, ((0, 0), *[(size // 2,) * 2] * 2))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
+    output = np.tensordot(filters.astype(np.float64), windows, ((1, 2, 3), (0, 3, 4)))
+    return output if bias is None else output + bias[:, None, None]
+
+
+def coded(y: np.ndarray, tensors: dict[str, np.ndarray], recursions: int) -> np.ndarray:
+    """The codes z_K of features y, eq. (12), with S⊗z = z − (A⊗(B⊗z) + b)."""
+    drive = correlated("block.W", y, tensors)
+    z = np.maximum(drive, 0)
+    for _ in range(recursions):
+        recurred = z - correlated("block.S.A", correlated("block.S.B", z, tensors), tensors)
+        z = np.maximum(drive + recurred, 0)
+    return z
+
+
+def equations_of_crnet_a(image: np.ndarray, tensors: dict, recursions: int) -> np.ndarray:
+    """Eqs. (11) to (14) on an enlarged luma image (H,W) in [0, 1]."""
+    y = image[None] - 0.4415
+    for layer in ("F0", "F1"):
+        y = np.maximum(correlated(layer, y, tensors), 0)
+    z = coded(y, tensors, recursions)
+    return image + correlated("H", np.maximum(correlated("Wh", z, tensors), 0), tensors)[0]
+
+
+def equations_of_crnet_b(image: np.ndarray, tensors: dict, recursions: int) -> np.ndarray:
+    """Fig. 6 for ×2 on (H,W,3) in [0, 1], but for the bicubic enlargement that is added."""
+    rgb_mean = np.array([0.4488, 0.4371, 0.4040])  # DIV2K's, as EDSR and A.4 subtract it
+    x = correlated("head", np.moveaxis(image - rgb_mean, -1, 0), tensors)
+    inner = np.maximum(correlated("pre.2.first", x, tensors), 0)
+    features = x + correlated("pre.2.second", inner, tensors)
+    y = features
+    for layer in ("F0", "F1"):
+        y = np.maximum(correlated(layer, y, tensors), 0)
+    z = coded(y, tensors, recursions)
+    x = features + correlated("H", np.maximum(correlated("Wh", z, tensors), 0), tensors)
+    x = correlated("up.2.0", x, tensors)
+    channels, height, width = len(x) // 4, *x.shape[1:]
+    x = x.reshape(channels, 2, 2, height, width).transpose(0, 3, 1, 4, 2)
+    x = x.reshape(channels, 2 * height, 2 * width)
+    return np.moveaxis(correlated("tail", x, tensors), 0, -1)
+
+
+def test_the_shipped_crnet_a_computes_the_equations_on_images_less_their_mean():
+    """The mean is part of what the weights were trained with, though no weight file holds it:
+    with another one the network still enlarges, worse. The values stand here a second time."""
+    tensors, metadata = weights.load("crnet-a-small")
+    lr = (dict(demo())["camera"][100:116, 90:108] / 255).astype(np.float32)
+    enlarged = imresize(lr, 2.0)
+    expected = equations_of_crnet_a(enlarged, tensors, metadata["network"]["recursions"])
+    estimate = cscsr.make_solver("crnet-a-small").solve(cscsr.SuperResolution(lr, 2)).estimate
+    np.testing.assert_allclose(estimate, expected, atol=1e-4)
+    assert np.abs(estimate - enlarged).max() > 0.02
+
+
+def test_the_shipped_crnet_b_computes_the_equations_on_images_less_their_mean():
+    tensors, metadata = weights.load("crnet-b-small")
+    lr = (dict(demo())["chelsea"][100:116, 90:108] / 255).astype(np.float32)
+    estimate = cscsr.make_solver("crnet-b-small").solve(cscsr.SuperResolution(lr, 2)).estimate
+    detail = equations_of_crnet_b(lr, tensors, metadata["network"]["recursions"])
+    inside = (slice(8, -8), slice(8, -8))  # at the border bicubic kernels differ by convention
+    np.testing.assert_allclose(estimate[inside], (imresize(lr, 2.0) + detail)[inside], atol=1e-4)
+    assert np.abs(detail[inside]).max() > 0.02
+
+
 def mean_psnr(name: str, images, scale: int) -> float:
     solver = cscsr.make_solver(name)
     values = []
@@ -209,27 +240,7 @@ def mean_psnr(name: str, images, scale: int) -> float:
     return float(np.mean(values))
 
 
-@pytest.mark.parametrize(("scale", "gain"), [(2, 0.8), (3, 0.6), (4, 0.4)])
-def test_shipped_networks_beat_bicubic_on_the_embedded_images(scale, gain):
-    images = list(demo())[:3]
-    bicubic = mean_psnr("bicubic", images, scale)
-    for name in SHIPPED:
-        assert mean_psnr(name, images, scale) > bicubic + gain
-
-
-@pytest.mark.parametrize(
-    ("name", "floors"),
-    [
-        ("crnet-a-small", {2: 35.8, 3: 32.2, 4: 30.0}),
-        ("crnet-b-small", {2: 36.6, 3: 32.6, 4: 30.3}),
-    ],
-)
-def test_shipped_networks_on_set5(shared_data, name, floors):
-    images = list(load_dataset("Set5", shared_data))
-    for scale, floor in floors.items():
-        assert mean_psnr(name, images, scale) >= floor
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_self_ensemble_is_no_worse_on_set5(shared_data, scale):
     images = list(load_dataset("Set5", shared_data))

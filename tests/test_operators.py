@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cscsr.errors import InputError
-from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, convolve
+from cscsr.operators import BLOCK_BYTES, PATCH_ELEMENTS, ConvDictionary, convolve
 
 
 @st.composite
@@ -62,6 +64,24 @@ def test_adjoint(drawn):
     right = np.vdot(codes, operator.adjoint(residual))
     scale = np.linalg.norm(codes) * np.linalg.norm(residual) * operator.lipschitz**0.5
     assert abs(left - right) <= 1e-13 * scale
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (300, 40), (1, 90000)])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_blocks_are_all_codes_once_and_fill_the_cache(batch, shape):
+    atoms, size = 6, 1 if shape[0] == 1 else 5
+    operator = ConvDictionary(np.ones((atoms, 1, size, size), np.float32), shape)
+    blocks, times = list(operator.blocks(batch)), np.zeros((batch, atoms, *shape), int)
+    for block in blocks:
+        times[block] += 1
+    assert (times == 1).all()
+    most = BLOCK_BYTES["cpu"] / (4 * (atoms + size**2)) / shape[1]  # rows that fit
+    parts = times.sum() / atoms / shape[1] / max(most, 1)
+    assert len(blocks) <= batch * math.ceil(parts / batch)
+    if shape == (8, 8):
+        assert len(blocks) == 1  # small signals go together
+    for signals, _, rows in blocks:
+        assert (signals.stop - signals.start) * (rows.stop - rows.start) <= max(most, 1)
 
 
 @given(operators(), st.integers(1, 3))

@@ -60,12 +60,12 @@ def test_constraints_pin_every_dependency_within_its_range():
 
 def test_constraints_pin_what_the_dependencies_need_in_turn():
     pins = constraints()
-    todo, seen = [r.name for r in requirements()], set()
+    todo, visited = [r.name for r in requirements()], set()
     while todo:
         name = canonicalize_name(todo.pop())
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         assert name in pins, f"{name} is needed but not in constraints.txt"
         for line in metadata.distribution(name).requires or []:
             requirement = Requirement(line)
@@ -73,7 +73,7 @@ def test_constraints_pin_what_the_dependencies_need_in_turn():
             marked_out = requirement.marker and not requirement.marker.evaluate({"extra": ""})
             if not marked_out and not requirement.name.startswith(("nvidia", "cuda", "triton")):
                 todo.append(requirement.name)
-    assert seen == set(pins), "constraints.txt pins more than is needed"
+    assert visited == set(pins), "constraints.txt pins more than is needed"
 
 
 def test_version_is_the_same_everywhere():
@@ -107,14 +107,14 @@ def test_tracked_files_are_small():
 def test_no_file_names_a_folder_of_one_machine():
     folders = re.compile(r"(?<![\w.$}/-])/(?:home|root|Users|work|workspace|mnt|opt)/\w")
     binary = {".png", ".safetensors", ".sqlite"}
-    found = [
+    matches = [
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in tracked_files()
         if path.suffix not in binary and path != Path(__file__)
         for match in [folders.search(path.read_text())]
         if match
     ]
-    assert not found
+    assert not matches
 
 
 def test_links_of_the_pages_lead_somewhere():

@@ -48,6 +48,21 @@ def test_zero_extension_keeps_the_signal(drawn):
     assert problem.objective(0 * codes) == pytest.approx(0.5 * np.sum(problem.signal**2), rel=1e-12)
 
 
+@given(problems(), st.sampled_from([1.0, 100.0]))
+def test_duality_gap_is_as_it_is_written(drawn, factor):
+    """Also where λ is so large that Fᵀr is within it, and u = r."""
+    problem, codes = drawn
+    problem = dataclasses.replace(problem, lam=factor * problem.lam)
+    signal, operator = np.asarray(problem.observed()), problem.operator()
+    residual = signal - operator.synthesis(codes)
+    correlation = operator.adjoint(residual)
+    largest = max(correlation.max(), 0) if problem.nonnegative else np.abs(correlation).max()
+    dual = residual * min(1, problem.lam / largest) if largest else residual
+    primal = 0.5 * np.sum(residual**2) + problem.lam * np.abs(codes).sum()
+    expected = primal - 0.5 * np.sum(signal**2) + 0.5 * np.sum((signal - dual) ** 2)
+    assert problem.duality_gap(codes) == pytest.approx(expected, rel=1e-10, abs=1e-10)
+
+
 @given(problems())
 def test_duality_gap_bounds_what_any_other_codes_gain(drawn):
     problem, codes = drawn
@@ -171,4 +186,20 @@ def test_sizes_are_summed_in_pieces_without_a_second_array():
         assert torch.equal(array, before)
         parts = [part for (part,) in in_pieces(array)]
         assert torch.equal(torch.cat(parts, -2), codes)
-        assert max(part.numel() for part in parts) <= PIECE
+        assert PIECE / 2 < max(part.numel() for part in parts) <= PIECE
+
+
+def test_sums_of_single_precision_are_taken_in_double():
+    """The objective of a large image in float32 has no rounding of its sums: float32's are off
+    in the eighth digit, which is where a duality gap of 1e-6 begins to count."""
+    rng = np.random.default_rng(0)
+    signal = (0.1 + 0.8 * rng.random((700, 900))).astype(np.float32)
+    codes = rng.standard_normal((2, 700, 900)).astype(np.float32)
+    silent = SparseCoding(signal, np.zeros((2, 3, 3), np.float32), 0.25)  # F of it is zero
+    squares, sizes = np.sum(signal.astype(float) ** 2), np.abs(codes.astype(float)).sum()
+    assert abs(float(np.cumsum(signal**2)[-1]) - squares) > 1e-6 * squares
+    assert silent.objective(np.zeros_like(codes)) == pytest.approx(0.5 * squares, rel=1e-13)
+    assert silent.objective(codes) == pytest.approx(0.5 * squares + 0.25 * sizes, rel=1e-13)
+    objective, gap = silent.objective_and_gap(codes)
+    assert objective == pytest.approx(0.5 * squares + 0.25 * sizes, rel=1e-13)
+    assert gap == pytest.approx(0.25 * sizes, rel=1e-12)  # u = y is the dual optimum

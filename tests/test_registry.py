@@ -9,6 +9,7 @@ import torch
 
 import cscsr
 from cscsr import InputError, SparseCoding, SuperResolution
+from cscsr.registry import published_method, solver_family
 
 torch.set_num_threads(1)
 
@@ -205,3 +206,40 @@ def test_unknown_parameter_comes_with_the_known():
 
 def test_short_name_of_csc_sr():
     assert cscsr.make_solver("csc-sr").name == "csc-sr[admm]"
+
+
+def test_every_solver_of_ours_belongs_to_a_family():
+    for name in SPARSE + SUPER:
+        expected = {"learned"} if name in SUPER else {"sparse", "learned"}
+        if name == "bicubic":
+            expected = {"interpolation"}
+        elif name.startswith("csc-"):
+            expected = {"classical"}
+        assert solver_family(name) in expected, name
+    assert solver_family("no-such-solver") == "other"
+
+
+def test_figures_beside_a_solver_are_of_its_method_or_of_a_relative():
+    assert published_method("bicubic") == ("Bicubic", True)
+    assert published_method("csc-sr") == published_method("csc-sr[admm]") == ("CSC-SR", True)
+    assert published_method("csc-ridge") == ("CSC-SR", False)
+    assert published_method("crnet-b-small+") == ("CRNet-B+", False)
+    assert published_method("ista") is None
+    assert published_method("no-such-solver") is None
+
+
+def test_a_solver_of_another_package_names_its_family_and_method(tmp_path, monkeypatch):
+    """Installed as a wheel is: a module, and a folder of metadata beside it."""
+    (tmp_path / "labelled_sr.py").write_text(
+        "from cscsr.bicubic import Bicubic\n"
+        "class Labelled(Bicubic):\n"
+        "    name, family, published = 'labelled', 'learned', ('VDSR', True)\n"
+    )
+    metadata = tmp_path / "labelled_sr-0.1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: labelled-sr\nVersion: 0.1\n")
+    (metadata / "entry_points.txt").write_text("[cscsr.solvers]\nlabelled = labelled_sr:Labelled\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "labelled" in cscsr.list_solvers("SuperResolution")
+    assert solver_family("labelled") == "learned"
+    assert published_method("labelled") == ("VDSR", True)

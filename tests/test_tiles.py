@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cscsr
 from cscsr import InputError, Solution, Solver, Status, SuperResolution
 from cscsr.data.datasets import demo
 from cscsr.imaging import imresize, to_uint8
 from cscsr.imaging.files import Picture
-from cscsr.tiles import PARTS, enlarged_bands
+from cscsr.network import TILE_BYTES
+from cscsr.tiles import PARTS, enlarged_bands, tiles
 
 
 def photo(height: int, width: int, channels: int | None = 3) -> np.ndarray:
@@ -29,35 +33,36 @@ def enlarged(solver: Solver, picture: Picture, scale: int, **options) -> np.ndar
 @pytest.mark.parametrize("channels", [None, 3])
 def test_bicubic_in_parts_is_bicubic(channels):
     image = photo(300, 530, channels)
-    seen = []
+    calls = []
     out = enlarged(
-        cscsr.make_solver("bicubic"), Picture(image), 3, progress=lambda *args: seen.append(args)
+        cscsr.make_solver("bicubic"), Picture(image), 3, progress=lambda *args: calls.append(args)
     )
     whole = to_uint8(imresize((image / np.float32(255)).astype(np.float32), 3))
     np.testing.assert_array_equal(out.squeeze(), whole)
-    assert [(done, parts) for done, parts, _ in seen] == [(n, 6) for n in range(1, 7)]
+    assert [(done, parts) for done, parts, _ in calls] == [(n, 6) for n in range(1, 7)]
 
 
 @pytest.mark.parametrize("name", ["crnet-a-small", "crnet-b-small"])
 def test_networks_in_parts_are_the_whole(name, monkeypatch):
     """To one 8-bit step where rounding falls on the other side, in very few pixels."""
-    image = photo(56, 52)
+    image = photo(84, 52)
     solver = cscsr.make_solver(name)
     whole = enlarged(solver, Picture(image), 2)
-    monkeypatch.setattr("cscsr.tiles.PARTS", (28,))
+    ratio = solver.network().input_ratio(2)
+    solver = cscsr.make_solver(name, tile=28 * ratio)
     parts = enlarged(solver, Picture(image), 2)
     different = parts.astype(int) - whole
     assert np.abs(different).max() <= 1
     assert (different != 0).mean() < 1e-3
     monkeypatch.setattr(type(solver), "halo", lambda self, scale: 2)
     seams = enlarged(solver, Picture(image), 2).astype(int) - whole
-    seen = (seams != 0).mean()
-    assert seen > 1e-3, "a halo that is too small must be seen by this test"
+    assert (seams != 0).mean() > 1e-3, "a halo that is too small makes seams"
 
 
 CSC = [name for name in cscsr.list_solvers("SuperResolution") if name.startswith("csc-")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CSC if "cista" not in name])  # ista's iterates
 def test_csc_sr_owes_little_to_pixels_beyond_its_halo(name):
     luma = photo(100, 100)[..., 1].astype(np.float32) / 255
@@ -89,8 +94,8 @@ def test_alpha_is_enlarged_and_hidden_colours_do_not_bleed():
     assert out.shape == (120, 120, 4)
     expected = to_uint8(imresize(alpha / 255.0, 3))
     assert np.abs(out[..., 3].astype(int) - expected).max() <= 1
-    seen = out[..., 3] > 0
-    assert np.abs(out[seen][:, :3].astype(int) - (200, 100, 50)).max() <= 1
+    visible = out[..., 3] > 0
+    assert np.abs(out[visible][:, :3].astype(int) - (200, 100, 50)).max() <= 1
     hidden = enlarged(cscsr.make_solver("bicubic"), Picture(image, 0 * alpha), 3)
     assert not hidden[..., 3].any()
 
@@ -141,6 +146,12 @@ def test_smaller_parts_where_the_solver_declines_large_ones():
         enlarged(Capped(side=min(PARTS) // 2), Picture(image), 2)
 
 
+@pytest.mark.parametrize("name", ["crnet-a-small", "crnet-b-small", "csc-sr[admm]"])
+def test_a_scale_that_was_not_trained_for_is_refused_with_the_reason(name):
+    with pytest.raises(InputError, match=r"for x2, x3, x4, not for x5|maps for ×2, ×3, ×4"):
+        enlarged(cscsr.make_solver(name), Picture(photo(30, 20)), 5)
+
+
 def test_solver_without_a_halo_gets_the_whole_image():
     with pytest.raises(InputError, match="too large"):
         enlarged(Capped(local=False), Picture(photo(300, 20, None)), 2)
@@ -150,3 +161,55 @@ def test_solver_without_a_halo_gets_the_whole_image():
 def test_answer_that_is_not_finite_is_refused():
     with pytest.raises(InputError, match="diverged"):
         enlarged(Capped(broken=True), Picture(photo(20, 20)), 2)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(4, 30), st.integers(0, 12))
+def test_tiles_cover_every_pixel_once_with_their_halos(height, width, side, halo):
+    covered = np.zeros((height, width), int)
+    for tile in itertools.chain.from_iterable(tiles(height, width, side, halo)):
+        covered[tile.rows, tile.columns] += 1
+        for part, around, length in zip(
+            (tile.rows, tile.columns), tile.window, (height, width), strict=True
+        ):
+            size = part.stop - part.start
+            assert 1 <= size <= side or size == length <= side + 2 * halo
+            assert around == slice(max(0, part.start - halo), min(length, part.stop + halo))
+    assert (covered == 1).all()
+    numbered = np.arange(height * width).reshape(height, width)
+    for tile in itertools.chain.from_iterable(tiles(height, width, side, halo)):
+        window = np.kron(numbered[tile.window], np.ones((2, 2), int))
+        part = np.kron(numbered[tile.rows, tile.columns], np.ones((2, 2), int))
+        np.testing.assert_array_equal(window[tile.inside(2)], part)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("crnet-a-small", 3), ("crnet-b-small", 2)])
+def test_no_pixel_of_a_file_is_computed_more_often_than_the_halo_demands(name, scale):
+    """Cut once: the network sees each part with its halo, as far as the image reaches."""
+    side, height, width = 20, 90, 50
+    solver = cscsr.make_solver(name)
+    network = solver.network()
+    ratio, halo = network.input_ratio(scale), solver.halo(scale)
+    solver = cscsr.make_solver(name, tile=side * ratio)
+    sizes = []
+    handle = network.register_forward_hook(lambda layer, x, out: sizes.append(x[0].shape[2:]))
+    enlarged(solver, Picture(photo(height, width)), scale)
+    handle.remove()
+    rows, columns = (
+        [
+            min(length, (i + 1) * length // n + halo) - max(0, i * length // n - halo)
+            for i in range(n)
+        ]
+        for length, n in ((height, 5), (width, 1 if width <= side + 2 * halo else 3))
+    )
+    assert sizes == [(ratio * r, ratio * c) for r in rows for c in columns]
+
+
+@pytest.mark.parametrize("name", ["crnet-a-small", "crnet-b-small"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_part_of_a_large_file_with_its_halo_is_computed_whole_and_fits_the_bound(name, scale):
+    solver = cscsr.make_solver(name)
+    network, halo = solver.network(), solver.halo(scale)
+    window = solver.tile_side(scale) + 2 * halo
+    problem = SuperResolution(np.zeros((window, window, 3), np.float32), scale)
+    assert solver.operations(problem) == network.multiply_adds(scale) * window**2
+    assert network.pixel_bytes(scale) * (network.input_ratio(scale) * window) ** 2 <= TILE_BYTES

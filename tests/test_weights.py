@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from cscsr import InputError, weights
+from cscsr.data.datasets import licence_of_weights
+from cscsr.data.sources import SOURCES
+from cscsr.training.recipe import load_recipe, recipe_names
 
 
 def test_round_trip_keeps_tensors_and_metadata(tmp_path):
@@ -39,9 +44,39 @@ def test_unknown_names_are_answered_with_near_ones():
 @pytest.mark.parametrize("name", sorted(weights.manifest()))
 def test_every_shipped_file_matches_its_manifest_and_has_a_card(name):
     weights.load(name)
-    card = (weights.FOLDER / f"{name}.md").read_text()
-    assert "icence" in card
+    assert (weights.FOLDER / f"{name}.md").is_file()
     assert weights.weights_path(name).stat().st_size < 12e6
+
+
+@pytest.mark.parametrize("name", sorted(weights.manifest()))
+def test_every_card_names_the_data_sets_trained_on_and_their_terms(name):
+    _, metadata = weights.load(name)
+    sets = set(metadata.get("recipe", {}).get("sets", metadata.get("training_sets", [])))
+    if metadata.get("kind") == "csc-sr":
+        sets.add("T91")  # the filters are learned on it
+    if metadata.get("kind") == "lista":
+        sets.add(metadata["training_set"])
+    assert sets
+    (licence,) = re.findall(r"^- Licence.*", (weights.FOLDER / f"{name}.md").read_text(), re.M)
+    assert "MIT" in licence
+    named = {each for each in SOURCES if f" {each} (" in licence}
+    assert named == sets
+    for each in sets:
+        assert f"{each} ({SOURCES[each].authors}, " in licence
+        assert f"{SOURCES[each].origin}: {SOURCES[each].terms})" in licence
+    assert licence == licence_of_weights(sorted(sets, key=licence.index))
+
+
+def test_the_terms_of_every_recipe_are_known():
+    assert {name for recipe in recipe_names() for name in load_recipe(recipe).sets} <= set(SOURCES)
+
+
+def test_berkeley_and_cid22_have_terms_of_their_own():
+    line = licence_of_weights(["T91", "BSD200", "CID22", "mine"])
+    assert "T91 (Yang et al. 2010, github.com/tegg89/SRCNN-Tensorflow: no licence stated)" in line
+    assert "BIDS/BSDS500: non-commercial research and educational use)" in line
+    assert "CC BY-SA 4.0" in line
+    assert "mine (terms not known)" in line
 
 
 def test_a_shipped_file_that_is_missing_is_named(tmp_path, monkeypatch):

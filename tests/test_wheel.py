@@ -1,4 +1,4 @@
-"""The wheel is complete: unpacked outside the checkout, it enlarges with every solver."""
+"""The wheel is complete: outside the checkout it enlarges with every solver, and compares."""
 
 import importlib.util
 import shutil
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import cscsr
+
 ROOT = Path(__file__).parent.parent
-TREES = ("cscsr", "benchmarks")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 ENLARGE = """
@@ -37,7 +38,7 @@ def wheel(tmp_path_factory) -> Path:
     if importlib.util.find_spec("pip") is None:
         pytest.skip("building a wheel needs pip")
     sources = tmp_path_factory.mktemp("sources")
-    for tree in TREES:
+    for tree in ("cscsr", "benchmarks", "tests"):
         shutil.copytree(
             ROOT / tree, sources / tree, ignore=shutil.ignore_patterns("__pycache__", "*.part")
         )
@@ -66,7 +67,8 @@ def test_holds_what_is_not_code(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     weights = [p for p in (ROOT / "cscsr" / "weights").iterdir() if p.suffix == ".safetensors"]
     assert weights
-    expected = {"cscsr/py.typed", "cscsr/data/upstream.csv", "cscsr/data/holdout.txt"}
+    expected = {"cscsr/py.typed", "cscsr/data/upstream.csv"}
+    expected |= {"cscsr/data/holdout.txt", "cscsr/data/leaks.txt"}
     expected |= {"cscsr/weights/manifest.json", "cscsr/compare/published.csv"}
     expected |= {f"cscsr/weights/{p.name}" for p in weights}
     expected |= {f"cscsr/weights/{p.stem}.md" for p in weights}
@@ -75,16 +77,40 @@ def test_holds_what_is_not_code(wheel):
     expected |= {f"cscsr/training/recipes/{p.name}" for p in recipes}
     assert expected <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not any(name.startswith("tests") for name in names)
+    assert {name.partition("/")[0] for name in names} == {
+        "cscsr",
+        f"cscsr-{cscsr.__version__}.dist-info",
+    }
 
 
-def test_enlarges_with_every_solver_outside_the_checkout(installed, tmp_path):
+def run_installed(installed: Path, folder: Path, *words: str) -> str:
+    """The output of Python with these arguments, run in `folder` with the installed wheel."""
+    settings = {
+        "PYTHONPATH": str(installed),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(installed.parent),  # matplotlib caches its fonts there
+    }
     done = subprocess.run(
-        [sys.executable, "-c", ENLARGE, str(installed)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
+        [sys.executable, *words], cwd=folder, env=settings, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "bicubic" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_enlarges_with_every_solver_outside_the_checkout(installed, tmp_path):
+    assert "bicubic" in run_installed(installed, tmp_path, "-c", ENLARGE, str(installed))
+
+
+def test_compares_outside_the_checkout_and_writes_into_its_folder_only(installed, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in installed.rglob("*")}
+    words = ["compare", "--datasets", "demo", "--scales", "2", "--solvers", "bicubic"]
+    printed = run_installed(installed, tmp_path, "-m", "cscsr", *words, "--out", "out")
+    assert "The report: out/index.html" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert {path: path.stat().st_mtime_ns for path in installed.rglob("*")} == before
+    assert {"index.html", "table1.md", "table1.csv", "table1.tex", "results.sqlite"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    assert "bicubic" in (tmp_path / "out" / "table1.md").read_text()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from cscsr.network import CRNet
+    from cscsr.network import NetworkSolver
 
 PRECISIONS = ("fp32", "bf16")
 SCALE = 2
@@ -114,7 +114,7 @@ class Chain:
         convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
         handles = [layer.register_forward_hook(seen) for layer in convolutions]
         with torch.no_grad(), torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
-            network(batch) if batch.shape[1] == 1 else network(batch, scale)
+            network(batch, scale)
         for handle in handles:
             handle.remove()
         self._close(layers)
@@ -163,9 +163,8 @@ def _random_weights(recipe: str, folder: str) -> str:
     settings = load_recipe(recipe)
     network = build(settings.architecture, **settings.network, scales=settings.scales)
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    metadata = {
-        key: getattr(settings, key) for key in ("architecture", "network", "line", "scales")
-    }
+    metadata = {key: getattr(settings, key) for key in ("architecture", "network", "scales")}
+    metadata["line"] = network.line
     path = Path(folder) / f"{settings.name}.safetensors"
     weights.write(path, tensors, metadata)
     return str(path)
@@ -174,28 +173,22 @@ def _random_weights(recipe: str, folder: str) -> str:
 def inference(network: str, precision: str, device: str = "cpu") -> dict[str, Any]:
     """A row of the table for `solve` of one image of `SIDE`×`SIDE` at ×2."""
     from cscsr import weights
-    from cscsr.network import CRNet
+    from cscsr.network import NetworkSolver
 
     with tempfile.TemporaryDirectory() as folder:
         source = None if network in weights.manifest() else _random_weights(network, folder)
-        model = network.removeprefix("crnet-")
-        solver = CRNet(model, device=device, precision=precision, weights=source)
+        solver = NetworkSolver(network, device=device, precision=precision, weights=source)
         return _inference(solver, device)
 
 
-def _inference(solver: CRNet, device: str) -> dict[str, Any]:
+def _inference(solver: NetworkSolver, device: str) -> dict[str, Any]:
     import torch
 
-    from cscsr.imaging import imresize
-
-    module, metadata = solver._network()
-    image = np.repeat(_image()[..., None], 3, axis=2)
-    if metadata["line"] == "y":
-        image = image[..., 0]
-        batch = imresize(image, SCALE).astype(np.float32)[None]
-    else:
-        batch = image.transpose(2, 0, 1)
-    batch = torch.from_numpy(np.ascontiguousarray(batch))[None].to(device)
+    module = solver.network()
+    image = _image()
+    if module.line == "rgb":
+        image = np.repeat(image[..., None], 3, axis=2)
+    batch = torch.from_numpy(module.prepare(image, SCALE))[None].to(device)
     batch = batch.contiguous(memory_format=torch.channels_last)
     chain = Chain(module, batch, SCALE, solver.precision == "bf16")
     problem = SuperResolution(image, SCALE)
@@ -204,23 +197,26 @@ def _inference(solver: CRNet, device: str) -> dict[str, Any]:
 
 def training(network: str, precision: str, device: str = "cpu") -> dict[str, Any]:
     """A row of the table for a step of the recipe `network` on patches of embedded images."""
-    from cscsr.training.patches import PatchBank, training_pair
+    from cscsr.networks import architecture
+    from cscsr.training.patches import PatchBank
     from cscsr.training.recipe import load_recipe
-    from cscsr.training.run import Trainer
+    from cscsr.training.trainer import Trainer
 
     recipe, bf16 = load_recipe(network), precision == "bf16"
+    training_pair = architecture(recipe.architecture).training_pair
     textures = list(training_textures().values())
     banks = {
-        scale: PatchBank([training_pair(image, scale, recipe.line) for image in textures], device)
+        scale: PatchBank([training_pair(image, scale) for image in textures], device)
         for scale in recipe.scales
     }
     trainer = Trainer(recipe, banks, device=device, bf16=bf16)
     trainer.progress.per_step = 1e-4
     clock = Clock(device)
-    if recipe.line == "rgb":  # the scales take turns: one of them is measured
+    joint = trainer.network.joint_scales
+    if not joint:  # the scales take turns: one of them is measured
         trainer.banks = {SCALE: banks[SCALE]}
     source = next(iter(trainer.batch().values()))[0]
-    if recipe.line == "y":
+    if joint:
         source = source.repeat(len(recipe.scales), 1, 1, 1)
     chain = Chain(trainer.network, source.contiguous(), SCALE, bf16)
     row = _paired(clock, trainer.step, chain.backward)

@@ -1,237 +1,75 @@
-"""What `cscsr upscale` does: image files, folders of them and patterns in, larger files out.
-
-A file is finished before the next is begun, and is visible under its name only when it is
-whole, so that what an interruption leaves is done. Needs pillow and tqdm.
-"""
+"""``cscsr upscale``: enlarge image files; `cscsr.cli.batch` does the work."""
 
 from __future__ import annotations
 
-import glob
-import os
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from string import Formatter
+import argparse
 
-from tqdm import tqdm
-
+import cscsr
+from cscsr.arrays import check_device
+from cscsr.cli.options import Commands, parse_scale
 from cscsr.errors import InputError
-from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, write_bands
-from cscsr.imaging.files import read_picture
-from cscsr.problem import SuperResolution
-from cscsr.solver import Solver
-from cscsr.tiles import enlarged_bands
 
-NAME = "{name}-x{scale}.png"
-"""The name of an enlarged file, where none is given."""
+DEFAULT_SOLVER = "crnet-b-small"
+"""The solver where none is named."""
+
+BEST_SOLVER = "crnet-b-small+"
+"""The solver of ``--best``."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A file to be enlarged into another."""
-
-    source: Path
-    out: Path
-
-
-def plan(
-    images: Sequence[str], out: str | None, scale: int, solver: str, force: bool = False
-) -> tuple[list[Job], bool]:
-    """What is to be done, in order, and whether it is a batch: a folder, a pattern or several.
-
-    images: files, folders (the images directly in them) and patterns such as ``photos/*.png``
-    or ``photos/**/*.png``. In folders and patterns a file is passed over that another's
-    enlargement is to be written to, so that a folder can be done again.
-    out: None for `NAME` beside each image; a folder for `NAME` in it, which is made where it is
-    missing; a pattern with {name}, and {scale} and {solver} if wanted; or, for one image, a file.
-
-    Raises InputError for a folder or pattern without images, two images that would become
-    one file, an image that would replace itself, and an `out` that cannot be written. That of
-    a batch which exists is no error: `run` passes it over.
-    """
-    if "" in images or out == "":
-        raise InputError("expected the name of a file or folder, but one of those given is empty.")
-    try:
-        return _plan(images, out, scale, solver, force)
-    except (OSError, ValueError) as error:  # a name too long, a loop of links, a NUL
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"a name that was given cannot be used: {reason}.") from error
-
-
-def _plan(
-    images: Sequence[str], out: str | None, scale: int, solver: str, force: bool
-) -> tuple[list[Job], bool]:
-    sources, found = _sources(images)
-    batch = bool(found) or len(sources) > 1
-    name, in_folder = _pattern(out, batch)
-    jobs = [Job(path, _formatted(name, path, scale, solver)) for path in sources]
-    targets = {_same(job.out) for job in jobs}
-    jobs = [job for job in jobs if not (job.source in found and _same(job.source) in targets)]
-    seen: dict[Path, Path] = {}
-    for job in jobs:
-        other = seen.setdefault(_same(job.out), job.source)
-        if other != job.source:
-            raise InputError(
-                f"{other} and {job.source} would both become {job.out}; "
-                "do them apart, or name the results by a pattern with -o."
-            )
-        if _same(job.out) == _same(job.source):
-            raise InputError(f"{job.source} would replace itself; name another file with -o.")
-        _check_writable(job.out, force or batch, in_folder)
-    return jobs, batch
-
-
-def run(
-    solver: Solver[SuperResolution], jobs: Sequence[Job], batch: bool, scale: int, force: bool
-) -> None:
-    """Do the `jobs` of a plan, and print a line for each file.
-
-    In a batch a result that exists is passed over unless `force`, and an image that fails is
-    told on standard error while the others go on. Raises InputError if any failed.
-    """
-    skipped = failed = 0
-    with tqdm(
-        total=len(jobs), unit="image", leave=False, disable=None if batch else True
-    ) as images:
-        for job in jobs:
-            images.set_description(job.source.name)
-            if batch and job.out.exists() and not force:
-                skipped += 1
-            else:
-                try:
-                    _say(enlarge_file(solver, job.source, job.out, scale))
-                except (InputError, MemoryError) as error:
-                    if not batch:
-                        raise
-                    failed += 1
-                    reason = str(error) or "there is not enough memory for it."
-                    about = "" if str(job.source) in reason else f"{job.source}: "
-                    _say(f"cscsr: {about}{reason}", sys.stderr)
-            images.update()
-    if skipped:
-        _say(f"{skipped} of {len(jobs)} passed over, as their results exist (--force redoes them)")
-    if failed:
-        raise InputError(f"{failed} of {len(jobs)} images could not be enlarged; see above.")
-
-
-def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale: int) -> str:
-    """Enlarge one file into another, with a bar if it is done in parts; returns what was done.
-
-    Bits, alpha channel, colour profile and resolution in dots an inch are kept where the format
-    of `out` can hold them. Raises InputError as `read_picture`, `enlarged_bands` and
-    `write_bands` do; an `out` that exists is replaced.
-    """
-    picture = read_picture(source)
-    height, width, channels = picture.layout.shape
-    layout = picture.layout.enlarged(scale)
-    check_layout(out, layout)
-    taken = 0.0
-    bar = tqdm(desc=source.name, unit="part", leave=False, disable=None, delay=0.5)
-
-    def progress(done: int, parts: int, seconds: float) -> None:
-        nonlocal taken
-        taken += seconds
-        bar.total = parts
-        bar.update()
-
-    with bar:
-        out.parent.mkdir(exist_ok=True)
-        write_bands(out, layout, enlarged_bands(solver, picture, scale, progress))
-    deep = layout.dtype.itemsize == 2 and format_of(out) in ("PNG", "TIFF")
-    kind = ("grey", "grey and alpha", "RGB", "RGBA")[channels - 1]
-    bits = 16 if deep else 8
-    size = f"{scale * width}x{scale * height}"
-    return f"{out}: {size} {kind}, {bits} bits, by {solver.name} in {taken:.1f} s"
-
-
-def _say(line: str, file: object = None) -> None:
-    """Print a line without tearing a bar."""
-    tqdm.write(line, file=file or sys.stdout)
-
-
-def _sources(images: Iterable[str]) -> tuple[list[Path], set[Path]]:
-    """The files that `images` mean, without repeats, and those found in folders or by patterns."""
-    sources: dict[Path, Path] = {}
-    found: set[Path] = set()
-    for given in images:
-        path = Path(given)
-        if path.is_dir():
-            entries = _images(path.iterdir())
-            if not entries:
-                raise InputError(f"expected images ({', '.join(SUFFIXES)}) in {path}, found none.")
-        elif glob.has_magic(given) and not path.exists():
-            entries = _images(map(Path, glob.glob(given, recursive=True)))
-            if not entries:
-                raise InputError(f"expected images that match {given!r}, found none.")
-        else:
-            sources.setdefault(_same(path), path)
-            continue
-        for entry in entries:
-            found.add(sources.setdefault(_same(entry), entry))
-    return list(sources.values()), found
-
-
-def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
+def add_parser(commands: Commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "upscale",
+        help="enlarge images",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Enlarge images: PNG, TIFF, BMP or JPEG, 8 or 16 bits, grey or colour, with\n"
+        "or without transparency. Of a folder or several images, those whose results\n"
+        "exist are passed over, so that an interrupted run goes on where it stopped.",
+        epilog="examples:\n"
+        "  cscsr upscale photo.jpg --scale 3\n"
+        "  cscsr upscale photos --scale 2 -o large/\n"
+        "  cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'",
     )
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="a file, a folder or a pattern such as '*.png'"
+    )
+    parser.add_argument("--scale", required=True, help="the factor, a whole number")
+    solver = parser.add_mutually_exclusive_group()
+    solver.add_argument(
+        "--solver", default=DEFAULT_SOLVER, help="one of 'cscsr solvers' (default: %(default)s)"
+    )
+    solver.add_argument(
+        "--best", action="store_true", help=f"the best there is, however slow: {BEST_SOLVER}"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="OUT",
+        help="the file to write, or a folder, or a pattern with {name} (and {scale}, {solver}); "
+        "its suffix is its format (default: IMAGE's name with -xSCALE.png, in its folder)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace what exists")
+    parser.add_argument("--device", help="where a network runs: cpu (default), cuda, cuda:1")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
+    )
+    parser.set_defaults(run=run)
 
 
-def _pattern(out: str | None, batch: bool) -> tuple[str | None, bool]:
-    """`out` as a pattern of paths, or None for `NAME` beside each image; and whether it named
-    a folder."""
-    if out is None or "{" in out:
-        return out, False
-    folder = out.endswith(("/", os.sep)) or Path(out).is_dir()
-    if batch and not folder:
-        if Path(out).suffix.lower() in SUFFIXES:
-            raise InputError(
-                f"several images cannot become one file {out}; name a folder with -o, or a "
-                "pattern such as 'large/{name}.png'."
-            )
-        folder = True
-    return (str(Path(_escaped(out), NAME)) if folder else _escaped(out)), folder
+def run(arguments: argparse.Namespace) -> None:
+    """Enlarge the images. Raises InputError for bad input and if an image failed."""
+    scale = parse_scale(arguments.scale)
+    name = BEST_SOLVER if arguments.best else arguments.solver
+    device = None if arguments.device is None else check_device(arguments.device)
+    options = {"device": device, "weights": arguments.weights}
+    solver = cscsr.make_solver(
+        name, **{name: value for name, value in options.items() if value is not None}
+    )
+    if solver.problem_type is not cscsr.SuperResolution:
+        names = ", ".join(cscsr.list_solvers("SuperResolution"))
+        raise InputError(f"{solver.name} does not enlarge images; these do: {names}.")
 
+    from cscsr.cli import batch
 
-def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _formatted(pattern: str | None, source: Path, scale: int, solver: str) -> Path:
-    fields = {"name": source.stem, "scale": str(scale), "solver": solver}
-    if pattern is None:
-        return source.with_name(NAME.format(**fields))
-    try:
-        named = {field for _, field, _, _ in Formatter().parse(pattern)} - {None}
-        if named <= set(fields):
-            return Path(pattern.format(**fields))
-    except (KeyError, ValueError):  # a single bracket, or a format that text does not have
-        pass
-    raise InputError(f"a pattern for -o knows {{name}}, {{scale}} and {{solver}}, got {pattern!r}.")
-
-
-def _same(path: Path) -> Path:
-    """A path that is equal for equal files, also for one that does not exist yet."""
-    return Path(os.path.realpath(path))
-
-
-def _check_writable(out: Path, force: bool, make_folder: bool) -> None:
-    """Raise InputError, before any work is done, if `out` cannot be written in the end."""
-    format_of(out)
-    folder = out.parent
-    if make_folder and not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
-        raise InputError(f"{out} cannot be written: {what}.")
-    if out.is_dir():
-        raise InputError(f"{out} should name a file, but it is a folder.")
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; give --force to replace it, or another name with -o.")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{out} cannot be written: the folder {folder} is read-only.")
+    jobs, several = batch.plan(arguments.images, arguments.out, scale, solver.name, arguments.force)
+    batch.run(solver, jobs, several, scale, arguments.force)

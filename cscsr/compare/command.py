@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -366,6 +366,7 @@ def _as_row(task: Task, outcome: str, **values: Any) -> Row:
 def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
     """The tasks of each cell that have yet to be done, and how many already are.
 
+    What was scored under another data set's name, the same pixels, is stored under this one too.
     A solver that says it cannot solve a problem is left out there, its reason stored; one
     that cannot even say so is left to fail when its turn comes.
     Raises InputError with the first reason if nothing at all can be solved.
@@ -385,8 +386,10 @@ def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int
             )
             box = plan.box(image, scale, cell.degradation)
             task = Task(cell, image, key, box)
-            found = results.find(key, cell.dataset, image.source.name)
-            if found and (box is None or results.picture(key, box)):
+            stored = results.find(key, cell.dataset, image.source.name)
+            if stored and (stored.dataset, stored.image) != (cell.dataset, image.source.name):
+                results.add(replace(stored, dataset=cell.dataset, image=image.source.name))
+            if stored and (box is None or results.picture(key, box)):
                 already += 1
                 continue
             small = (image.shape[0] // scale, image.shape[1] // scale)

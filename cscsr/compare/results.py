@@ -18,8 +18,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,8 +208,10 @@ DROP TABLE results_1;
 class Results:
     """An open results database, to be used in a `with` statement.
 
-    path: the file; made when it is not there, unless `create` is False. A file that is not
-    a results database, or is damaged, is refused with an InputError and left as it is.
+    path: the file; made when it is not there. create: False to read only: there must be a
+    database then, whose contents cannot be changed, and one of an earlier version is brought up
+    to date in memory. A file that is not a results database, or is damaged, is refused with an
+    InputError and left as it is.
     """
 
     def __init__(self, path: str | Path, create: bool = True) -> None:
@@ -228,10 +230,22 @@ class Results:
         with self._explained():
             self._connection = sqlite3.connect(self.path, timeout=30)
         try:
+            if not create:
+                self._read_only()
             self._check()
         except InputError:
             self.close()
             raise
+
+    def _read_only(self) -> None:
+        """Let SQLite refuse to write, save to undo what a run that was killed left half done."""
+        with self._explained():
+            self._connection.execute("PRAGMA query_only = ON")
+            if self._fetch("PRAGMA user_version")[0][0] == _SCHEMA_VERSION:
+                return
+            file, self._connection = self._connection, sqlite3.connect(":memory:")
+            with closing(file):
+                file.backup(self._connection)
 
     def _check(self) -> None:
         with self._explained():
@@ -296,23 +310,17 @@ class Results:
     def find(self, key: Key, dataset: str, image: str) -> Row | None:
         """The scored row of `key`, or None if it has yet to be computed.
 
-        A result that was computed under another data set's name (the same pixels) is
-        entered under this one too.
+        A result of the same pixels under another data set's or image's name is returned as it is
+        stored, with that name, where there is none under this one. Nothing is written.
         """
         condition = " AND ".join(f"{name} = ?" for name in _KEY)
         with self._explained():
-            found = self._fetch(
+            rows = self._fetch(
                 f"SELECT {', '.join(_VALUES)} FROM results WHERE {condition} AND outcome = ? "
                 "ORDER BY dataset = ? AND image = ? DESC LIMIT 1",
                 (*astuple(key), SCORED, dataset, image),
             )
-        if not found:
-            return None
-        row = Row(key, **dict(zip(_VALUES, found[0], strict=True)))
-        if (row.dataset, row.image) != (dataset, image):
-            row = replace(row, dataset=dataset, image=image)
-            self.add(row)
-        return row
+        return Row(key, **dict(zip(_VALUES, rows[0], strict=True))) if rows else None
 
     def add(self, row: Row) -> None:
         """Store `row` in a transaction of its own, in the place of an earlier one of its key."""

@@ -681,10 +681,10 @@ def differences_csv(summary: Summary) -> str:
 
 DIFFERENCES_TITLE = "Differences to the best solver"
 DIFFERENCES_NOTE = (
-    "PSNR of each solver less that of the best, mean over the images; in brackets the 95 % "
-    f"bootstrap interval, from {LEAST_IMAGES} images up; then the images on which it beats the "
-    "best. A tie: 0 lies inside the interval. Each interval stands by itself: of many pairs that "
-    "are equal in truth, one in twenty shows a difference."
+    "PSNR of each solver less that of the best, mean over the images; in brackets its 95 % "
+    f"interval by the studentised bootstrap, from {LEAST_IMAGES} images up; then the images on "
+    "which it beats the best. A tie: 0 lies inside the interval. Each interval stands by itself: "
+    "of many pairs that are equal in truth, one in twenty shows a difference."
 )
 
 

@@ -4,6 +4,10 @@ The N codes at a place are mapped to M high-resolution codes, zʰⱼ = Σᵢ w�
 Σᵢ wⱼᵢ = 1, and each adds its HR filter hⱼ (Gu et al. 2015). Both steps are linear, so
 that together they are the kernels Gᵢ = Σⱼ wⱼᵢ hⱼ of `enlarge_codes`, and all that a fit needs to
 know of codes and images are the sums of `NormalEquations`. Needs torch.
+
+With M ≥ N, and W of rank N, every G is in reach: W only weighs the penalty, ρ tr Gᵀ(WᵀW)⁻¹G. A fit
+hardly moves the mapping of `start_from`, so that the shipped maps are ridge regressions written in
+this form (docs/csc-sr.md, "What the mapping is worth").
 """
 
 from __future__ import annotations
@@ -44,25 +48,33 @@ def project_to_simplex(rows: torch.Tensor) -> torch.Tensor:
     return (rows - shift.gather(-1, last)).clamp_(min=0)
 
 
+def check_hr_atoms(atoms: int, hr_atoms: int) -> None:
+    """Raises InputError unless N ≤ M ≤ N + N(N−1)/2, one HR filter for each of N kernels and at
+    most one for each pair."""
+    most = atoms + atoms * (atoms - 1) // 2
+    if not atoms <= hr_atoms <= most:
+        raise InputError(
+            f"{atoms} filters go with {atoms} to {most} HR filters, one for each and one for each "
+            f"pair at most, got {hr_atoms}."
+        )
+
+
 def start_from(kernels: torch.Tensor, hr_atoms: int) -> Mapping:
     """The mapping that gives back the ridge kernels (N,k,k): wⱼ = eⱼ and hⱼ = Gⱼ for j ≤ N.
 
     The M − N others start at hⱼ = 0, each mixing in equal parts two codes whose kernels
-    are alike, the most alike first. Raises InputError if M < N.
+    are alike, the most alike first. Raises InputError for another M than `check_hr_atoms` takes.
     """
     atoms = len(kernels)
-    if hr_atoms < atoms:
-        raise InputError(
-            f"a start from ridge kernels needs at least as many HR filters as there are "
-            f"kernels, {atoms}, got {hr_atoms}."
-        )
+    check_hr_atoms(atoms, hr_atoms)
     flat = torch.nn.functional.normalize(kernels.flatten(1), dim=1)
-    alike = (flat @ flat.T).triu(diagonal=1)
-    pairs = alike.flatten().argsort(descending=True)[: hr_atoms - atoms]
+    first, second = torch.triu_indices(atoms, atoms, offset=1)
+    alike = (flat @ flat.T)[first, second]
+    pairs = alike.argsort(descending=True)[: hr_atoms - atoms]
     mixed = torch.zeros(len(pairs), atoms, dtype=kernels.dtype)
     row = torch.arange(len(pairs))
-    mixed[row, pairs // atoms] = 0.5
-    mixed[row, pairs % atoms] = 0.5
+    mixed[row, first[pairs]] = 0.5
+    mixed[row, second[pairs]] = 0.5
     nothing = kernels.new_zeros(hr_atoms - atoms, *kernels.shape[1:])
     return Mapping(
         torch.cat([torch.eye(atoms, dtype=kernels.dtype), mixed]), torch.cat([kernels, nothing])
@@ -105,7 +117,7 @@ class Fit:
 
     def round(self) -> float:
         """Improves the HR filters, then the mapping; returns the objective."""
-        self._improve_filters()
+        self.improve_filters()
         self._improve_mapping()
         return self.objective()
 
@@ -117,17 +129,19 @@ class Fit:
     def _applied(self, kernels: torch.Tensor) -> torch.Tensor:
         return (self._matrix @ kernels.flatten(0, 1)).view_as(kernels)
 
-    def _improve_filters(self) -> None:
-        """Conjugate gradients on (W A Wᵀ + ρI) h = W b."""
+    def improve_filters(self, steps: int = FILTER_STEPS) -> None:
+        """Conjugate gradients on (W A Wᵀ + ρI) h = W b, the HR filters for the present mapping."""
         mapping, filters = self._mapping, self._filters
 
         def applied(h: torch.Tensor) -> torch.Tensor:
             return mapping @ self._applied(self._collapsed(mapping, h)) + self._ridge * h
 
-        rest = mapping @ self._right - applied(filters)
+        right = mapping @ self._right
+        rest = right - applied(filters)
         direction, size = rest, rest.square().sum()
-        for _ in range(FILTER_STEPS):
-            if size == 0:
+        rounding = torch.finfo(right.dtype).eps ** 2 * right.square().sum()
+        for _ in range(steps):
+            if size <= rounding:
                 break
             image = applied(direction)
             step = size / (direction * image).sum()

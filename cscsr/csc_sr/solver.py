@@ -25,12 +25,11 @@ from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
 from cscsr.csc_sr.mapping import enlarge_codes
 from cscsr.errors import InputError, unknown_name
-from cscsr.imaging import imresize, luma_of, luma_psnr
+from cscsr.imaging import imresize, luma_of, luma_psnr, with_luma
 from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
-from cscsr.tiles import with_luma
 
 TRAINED_FOR = {
     "admm": "admm",

@@ -5,7 +5,8 @@
 1. LR filters by online dictionary learning on residuals of T91.
 2. For a coder and a scale: the sums of `NormalEquations` over the codes of all images, one
    image's codes in memory at a time; the ridge kernels they give (`csc-ridge`).
-3. Mapping and HR filters by turns from there (`cscsr.csc_sr.hr_filters`).
+3. Mapping and HR filters by turns from there (`cscsr.csc_sr.hr_filters`). The mapping hardly
+   leaves its start: docs/csc-sr.md, "What the mapping is worth".
 
 Ridge weight and number of rounds are chosen on the held-out images. What is done is kept in the
 output folder, and the same command goes on from it after an interruption. Needs sporco for
@@ -35,7 +36,7 @@ from tqdm import tqdm
 from cscsr import weights
 from cscsr.csc_sr.decompose import MARGIN, continued, reflected, split
 from cscsr.csc_sr.dictionary import learn_filters
-from cscsr.csc_sr.hr_filters import Fit, start_from
+from cscsr.csc_sr.hr_filters import Fit, check_hr_atoms, start_from
 from cscsr.csc_sr.mapping import NormalEquations, check_support
 from cscsr.csc_sr.solver import (
     KIND,
@@ -45,7 +46,13 @@ from cscsr.csc_sr.solver import (
     enlarged_residual,
     weights_name,
 )
-from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, holdout_images, training_images
+from cscsr.data.datasets import (
+    FOLDER_VARIABLE,
+    data_folder,
+    holdout_images,
+    licence_of_weights,
+    training_images,
+)
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of, luma_psnr, read_image
 from cscsr.problem import check_scale
@@ -156,11 +163,50 @@ def train_csc_sr(
     is missing, or a folder that holds a run with other options.
     """
     options = options or Options()
+    if ship is not None and Path(ship).name != ship:
+        raise InputError(f"shipped weights need a name without folders, got {ship!r}.")
+    runs = _runs(data, out, coders, scales, options, filters, seed, progress)
+    written = []
+    for run in runs:
+        coder, kept = run.start.coder, run.kept
+        fitted = {s: kept.made(f"{coder}-x{s}", partial(run.fit, s)) for s in scales}
+        counts = {"images": len(run.images), "heldout": len(run.heldout), "seed": seed}
+        written.append(_write(Path(out), ship, run.start, fitted, run.options, counts))
+    return written
+
+
+def fit_parts(
+    data: str | Path,
+    out: str | Path,
+    coder: str,
+    scale: int,
+    options: Options,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> tuple[NormalEquations, HeldOut, Kept]:
+    """What a fit of the maps of one coder and scale is made from, to fit them otherwise than
+    `train_csc_sr` does: the sums over the training images, the held-out images that a map
+    is judged on, and where the run's results are kept in `out`. Arguments and errors as for
+    `train_csc_sr`."""
+    (run,) = _runs(data, out, [coder], [scale], options, None, seed, progress)
+    return run.sums(scale), run.held_out(scale), run.kept
+
+
+def _runs(
+    data: str | Path,
+    out: str | Path,
+    coders: Sequence[str],
+    scales: Sequence[int],
+    options: Options,
+    filters: str | None,
+    seed: int,
+    progress: bool,
+) -> list[_Run]:
+    """A run for each coder, on the same filters; the filters are learned if need be."""
     for coder in coders:
         if coder not in options.codings:
             raise unknown_name("coder with a map of its own", coder, options.codings)
-    if ship is not None and Path(ship).name != ship:
-        raise InputError(f"shipped weights need a name without folders, got {ship!r}.")
     asked = asdict(options)
     given = None if filters is None else read_filters(filters)
     if given is not None:
@@ -169,27 +215,23 @@ def train_csc_sr(
     paths = training_images(data, options.sets)
     images = Lumas(paths)
     heldout = [_central(_luma(path), HOLDOUT_CROP) for path in holdout_images(data)]
-    kept = _Kept(Path(out) / "state", [asked, filters, seed, [p.name for p in paths]])
+    kept = Kept(Path(out) / "state", [asked, filters, seed, [p.name for p in paths]])
     if given is None:
         learned = kept.made("filters", lambda: {"filters": _filters(data, options, seed, progress)})
         bank = learned["filters"].numpy()
     else:
         bank = given
-    written = []
-    for coder in coders:
-        coding = options.codings[coder]
-        start = Weights(
+    starts = [
+        Weights(
             coder,
             bank,
             kernels={},
-            lams=dict.fromkeys(scales, coding.lam),
-            settings=dict.fromkeys(scales, coding.settings),
+            lams=dict.fromkeys(scales, options.codings[coder].lam),
+            settings=dict.fromkeys(scales, options.codings[coder].settings),
         )
-        run = _Run(start, options, images, heldout, seed, progress, kept)
-        fitted = {s: kept.made(f"{coder}-x{s}", partial(run.fit, s)) for s in scales}
-        counts = {"images": len(images), "heldout": len(heldout), "seed": seed}
-        written.append(_write(Path(out), ship, start, fitted, options, counts))
-    return written
+        for coder in coders
+    ]
+    return [_Run(start, options, images, heldout, seed, progress, kept) for start in starts]
 
 
 def read_filters(name: str) -> np.ndarray:
@@ -207,11 +249,7 @@ def _check(options: Options, coders: Sequence[str], seed: int) -> None:
         raise InputError(f"seed must be at least 0, got {seed}.")
     if options.atoms < 2:
         raise InputError(f"at least 2 filters can be learned, got {options.atoms}.")
-    if options.hr_atoms < options.atoms:
-        raise InputError(
-            f"at least as many HR filters as LR filters are needed, {options.atoms}, "
-            f"got {options.hr_atoms}."
-        )
+    check_hr_atoms(options.atoms, options.hr_atoms)
     check_support(options.support, options.filter_size)
     for coder in coders:
         coding = options.codings[coder]
@@ -233,7 +271,7 @@ class Lumas(Sequence[np.ndarray]):
         return _luma(self._paths[index])
 
 
-class _Kept:
+class Kept:
     """What a run has made so far, in a folder of its own; `identity` says which run it is."""
 
     def __init__(self, folder: Path, identity: Any) -> None:
@@ -275,6 +313,51 @@ class _Kept:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The held-out images as a map meets them.
+
+    coded: of each image its luma (H,W) uint8, the smooth part enlarged (H,W), and the codes of
+    the residual (N,H/s,W/s). filter_size, scale: see `enlarged_residual`.
+    """
+
+    coded: list[tuple[np.ndarray, np.ndarray, torch.Tensor]]
+    filter_size: int
+    scale: int
+
+    def psnr(self, kernels: torch.Tensor) -> float:
+        """Mean PSNR in dB, protocol y, of what the map `kernels` (N,k,k) makes."""
+        kernels = kernels.float().numpy()
+        return float(
+            np.mean(
+                [
+                    _psnr(
+                        smooth + enlarged_residual(codes, kernels, self.filter_size, self.scale),
+                        truth,
+                        self.scale,
+                    )
+                    for truth, smooth, codes in self.coded
+                ]
+            )
+        )
+
+    def bicubic_psnr(self) -> float:
+        """Mean PSNR in dB of bicubic enlargement."""
+        return float(
+            np.mean(
+                [
+                    _psnr(imresize(degrade(truth, self.scale, "y"), self.scale), truth, self.scale)
+                    for truth, _, _ in self.coded
+                ]
+            )
+        )
+
+    def density(self) -> float:
+        """Share of the codes that are not zero."""
+        codes = [codes for _, _, codes in self.coded]
+        return sum(int(z.count_nonzero()) for z in codes) / sum(z.numel() for z in codes)
+
+
+@dataclass(frozen=True)
 class _Run:
     """The fit of one coder's maps: see `train_csc_sr`."""
 
@@ -284,52 +367,33 @@ class _Run:
     heldout: list[np.ndarray]
     seed: int
     progress: bool
-    kept: _Kept
+    kept: Kept
 
     def fit(self, scale: int) -> dict[str, Any]:
         """Ridge kernels, mapping and HR filters of one scale, and how each did: `ridge` and
         `psnr_db` (by ridge weight), `rounds_psnr_db` (by round, 0 is the ridge kernels),
         `objective` (by round), `bicubic_db`, `pixels`, `density` (share of the held-out codes
         that are not zero)."""
-        equations = self._sums(scale)
-        if not equations.pixels:
-            raise InputError(f"no image to fit to has 8x8 low-resolution pixels at x{scale}.")
-        what = f"{self.start.coder} x{scale}"
-        coded = []
-        for truth in tqdm(self.heldout, f"{what} held-out images", disable=not self.progress):
-            smooth, residual = divide(degrade(truth, scale, "y"), scale, "float32")
-            coded.append((truth, smooth, self._codes(residual, scale)))
-
-        def quality(kernels: torch.Tensor) -> float:
-            kernels = kernels.float().numpy()
-            size = self.start.filter_size
-            return float(
-                np.mean(
-                    [
-                        _psnr(s + enlarged_residual(z, kernels, size, scale), t, scale)
-                        for t, s, z in coded
-                    ]
-                )
-            )
-
-        found = {}
+        equations, heldout = self.sums(scale), self.held_out(scale)
+        ridges = {}
         for ridge in RIDGES:
             kernels = equations.solve(ridge)
-            found[ridge] = (quality(kernels), kernels)
-        best = max(found, key=lambda ridge: found[ridge][0])
-        kernels = found[best][1].float()
+            ridges[ridge] = (heldout.psnr(kernels), kernels)
+        best = max(ridges, key=lambda ridge: ridges[ridge][0])
+        kernels = ridges[best][1].float()
+        what = f"{self.start.coder} x{scale}"
         mapping = start_from(kernels, self.options.hr_atoms)
         fit = Fit(equations, mapping, best) if self.options.rounds else None
-        rounds, objectives = [found[best][0]], [fit.objective()] if fit else []
+        rounds, objectives = [ridges[best][0]], [fit.objective()] if fit else []
         for _ in tqdm(range(self.options.rounds), f"{what} mapping", disable=not self.progress):
             objectives.append(fit.round())
-            rounds.append(quality(fit.result.kernels()))
+            rounds.append(heldout.psnr(fit.result.kernels()))
             if rounds[-1] >= max(rounds[1:]):
                 mapping = fit.result
-        bicubic = [_psnr(imresize(degrade(t, scale, "y"), scale), t, scale) for t in self.heldout]
+        bicubic = heldout.bicubic_psnr()
         if self.progress:
-            row = ", ".join(f"{ridge:g}: {figure:.3f}" for ridge, (figure, _) in found.items())
-            print(f"{what}: held-out PSNR by ridge weight {row}; bicubic {np.mean(bicubic):.3f};")
+            row = ", ".join(f"{ridge:g}: {figure:.3f}" for ridge, (figure, _) in ridges.items())
+            print(f"{what}: held-out PSNR by ridge weight {row}; bicubic {bicubic:.3f};")
             print(f"{what}: by round {', '.join(f'{figure:.3f}' for figure in rounds)}", flush=True)
         self.kept.drop(f"{self.start.coder}-x{scale}-sums")
         return {
@@ -337,17 +401,26 @@ class _Run:
             "mapping": mapping.mapping.half(),
             "hr_filters": mapping.filters.half(),
             "ridge": best,
-            "psnr_db": {f"{ridge:g}": round(figure, 4) for ridge, (figure, _) in found.items()},
+            "psnr_db": {f"{ridge:g}": round(figure, 4) for ridge, (figure, _) in ridges.items()},
             "rounds_psnr_db": [round(figure, 4) for figure in rounds],
             "objective": [float(f"{value:.6g}") for value in objectives],
-            "bicubic_db": round(float(np.mean(bicubic)), 4),
+            "bicubic_db": round(bicubic, 4),
             "pixels": equations.pixels,
-            "density": sum(int(z.count_nonzero()) for _, _, z in coded)
-            / sum(z.numel() for _, _, z in coded),
+            "density": heldout.density(),
         }
 
-    def _sums(self, scale: int) -> NormalEquations:
-        """The sums over all images; saved now and then, and taken up where they were."""
+    def held_out(self, scale: int) -> HeldOut:
+        """The held-out images and their codes."""
+        coded = []
+        bar = f"{self.start.coder} x{scale} held-out images"
+        for truth in tqdm(self.heldout, bar, disable=not self.progress):
+            smooth, residual = divide(degrade(truth, scale, "y"), scale, "float32")
+            coded.append((truth, smooth, self._codes(residual, scale)))
+        return HeldOut(coded, self.start.filter_size, scale)
+
+    def sums(self, scale: int) -> NormalEquations:
+        """The sums over all images; saved now and then, and taken up where they were. Raises
+        InputError if no image is large enough."""
         start, options = self.start, self.options
         name = f"{start.coder}-x{scale}-sums"
         equations = NormalEquations(len(start.filters), scale, options.support, start.filter_size)
@@ -373,6 +446,8 @@ class _Run:
                 since = time.monotonic()
         bar.close()
         self.kept.save(name, {"done": len(self.images), **equations.state()})
+        if not equations.pixels:
+            raise InputError(f"no image to fit to has 8x8 low-resolution pixels at x{scale}.")
         return equations
 
     def _codes(self, residual: np.ndarray, scale: int) -> torch.Tensor:
@@ -539,8 +614,7 @@ to {options.crop} low-resolution pixels a side, with their flips; {options.phase
 the s*s grid phases, some transposed). Ridge weight and rounds were chosen on the \
 {counts["heldout"]} held-out images. No test image was used.
 - Command: `{_command()}`, on {datetime.date.today().isoformat()}.
-- Licence: MIT, as the code. The training images are research data of their authors and are \
-not part of this package.
+{licence_of_weights(dict.fromkeys([FILTER_SET, *options.sets]))}
 
 PSNR in dB on the central {HOLDOUT_CROP}x{HOLDOUT_CROP} of the held-out images, protocol y:
 
@@ -565,6 +639,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
 
 
+@torch.no_grad()
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """The command line of this module; ``--help`` has the options."""
     parser = _Parser(
@@ -593,7 +668,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--rho", type=float, help="penalty of ADMM")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    torch.set_grad_enabled(False)
     try:
         data = data_folder(given.data)
         if data is None:

@@ -1,8 +1,8 @@
 """Which images there are: the embedded set `demo`, and folders of images on disk.
 
-A data set is a folder that holds images directly; its name is the folder's. Embedded
-images are read out of scikit-image's wheel, so they need no network. Needs numpy and
-pillow, and of scikit-image the files only.
+A data set is a folder that holds images directly; its name is the folder's. The embedded
+images are files of scikit-image's wheel, so they need no network. Needs numpy and pillow, and
+of scikit-image the files only.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cscsr.data.sources import FETCHABLE, SOURCES
 from cscsr.errors import InputError, unknown_name
-from cscsr.imaging.colour import rgb_to_y
+from cscsr.imaging.colour import luma_of
 from cscsr.imaging.files import FORMATS, read_image
 
 PAPER_SETS = ("Set5", "Set14", "B100")
@@ -34,7 +35,7 @@ DEMO_CROPS = {
     "coffee": ("coffee.png", 100, 200),
     "rocket": ("rocket.jpg", 160, 128),
 }
-"""Image name: file in scikit-image's wheel, top row and left column of the crop."""
+"""Image name: file in scikit-image's wheel, top row and left column of its crop."""
 
 TEXTURES = (
     "brick.png",
@@ -57,9 +58,17 @@ TEXTURES = (
 
 @dataclass(frozen=True)
 class ImageSource:
-    """One image of a data set: its name, its file, and the part of it that counts.
+    """One image of a data set.
 
-    box: (top, left, height, width) in pixels, or None for the whole image.
+    Attributes
+    ----------
+    name
+        The file's name without its suffix.
+    path
+        The file.
+    box
+        The part of the file that is the image, (top, left, height, width) in pixels; None for
+        the whole file.
     """
 
     name: str
@@ -67,7 +76,18 @@ class ImageSource:
     box: tuple[int, int, int, int] | None = None
 
     def read(self) -> np.ndarray:
-        """The pixels, uint8 (H,W) or (H,W,3). Raises InputError as `read_image` does."""
+        """Read the pixels.
+
+        Returns
+        -------
+        np.ndarray
+            uint8, (H,W) or (H,W,3).
+
+        Raises
+        ------
+        InputError
+            As `cscsr.imaging.read_image` does.
+        """
         image = read_image(self.path)
         if self.box is None:
             return image
@@ -77,7 +97,15 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named sequence of images; iterating reads them and yields (image name, pixels)."""
+    """A named sequence of images; iterating reads them and yields (image name, pixels).
+
+    Attributes
+    ----------
+    name
+        The name of the data set.
+    images
+        Its images, which are read when they are iterated over.
+    """
 
     name: str
     images: tuple[ImageSource, ...]
@@ -101,12 +129,14 @@ def demo() -> Dataset:
 
 
 def training_textures() -> dict[str, np.ndarray]:
-    """Embedded images to train on, none of them in `demo`: name to grey uint8 (H,W).
+    """Embedded images to train on, none of them in `demo`.
 
-    Colour ones are given as their luma.
+    Returns
+    -------
+    dict[str, np.ndarray]
+        Name to grey uint8 (H,W); of a colour image, its luma.
     """
-    images = {Path(file).stem: read_image(_embedded(file)) for file in TEXTURES}
-    return {name: im if im.ndim == 2 else rgb_to_y(im) for name, im in images.items()}
+    return {Path(file).stem: luma_of(read_image(_embedded(file))) for file in TEXTURES}
 
 
 def _embedded(file: str) -> Path:
@@ -121,66 +151,85 @@ def _embedded(file: str) -> Path:
 
 
 def data_folder(folder: str | Path | None = None) -> Path | None:
-    """`folder`, else the one that the variable CSCSR_DATA names, else None.
+    """The folder of data sets: `folder`, else the one that CSCSR_DATA names, else None.
 
-    Raises InputError if it is not a folder.
+    Raises
+    ------
+    InputError
+        If it is not a folder.
     """
-    given = folder if folder is not None else os.environ.get(FOLDER_VARIABLE) or None
-    if given is None:
-        return None
-    path = Path(given)
+    name = folder if folder is not None else os.environ.get(FOLDER_VARIABLE) or None
+    return None if name is None else _existing_folder(Path(name))
+
+
+def _existing_folder(path: Path) -> Path:
+    """`path`. Raises InputError if it is not a folder."""
     if not path.is_dir():
-        came = "a file" if path.exists() else "nothing there"
-        raise InputError(f"expected a folder of data sets at {path}, but there is {came}.")
+        there = "a file" if path.exists() else "nothing there"
+        raise InputError(f"expected a folder of data sets at {path}, but there is {there}.")
     return path
 
 
 def find_datasets(folder: str | Path) -> dict[str, Path]:
-    """The data sets in `folder`, name to path: the paper's first, then by name.
+    """The data sets in a folder: the folders directly under it that hold images, and itself.
 
-    They are the folders directly under it that hold images, and `folder` itself if it
-    holds images. Raises InputError if it is missing or there is no image in it.
+    Returns
+    -------
+    dict[str, Path]
+        Name to folder: the paper's test sets first, then by name.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or there is no image in it.
     """
-    folder = data_folder(folder).resolve()
-    candidates = [folder, *(path for path in folder.iterdir() if path.is_dir())]
-    found = {path.name: path for path in candidates if _image_files(path)}
-    if not found:
+    root = _existing_folder(Path(folder)).resolve()
+    candidates = [root, *(path for path in root.iterdir() if path.is_dir())]
+    folders = {path.name: path for path in candidates if _image_files(path)}
+    if not folders:
         raise InputError(
-            f"expected images ({', '.join(FORMATS)}) in {folder} or in folders under it, "
+            f"expected images ({', '.join(FORMATS)}) in {root} or in folders under it, "
             "but found none."
         )
-    paper = [name for name in PAPER_SETS if name in found]
-    return {name: found[name] for name in [*paper, *sorted(set(found) - set(paper))]}
+    paper = [name for name in PAPER_SETS if name in folders]
+    return {name: folders[name] for name in [*paper, *sorted(set(folders) - set(paper))]}
 
 
 def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
-    """The data set `name`: "demo", or one of those that `find_datasets` finds.
+    """A data set by its name.
 
-    folder: where to look, by default the folder that CSCSR_DATA names. An image's name is
-    its file's without the suffix.
+    Parameters
+    ----------
+    name
+        "demo", or a name that `find_datasets` returns.
+    folder
+        Where to look (default: the folder that CSCSR_DATA names).
 
-    Raises InputError for an unknown name (with the nearest known ones), a missing folder,
-    and for two files whose names differ in the suffix only.
+    Raises
+    ------
+    InputError
+        For an unknown name (with the nearest known ones), a missing folder, and two files whose
+        names differ in the suffix only.
     """
     if name == "demo":
         return demo()
-    folder = data_folder(folder)
-    if folder is None:
+    root = data_folder(folder)
+    if root is None:
         if difflib.get_close_matches(name.lower(), ["demo"]):
             raise unknown_name("data set", name, ["demo"])
         raise InputError(
             f"the data set {name!r} is not embedded (demo is); name the folder that holds it "
             f"with --data or {FOLDER_VARIABLE}."
         )
-    found = find_datasets(folder)
-    if name not in found:
-        raise unknown_name("data set", name, ["demo", *found])
-    paths = _image_files(found[name])
+    folders = find_datasets(root)
+    if name not in folders:
+        raise unknown_name("data set", name, ["demo", *folders])
+    paths = _image_files(folders[name])
     by_stem = {path.stem: path for path in paths}
     for path in paths:
         if by_stem[path.stem] is not path:
             raise InputError(
-                f"images of a data set need names of their own, but {found[name]} holds "
+                f"images of a data set need names of their own, but {folders[name]} holds "
                 f"{path.name} and {by_stem[path.stem].name}."
             )
     return Dataset(name, tuple(ImageSource(path.stem, path) for path in paths))
@@ -194,32 +243,43 @@ def join_datasets(names: Iterable[str], folder: str | Path | None = None) -> Dat
 
 
 def training_images(folder: str | Path, sets: Iterable[str]) -> list[Path]:
-    """The files of the data sets `sets` in `folder` that may be trained on.
+    """The files that may be trained on.
 
-    Left out are the images that the lists beside a set name, where these exist:
-    holdout.txt (every choice is made on those) and leaks.txt (copies of test images). A
-    line of a list is an image's path from the list's folder, up to the first tab.
+    Images on two lists beside a data set are left out: those of holdout.txt, on which every
+    choice is made, and those of leaks.txt, which are copies of test images. A line of a list is
+    an image's path from the list's folder, up to the first tab.
 
-    Raises InputError for an unknown set, and for one of the paper's test sets.
+    Parameters
+    ----------
+    folder
+        The folder of data sets.
+    sets
+        The names of the data sets to train on.
+
+    Raises
+    ------
+    InputError
+        For an unknown data set, and for one that is for tests or validation
+        (`cscsr.data.sources`).
     """
-    found = find_datasets(folder)
+    folders = find_datasets(folder)
     paths = []
     for name in sets:
-        if name in PAPER_SETS:
-            raise InputError(f"expected training sets, but {name} is a test set.")
-        if name not in found:
-            raise _missing_training_set(name, folder, found)
-        beside = found[name].parent
+        if name in SOURCES and SOURCES[name].purpose != "training":
+            raise InputError(
+                f"expected training sets, but {name} is a {SOURCES[name].purpose} set."
+            )
+        if name not in folders:
+            raise _missing_training_set(name, folder, folders)
+        beside = folders[name].parent
         left_out = {*_listed(beside / "holdout.txt"), *_listed(beside / "leaks.txt")}
-        paths += [path for path in _image_files(found[name]) if path not in left_out]
+        paths += [path for path in _image_files(folders[name]) if path not in left_out]
     return paths
 
 
-def _missing_training_set(name: str, folder: str | Path, found: Iterable[str]) -> InputError:
-    from cscsr.data.fetch import SOURCES
-
-    if name not in SOURCES:
-        return unknown_name("data set", name, found)
+def _missing_training_set(name: str, folder: str | Path, known: Iterable[str]) -> InputError:
+    if name not in FETCHABLE:
+        return unknown_name("data set", name, known)
     return InputError(
         f"the training set {name} is not in {folder}; "
         f"cscsr data fetch {name} --data {folder} puts it there."
@@ -227,19 +287,45 @@ def _missing_training_set(name: str, folder: str | Path, found: Iterable[str]) -
 
 
 def holdout_images(folder: str | Path) -> list[Path]:
-    """The images of `folder` that its holdout.txt lists, in that order.
+    """The images that the holdout.txt of `folder` lists, in that order.
 
-    Raises InputError if the list or an image that it lists is missing.
+    Raises
+    ------
+    InputError
+        If the list, or an image on it, is missing.
     """
-    folder = data_folder(folder).resolve()
-    listed = _listed(folder / "holdout.txt")
-    missing = [path for path in listed if not path.is_file()]
-    if not listed or missing:
-        what = f"the image {missing[0]} that it lists" if missing else "it"
+    root = _existing_folder(Path(folder)).resolve()
+    images = _listed(root / "holdout.txt")
+    missing = [path for path in images if not path.is_file()]
+    if not images or missing:
+        lacking = f"the image {missing[0]} that it lists" if missing else "it"
         raise InputError(
-            f"expected {folder / 'holdout.txt'} and its images, but {what} is missing."
+            f"expected {root / 'holdout.txt'} and its images, but {lacking} is missing."
         )
-    return listed
+    return images
+
+
+def licence_of_weights(sets: Iterable[str]) -> str:
+    """The line of a model card on the licence of weights.
+
+    Parameters
+    ----------
+    sets
+        The data sets that the weights were trained on; the line names each with its authors,
+        origin and terms.
+    """
+    described = []
+    for name in sets:
+        source = SOURCES.get(name)
+        about = (
+            f"{source.authors}, {source.origin}: {source.terms}" if source else "terms not known"
+        )
+        described.append(f"{name} ({about})")
+    return (
+        "- Licence of the weights: MIT, as the code. They were trained on images that others "
+        f"provide under terms of their own, which this licence does not change: "
+        f"{'; '.join(described)}. The images are not part of this package."
+    )
 
 
 def _listed(file: Path) -> list[Path]:
@@ -251,7 +337,7 @@ def _listed(file: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """The images directly in `folder`, by name; hidden files are none."""
+    """The images directly in `folder`, by name, without hidden files."""
     return sorted(
         path
         for path in folder.iterdir()

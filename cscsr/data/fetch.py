@@ -1,9 +1,9 @@
 """Downloading the public data sets: pinned, checked, and resumed where it stopped.
 
-Every file comes from a commit of the repository that publishes it and must have the SHA-256
-that ``upstream.csv`` beside this module lists. A file is visible under its name only when it
-is whole and right; what an interruption leaves is a hidden ``.part``, which the next run
-goes on from (HTTP's Range). Needs the standard library, and tqdm for the bar.
+Every file comes from a commit of the repository that publishes it (`cscsr.data.sources`) and
+must have the SHA-256 that ``upstream.csv`` beside this module lists. A file is visible under its
+name only when it is complete and correct; an interruption leaves a hidden ``.part``, from which
+the next run goes on (HTTP's Range). Needs the standard library, and tqdm for the bar.
 """
 
 from __future__ import annotations
@@ -21,29 +21,11 @@ from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
+from cscsr.data.sources import FETCHABLE
 from cscsr.errors import InputError, unknown_name
 
 HOST = "https://raw.githubusercontent.com"
 """Where files are fetched from: HOST/REPOSITORY/COMMIT/PATH."""
-
-COMMITS = {
-    "tegg89/SRCNN-Tensorflow": "78be1a24697935fc39a3a8cf59a6632264afade7",
-    "BIDS/BSDS500": "a04b7c6c3a9f0ace74bf205c72a43d32e1c72722",
-    "jbhuang0604/SelfExSR": "8f6dd8c1d20cb7e8792a7177b4f6fd677633f598",
-}
-"""The commit of each repository that the hashes were taken at."""
-
-SOURCES = {
-    "Set5": ("tegg89/SRCNN-Tensorflow", "Test/Set5"),
-    "Set14": ("tegg89/SRCNN-Tensorflow", "Test/Set14"),
-    "B100": ("BIDS/BSDS500", "BSDS500/data/images/val"),
-    "Urban100": ("jbhuang0604/SelfExSR", "data/Urban100/image_SRF_4"),
-    "T91": ("tegg89/SRCNN-Tensorflow", "Train"),
-    "BSD200": ("BIDS/BSDS500", "BSDS500/data/images/train"),
-    "BSD200test": ("BIDS/BSDS500", "BSDS500/data/images/test"),
-    "SunHays80": ("jbhuang0604/SelfExSR", "data/Sun-Hays80/image_SRF_8"),
-}
-"""Data set: the repository that has it, and the folder in there."""
 
 LISTS = ("holdout.txt", "leaks.txt")
 """The lists beside this module of images that are not trained on; see
@@ -57,7 +39,17 @@ _BLOCK = 2**16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to be fetched: its path under a mirror, its SHA-256, and its name here."""
+    """A file to be fetched.
+
+    Attributes
+    ----------
+    url_path
+        Its path on a mirror, REPOSITORY/COMMIT/PATH.
+    sha256
+        Its SHA-256 as a hex digest.
+    name
+        Its name once it is here.
+    """
 
     url_path: str
     sha256: str
@@ -65,37 +57,61 @@ class RemoteFile:
 
 
 def remote_files(dataset: str) -> list[RemoteFile]:
-    """The files of a data set. Raises InputError for an unknown one (with the nearest)."""
-    if dataset not in SOURCES:
-        raise unknown_name("data set to fetch", dataset, SOURCES)
-    repository, folder = SOURCES[dataset]
+    """The files of a data set.
+
+    Raises
+    ------
+    InputError
+        For a data set that cannot be fetched, with the nearest that can.
+    """
+    if dataset not in FETCHABLE:
+        raise unknown_name("data set to fetch", dataset, FETCHABLE)
+    source = FETCHABLE[dataset]
     with (Path(__file__).parent / "upstream.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["repository"] == repository]
-    commit = COMMITS[repository]
+        hashes = {
+            PurePosixPath(row["path"]): row["sha256"]
+            for row in csv.DictReader(file)
+            if row["repository"] == source.repository
+        }
     return [
-        RemoteFile(f"{repository}/{commit}/{path}", row["sha256"], _local_name(path.name))
-        for row in rows
-        if str((path := PurePosixPath(row["path"])).parent) == folder
+        RemoteFile(
+            f"{source.repository}/{source.commit}/{path}",
+            sha256,
+            path.stem.removesuffix(source.suffix) + path.suffix,
+        )
+        for path, sha256 in hashes.items()
+        if str(path.parent) == source.folder
     ]
 
 
-def _local_name(name: str) -> str:
-    """An upstream file's name without what is appended to the image's: img_001_SRF_4_HR.png
-    becomes img_001.png, and baby_GT.bmp baby.bmp."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem.split("_SRF_")[0].removesuffix("_GT") + dot + suffix
-
-
 def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool = True) -> Path:
-    """Download a data set into ``folder/dataset``, which is returned; what is there and right
-    is kept.
+    """Download a data set, except for the files that are there already and correct.
 
-    A bar of files is shown on a terminal. The lists of images not to be trained on are put
-    into `folder` for the sets that it has.
+    The lists of images that are not trained on (`LISTS`) are brought up to date in `folder`, for
+    the data sets that it holds.
 
-    Raises InputError for an unknown name, a `host` that is no address, a server that cannot be
-    reached or breaks off (the same call then goes on where it stopped), a file that does not
-    have its SHA-256, and a disk that refuses.
+    Parameters
+    ----------
+    dataset
+        Its name in `cscsr.data.sources.FETCHABLE`.
+    folder
+        The folder of data sets; this one is put into ``folder/dataset``.
+    host
+        The address of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH.
+    progress
+        Whether to show a bar on a terminal.
+
+    Returns
+    -------
+    Path
+        The folder of the data set.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a `host` that is no address, a server that cannot be reached or
+        breaks off (the same call then goes on where it stopped), a file that does not have its
+        SHA-256, and a disk that refuses.
     """
     files = remote_files(dataset)
     _check_host(host)
@@ -131,7 +147,7 @@ def _fetch_file(url: str, path: Path, sha256: str) -> None:
     part = path.with_name(f".{path.name}.part")
     resumed = part.exists()
     _download(url, part)
-    if resumed and _sha256(part) != sha256:  # what was left may be of another file
+    if resumed and _sha256(part) != sha256:  # the rest of an earlier run may be of another file
         part.unlink()
         _download(url, part)
     if _sha256(part) != sha256:
@@ -144,7 +160,7 @@ def _fetch_file(url: str, path: Path, sha256: str) -> None:
 
 
 def _download(url: str, part: Path) -> None:
-    """Append to `part` what it lacks of `url`; all of it where the server knows no ranges."""
+    """Append the missing bytes of `url` to `part`; start again if the server has no ranges."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "cscsr"})
     if have:
@@ -199,19 +215,16 @@ def _sha256(path: Path) -> str:
 
 
 def _write_lists(folder: Path) -> None:
-    """Bring the lists in `folder` up to date: a line for each image of a set that is there.
-
-    Lines that someone else put there stay.
-    """
+    """Add a line to the lists in `folder` for each image that is there; other lines stay."""
     for name in LISTS:
         ours = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
         path = folder / name
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         for line in ours:
             image, tab, remark = line.partition("\t")
-            there = sorted(folder.glob(f"{image.rpartition('.')[0]}.*"))
-            if there:
-                entry = f"{there[0].relative_to(folder).as_posix()}{tab}{remark}"
+            files = sorted(folder.glob(f"{image.rpartition('.')[0]}.*"))
+            if files:
+                entry = f"{files[0].relative_to(folder).as_posix()}{tab}{remark}"
                 if entry not in lines:
                     lines.append(entry)
         if lines:

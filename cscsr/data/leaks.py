@@ -1,11 +1,15 @@
 """Training images that show a test image, or a part of it, at whatever size.
 
-Local features (ORB: oriented corners over sizes) of a training image are matched to those
-of the test images; where enough of them agree on one similarity transform, the training
-image is warped onto the test image, and the two are compared where they overlap. So crops and
-other sizes are found, and a chance agreement of a few corners is not taken for one. Each test
-image is looked for as it is and mirrored, as training mirrors its images; turned ones are found
-by their corners' orientation. Needs scikit-image and numpy.
+The local features of a training image (ORB: oriented corners at several sizes) are matched to
+those of the test images. Where enough matches agree on one similarity transform, the training
+image is warped onto the test image and the two are compared where they overlap. This finds crops
+and other sizes, and is not misled by a few corners that agree by chance. Each test image is
+looked for both as it is and mirrored, because training mirrors its images; rotated copies are
+found by the orientation of their corners. Needs scikit-image and numpy.
+
+References
+----------
+E. Rublee et al., ORB: an efficient alternative to SIFT or SURF, ICCV 2011.
 """
 
 from __future__ import annotations
@@ -20,35 +24,46 @@ from cscsr.errors import InputError
 from cscsr.imaging import imresize, luma_of
 
 KEYPOINTS = 250
-"""Corners of each image, the strongest over all sizes."""
+"""Corners per image, the strongest over all sizes."""
 
 LONGEST = 384
-"""Larger images are shrunk to this many pixels before corners are looked for."""
+"""Pixels of the longer side to which larger images are shrunk before corners are detected."""
 
 FEWEST = 7
-"""Matches that have to agree on one transform."""
+"""Least number of matches that have to agree on one transform."""
 
 NEAREST = 50
-"""Bits of 256 in which the descriptors of a match may differ."""
+"""Bits, of 256, in which the descriptors of a match may differ."""
 
 RATIO = 0.85
-"""How much nearer a match has to be than the second nearest corner."""
+"""Largest distance of a match relative to that of the second nearest corner (Lowe's ratio)."""
 
 TOLERANCE = 4.0
 """Pixels by which a match may miss the transform."""
 
 LEAST_CORRELATION = 0.85
-"""Of the two images where they overlap: well below what a copy has, and well above what other
-scenes have."""
+"""Least correlation of the two images where they overlap: well below that of a copy, well above
+that of other scenes."""
 
 
 @dataclass(frozen=True)
 class Leak:
     """A training image that shows a test image.
 
-    size: its linear size relative to the test image; share: the part of the test image that
-    it shows; matches: corners that agree; correlation: of the pixels that both show; mirrored:
-    whether it is the mirror image that it shows.
+    Attributes
+    ----------
+    train, test
+        The files of the two images, as FOLDER/FILE.
+    size
+        The linear size of the training image relative to the test image.
+    share
+        The part of the test image that the training image shows.
+    matches
+        The number of corners that agree.
+    correlation
+        The correlation of the pixels that both images show.
+    mirrored
+        Whether the training image shows the mirror image.
     """
 
     train: str
@@ -60,16 +75,16 @@ class Leak:
     mirrored: bool = False
 
     def __str__(self) -> str:
-        shown = f"{self.test}, mirrored," if self.mirrored else self.test
+        test = f"{self.test}, mirrored," if self.mirrored else self.test
         return (
-            f"{self.train}\tshows {self.share:.0%} of {shown} at {self.size:.2f} times the "
+            f"{self.train}\tshows {self.share:.0%} of {test} at {self.size:.2f} times the "
             f"size ({self.matches} corners agree, correlation {self.correlation:.3f})"
         )
 
 
 @dataclass(frozen=True)
 class _Features:
-    """Corners of an image: places (N,2), x and y in its pixels; descriptors (N,256), ±1."""
+    """Corners of an image: `places` (N,2), x and y in its pixels; `descriptors` (N,256), ±1."""
 
     name: str
     mirrored: bool
@@ -81,10 +96,24 @@ class _Features:
 def find_leaks(
     train: Dataset, test: Dataset, progress: Callable[[str, int, int], None] | None = None
 ) -> list[Leak]:
-    """The images of `train` that show one of `test`, in the order of `train`.
+    """The training images that show a test image.
 
-    progress: called after each image with what was done to it, how many are done, and how
-    many there are. Raises InputError for an empty data set.
+    Parameters
+    ----------
+    train, test
+        The data sets to compare.
+    progress
+        Called after each image with (its name, images done, images in all).
+
+    Returns
+    -------
+    list[Leak]
+        The leaks in the order of `train`.
+
+    Raises
+    ------
+    InputError
+        For an empty data set.
     """
     if not len(train) or not len(test):
         raise InputError("looking for leaks needs at least one image on either side.")
@@ -93,15 +122,15 @@ def find_leaks(
     def features(index: int, mirrored: Sequence[bool]) -> list[_Features]:
         source = sources[index]
         name, image = f"{source.path.parent.name}/{source.path.name}", source.read()
-        found = [_features(name, image, each) for each in mirrored]
+        corners = [_features(name, image, each) for each in mirrored]
         if progress is not None:
             progress(source.name, index + 1, len(sources))
-        return found
+        return corners
 
     tested = [image for index in range(len(test)) for image in features(index, (False, True))]
     descriptors = np.concatenate([image.descriptors for image in tested])
     ends = np.cumsum([len(image.places) for image in tested])
-    found = []
+    leaks = []
     for index in range(len(test), len(sources)):
         (image,) = features(index, (False,))
         theirs, ours = _matches(descriptors, image.descriptors)
@@ -112,8 +141,8 @@ def find_leaks(
             chosen = owner == number
             leak = _verified(image, other, ours[chosen], theirs[chosen] - start)
             if leak is not None:
-                found.append(leak)
-    return found
+                leaks.append(leak)
+    return leaks
 
 
 def _features(name: str, image: np.ndarray, mirrored: bool) -> _Features:
@@ -132,8 +161,7 @@ def _features(name: str, image: np.ndarray, mirrored: bool) -> _Features:
 
 
 def _matches(theirs: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices into both of descriptors that are near each other, and nearer than the second
-    nearest of `ours`."""
+    """Indices of descriptors that match: near, and nearer than the second nearest of `ours`."""
     if len(ours) < 2 or not len(theirs):
         return np.zeros(0, int), np.zeros(0, int)
     distance = (theirs.shape[1] - theirs @ ours.T) / 2
@@ -142,14 +170,14 @@ def _matches(theirs: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarr
     least = distance[rows, nearest]
     near = np.flatnonzero(least <= NEAREST)
     second = np.partition(distance[near], 1, axis=1)[:, 1]
-    kept = near[least[near] < RATIO * second]
-    return kept, nearest[kept]
+    matched = near[least[near] < RATIO * second]
+    return matched, nearest[matched]
 
 
 def _verified(
     train: _Features, test: _Features, ours: np.ndarray, theirs: np.ndarray
 ) -> Leak | None:
-    """The leak that matched corners of a training and a test image speak for, if any."""
+    """The leak between a training and a test image with these matched corners, if it is one."""
     from skimage.measure import ransac
     from skimage.transform import SimilarityTransform, warp
 

@@ -1,6 +1,13 @@
 """Images: resizing, colour, metrics, the protocols of the tables, reading and writing."""
 
-from cscsr.imaging.colour import luma_of, rgb_to_y, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
+from cscsr.imaging.colour import (
+    luma_of,
+    rgb_to_y,
+    rgb_to_ycbcr,
+    to_uint8,
+    with_luma,
+    ycbcr_to_rgb,
+)
 from cscsr.imaging.files import read_image, write_image
 from cscsr.imaging.metrics import crop_border, crop_to_multiple, psnr, ssim
 from cscsr.imaging.protocol import LINES, PROTOCOLS, Score, degrade, line_of, luma_psnr, score
@@ -24,6 +31,7 @@ __all__ = [
     "score",
     "ssim",
     "to_uint8",
+    "with_luma",
     "write_image",
     "ycbcr_to_rgb",
 ]

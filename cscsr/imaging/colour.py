@@ -2,7 +2,7 @@
 
 The conversion is that of MATLAB's `rgb2ycbcr` (studio swing: Y from 16 to 235, Cb and Cr
 from 16 to 240 on the 0-255 scale), on which the literature's figures are measured. Needs
-numpy only.
+numpy, and scipy to enlarge chroma.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cscsr.errors import InputError
+from cscsr.imaging.resize import imresize
 
 # [Y, Cb, Cr] on 0-255 = _OFFSET + _MATRIX @ [R, G, B] with RGB in [0, 1].
 _MATRIX = np.array(
@@ -20,11 +21,23 @@ _Y_THOUSANDTHS = np.array([65481, 128553, 24966])
 
 
 def rgb_to_y(image: np.ndarray) -> np.ndarray:
-    """Luma (H,W) of an RGB image (H,W,3): Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255.
+    """Luma of an RGB image: Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255.
 
-    uint8 gives uint8, rounded half up in whole-number arithmetic; floating point in [0,1]
-    gives floating point in [16/255, 235/255], unrounded. Raises InputError for another
-    shape or dtype.
+    Parameters
+    ----------
+    image
+        (H,W,3), uint8 or floating point in [0,1].
+
+    Returns
+    -------
+    np.ndarray
+        (H,W) of the same dtype: uint8 rounded half up in whole-number arithmetic, floating
+        point in [16/255, 235/255] and unrounded.
+
+    Raises
+    ------
+    InputError
+        For another shape or dtype.
     """
     _check_colour(image)
     if image.dtype == np.uint8:
@@ -34,14 +47,17 @@ def rgb_to_y(image: np.ndarray) -> np.ndarray:
 
 
 def luma_of(image: np.ndarray) -> np.ndarray:
-    """The luma (H,W) of an RGB image (H,W,3), see `rgb_to_y`; a grey image (H,W) is its own."""
+    """The luma (H,W) of an RGB image (H,W,3), as `rgb_to_y`; a grey image (H,W) as it is."""
     return image if image.ndim == 2 else rgb_to_y(image)
 
 
 def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
     """YCbCr (H,W,3) of a floating-point RGB image (H,W,3), both as fractions of 255.
 
-    Raises InputError for another shape or dtype.
+    Raises
+    ------
+    InputError
+        For another shape or dtype.
     """
     _check_colour(image, floating=True)
     return ((image @ _MATRIX.T + _OFFSET) / 255).astype(image.dtype)
@@ -50,17 +66,48 @@ def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
 def ycbcr_to_rgb(image: np.ndarray) -> np.ndarray:
     """The inverse of `rgb_to_ycbcr`; values are not clipped to [0,1].
 
-    Raises InputError for another shape or dtype.
+    Raises
+    ------
+    InputError
+        For another shape or dtype.
     """
     _check_colour(image, floating=True)
     return ((image * 255.0 - _OFFSET) @ np.linalg.inv(_MATRIX).T).astype(image.dtype)
 
 
+def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
+    """The enlarged image that has this luma, and chroma (Cb, Cr) by bicubic interpolation.
+
+    Parameters
+    ----------
+    luma
+        (scale·H, scale·W), the enlarged luma in [0,1].
+    lr
+        The low-resolution image, (H,W) grey or (H,W,3) RGB in [0,1].
+    scale
+        The factor.
+
+    Returns
+    -------
+    np.ndarray
+        `luma` itself where `lr` is grey; else RGB (scale·H, scale·W, 3) in float64, not clipped.
+    """
+    if lr.ndim == 2:
+        return luma
+    enlarged = imresize(rgb_to_ycbcr(lr.astype(np.float64)), scale)
+    enlarged[..., 0] = luma
+    return ycbcr_to_rgb(enlarged)
+
+
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """A floating-point image in [0,1] as uint8: times 255, rounded half up, clipped.
 
-    An image that is uint8 comes back as it is. Raises InputError for another dtype, NaN
-    or infinity.
+    A uint8 image is returned as it is.
+
+    Raises
+    ------
+    InputError
+        For another dtype, NaN or infinity.
     """
     if image.dtype == np.uint8:
         return image
@@ -68,10 +115,19 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def to_samples(image: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
-    """A floating-point image in [0,1] as whole numbers of `dtype`, uint8 or uint16: times
-    255 or 65535, rounded half up, clipped.
+    """A floating-point image in [0,1] as whole numbers, rounded half up and clipped.
 
-    Raises InputError for an image of another dtype, NaN or infinity.
+    Parameters
+    ----------
+    image
+        Of any shape.
+    dtype
+        uint8 (times 255) or uint16 (times 65535).
+
+    Raises
+    ------
+    InputError
+        For an image of another dtype, NaN or infinity.
     """
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(f"an image must be uint8 or floating point, got {image.dtype}.")
@@ -86,5 +142,5 @@ def _check_colour(image: np.ndarray, floating: bool = False) -> None:
         raise InputError(f"a colour image must have shape (H, W, 3), got {image.shape}.")
     if np.issubdtype(image.dtype, np.floating) or (image.dtype == np.uint8 and not floating):
         return
-    wanted = "floating point in [0, 1]" if floating else "uint8 or floating point in [0, 1]"
-    raise InputError(f"a colour image must be {wanted}, got {image.dtype}.")
+    accepted = "floating point in [0, 1]" if floating else "uint8 or floating point in [0, 1]"
+    raise InputError(f"a colour image must be {accepted}, got {image.dtype}.")

@@ -1,7 +1,7 @@
-"""Harder input: a low-resolution image that was blurred, is noisy, or went through JPEG.
+"""Harder input: a low-resolution image that is blurred, noisy or compressed as JPEG.
 
-Each works on the 8-bit image that a solver would be given, and gives an 8-bit image back, so
-that every solver can be given the same file. Needs numpy, and scipy or pillow when applied.
+A degradation maps an 8-bit image to an 8-bit image, so that every solver gets the same input.
+Needs numpy, and scipy or pillow when applied.
 """
 
 from __future__ import annotations
@@ -20,13 +20,23 @@ _FORMS = "blur:SIGMA in pixels, noise:SIGMA on the 0-255 scale or jpeg:QUALITY f
 
 @dataclass(frozen=True)
 class Degradation:
-    """What is done to a low-resolution image before a solver sees it.
+    """A degradation of a low-resolution image.
 
-    kind: "blur", a Gaussian of standard deviation `amount` pixels of the low-resolution
-    image, its edge pixels repeated; "noise", white Gaussian noise of standard deviation
-    `amount` on the 0-255 scale, independent in each channel, drawn from a seed that is made
-    of the image, so that an image always gets the same; "jpeg", written as JPEG of quality
-    `amount` and read again, colour at half resolution as cameras write it.
+    Parameters
+    ----------
+    kind
+        "blur": a Gaussian filter, with the edge pixels repeated. "noise": white Gaussian noise,
+        independent in each channel; its seed is a hash of the image, so that an image always
+        gets the same noise. "jpeg": written as JPEG and read again, with colour at half
+        resolution as cameras write it.
+    amount
+        The standard deviation of the blur in low-resolution pixels, or of the noise on the 0-255
+        scale; or the JPEG quality, 1 to 100.
+
+    Raises
+    ------
+    InputError
+        For another kind, or an amount out of range.
     """
 
     kind: str
@@ -40,8 +50,13 @@ class Degradation:
 
     @classmethod
     def parse(cls, text: str) -> Degradation:
-        """The degradation that "blur:1.2", "noise:5" or "jpeg:40" names. Raises InputError
-        for anything else."""
+        """The degradation that a text such as "blur:1.2", "noise:5" or "jpeg:40" names.
+
+        Raises
+        ------
+        InputError
+            For any other text.
+        """
         kind, _, amount = text.partition(":")
         try:
             return cls(kind, float(amount))
@@ -52,7 +67,7 @@ class Degradation:
         return f"{self.kind}:{self.amount:g}"
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """`image`, uint8 (H,W) or (H,W,3), degraded; of the same shape and dtype."""
+        """Degrade an image, uint8 (H,W) or (H,W,3); the result has its shape and dtype."""
         if self.kind == "jpeg":
             return _through_jpeg(image, int(self.amount))
         if self.kind == "blur":

@@ -1,9 +1,8 @@
 """Image files written band by band, so that an image larger than memory can be written.
 
-`write_bands` takes the rows of an image as they come. PNG, TIFF and BMP files grow with
-them; for JPEG, whose encoder wants all rows at once, they wait in a file beside the one
-that is written, which is mapped into memory, not held in it. Nothing is visible under the
-wanted name before the whole file is there.
+`write_bands` takes the rows of an image as they come. PNG, TIFF and BMP files grow with them.
+The JPEG encoder needs all rows at once: they wait in a temporary file that is mapped into
+memory. A file appears under its name only when it is complete.
 
 PNG is encoded here, because no library among the dependencies writes 16-bit RGB. Needs
 numpy; pillow for JPEG and tifffile (which comes with scikit-image) for TIFF.
@@ -47,11 +46,18 @@ _METRES_AN_INCH = 0.0254
 
 @dataclass(frozen=True)
 class Layout:
-    """What an image file holds, before its pixels.
+    """What an image file holds, apart from its pixels.
 
-    shape: (H,W,C), where C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
-    dtype: uint8 or uint16. icc_profile: the colour profile, or None. dpi: pixels an inch
-    (across, down), or None.
+    Attributes
+    ----------
+    shape
+        (H,W,C), where C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    dtype
+        uint8 or uint16.
+    icc_profile
+        The colour profile, or None.
+    dpi
+        Pixels per inch (across, down), or None.
     """
 
     shape: tuple[int, int, int]
@@ -61,16 +67,23 @@ class Layout:
 
     @property
     def has_alpha(self) -> bool:
+        """Whether there is an alpha channel."""
         return self.shape[2] in (2, 4)
 
     def enlarged(self, scale: int) -> Layout:
-        """The same for an image `scale` times as high and wide."""
+        """The layout of an image `scale` times as high and wide."""
         height, width, channels = self.shape
         return replace(self, shape=(scale * height, scale * width, channels))
 
 
 def format_of(path: str | Path) -> str:
-    """The format that the suffix of `path` names. Raises InputError for another suffix."""
+    """The format that the suffix of a file name stands for, a value of `SUFFIXES`.
+
+    Raises
+    ------
+    InputError
+        For an unknown suffix.
+    """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
@@ -81,9 +94,13 @@ def format_of(path: str | Path) -> str:
 
 
 def check_layout(path: str | Path, layout: Layout) -> None:
-    """Raise InputError if the format that `path` names cannot hold such an image.
+    """Check that the format of a file can hold an image; 16 bits may be rounded to 8.
 
-    16 bits in a format that has 8 is no error: they are rounded to 8.
+    Raises
+    ------
+    InputError
+        For an unknown suffix, an alpha channel in a format that has none, and sides that are
+        too long for the format.
     """
     kind = format_of(path)
     if layout.has_alpha and kind not in _DEEP:
@@ -102,15 +119,26 @@ def check_layout(path: str | Path, layout: Layout) -> None:
 
 
 def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
-    """Write an image whose rows come in `bands`, (h,W,C) each, of any height, top first.
+    """Write an image whose rows come in bands.
 
-    The format is that of the suffix of `path`. PNG and TIFF are compressed without loss;
-    JPEG is written at quality 95 with colour at full resolution. The rows go to a temporary
-    name in the same folder, which is renamed when the last is written; when `bands` or the
-    disk fails, it is removed, and what was at `path` stays.
+    PNG and TIFF are compressed without loss; JPEG is written at quality 95 with colour at full
+    resolution. The rows go to a temporary name in the same folder, which is renamed after the
+    last one. When `bands` or the disk fails, it is removed, and an earlier file at `path` stays.
 
-    Raises InputError for what the format cannot hold, a folder that does not exist and a
-    disk that refuses.
+    Parameters
+    ----------
+    path
+        The file; its suffix names the format.
+    layout
+        What the file holds.
+    bands
+        Arrays (h,W,C) of any height, top first, of `layout`'s dtype.
+
+    Raises
+    ------
+    InputError
+        For an image that the format cannot hold, a folder that does not exist, and a disk that
+        refuses.
     """
     path = Path(path)
     check_layout(path, layout)
@@ -201,9 +229,9 @@ def _chunk(file: BinaryIO, kind: bytes, body: bytes) -> None:
 
 
 def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Each row of bytes (h,n) as its filter's number and what the filter leaves, (h,1+n).
+    """Each row of bytes (h,n) as the number of its filter and the filtered bytes, (h,1+n).
 
-    above: the row before the first. step: bytes a pixel. The filters are Sub, Up and Paeth
+    above: the row before the first. step: bytes per pixel. The filters are Sub, Up and Paeth
     (sections 9.2 to 9.4); a row gets the one whose result, as signed bytes, has the least
     sum of magnitudes (section 12.8).
     """

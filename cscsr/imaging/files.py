@@ -1,8 +1,8 @@
 """Reading and writing PNG, TIFF, BMP and JPEG files of 8 or 16 bits, grey and colour.
 
-`read_image` and `write_image` are for the pixels of the tables: 8 bits, grey or RGB.
-`read_picture` is for the pictures that people have: 16 bits, an alpha channel, a colour
-profile. Needs pillow; tifffile (which comes with scikit-image) for 16-bit TIFF files.
+`read_image` and `write_image` are for the images of the tables: 8 bits, grey or RGB.
+`read_picture` also reads 16 bits, an alpha channel, the colour profile and the resolution. Needs
+pillow; tifffile (which comes with scikit-image) for TIFF files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from cscsr.errors import InputError
 from cscsr.imaging.colour import to_uint8
@@ -27,7 +29,7 @@ from cscsr.imaging.encoders import SUFFIXES as FORMATS
 from cscsr.imaging.encoders import Layout, format_of, write_bands
 
 LARGEST = 2**29
-"""Pixels of the largest image that is read: 4 bytes each are 2 GiB."""
+"""Pixels of the largest image that is read: at 4 bytes each, 2 GiB."""
 
 _BAND = 256
 """Rows that are converted at once."""
@@ -44,11 +46,18 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, LookupError, struct.error, zlib
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as its file has it, upright.
+    """An image with everything of its file that an enlargement keeps, upright.
 
-    pixels: (H,W) grey or (H,W,3) RGB, uint8 or uint16. alpha: (H,W) of the same dtype, or
-    None; RGB is not multiplied by it. icc_profile: the colour profile, or None. dpi: pixels
-    an inch (across, down), or None.
+    Attributes
+    ----------
+    pixels
+        (H,W) grey or (H,W,3) RGB, uint8 or uint16.
+    alpha
+        (H,W) of the same dtype, or None. RGB is not multiplied by it.
+    icc_profile
+        The colour profile, or None.
+    dpi
+        Pixels per inch (across, down), or None.
     """
 
     pixels: np.ndarray
@@ -58,21 +67,24 @@ class Picture:
 
     @property
     def layout(self) -> Layout:
-        """What a file of this picture holds."""
+        """The layout of a file that holds this picture."""
         height, width = self.pixels.shape[:2]
         channels = (1 if self.pixels.ndim == 2 else 3) + (self.alpha is not None)
         return Layout((height, width, channels), self.pixels.dtype, self.icc_profile, self.dpi)
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """The pixels of a file as uint8, (H,W) if it is grey, else (H,W,3) RGB.
+    """Read the pixels of an opaque 8-bit image file, as `read_picture`.
 
-    1-bit images become grey, palette images RGB (grey if all their colours are grey), and
-    the orientation that a camera noted is applied. An alpha channel is dropped where it is
-    opaque everywhere.
+    Returns
+    -------
+    np.ndarray
+        uint8, (H,W) grey or (H,W,3) RGB; an alpha channel that is opaque is dropped.
 
-    Raises InputError as `read_picture` does, and for 16 bits a channel and a transparent
-    image.
+    Raises
+    ------
+    InputError
+        As `read_picture`, and for 16 bits per channel and a transparent image.
     """
     picture = read_picture(path)
     if picture.pixels.dtype != np.uint8:
@@ -83,23 +95,26 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def read_picture(path: str | Path) -> Picture:
-    """A file with all the bits it has, its alpha channel, colour profile and resolution.
+    """Read an image file with all its bits, alpha channel, colour profile and resolution.
 
-    The format is told by the content, whatever the suffix. 1-bit images become 8-bit grey;
-    palette images RGB, or grey if all their colours are; the orientation that a camera noted
-    is applied. Other metadata (EXIF, XMP, text) is not read.
+    The content decides the format, not the suffix. 1-bit images become 8-bit grey; palette
+    images become RGB, or grey if all their colours are grey; the EXIF orientation is applied.
+    Other metadata (EXIF, XMP, text) is not read.
 
-    Raises InputError for a missing file, one that is no whole PNG, TIFF, BMP or JPEG, more
-    than one image in the file, samples other than 8 or 16 bits (floating point among them),
-    a colour space other than grey and RGB, and more than `LARGEST` pixels.
+    Raises
+    ------
+    InputError
+        For a missing file, one that is no complete PNG, TIFF, BMP or JPEG, more than one image
+        in the file, samples other than 8 or 16 bits (such as floating point), a colour space
+        other than grey and RGB, and more than `LARGEST` pixels.
     """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"expected an image file, but {path} is a folder.")
     try:
         if not path.is_file():
-            what = f"{path} is no ordinary file" if path.exists() else f"there is no file {path}"
-            raise InputError(f"expected an image file, but {what}.")
+            reason = f"{path} is no ordinary file" if path.exists() else f"there is no file {path}"
+            raise InputError(f"expected an image file, but {reason}.")
         with path.open("rb") as file:
             start = file.read(26)
         deep = _deep_tiff(path) if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else None
@@ -111,7 +126,7 @@ def read_picture(path: str | Path) -> Picture:
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except _UNREADABLE as error:
-        raise InputError(f"{path} is no whole {_NAMES} image{_what_else(path, error)}.") from error
+        raise InputError(f"{path} is no whole {_NAMES} image{_other_kind(path, error)}.") from error
 
 
 def _is_16_bit_png(start: bytes) -> bool:
@@ -119,8 +134,8 @@ def _is_16_bit_png(start: bytes) -> bool:
     return start[12:16] == b"IHDR" and start[24] == 16
 
 
-def _what_else(path: Path, error: Exception) -> str:
-    """What a file is that cannot be read, or why it cannot, in brackets."""
+def _other_kind(path: Path, error: Exception) -> str:
+    """The format of a file that cannot be read, or the reason in brackets."""
     try:
         with _quiet_pillow(), Image.open(path) as file:
             if file.format not in FORMATS.values():
@@ -134,8 +149,7 @@ def _what_else(path: Path, error: Exception) -> str:
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Inside the `with` block pillow does not warn, and its own limit of pixels is off:
-    `_check_size` has ours."""
+    """Inside the `with` block pillow does not warn and has no limit of pixels (`_check_size`)."""
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
@@ -156,8 +170,11 @@ def _check_size(path: Path, width: int, height: int, images: int) -> None:
 
 
 def _by_pillow(path: Path, bits: int) -> Picture:
-    """What pillow decodes. Its RGB has 8 bits: 16-bit RGB is decoded twice, with its two bytes
-    in the order of the file for the high ones and in the other order for the low ones."""
+    """Decode a file with pillow.
+
+    Pillow's RGB has 8 bits: 16-bit RGB is decoded twice, for the high bytes in the byte order of
+    the file and for the low bytes in the opposite order.
+    """
     with _quiet_pillow(), _opened(path) as image:
         if image.mode not in (*_GREY, *_COLOUR) or (bits == 8 and image.mode[0] == "I"):
             space = {"F": "floating-point samples", "I": "32-bit samples"}.get(
@@ -168,7 +185,7 @@ def _by_pillow(path: Path, bits: int) -> Picture:
                 "convert it."
             )
         icc, dpi, transparent = (image.info.get(k) for k in ("icc_profile", "dpi", "transparency"))
-        turned = image.format == "TIFF" and image.tag_v2.get(0x0112, 1) in _TURNED
+        turned = isinstance(image, TiffImageFile) and image.tag_v2.get(0x0112, 1) in _TURNED
         if turned and dpi:  # pillow turns the pixels of a TIFF, and not its resolution
             dpi = dpi[::-1]
         if bits == 8:
@@ -186,15 +203,15 @@ def _by_pillow(path: Path, bits: int) -> Picture:
         orientation = _orientation(image)
     if bits == 16 and isinstance(transparent, int | tuple):
         match = samples == np.array(transparent, np.uint16)
-        seen = ~(match if samples.ndim == 2 else match.all(axis=2))
-        samples = np.dstack([samples, seen.astype(np.uint16) * 65535])
+        opaque = ~(match if samples.ndim == 2 else match.all(axis=2))
+        samples = np.dstack([samples, opaque.astype(np.uint16) * 65535])
     return _picture(samples, orientation, icc, dpi)
 
 
-def _opened(path: Path) -> Image.Image:
-    """A file that pillow has opened, checked but not decoded."""
+def _opened(path: Path) -> ImageFile:
+    """A file opened by pillow, its size checked, not decoded yet."""
     image = Image.open(path, formats=sorted(set(FORMATS.values())))
-    # A photograph of a telephone may carry a second, smaller JPEG: the first is meant.
+    # A telephone may put a second, smaller JPEG into the file: the first is the photograph.
     images = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
     try:
         _check_size(path, *image.size, images)
@@ -205,7 +222,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation that the EXIF data of a decoded image note, 1 where they are broken."""
+    """The EXIF orientation of a decoded image, 1 where the EXIF data are broken."""
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # of pillow's many, in a file whose pixels are whole
@@ -218,7 +235,7 @@ def _low_bytes(path: Path) -> np.ndarray:
     with _opened(path) as image:
         tiles = []
         for tile in image.tile:
-            raw, *rest = [tile[3]] if isinstance(tile[3], str) else tile[3]
+            raw, *rest = [tile[3]] if isinstance(tile[3], str) else tile[3] or ()
             order = raw[-1].replace("N", native)
             if raw[-3:-1] != "16" or order not in "LB":
                 raise ValueError(f"16 bits in the layout {raw}")
@@ -228,15 +245,14 @@ def _low_bytes(path: Path) -> np.ndarray:
         return _array(image)
 
 
-def _with_arguments(tile: tuple, arguments: Any) -> tuple:
-    """A tile of pillow's, which newer versions give names to, with other arguments."""
+def _with_arguments(tile: Any, arguments: Any) -> Any:
+    """A tile of pillow, a tuple (a named one in newer versions), with other arguments."""
     changed = (*tile[:3], arguments)
     return tile._make(changed) if hasattr(tile, "_make") else changed
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """An 8-bit image as one of mode L, LA, RGB or RGBA: without palette, its transparent
-    colour as alpha."""
+    """An 8-bit image as mode L, LA, RGB or RGBA: no palette, a transparent colour as alpha."""
     image.load()
     alpha = image.has_transparency_data and image.mode != "1"
     grey = image.mode in ("1", "L", "LA")
@@ -245,27 +261,27 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _array(image: Image.Image) -> np.ndarray:
-    """The samples of an image, (H,W) or (H,W,C), uint8 or uint16. Bands of it are converted
-    one by one, so that there is no third copy of the whole."""
+    """The samples of an image, (H,W) or (H,W,C), uint8 or uint16.
+
+    It is converted in bands, so that there is no third copy of the whole.
+    """
     image.load()
     width, height = image.size
-    out: np.ndarray | None = None
+    first = np.asarray(image.crop((0, 0, width, 1)))
+    dtype = np.uint8 if first.dtype == np.uint8 else np.uint16
+    samples = np.empty((height, *first.shape[1:]), dtype)
     for top in range(0, height, _BAND):
         bottom = min(top + _BAND, height)
-        band = np.asarray(image.crop((0, top, width, bottom)))
-        if out is None:
-            dtype = np.uint8 if band.dtype == np.uint8 else np.uint16
-            out = np.empty((height, *band.shape[1:]), dtype)
-        out[top:bottom] = band
-    return out
+        samples[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return samples
 
 
 def _deep_tiff(path: Path) -> Picture | bool:
-    """A TIFF of 16 bits a sample, whatever its planes and byte order; True if it has 16 bits
-    but a compression that tifffile leaves to pillow, False if it has another depth.
+    """A TIFF file of 16 bits per sample, of any byte order and arrangement of planes.
 
-    Raises InputError for samples that are no colours of up to 16 bits, which pillow would not
-    open, or would cut or misread in silence.
+    Returns True if it has 16 bits but a compression that pillow has to decode, False if it has
+    another depth. Raises InputError for samples that are no colours of up to 16 bits, which
+    pillow would not open, or would cut or misread in silence.
     """
     import tifffile
 
@@ -273,8 +289,9 @@ def _deep_tiff(path: Path) -> Picture | bool:
     disabled, log.disabled = log.disabled, True  # it prints what it also raises
     try:
         with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            images = sum(not entry.is_reduced for entry in file.pages)
+            pages: Any = file.pages  # of many kinds by their types, all TiffPage here
+            page = pages[0]
+            images = sum(not entry.is_reduced for entry in pages)
             _check_size(path, page.imagewidth, page.imagelength, images)
             if page.sampleformat != 1 or page.bitspersample > 16:
                 kind = _SAMPLES.get(page.sampleformat, "unsigned")
@@ -320,7 +337,7 @@ def _deep_tiff(path: Path) -> Picture | bool:
 
 
 def _picture(samples: np.ndarray, orientation: int, icc: Any, dpi: Any) -> Picture:
-    """Samples (H,W[,C]) as they are stored, as an upright picture."""
+    """The upright picture of samples (H,W[,C]) as they are stored."""
     samples = _UPRIGHT.get(orientation, _UPRIGHT[1])(samples)
     if not (isinstance(dpi, tuple) and all(0 < float(n) < 1e6 for n in dpi)):
         dpi = None
@@ -336,9 +353,9 @@ def _picture(samples: np.ndarray, orientation: int, icc: Any, dpi: Any) -> Pictu
 
 
 _TURNED = (5, 6, 7, 8)
-"""The orientations of EXIF that exchange rows and columns."""
+"""The EXIF orientations that exchange rows and columns."""
 
-_UPRIGHT = {
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -348,21 +365,31 @@ _UPRIGHT = {
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
     8: lambda a: np.rot90(a, 1),
 }
-"""The orientations of EXIF: what turns the stored image upright, without a copy."""
+"""EXIF orientation to the function that turns the stored image upright, without a copy."""
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write `image` to a PNG, TIFF, BMP or JPEG file, as the suffix of `path` says.
+    """Write an 8-bit image file.
 
-    image: (H,W) or (H,W,3), uint8, or floating point in [0,1], which is rounded to 8 bits
-    and clipped. JPEG is written at quality 95 with colour at full resolution. A file that
-    was there is replaced only when the new one is complete.
+    JPEG is written at quality 95 with colour at full resolution. An existing file is replaced
+    only when the new one is complete.
 
-    Raises InputError for another suffix or array, values far outside [0,1], or a folder
-    that does not exist or refuses.
+    Parameters
+    ----------
+    path
+        The file; its suffix names the format: PNG, TIFF, BMP or JPEG.
+    image
+        (H,W) or (H,W,3), uint8, or floating point in [0,1], which is rounded to 8 bits and
+        clipped.
+
+    Raises
+    ------
+    InputError
+        For another suffix or array, values far outside [0,1], and a folder that does not exist
+        or refuses.
     """
     format_of(path)
-    shape = getattr(image, "shape", ())
+    shape: tuple[int, ...] = getattr(image, "shape", ())
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise InputError(f"an image must have shape (H, W) or (H, W, 3), got {tuple(shape)}.")
     pixels = to_uint8(image)

@@ -35,27 +35,46 @@ def imresize(
     shape: tuple[int, int] | None = None,
     boundary: str = "clamp",
 ) -> np.ndarray:
-    """`image` resized by bicubic interpolation, as MATLAB's ``imresize(image, scale)``.
+    """Resize an image by bicubic interpolation, as MATLAB's ``imresize(image, scale)``.
 
-    image: (H,W) or (H,W,C), uint8 or floating point. The result has its dtype: uint8 is
-    rounded and clipped after each dimension, floating point is neither (the arithmetic
-    is float64), so it may overshoot the range of the input.
-    scale: the factor, of any size; the output is (⌈H·scale⌉, ⌈W·scale⌉). A float within
-    rounding of a ratio of whole numbers, such as 1/3, is taken as that ratio.
-    shape: the output size (h,w) instead; without `scale` the factors are h/H and w/W.
-    boundary: "clamp" repeats the edge pixel (older MATLAB, and the published test
-    images), "mirror" reflects about the edge (newer MATLAB).
+    Parameters
+    ----------
+    image
+        (H,W) or (H,W,C), uint8 or floating point.
+    scale
+        The factor; the output has ⌈H·scale⌉ x ⌈W·scale⌉ pixels. A float within rounding of a
+        ratio of whole numbers, such as 1/3, is taken as that ratio.
+    shape
+        The output size (h,w) instead; without `scale` the factors are h/H and w/W.
+    boundary
+        "clamp" repeats the edge pixel (older MATLAB, and the published test images), "mirror"
+        reflects about the edge (newer MATLAB).
 
-    Raises InputError for an image of another kind, NaN, a scale that is not positive, a
-    bad shape, or an unknown boundary.
+    Returns
+    -------
+    np.ndarray
+        The resized image, of the dtype of `image`. uint8 is rounded and clipped after each
+        dimension. Floating point is computed in float64 and neither rounded nor clipped, so it
+        may overshoot the range of the input.
+
+    Raises
+    ------
+    InputError
+        For an image of another kind, NaN, a scale that is not positive, a bad shape, or an
+        unknown boundary.
+
+    References
+    ----------
+    R. Keys, Cubic convolution interpolation for digital image processing, IEEE Transactions on
+    Acoustics, Speech, and Signal Processing 29(6), 1981.
     """
     image = _checked(image)
     if boundary not in BOUNDARIES:
         raise InputError(f"boundary must be one of {', '.join(BOUNDARIES)}, got {boundary!r}.")
-    scales, shape = _scales_and_shape(image.shape[:2], scale, shape)
+    scales, size = _scales_and_size((image.shape[0], image.shape[1]), scale, shape)
     out = image.astype(np.float64)
     for axis in sorted((0, 1), key=lambda axis: scales[axis]):
-        out = _along(out, axis, _weights(out.shape[axis], shape[axis], scales[axis], boundary))
+        out = _along(out, axis, _weights(out.shape[axis], size[axis], scales[axis], boundary))
         if image.dtype == np.uint8:
             # Exact ties are common at scales 1/2 and 1/4; where the weights are not
             # binary fractions a tie can come out a hair low, and is meant all the same.
@@ -66,9 +85,9 @@ def imresize(
 
 def _checked(image: Any) -> np.ndarray:
     if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or image.size == 0:
-        came = getattr(image, "shape", None)
-        came = type(image).__name__ if came is None else f"shape {tuple(came)}"
-        raise InputError(f"an image must be a numpy array (H, W) or (H, W, C), got {came}.")
+        shape = getattr(image, "shape", None)
+        kind = type(image).__name__ if shape is None else f"shape {tuple(shape)}"
+        raise InputError(f"an image must be a numpy array (H, W) or (H, W, C), got {kind}.")
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise InputError(f"an image must be uint8 or floating point, got {image.dtype}.")
     if image.dtype != np.uint8 and not np.isfinite(image).all():
@@ -76,28 +95,29 @@ def _checked(image: Any) -> np.ndarray:
     return image
 
 
-def _scales_and_shape(
+def _scales_and_size(
     size: tuple[int, int], scale: float | None, shape: tuple[int, int] | None
 ) -> tuple[tuple[Fraction, Fraction], tuple[int, int]]:
-    """The exact factor and the output size of each dimension."""
+    """The exact factor and the output size of each dimension of an image of `size`."""
     if scale is None and shape is None:
         raise InputError("imresize needs a scale or a shape, got neither.")
     if shape is not None:
-        shape = tuple(shape)
-        if len(shape) != 2 or any(n != int(n) or n < 1 for n in shape):
-            raise InputError(f"shape must be two whole numbers of at least 1, got {shape}.")
-        shape = (int(shape[0]), int(shape[1]))
-    if scale is None:
-        scales = tuple(Fraction(n, m) for n, m in zip(shape, size, strict=True))
-    else:
-        real = isinstance(scale, Real) and not isinstance(scale, bool) and isfinite(scale)
-        factor = Fraction(float(scale)).limit_denominator(_LARGEST_DENOMINATOR) if real else 0
-        if factor <= 0:
-            raise InputError(f"scale must be a positive number, got {scale!r}.")
-        scales = (factor, factor)
-    if shape is None:
-        shape = tuple(ceil(n * factor) for n, factor in zip(size, scales, strict=True))
-    return scales, shape
+        shape = _checked_shape(shape)
+        if scale is None:
+            return (Fraction(shape[0], size[0]), Fraction(shape[1], size[1])), shape
+    real = isinstance(scale, Real) and not isinstance(scale, bool) and isfinite(scale)
+    factor = Fraction(float(scale or 0) if real else 0).limit_denominator(_LARGEST_DENOMINATOR)
+    if factor <= 0:
+        raise InputError(f"scale must be a positive number, got {scale!r}.")
+    return (factor, factor), shape or (ceil(size[0] * factor), ceil(size[1] * factor))
+
+
+def _checked_shape(shape: Any) -> tuple[int, int]:
+    """`shape` as two whole numbers. Raises InputError if it is not."""
+    shape = tuple(shape)
+    if len(shape) != 2 or any(n != int(n) or n < 1 for n in shape):
+        raise InputError(f"shape must be two whole numbers of at least 1, got {shape}.")
+    return int(shape[0]), int(shape[1])
 
 
 def _along(image: np.ndarray, axis: int, weights: csr_array) -> np.ndarray:

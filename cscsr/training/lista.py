@@ -3,25 +3,25 @@
     python -m cscsr.training.lista --data DIR --out runs/lista
 
 The loss is the mean of log P(zₖ) over the steps k = 1 … K and the crops of a batch, P being
-eq. 4: the gradient of the objective relative to its value, so that a crop with little
-contrast weighs as much as another. Every step is trained to be the last one. λ is drawn anew
-for each batch, log-uniformly. The crops are those of the low-resolution residuals that CSC-SR
-codes, from T91 without its held-out images, and wrap around.
+eq. 4. Its gradient is that of the objective relative to its value, so a crop with little contrast
+weighs as much as any other. Every step is trained to be the last one. λ is drawn anew for each
+batch, log-uniformly. The crops come from the low-resolution residuals that CSC-SR codes, of T91
+without its held-out images, and wrap around.
 
-Each form starts where the one before it ended: "step" at ISTA, "tied" at "step", "untied" at
-"tied". A run that was stopped goes on from its checkpoint with the same curve. Needs torch,
-numpy and tqdm.
+Each form starts where the previous one ended: "step" at ISTA, "tied" at "step", "untied" at
+"tied". A stopped run continues from its checkpoint along the same curve. Needs torch, numpy and
+tqdm.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ from cscsr.data.datasets import data_folder, holdout_images, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image
 from cscsr.problem import SparseCoding
-from cscsr.registry import make_solver
 from cscsr.sparse.lista import (
     FORMS,
     KIND,
@@ -44,25 +43,36 @@ from cscsr.sparse.lista import (
     dictionary_sha256,
     lista_step,
 )
+from cscsr.training.lista_card import TRAINING_SET, card, held_out_gaps
 
-TRAINING_SET = "T91"
 FILTERS = "csc-sr-ista"
 """Shipped weights whose filters are the dictionary, unless another file is named."""
 
 CHECKPOINT_EVERY = 10
-SHOWN_LAMS = (0.01, 0.05)
-"""λ of the held-out figures."""
-
-HELD_OUT_CROP = 48
-HELD_OUT_IMAGES = 4
-REFERENCE_ITERATIONS = 200
 
 
 @dataclass(frozen=True)
 class Options:
-    """steps: K. updates: of the parameters. batch: crops an update; crop: their side.
-    lams: the range that λ is drawn from. rate: of Adam, for log γ and log θ; filter_rate: for
-    the elements of W and B (unit-norm atoms); both fall to zero by a cosine."""
+    """Settings of a training run.
+
+    Attributes
+    ----------
+    steps
+        K.
+    updates
+        Updates of the parameters.
+    batch
+        Crops per update.
+    crop
+        Side of a crop in pixels.
+    lams
+        The range that λ is drawn from.
+    rate, filter_rate
+        Adam's learning rates, for log γ and log θ and for the elements of W and B (unit-norm
+        atoms). Both fall to zero by a cosine.
+    scales
+        The factors whose residuals are trained on.
+    """
 
     steps: int = STEPS
     updates: int = 600
@@ -75,7 +85,19 @@ class Options:
 
 
 class Learner(nn.Module):
-    """γ and θ as their logarithms, W and B as they are; starts at ISTA."""
+    """The parameters of K steps: γ and θ by their logarithms, W and B as they are.
+
+    It starts at ISTA.
+
+    Parameters
+    ----------
+    form
+        "step", "tied" or "untied"; see `cscsr.sparse.lista`.
+    dictionary
+        (M, 1, s, s).
+    steps
+        K.
+    """
 
     def __init__(self, form: str, dictionary: Tensor, steps: int) -> None:
         super().__init__()
@@ -95,17 +117,20 @@ class Learner(nn.Module):
         )
 
     def start_at(self, learned: LearnedSteps) -> None:
-        """Take over the steps of a form with no more parameters than this one."""
+        """Copy the steps of a form with no more parameters than this one."""
         with torch.no_grad():
             self.log_gains.copy_(learned.gains.log())
             self.log_thresholds.copy_(learned.thresholds.log().expand_as(self.log_thresholds))
-            if self.analysis is not None and learned.analysis is not None:
-                self.analysis.copy_(learned.analysis.expand_as(self.analysis))
-                self.synthesis.copy_(learned.synthesis.expand_as(self.synthesis))
+            for own, bank in (
+                (self.analysis, learned.analysis),
+                (self.synthesis, learned.synthesis),
+            ):
+                if own is not None and bank is not None:
+                    own.copy_(bank.expand_as(own))
 
 
 def mean_log_objective(learned: LearnedSteps, problem: SparseCoding) -> Tensor:
-    """The mean of log P(zₖ), k = 1 … K, over a batch of signals: the loss."""
+    """The loss: the mean of log P(zₖ), k = 1 … K, over a batch of signals."""
     step, operator, observed = lista_step(learned, problem), problem.operator(), problem.observed()
     codes = observed.new_zeros(problem.codes_shape)
     total = observed.new_zeros(())
@@ -154,13 +179,35 @@ def train(
     checkpoint: Path | None = None,
     seed: int = 0,
 ) -> tuple[LearnedSteps, float]:
-    """K learned steps of a form for a dictionary (M,1,s,s), from residuals (h,w) like
-    `images`, and the seconds that all updates took.
+    """Train K steps of a form for one dictionary.
 
-    start: steps to begin with (ISTA's by default). checkpoint: a file that is written every
-    `CHECKPOINT_EVERY` updates, and gone on from where it is there; made with other options,
-    it is refused. Raises InputError for that, if no image is as large as a crop, and for a
-    loss that is not finite.
+    Parameters
+    ----------
+    form
+        "step", "tied" or "untied".
+    images
+        Residuals (h, w) like those to be coded.
+    dictionary
+        (M, 1, s, s), float32.
+    options
+    start
+        Steps to begin with; ISTA's by default.
+    checkpoint
+        File to write every `CHECKPOINT_EVERY` updates, and to continue from where it exists.
+    seed
+        Of the crops and of λ.
+
+    Returns
+    -------
+    learned : LearnedSteps
+    seconds : float
+        Time of all updates.
+
+    Raises
+    ------
+    InputError
+        If no image is as large as a crop, for a checkpoint of other options, and for a loss that
+        is not finite.
     """
     images = [image for image in images if min(image.shape) >= options.crop]
     if not images:
@@ -169,22 +216,22 @@ def train(
     learner = Learner(form, filters, options.steps)
     if start is not None:
         learner.start_at(start)
+    banks = [bank for bank in (learner.analysis, learner.synthesis) if bank is not None]
     logs = [learner.log_gains, learner.log_thresholds]
-    groups = [{"params": logs, "lr": options.rate}]
-    if form != "step":
-        banks = [learner.analysis, learner.synthesis]
+    groups: list[dict[str, Any]] = [{"params": logs, "lr": options.rate}]
+    if banks:
         groups.append({"params": banks, "lr": options.filter_rate})
     adam = torch.optim.Adam(groups, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, options.updates)
     generator = torch.Generator().manual_seed(seed)
-    kept = {"learner": learner, "adam": adam, "schedule": schedule}
+    stateful: dict[str, Any] = {"learner": learner, "adam": adam, "schedule": schedule}
     about = {**asdict(options), "form": form, "seed": seed}
     done, seconds = 0, 0.0
     if checkpoint is not None and checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         if state["about"] != about:
             raise InputError(f"{checkpoint} is of a run with other options; remove it.")
-        for name, part in kept.items():
+        for name, part in stateful.items():
             part.load_state_dict(state[name])
         generator.set_state(state["generator"])
         done, seconds = state["done"], state["seconds"]
@@ -206,42 +253,16 @@ def train(
         seconds += time.perf_counter() - before
         last = update + 1 == options.updates
         if checkpoint is not None and ((update + 1) % CHECKPOINT_EVERY == 0 or last):
-            state = {name: part.state_dict() for name, part in kept.items()}
+            state = {name: part.state_dict() for name, part in stateful.items()}
             state |= {"generator": generator.get_state(), "about": about}
-            part = checkpoint.with_suffix(".part")
-            torch.save(state | {"done": update + 1, "seconds": seconds}, part)
-            part.replace(checkpoint)
+            unfinished = checkpoint.with_suffix(".part")
+            torch.save(state | {"done": update + 1, "seconds": seconds}, unfinished)
+            unfinished.replace(checkpoint)
         bar.set_postfix_str(f"log P {float(loss.detach()):.4f}")
     with torch.no_grad():
         learned = learner.learned()
-    return LearnedSteps(*(t if t is None else t.detach() for t in vars(learned).values())), seconds
-
-
-def held_out_gaps(
-    solver: LISTA, images: Sequence[np.ndarray], dictionary: np.ndarray
-) -> dict[float, dict[str, float]]:
-    """λ to the relative objective gaps, after K iterations, of ISTA, FISTA and `solver`, for
-    the central crops of residuals; the optimum is ADMM's after `REFERENCE_ITERATIONS`."""
-    crops = []
-    for image in images:
-        top, left = ((n - HELD_OUT_CROP) // 2 for n in image.shape)
-        if min(top, left) >= 0:
-            crops.append(image[top : top + HELD_OUT_CROP, left : left + HELD_OUT_CROP])
-    signal = np.stack(crops[:HELD_OUT_IMAGES])[:, None]
-    table = {}
-    for lam in SHOWN_LAMS:
-        problem = SparseCoding(signal, dictionary, lam)
-        best = make_solver("admm", iterations=REFERENCE_ITERATIONS, tol=0, record_every=0)
-        lowest = best.solve(problem).trace["objective"][-1]
-        solvers = {
-            n: make_solver(n, iterations=solver.iterations, tol=0, record_every=0)
-            for n in ("ista", "fista")
-        }
-        table[lam] = {
-            each.name: float(each.solve(problem).trace["objective"][-1] / lowest - 1.0)
-            for each in (*solvers.values(), solver)
-        }
-    return table
+    tensors = {name: t.detach() for name, t in vars(learned).items() if t is not None}
+    return LearnedSteps(**tensors), seconds
 
 
 def write(
@@ -267,57 +288,8 @@ def write(
     weights.write(path, {**tensors, "dictionary": dictionary}, metadata)
 
 
-def card(
-    name: str,
-    form: str,
-    options: Options,
-    seconds: float,
-    images: int,
-    filters: str,
-    seed: int,
-    gaps: dict[float, dict[str, float]],
-) -> str:
-    """The model card, as Markdown."""
-    names = list(next(iter(gaps.values())))
-    rows = "\n".join(
-        f"| {lam:g} | " + " | ".join(f"{row[n]:.4f}" for n in names) + " |"
-        for lam, row in gaps.items()
-    )
-    bound = (
-        "Any dictionary."
-        if form == "step"
-        else "Its own dictionary only, which the file holds and whose SHA-256 is checked."
-    )
-    low, high = options.lams
-    return f"""# {name}
-
-{options.steps} learned iterations of CISTA, form "{form}" (docs/solvers.md). {bound}
-
-- Trained on the objective itself (eq. 4; the mean of its logarithm over all {options.steps} \
-steps), without codes of another solver, for the filters of {filters} and λ drawn from \
-{low:g} to {high:g}.
-- Data: low-resolution residuals at {", ".join(f"x{s}" for s in options.scales)} of the {images} \
-images of {TRAINING_SET} (Yang et al.) that are neither held out nor copies of test images; \
-{options.updates} updates of {options.batch} crops of {options.crop}x{options.crop}, seed {seed}, \
-{seconds / 60:.1f} minutes on one thread of a shared machine.
-- Command: `python -m cscsr.training.lista --data DIR --form {form} --updates \
-{options.updates} --batch {options.batch} --crop {options.crop} --ship`, on \
-{datetime.date.today().isoformat()}.
-- Licence: MIT, as the code. The training images are research data of their authors and are \
-not part of this package.
-
-Relative objective gap (P(z) − P*)/P* after {options.steps} iterations, on the central \
-{HELD_OUT_CROP}x{HELD_OUT_CROP} of the x2 residuals of {HELD_OUT_IMAGES} held-out images \
-(P* by {REFERENCE_ITERATIONS} iterations of ADMM):
-
-| λ | {" | ".join(names)} |
-|---|{"---|" * len(names)}
-{rows}
-"""
-
-
 def train_lista(
-    data: str | Path,
+    data: str | Path | None,
     out: str | Path,
     *,
     forms: Sequence[str] = FORMS,
@@ -326,24 +298,43 @@ def train_lista(
     ship: bool = False,
     seed: int = 0,
 ) -> list[Path]:
-    """Train `forms` in the folder `out` and write ``lista-FORM.safetensors`` and its card
-    there, or with `ship` among the shipped weights; returns the weight files' paths.
+    """Train forms of LISTA and write ``lista-FORM.safetensors`` and its card for each.
 
-    A form whose file is in `out` already with the same options is not trained again.
-    filters: weights whose tensor "filters" (M,s,s), of CSC-SR, or "dictionary" (M,1,s,s), of
-    LISTA, is the dictionary. Raises InputError if
-    data or filters are not there.
+    Parameters
+    ----------
+    data
+        Folder of the data sets, or None for that of CSCSR_DATA.
+    out
+        Folder for weights, cards and checkpoints.
+    forms
+    filters
+        Weights whose tensor "filters" (M, s, s), of CSC-SR, or "dictionary" (M, 1, s, s), of
+        LISTA, is the dictionary.
+    options
+    ship
+        Put the weights among the shipped ones.
+    seed
+
+    Returns
+    -------
+    list of Path
+        The weight files.
+
+    Raises
+    ------
+    InputError
+        If data or filters are not there.
     """
     options = options or Options()
-    data = data_folder(data)
-    if data is None:
+    folder = data_folder(data)
+    if folder is None:
         raise InputError("training needs a data folder; name it with --data or CSCSR_DATA.")
     dictionary = _dictionary(filters)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    paths = training_images(data, [TRAINING_SET])
+    paths = training_images(folder, [TRAINING_SET])
     images = list(residuals(paths, options.scales))
-    held_out = list(residuals(holdout_images(data), (2,)))
+    held_out = list(residuals(holdout_images(folder), (2,)))
     start, written = None, []
     for form in [form for form in FORMS if form in forms]:
         before = out / f"lista-{FORMS[max(FORMS.index(form) - 1, 0)]}.safetensors"
@@ -373,10 +364,10 @@ def train_lista(
 def _dictionary(filters: str) -> np.ndarray:
     """The dictionary (M,1,s,s), float32, of a weight file. Raises InputError without one."""
     tensors, _ = weights.load(filters)
-    found = tensors.get("filters", tensors.get("dictionary"))
-    if found is None:
+    bank = tensors.get("filters", tensors.get("dictionary"))
+    if bank is None:
         raise InputError(f"{filters} holds no filters.")
-    return np.ascontiguousarray(found.reshape(len(found), 1, *found.shape[-2:]), dtype=np.float32)
+    return np.ascontiguousarray(bank.reshape(len(bank), 1, *bank.shape[-2:]), dtype=np.float32)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -384,7 +375,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     usual = Options()
     parser = argparse.ArgumentParser(
         prog="python -m cscsr.training.lista",
-        description="Train the steps of LISTA on residuals of T91; goes on where it was stopped.",
+        description="Train the steps of LISTA on residuals of T91; continues where it was stopped.",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="(default: CSCSR_DATA)")
     parser.add_argument("--out", type=Path, default=Path("runs/lista"), metavar="DIR")
@@ -398,24 +389,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=usual.rate, help="(%(default)s)")
     parser.add_argument("--filter-rate", type=float, default=usual.filter_rate)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
     options = Options(
-        steps=given.steps,
-        updates=given.updates,
-        batch=given.batch,
-        crop=given.crop,
-        rate=given.rate,
-        filter_rate=given.filter_rate,
+        steps=chosen.steps,
+        updates=chosen.updates,
+        batch=chosen.batch,
+        crop=chosen.crop,
+        rate=chosen.rate,
+        filter_rate=chosen.filter_rate,
     )
     try:
         written = train_lista(
-            given.data,
-            given.out,
-            forms=given.form,
-            filters=given.filters,
+            chosen.data,
+            chosen.out,
+            forms=chosen.form,
+            filters=chosen.filters,
             options=options,
-            ship=given.ship,
-            seed=given.seed,
+            ship=chosen.ship,
+            seed=chosen.seed,
         )
     except InputError as error:
         parser.error(str(error))

@@ -1,16 +1,21 @@
-"""Muon: momentum whose step is made orthogonal, for the inner convolutions of a network.
+"""How the weights are moved: optimisers, the schedule of the learning rate, clipping, losses.
 
-Jordan et al. (2024), https://kellerjordan.github.io/posts/muon/. A convolution's weights (M,N,k,k)
-are taken as the matrix (M, N·k·k). All its singular directions move by the same length in
-a step, where the gradient itself is ruled by a few. Needs torch.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) is momentum whose step is
+made orthogonal, for the inner convolutions of a network. A convolution's weights (M,N,k,k) are
+taken as the matrix (M, N·k·k). All its singular directions move by the same length in a step,
+whereas a few of them dominate the gradient itself. Needs torch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from cscsr.training.recipe import Optimiser
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of Jordan's quintic, which takes singular values in (0,1] to about 1 in five rounds."""
@@ -18,18 +23,18 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 
 STEP = 0.2
-"""Root mean square of a step at learning rate 1, which is about Adam's (Liu et al. 2025,
-https://arxiv.org/abs/2502.16982, section 2.2), so that both can have the same rate."""
+"""Root mean square of a step at learning rate 1. It is about Adam's (Liu et al. 2025,
+https://arxiv.org/abs/2502.16982, section 2.2), so both take the same rate."""
 
 NARROWEST = 16
 """Layers of fewer channels on either side are left to Adam, which suits first and last ones."""
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U Vᵀ of the matrix U S Vᵀ, by a Newton–Schulz iteration; zero stays zero.
+    """About U Vᵀ of a matrix U S Vᵀ, by a Newton–Schulz iteration; zero stays zero.
 
-    The singular values of the result lie between 0.7 and 1.2, those too small to be seen
-    by five rounds (under a thousandth of the norm) excepted.
+    The singular values of the result lie between 0.7 and 1.2, except those under a thousandth of
+    the norm, for which five rounds are too few.
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
@@ -42,22 +47,28 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 def inner_convolutions(network: nn.Module) -> list[nn.Parameter]:
-    """The weights that Muon is for: convolutions with `NARROWEST` channels or more on both
-    sides."""
+    """The weights of convolutions with `NARROWEST` or more channels on both sides: Muon's."""
     return [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) >= NARROWEST]
 
 
 class Muon(torch.optim.Optimizer):
     """θ ← θ − η·0.2·√max(M, N·k²)·orthogonalised(g + μm),   m ← μm + g.
 
-    lr: η. momentum: μ.
+    Parameters
+    ----------
+    params
+        Weights of two or more dimensions.
+    lr
+        η.
+    momentum
+        μ.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]
         """One update of all parameters that have a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -71,3 +82,43 @@ class Muon(torch.optim.Optimizer):
                 update = orthogonalised(direction.flatten(1))
                 length = STEP * max(update.shape) ** 0.5
                 parameter.add_(update.view_as(parameter), alpha=-group["lr"] * length)
+
+
+def make_optimisers(settings: Optimiser, network: nn.Module) -> list[torch.optim.Optimizer]:
+    """Adam or SGD for all weights, or Muon for the inner convolutions and Adam for the others."""
+    inner = inner_convolutions(network) if settings.method == "muon" else []
+    others = [p for p in network.parameters() if not any(p is q for q in inner)]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.method == "sgd":
+        return [torch.optim.SGD(others, rate, momentum=0.9, weight_decay=decay, fused=True)]
+    adam = torch.optim.Adam(others, rate, weight_decay=decay, fused=True)
+    return [adam, Muon(inner, rate)] if inner else [adam]
+
+
+def learning_rate(settings: Optimiser, done: float) -> float:
+    """The learning rate after the share `done` of the run, in [0, 1]."""
+    peak, warmup = settings.learning_rate, settings.warmup
+    if done < warmup:
+        return peak * done / warmup
+    if settings.schedule == "step":
+        return peak * settings.decay ** math.floor(done / settings.decay_every + 1e-9)
+    if settings.schedule == "wsd":
+        return peak * min(1.0, (1 - done) / settings.cooldown)
+    return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def clip_gradient(settings: Optimiser, parameters: list[nn.Parameter], rate: float) -> Tensor:
+    """Clip the gradients in place at a learning rate; returns their norm before."""
+    if settings.clip_by == "norm":
+        return nn.utils.clip_grad_norm_(parameters, settings.clip)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if rate > 0:
+        nn.utils.clip_grad_value_(parameters, settings.clip / rate)
+    return norm
+
+
+def loss_of(name: str, output: Tensor, target: Tensor) -> Tensor:
+    """The loss of a batch, by the name that `Optimiser` gives it."""
+    if name == "charbonnier":
+        return ((output - target).square() + 1e-6).sqrt().mean()
+    return mse_loss(output, target) if name == "mse" else l1_loss(output, target)

@@ -1,45 +1,49 @@
-"""Training pairs: images degraded once, patches cut and turned in batches where they lie.
+"""Training patches: images degraded once, patches cut and turned in batches where they lie.
 
-All images of one scale live in one flat array (on the GPU when there is one); a batch is
-one gather, with position and orientation in the index. Needs torch, numpy and
-`cscsr.imaging`.
+All images of one scale live in one flat array (on the GPU when there is one); a batch is one
+gather, with position and orientation in the index. Needs torch, numpy, pillow and tqdm.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from cscsr.data.datasets import training_images
 from cscsr.errors import InputError
-from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of
-
-
-def training_pair(image: np.ndarray, scale: int, line: str) -> tuple[np.ndarray, np.ndarray]:
-    """Input and target of a network for one image, channels first.
-
-    image: uint8 (H,W) or (H,W,3). line "y" (CRNet-A): the bicubic enlargement of the
-    degraded luma, float32 (1,H,W), and the luma, uint8 (1,H,W). line "rgb" (CRNet-B): the
-    8-bit low-resolution image (3,H/s,W/s) and the image (3,H,W), both uint8.
-    """
-    truth = crop_to_multiple(image, scale)
-    if line == "y":
-        luma = luma_of(truth)
-        enlarged = imresize(degrade(truth, scale, "y").astype(np.float64), shape=luma.shape)
-        return enlarged.astype(np.float32)[None], luma[None]
-    colour = truth if truth.ndim == 3 else np.repeat(truth[..., None], 3, axis=2)
-    small = np.rint(degrade(colour, scale, "rgb") * 255).astype(np.uint8)
-    return small.transpose(2, 0, 1), colour.transpose(2, 0, 1)
+from cscsr.imaging import imresize, read_image
+from cscsr.networks import architecture
+from cscsr.training.recipe import Recipe
 
 
 class PatchBank:
     """Pairs of images from which random patches are cut, in eight orientations.
 
-    pairs: (input (C,h,w), target (C,r·h,r·w)) arrays, uint8 or float32 in [0,1], all with
-    the same ratio r. sizes: rows and columns (N,2) of the inputs. Raises InputError if there
-    is no pair.
+    Parameters
+    ----------
+    pairs
+        Inputs (C, h, w) and targets (C, r·h, r·w), uint8 or float32 in [0, 1], all with the same
+        ratio r.
+    device
+        Where the pixels lie.
+
+    Attributes
+    ----------
+    ratio
+        r.
+    sizes
+        Rows and columns of the inputs, (N, 2).
+
+    Raises
+    ------
+    InputError
+        If there is no pair.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class PatchBank:
         self._targets, self._target_starts = self._flatten([p[1] for p in pairs])
 
     def _flatten(self, images: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """All images in one flat array, and where each starts in it."""
         starts = np.cumsum([0] + [image.size for image in images[:-1]])
         flat = np.concatenate([image.reshape(-1) for image in images])
         return torch.from_numpy(flat).to(self.device), torch.from_numpy(starts).to(self.device)
@@ -70,22 +75,45 @@ class PatchBank:
         generator: torch.Generator,
         part: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """`count` random pairs: inputs (count,C,size,size) and targets (count,C,r·size,r·size),
-        float32 in [0,1]. Every position of every image is equally likely; images smaller
-        than the patch are left out. Raises InputError if all are.
+        """Random pairs of patches; every position of every image is equally likely.
 
-        generator: on the bank's device. part: those of the pairs to cut; all are drawn, so
-        that processes with the same generator can share a batch."""
+        Images smaller than the patch are left out.
+
+        Parameters
+        ----------
+        count
+            Number of pairs.
+        size
+            Side of the input patch in pixels.
+        generator
+            On the bank's device.
+        part
+            The pairs to cut. All are drawn, so that processes with the same generator can share
+            a batch.
+
+        Returns
+        -------
+        inputs, targets : Tensor
+            (count, C, size, size) and (count, C, r·size, r·size), float32 in [0, 1].
+
+        Raises
+        ------
+        InputError
+            If no image is as large as the patch.
+        """
         room, weights = self._room(size)
-        where = {"generator": generator, "device": self.device}
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
-        corner = (torch.rand(count, 2, **where) * room[chosen]).long()
-        turn = torch.randint(0, 2, (count, 3), **where).bool()
+        corner = (
+            torch.rand(count, 2, generator=generator, device=self.device) * room[chosen]
+        ).long()
+        turn = torch.randint(0, 2, (count, 3), generator=generator, device=self.device).bool()
         return self.cut(chosen[part], corner[part], turn[part], size)
 
     def _room(self, size: int) -> tuple[Tensor, Tensor]:
         """Rows and columns (N,2) at which a patch can begin in each image, and their products.
-        Kept, as to look whether there are any waits for a GPU."""
+
+        They are cached: testing whether there are any waits for a GPU.
+        """
         if size not in self._rooms:
             room = (self.sizes - size + 1).clamp(min=0)
             weights = room.prod(1).double()
@@ -97,8 +125,24 @@ class PatchBank:
         return self._rooms[size]
 
     def cut(self, chosen: Tensor, corner: Tensor, turn: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """The pairs of patches at `corner` (N,2), row and column in the input of the images
-        `chosen` (N,), turned by `turn` (N,3): rows reversed, columns reversed, transposed."""
+        """Cut pairs of patches.
+
+        Parameters
+        ----------
+        chosen
+            Indices of the images, (N,).
+        corner
+            Row and column of each patch in its input, (N, 2).
+        turn
+            Whether rows are reversed, columns are reversed, and both exchanged, (N, 3), bool.
+        size
+            Side of the input patch in pixels.
+
+        Returns
+        -------
+        inputs, targets : Tensor
+            As in `sample`.
+        """
         source = self._gather(self._inputs, self._input_starts, chosen, corner, turn, size, 1)
         target = self._gather(
             self._targets, self._target_starts, chosen, corner, turn, size, self.ratio
@@ -115,6 +159,7 @@ class PatchBank:
         size: int,
         ratio: int,
     ) -> Tensor:
+        """Patches (N,C,side,side) of one flat array, by one index."""
         side = size * ratio
         steps = torch.arange(side, device=self.device).expand(len(chosen), side)
         rows = torch.where(turn[:, :1], side - 1 - steps, steps) + ratio * corner[:, :1]
@@ -131,13 +176,29 @@ class PatchBank:
 _ROTATIONS = ((0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1))
 _REFLECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1))
 ORIENTATIONS = _ROTATIONS + 2 * _REFLECTIONS
-"""What {as it is, rows reversed, columns reversed} times {0°, 90°, 180°, 270°} come to: of
-the twelve only eight differ, and the reflections occur twice."""
+"""{As it is, rows reversed, columns reversed} × {0°, 90°, 180°, 270°} of appendix A.4: of the
+twelve only eight differ, and the reflections occur twice."""
 
 
 def partition_counts(sizes: Tensor, patch: int, multiple: int = 64) -> tuple[Tensor, int]:
-    """Patches at a stride of their size in images of `sizes` (N,2): those of each image in
-    one orientation (N,), and all in all, rounded down to a `multiple` as in appendix A.4."""
+    """How many patches a `Partition` has.
+
+    Parameters
+    ----------
+    sizes
+        Rows and columns of the images, (N, 2).
+    patch
+        Side of a patch and stride, in pixels.
+    multiple
+        The total is rounded down to a multiple of it, as in appendix A.4.
+
+    Returns
+    -------
+    each : Tensor
+        Patches of each image in one orientation, (N,).
+    total : int
+        Patches of all images in all orientations.
+    """
     each = (sizes // patch).prod(1)
     total = len(ORIENTATIONS) * int(each.sum())
     return each, total - total % multiple
@@ -148,8 +209,22 @@ class Partition:
     patches at a stride of their size, and gone through in a new order each epoch.
 
     A turned image is cut from its own upper left corner, as if the turned image had been
-    degraded; only the up to three pixels that make its sides a multiple of the scale are
-    cut off where they are in the upright image.
+    degraded. Only the pixels that are cropped to make its sides a multiple of the scale, three at
+    most, are those of the upright image.
+
+    Parameters
+    ----------
+    bank
+        Pairs of ratio 1.
+    patch
+        Side of a patch and stride, in pixels.
+    seed
+        Of the order of the patches.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 64 patches.
     """
 
     def __init__(self, bank: PatchBank, patch: int, seed: int) -> None:
@@ -171,7 +246,7 @@ class Partition:
         return self._order[place * batch : (place + 1) * batch]
 
     def batch(self, step: int, batch: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of a step, of which only the `part` is cut."""
+        """Inputs and targets (N, C, patch, patch) of a step, of which only the `part` is cut."""
         number = self._pairs(step, batch)[part]
         turn = self._turns[number % len(ORIENTATIONS)]
         number = number // len(ORIENTATIONS)
@@ -182,3 +257,49 @@ class Partition:
         corner = self.patch * torch.stack([number // columns, number % columns], 1)
         corner = torch.where(turn[:, :2], size - self.patch - corner, corner)
         return self.bank.cut(chosen, corner, turn, self.patch)
+
+
+def load_banks(
+    recipe: Recipe, data: str | os.PathLike[str], device: str = "cpu"
+) -> dict[int, PatchBank]:
+    """The patches that a recipe trains on, without the images of holdout.txt and leaks.txt.
+
+    Parameters
+    ----------
+    recipe
+    data
+        Folder of the data sets.
+    device
+        Where the pixels lie.
+
+    Returns
+    -------
+    dict
+        A bank for each scale. A recipe that takes a partition has one bank for all scales, under
+        the key 0.
+
+    Raises
+    ------
+    InputError
+        For a set that is not there, and for a partition of a network whose patches differ in size
+        between scales.
+    """
+    network = architecture(recipe.architecture)
+    if recipe.sampling == "partition" and not network.joint_scales:
+        raise InputError(
+            "a partition mixes the scales, which "
+            f"{recipe.architecture} (line {network.line}) cannot."
+        )
+    paths = training_images(Path(data), recipe.sets)
+    originals = [read_image(path) for path in tqdm(paths, desc="reading images", leave=False)]
+    pairs = {
+        scale: [
+            network.training_pair(image if size == 1 else imresize(image, scale=size), scale)
+            for image in tqdm(originals, desc=f"degrading by {scale}", leave=False)
+            for size in recipe.sizes
+        ]
+        for scale in recipe.scales
+    }
+    if recipe.sampling == "partition":
+        pairs = {0: [pair for scale in recipe.scales for pair in pairs[scale]]}
+    return {scale: PatchBank(part, device) for scale, part in pairs.items()}

@@ -1,13 +1,19 @@
-"""Recipes: what to train, on what, and how, as small TOML files that people can read."""
+"""Recipes: what to train, on what, and how, as small TOML files that people can read.
+
+A recipe says architecture, sets, scales, the network's arguments and the optimiser. Needs the
+standard library only.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from cscsr.errors import InputError, unknown_name
 
@@ -16,30 +22,83 @@ FOLDER = Path(__file__).parent / "recipes"
 CHOICES = {
     "method": ("adam", "sgd", "muon"),
     "schedule": ("cosine", "step", "wsd"),
-    "loss": ("l1", "charbonnier", "mse", "squares"),
+    "loss": ("l1", "charbonnier", "mse"),
     "clip_by": ("norm", "rate"),
     "sampling": ("random", "partition"),
 }
-"""What the fields of a recipe that name something may be."""
+"""The values of those fields of a recipe that name something."""
+
+_RANGES = {
+    "batch": ("at least 1", lambda value: value >= 1),
+    "patch": ("at least 1", lambda value: value >= 1),
+    "learning_rate": ("positive and finite", lambda value: 0 < value < math.inf),
+    "warmup": ("in [0, 1)", lambda value: 0 <= value < 1),
+    "clip": ("positive", lambda value: value > 0),
+    "ema": ("in [0, 1)", lambda value: 0 <= value < 1),
+    "weight_decay": ("at least 0", lambda value: value >= 0),
+    "decay": ("in (0, 1]", lambda value: 0 < value <= 1),
+    "decay_every": ("in (0, 1]", lambda value: 0 < value <= 1),
+    "cooldown": ("in (0, 1]", lambda value: 0 < value <= 1),
+    "scales": ("whole numbers from 2", lambda values: values and min(values) >= 2),
+    "sizes": ("factors in (0, 1]", lambda values: values and all(0 < v <= 1 for v in values)),
+    "steps": ("at least 1", lambda value: value is None or value >= 1),
+}
+"""For the numbers of a recipe: their range in words, and whether a value lies in it."""
+
+
+class _Checked:
+    """A table of a recipe whose values are checked when it is made."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name in CHOICES and value not in CHOICES[name]:
+                raise unknown_name(name, str(value), CHOICES[name])
+            if name in _RANGES and not _RANGES[name][1](value):
+                raise InputError(f"{name} should be {_RANGES[name][0]}, got {value}.")
 
 
 @dataclass(frozen=True)
-class Optimiser:
+class Optimiser(_Checked):
     """How the weights are moved.
 
-    batch: patches a step; patch: side of the network's input patch in pixels;
-    method: "adam" (0.9, 0.999), "sgd" with momentum 0.9, or "muon" for the inner convolutions
-    (`cscsr.training.optim`) and adam for the others; learning_rate: its peak;
-    weight_decay: of sgd and adam, added to the gradient;
-    schedule: "cosine" falls to zero, "step" is multiplied by `decay` after each share
-    `decay_every` of the run, "wsd" (warm up, stay, decay) stays at its peak and falls linearly
-    to zero over the last share `cooldown`; warmup: share of the run over which the rate rises
-    from zero;
-    loss: "l1" the mean absolute error, "charbonnier" the mean of √(e² + 10⁻⁶), "mse" the mean
-    squared error, "squares" half the sum of squared errors of a patch;
-    balance: divide each scale's loss by the error of bicubic interpolation;
-    clip_by: "norm" keeps the gradient's Euclidean norm at `clip` or less, "rate" each of its
-    elements within ± clip / learning rate, as VDSR; ema: decay of the averaged weights.
+    Attributes
+    ----------
+    batch
+        Patches per step.
+    patch
+        Side of the network's input patch in pixels.
+    learning_rate
+        The peak of the schedule.
+    warmup
+        Share of the run over which the rate rises from zero.
+    clip
+        See `clip_by`; ``inf`` for none.
+    ema
+        Decay of the averaged weights; 0 for none.
+    method
+        "adam" (0.9, 0.999), "sgd" with momentum 0.9, or "muon" for the inner convolutions
+        (`cscsr.training.optim`) and adam for the others.
+    weight_decay
+        Of sgd and adam, added to the gradient.
+    schedule
+        "cosine" falls to zero. "step" is multiplied by `decay` after each share `decay_every` of
+        the run. "wsd" (warm up, stay, decay) stays at its peak and falls linearly to zero over
+        the last share `cooldown`.
+    decay, decay_every, cooldown
+        See `schedule`.
+    loss
+        "l1" the mean absolute error, "charbonnier" the mean of √(e² + 10⁻⁶), or "mse" the mean
+        squared error.
+    balance
+        Divide each scale's loss by the error of bicubic interpolation.
+    clip_by
+        "norm" limits the gradient's Euclidean norm to `clip`, "rate" each of its elements to
+        ± clip / learning rate, as VDSR.
+
+    Raises
+    ------
+    InputError
+        For a name that is not one of these, and a number out of range.
     """
 
     batch: int
@@ -58,24 +117,39 @@ class Optimiser:
     balance: bool = True
     clip_by: str = "norm"
 
-    def __post_init__(self) -> None:
-        for name in ("method", "schedule", "loss", "clip_by"):
-            _check(name, getattr(self, name))
-
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(_Checked):
     """One training run.
 
-    line: "y" or "rgb"; network: the constructor's arguments; sizes: factors by which each
-    training image is shrunk to make more of them; sampling: "random" patches, or the
-    "partition" of the paper's appendix A.4, gone through in a new order each epoch;
-    steps: length of the run where none is asked for (None: see `cscsr train`).
+    Attributes
+    ----------
+    name
+    architecture
+        A name that `cscsr.networks.build` knows.
+    sets
+        The data sets to train on.
+    scales
+        The factors to train for.
+    optimiser
+    network
+        Arguments of the network's constructor, without its scales.
+    sizes
+        Factors by which each training image is shrunk, to make more of them.
+    sampling
+        "random" patches, or the "partition" of the paper's appendix A.4, gone through in a new
+        order each epoch.
+    steps
+        Length of the run where the caller asks for none; None: see `cscsr train`.
+
+    Raises
+    ------
+    InputError
+        For an unknown sampling, and a number out of range.
     """
 
     name: str
     architecture: str
-    line: str
     sets: list[str]
     scales: list[int]
     optimiser: Optimiser
@@ -84,23 +158,62 @@ class Recipe:
     sampling: str = "random"
     steps: int | None = None
 
-    def __post_init__(self) -> None:
-        _check("sampling", self.sampling)
-        if self.sampling == "partition" and self.line != "y":
-            raise InputError("the partition into patches is that of CRNet-A, of line y.")
-
     def as_dict(self) -> dict[str, Any]:
+        """The recipe as nested dictionaries."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
-        """The recipe that `as_dict` gave; fields that it lacks have their defaults."""
-        return cls(**{**table, "optimiser": Optimiser(**table["optimiser"])})
+        """The recipe that `as_dict` wrote, or a TOML file holds.
+
+        Raises
+        ------
+        InputError
+            For keys that are unknown or missing, and values of another type or out of range.
+        """
+        return _table(cls, table, "the recipe")
 
 
-def _check(name: str, value: str) -> None:
-    if value not in CHOICES[name]:
-        raise unknown_name(name, str(value), CHOICES[name])
+def _table(kind: type, table: Any, where: str) -> Any:
+    """A dataclass from a dictionary, every value checked against its type."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where} should be a table, got {table!r}.")
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in hints:
+            raise unknown_name(f"key of {where}", str(key), hints)
+    values = {key: _value(hints[key], value, key) for key, value in table.items()}
+    for each in fields(kind):
+        required = each.default is MISSING and each.default_factory is MISSING
+        if required and each.name not in values:
+            raise InputError(f"{where} lacks the key {each.name}.")
+    return kind(**values)
+
+
+_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _value(kind: Any, value: Any, key: str) -> Any:
+    """A value of a recipe, if it is of the type `kind` (a number may be written without a dot)."""
+    if kind is Optimiser:
+        return _table(Optimiser, value, f"[{key}]")
+    if get_origin(kind) is UnionType or isinstance(kind, UnionType):
+        if value is None:
+            return None
+        (kind,) = (part for part in get_args(kind) if part is not NoneType)
+    if get_origin(kind) is list:
+        if not isinstance(value, list):
+            raise InputError(f"{key} should be a list, got {value!r}.")
+        return [_value(get_args(kind)[0], item, f"each of {key}") for item in value]
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{key} should be a table, got {value!r}.")
+        return dict(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise InputError(f"{key} should be {_WORDS[kind]}, got {value!r}.")
+    return value
 
 
 def recipe_names() -> list[str]:
@@ -108,10 +221,13 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load_recipe(name: str | os.PathLike) -> Recipe:
+def load_recipe(name: str | os.PathLike[str]) -> Recipe:
     """The recipe called `name`, or the one in the TOML file at that path.
 
-    Raises InputError for an unknown name, a file that is no TOML, or wrong keys or values.
+    Raises
+    ------
+    InputError
+        For an unknown name, a file that is not there or no TOML, and wrong keys or values.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -119,13 +235,12 @@ def load_recipe(name: str | os.PathLike) -> Recipe:
             raise unknown_name("recipe", str(name), recipe_names())
         path = FOLDER / f"{name}.toml"
     try:
-        return Recipe.from_dict({"name": path.stem, **tomllib.loads(path.read_text())})
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"no recipe file at {path}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"recipe {path} should be a TOML file but is not: {error}.") from error
-    except (KeyError, TypeError) as error:
-        known = ", ".join(f.name for f in fields(Recipe))
-        raise InputError(
-            f"recipe {path} has missing or unknown keys ({error}); {known}."
-        ) from error
+    try:
+        return Recipe.from_dict({"name": path.stem, **table})
+    except InputError as error:
+        raise InputError(f"recipe {path}: {error}") from error

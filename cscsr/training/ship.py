@@ -13,16 +13,17 @@ import os
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from cscsr import weights
 from cscsr.bicubic import Bicubic
-from cscsr.data.datasets import training_images
+from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
-from cscsr.network import CRNet
+from cscsr.network import NetworkSolver
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
 from cscsr.training.run import HOLDOUT_CROP, holdout_crops
@@ -31,31 +32,67 @@ from cscsr.training.run import HOLDOUT_CROP, holdout_crops
 def holdout_psnr(
     solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
 ) -> dict[int, float]:
-    """Mean PSNR in dB over uint8 images at each scale, scored on `line`."""
+    """Mean PSNR of a solver at each scale.
+
+    Parameters
+    ----------
+    solver
+    truths
+        uint8 images, (H, W) or (H, W, 3).
+    scales
+    line
+        "y" or "rgb": how images are degraded and scored.
+
+    Returns
+    -------
+    dict
+        dB, by scale.
+    """
     values: dict[int, list[float]] = {scale: [] for scale in scales}
     for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
         for scale in scales:
             problem = SuperResolution(degrade(truth, scale, line), scale)
             values[scale].append(score(solver.solve(problem).estimate, truth, scale, line).psnr_db)
-    return {scale: float(np.mean(found)) for scale, found in values.items()}
+    return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
 
 
 def publish(
-    run: str | os.PathLike,
+    run: str | os.PathLike[str],
     name: str,
-    data: str | os.PathLike,
+    data: str | os.PathLike[str],
     replace: bool = False,
     device: str = "cpu",
 ) -> Path:
-    """Ship the weights of the training run in the folder `run` as `name`, scored on `device`.
+    """Ship the weights of a training run.
 
-    Raises InputError if the run has no weights, or if the shipped weights of that name are
-    better on the held-out images at the mean of the scales and `replace` is False.
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    name
+        Name of the shipped weights.
+    data
+        Folder of the data sets, with holdout.txt.
+    replace
+        Ship them even if they are no better than the ones shipped before.
+    device
+        Where they are scored.
+
+    Returns
+    -------
+    Path
+        The shipped weight file.
+
+    Raises
+    ------
+    InputError
+        If the run has no weights, or if the shipped weights of that name are at least as good on
+        the held-out images, by the mean over scales, and `replace` is False.
     """
     source = Path(run) / "weights.safetensors"
     tensors, metadata = weights.load(source)
     line, scales = metadata["line"], metadata["scales"]
-    solver = CRNet(model=name.removeprefix("crnet-"), weights=str(source), device=device)
+    solver = NetworkSolver(model=name, weights=str(source), device=device)
     truths = holdout_crops(data)
     ours = holdout_psnr(solver, truths, scales, line)
     metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
@@ -76,12 +113,23 @@ _LOSSES = {
     "l1": "mean absolute error",
     "charbonnier": "Charbonnier loss",
     "mse": "mean squared error",
-    "squares": "sum of squared errors",
 }
 
 
-def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> str:
-    """The model card of a network, as Markdown."""
+def card(name: str, metadata: dict[str, Any], bicubic: dict[int, float], count: int) -> str:
+    """The model card of a network, as Markdown.
+
+    Parameters
+    ----------
+    name
+        Of the shipped weights.
+    metadata
+        Of the weight file, with "holdout_psnr_db".
+    bicubic
+        PSNR of bicubic interpolation on the same images, in dB, by scale.
+    count
+        Number of training images.
+    """
     recipe, trained = metadata["recipe"], metadata["trained"]
     network = ", ".join(f"{key} = {value}" for key, value in metadata["network"].items())
     rows = "\n".join(
@@ -100,7 +148,7 @@ def card(name: str, metadata: dict, bicubic: dict[int, float], count: int) -> st
     start = "".join(f",\n  started from weights of {part}" for part in chain)
     return f"""# {name}
 
-{metadata["architecture"].replace("crnet-a", "CRNet-A").replace("crnet-b", "CRNet-B")} with
+Architecture `{metadata["architecture"]}` with
 {network}; one model for scales {", ".join(f"×{s}" for s in metadata["scales"])}.
 
 | scale | bicubic, dB | {name}, dB |
@@ -121,16 +169,15 @@ Figures on the test sets are in README.md.
 - Command: `cscsr train {recipe["name"]} --data DIR --steps {trained["steps"]}{init}`, then
   `python -m cscsr.training.ship runs/{recipe["name"]} {name} --data DIR`.
 - Shipped on {date.today().isoformat()}.
-- Licence of the weights: MIT, as the code. The training images are research data sets of
-  others (Yang et al. 2010; Martin et al. 2001; Sun and Hays 2012, as far as named above); they
-  are not part of this package.
+{licence_of_weights(recipe["sets"])}
 """
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """The command line of this module; ``--help`` has the options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="the folder of a training run")
-    parser.add_argument("name", help="crnet-a-small, crnet-b-small, ...")
+    parser.add_argument("name", help="of the shipped weights, such as crnet-a-small")
     parser.add_argument("--data", required=True, help="the folder with holdout.txt")
     parser.add_argument("--replace", action="store_true", help="even if no better than shipped")
     parser.add_argument("--device", default="cpu", help="%(default)s")

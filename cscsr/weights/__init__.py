@@ -1,7 +1,7 @@
 """Trained parameters that come with the package: reading, checking and writing them.
 
-Each set is one safetensors file whose header carries, as JSON, what is needed to use it
-(architecture, scales, the coder a map belongs to). ``manifest.json`` lists size and
+Each set is one safetensors file whose header holds, as JSON, the metadata needed to use it
+(architecture, scales, the coder that a map belongs to). ``manifest.json`` lists the size and the
 SHA-256 of each file, and ``NAME.md`` beside it is its model card: data, command, figures,
 licence. Needs numpy and safetensors only.
 """
@@ -26,14 +26,24 @@ _METADATA_KEY = "cscsr"
 
 
 def manifest() -> dict[str, dict[str, Any]]:
-    """The shipped weights: name -> {"bytes": size, "sha256": hex digest}."""
+    """The shipped weights: name to {"bytes": size, "sha256": hex digest}."""
     path = FOLDER / _MANIFEST
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def weights_path(name: str | os.PathLike) -> Path:
-    """The file of shipped weights called `name`, or `name` itself if it is a path to a
-    ``.safetensors`` file. Raises InputError if there is neither."""
+def weights_path(name: str | os.PathLike[str]) -> Path:
+    """The file of weights.
+
+    Parameters
+    ----------
+    name
+        The name of shipped weights, or the path of a ``.safetensors`` file.
+
+    Raises
+    ------
+    InputError
+        If there are no such weights.
+    """
     if str(name).endswith(".safetensors"):
         path = Path(name)
         if not path.is_file():
@@ -47,8 +57,8 @@ def weights_path(name: str | os.PathLike) -> Path:
     return path
 
 
-def sha256(name: str | os.PathLike) -> str:
-    """SHA-256 of a weight file as a hex digest; see `weights_path` for `name`."""
+def sha256(name: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
     path = weights_path(name)
     stat = path.stat()
     return _digest(path, stat.st_size, stat.st_mtime_ns)
@@ -59,11 +69,23 @@ def _digest(path: Path, size: int, modified: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def load(name: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Tensors and metadata of a weight file; see `weights_path` for `name`.
+def load(name: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read a weight file; a shipped one is checked against the manifest.
 
-    Shipped files are checked against the manifest. Raises InputError for a file that is
-    cut short, altered or of another kind.
+    Parameters
+    ----------
+    name
+        As in `weights_path`.
+
+    Returns
+    -------
+    tensors, metadata
+        Arrays by name, and the metadata that `write` was called with.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, cut short, altered or of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -97,9 +119,19 @@ def load(name: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def write(
-    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> None:
-    """Write a weight file under a temporary name, then rename it to `path`."""
+    """Write a weight file: under a temporary name first, which is renamed when it is complete.
+
+    Parameters
+    ----------
+    path
+        The file, ``.safetensors``; its folder is made where it is missing.
+    tensors
+        Arrays by name.
+    metadata
+        What `load` is to return beside them; it has to be JSON.
+    """
     from safetensors.numpy import save as serialise
 
     path = Path(path)
@@ -114,8 +146,22 @@ def write(
 def save(
     name: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any], card: str
 ) -> Path:
-    """Ship weights: write ``name.safetensors``, its model card ``name.md`` and its row in
-    the manifest. Returns the path of the weight file."""
+    """Ship weights: write ``name.safetensors``, its model card and its row in the manifest.
+
+    Parameters
+    ----------
+    name
+        The name that the weights are to be loaded by.
+    tensors, metadata
+        As in `write`.
+    card
+        The text of the model card, ``name.md``.
+
+    Returns
+    -------
+    Path
+        The weight file.
+    """
     path = FOLDER / f"{name}.safetensors"
     write(path, tensors, metadata)
     (FOLDER / f"{name}.md").write_text(card)

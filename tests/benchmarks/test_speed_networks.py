@@ -12,7 +12,6 @@ from cscsr.networks import CRNetA, CRNetB
 
 RECIPE = """
 architecture = "crnet-a"
-line = "y"
 sets = ["T91"]
 scales = [2, 3]
 

@@ -120,7 +120,7 @@ def test_precision_and_memory_of_the_shipped_networks(tmp_path, data, capsys):
     assert rows.difference_db.abs().max() < 0.02, "bfloat16 costs under 0.02 dB"
     assert rows.difference_db.abs().max() > 0
     assert inference.main(["memory", "--out", str(out), "--size", "40x50"]) == 0
-    row = pd.read_csv(out / "memory.csv").iloc[0]
+    row = pd.read_csv(out / "network-memory.csv").iloc[0]
     assert row.arrays_mb == round(15 * 40 * 50 * 4 / 1e6)
     assert row.peak_mb > row.arrays_mb
     assert inference.main(["memory", "--out", str(out), "--size", "40"]) == 2

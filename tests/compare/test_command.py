@@ -292,6 +292,18 @@ def test_an_unchanged_result_is_not_computed_again_and_a_changed_one_is(folder, 
             del type(solver).version
 
 
+def test_the_same_pixels_under_another_name_are_stored_there_and_not_computed_again(
+    folder, tmp_path
+):
+    with Results(tmp_path / FILE_NAME) as results:
+        assert carry_out(folder, results, Repeat()) == (5, 0, 0)
+        (folder / "mine" / "camera.png").rename(folder / "mine" / "cameraman.png")
+        assert carry_out(folder, results, Repeat()) == (0, 5, 0)
+        rows = results.frame().set_index("image")
+    assert len(rows) == 6
+    assert rows.psnr_db["cameraman"] == rows.psnr_db["camera"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "failed", "message"),
     [

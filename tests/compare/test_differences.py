@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks import interval_coverage
+from benchmarks.curves import read_curves
 from cscsr.compare.differences import BETTER, FEW, LEAST_IMAGES, TIE, WORSE, intervals, pairwise
 
 
@@ -60,12 +62,53 @@ def test_the_interval_is_that_of_the_mean():
     np.testing.assert_allclose(high, middle + half, atol=0.1 * half.max())
 
 
-def test_it_covers_the_true_mean_about_as_often_as_it_says():
+@pytest.mark.parametrize("images", [10, 14, 100])
+@pytest.mark.parametrize("shape", ["normal", "exponential"])
+def test_it_covers_the_true_mean_as_often_as_it_says(shape, images):
+    """In 2000 samples within about three standard errors of 95 %, of differences without skewness
+    and with much of it."""
     draw = np.random.default_rng(7)
-    differences = 0.1 + draw.standard_normal((40, 400))
+    differences = getattr(draw, f"standard_{shape}")(size=(images, 2000))
+    true_mean = {"normal": 0.0, "exponential": 1.0}[shape]
+    low, high = np.hstack([intervals(part) for part in np.split(differences, 40, axis=1)])
+    inside = ((low <= true_mean) & (high >= true_mean)).mean()
+    assert 0.935 <= inside <= 0.965
+
+
+def test_the_interval_is_studentised():
+    """The same from the definition, resample by resample, with draws of its own."""
+    differences = np.random.default_rng(3).exponential(size=14)
+    mean, spread = differences.mean(), differences.std(ddof=1)
+    draw = np.random.default_rng(11)
+    t = []
+    for _ in range(40_000):
+        drawn = draw.choice(differences, 14)
+        t.append((drawn.mean() - mean) / drawn.std(ddof=1))
+    low, high = intervals(differences[:, None])[:, 0]
+    assert low == pytest.approx(mean - np.quantile(t, 0.975) * spread, abs=0.03 * spread)
+    assert high == pytest.approx(mean - np.quantile(t, 0.025) * spread, abs=0.1 * spread)
+    assert high - mean > 1.5 * (mean - low), "longer on the side of the long tail"
+
+
+def test_differences_that_are_all_equal_have_that_value_as_interval():
+    bounds = intervals(np.array([[0.0, 0.5, -0.1]] * 12))
+    np.testing.assert_allclose(bounds, [[0.0, 0.5, -0.1]] * 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("others", [np.zeros(9), 1e-9 * np.arange(9)], ids=["equal", "nearly so"])
+def test_one_image_that_differs_gives_a_finite_interval(others):
+    """A third of the resamples lack that image and have no spread, or next to none."""
+    differences = np.append(others, 1.0)
+    low, high = intervals(np.column_stack([differences, -differences]))
+    assert np.isfinite([low, high]).all()
+    assert -1.0 < low[0] < 0.0 < differences.mean() < high[0] < 2.0, "a tie"
+    np.testing.assert_allclose(low[1], -high[0])
+
+
+def test_an_interval_moves_and_scales_with_the_differences():
+    differences = np.random.default_rng(4).exponential(size=(10, 1))
     low, high = intervals(differences)
-    inside = ((low <= 0.1) & (high >= 0.1)).mean()
-    assert 0.90 <= inside <= 0.98
+    np.testing.assert_allclose(intervals(5 - 3 * differences), [5 - 3 * high, 5 - 3 * low])
 
 
 def test_images_that_one_of_them_lacks_do_not_count():
@@ -87,3 +130,20 @@ def test_images_that_one_of_them_lacks_do_not_count():
 def test_the_same_figures_give_the_same_intervals():
     once, again = (pairwise(figures(30, {"a": 0.1, "b": 0.0})) for _ in range(2))
     assert once == again
+
+
+def test_coverage_of_every_kind_of_interval_is_simulated(tmp_path):
+    table, page = interval_coverage.simulate(tmp_path, trials=200, resamples=200)
+    rows = read_curves(table)
+    covered = {(r["shape"], r["images"], r["method"]): float(r["coverage"]) for r in rows}
+    assert len(covered) == len(rows) == 3 * 4 * 4
+    for shape in interval_coverage.SHAPES:
+        assert covered[shape, "10", "percentile"] < covered[shape, "10", "studentised"] - 0.02
+        assert covered[shape, "100", "BCa"] == pytest.approx(0.94, abs=0.05)
+    assert abs(covered["normal", "10", "Student's t"] - 0.95) < 0.04
+    assert len(page.read_text().splitlines()) == 2 + 3 * 4
+
+
+def test_the_decision_shows_the_coverage_that_was_simulated():
+    table = interval_coverage.markdown(read_curves(interval_coverage.REFERENCE))
+    assert table in interval_coverage.PAGE.read_text(encoding="utf-8")

@@ -4,16 +4,19 @@ import html
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from cscsr.compare.page import PAGE_NAME, main, render
-from cscsr.compare.page.content import engineering
+from cscsr.compare.page import PAGE_NAME, REFERENCE, main, render, write_page
+from cscsr.compare.page.content import FIGURES, engineering
 from cscsr.compare.page.plots import (
     WIDTH,
     Point,
@@ -24,7 +27,7 @@ from cscsr.compare.page.plots import (
     scatter,
 )
 from cscsr.compare.results import FILE_NAME, Results
-from cscsr.compare.tables import summarise
+from cscsr.compare.tables import summarise, write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "img", "br", "input", "path", "rect", "circle"}
@@ -90,6 +93,29 @@ def test_the_page_is_remade_from_the_database_alone_byte_for_byte(report, tmp_pa
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / PAGE_NAME)
     assert (tmp_path / PAGE_NAME).read_bytes() == report.read_bytes()
+
+
+@pytest.mark.parametrize("create", [True, False], ids=["of a run", "to be read"])
+def test_tables_and_page_leave_the_database_as_it_is(report, page, tmp_path, create):
+    """Also where the figures of a showcase image are stored under another data set's name."""
+    path = tmp_path / FILE_NAME
+    shutil.copy(report.with_name(FILE_NAME), path)
+    shown = script(page, "pictures")
+    dataset, image = shown[0]["title"].split(" ")[0].split("/")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        moved = connection.execute(
+            "UPDATE results SET dataset = 'another', image = 'twin' "
+            "WHERE dataset = ? AND image = ?",
+            (dataset, image),
+        ).rowcount
+    assert moved
+    before = path.read_bytes()
+    with Results(path, create=create) as results:
+        write_tables(results, tmp_path)
+        write_page(results, tmp_path)
+    assert path.read_bytes() == before
+    written = (tmp_path / PAGE_NAME).read_text(encoding="utf-8")
+    assert script(written, "pictures") == shown
 
 
 def test_another_process_elsewhere_makes_the_same_bytes(report, tmp_path):
@@ -220,6 +246,17 @@ def test_pictures_are_in_the_page_with_all_solvers(page):
     for case in shown:
         names = [picture["solver"] for picture in case["pictures"]]
         assert names[:3] == ["bicubic", "sharpened-0.6", "sharpened-0.61"]
+
+
+@pytest.mark.parametrize(("name", "columns"), [("fig8", ("n0", "m0")), ("fig9", ("recursions",))])
+def test_a_caption_names_what_the_figure_varies(name, columns):
+    rows = pd.read_csv(REFERENCE / f"{name}.csv")
+    varied = rows.groupby("architecture")[["n0", "m0", "recursions"]].nunique().max() > 1
+    assert tuple(varied.index[varied]) == columns
+    caption = FIGURES[name][1]
+    assert caption.startswith("PSNR")
+    for symbol, column in (("n₀", "n0"), ("m₀", "m0"), ("recursions K", "recursions")):
+        assert (symbol in caption) is (column in columns)
 
 
 def test_figures_of_the_reference_run_are_kept_in_the_database(page, report):

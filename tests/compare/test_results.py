@@ -62,13 +62,37 @@ def test_a_failure_is_stored_but_does_not_count_as_done(path):
         assert list(results.frame().outcome) == [SCORED]
 
 
-def test_the_same_pixels_in_another_data_set_get_a_row_of_their_own(path):
+def test_finding_returns_the_same_pixels_under_another_name_and_writes_nothing(path):
     with Results(path) as results:
         results.add(ROW)
-        other = results.find(KEY, "Set14", "infant")
-        assert (other.dataset, other.image, other.seconds) == ("Set14", "infant", ROW.seconds)
-        assert list(results.frame().dataset) == ["Set5", "Set14"]
+        before = path.read_bytes()
+        assert results.find(KEY, "Set14", "infant") == ROW
+        assert path.read_bytes() == before
+        own = replace(ROW, dataset="Set14", image="infant", seconds=0.2)
+        results.add(own)
+        assert results.find(KEY, "Set14", "infant") == own
         assert results.find(KEY, "Set5", "baby") == ROW
+
+
+def test_what_is_opened_to_be_read_cannot_be_written(path):
+    with Results(path) as results:
+        results.add(ROW)
+    before = path.read_bytes()
+    with Results(path, create=False) as results:
+        with pytest.raises(InputError, match="readonly"):
+            results.add(replace(ROW, image="other"))
+        with pytest.raises(InputError, match="readonly"):
+            results.start_run("a command", {}, {})
+        assert results.find(KEY, "Set5", "baby") == ROW
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_is_not_made_a_database_by_a_reader(path):
+    path.parent.mkdir()
+    path.touch()
+    with Results(path, create=False) as results, pytest.raises(InputError, match="no run yet"):
+        results.latest_run()
+    assert path.read_bytes() == b""
 
 
 def test_reading_gives_a_frame_of_numbers(path):
@@ -167,6 +191,9 @@ def test_results_of_the_first_version_are_taken_over(path):
     )
     connection.commit()
     connection.close()
+    before = path.read_bytes()
+    assert read_results(path).image.tolist() == ["baby"]
+    assert path.read_bytes() == before, "a reader leaves the file as it is"
     for rows in (1, 2):
         with Results(path) as results:
             assert results.find(KEY, "Set5", "baby") == ROW

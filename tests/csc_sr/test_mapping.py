@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cscsr import InputError
 from cscsr.csc_sr.hr_filters import Fit, Mapping, project_to_simplex, start_from
@@ -15,10 +17,14 @@ CASES = [(2, 5, 5), (3, 5, 5), (2, 7, 5), (4, 3, 3)]
 
 
 def placed(codes, kernels, filter_size: int, scale: int, torus: bool) -> torch.Tensor:
-    """Each code's kernel added at its place, one by one."""
+    """Each code's kernel added around the middle of the HR pixels under its filter, one by one.
+
+    The filter at i covers the LR pixels i … i+f−1, so the HR pixels s·i … s·(i+f)−1."""
     height, width = codes.shape[1:]
     side = kernels.shape[-1]
-    before = kernel_offset(side, filter_size, scale)
+    under = np.arange(scale * filter_size)
+    around = np.arange(side) - np.arange(side).mean() + under.mean()
+    before = -int(around[0])
     size = (scale * height, scale * width)
     out = torch.zeros(size, dtype=codes.dtype)
     for row in range(height):
@@ -44,6 +50,20 @@ def test_enlarge_codes_places_kernels(scale, support, size):
     torch.testing.assert_close(
         enlarge_codes(codes, kernels, size, scale), placed(codes, kernels, size, scale, False)
     )
+
+
+@given(
+    scale=st.integers(1, 5),
+    size=st.integers(1, 7),
+    wider=st.integers(0, 3),
+    row=st.integers(0, 9),
+)
+def test_a_kernel_is_centred_on_its_filter(scale, size, wider, row):
+    """Both are centred on the same point of the HR image, whatever their sides."""
+    side = scale * (size + 2 * wider)
+    under_filter = scale * row + np.arange(scale * size)
+    under_kernel = scale * row - kernel_offset(side, size, scale) + np.arange(side)
+    assert under_kernel.mean() == under_filter.mean()
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -177,9 +197,61 @@ def test_the_objective_is_that_of_the_images(fitted):
     assert direct(end) - direct(start) == pytest.approx(after - before, rel=1e-4)
 
 
-def test_fewer_hr_filters_than_kernels():
-    with pytest.raises(InputError, match="at least as many"):
-        start_from(random(0, 4, 6, 6), 3)
+@given(
+    atoms=st.integers(2, 9), share=st.floats(0, 1), side=st.integers(1, 6), seed=st.integers(0, 99)
+)
+def test_the_start_is_on_the_simplex_and_gives_back_the_kernels(atoms, share, side, seed):
+    """Up to one HR filter for each kernel and each pair of kernels."""
+    kernels = random(seed, atoms, side, side)
+    hr_atoms = atoms + int(share * (atoms * (atoms - 1) // 2))
+    start = start_from(kernels, hr_atoms)
+    assert (start.mapping.shape, len(start.filters)) == ((hr_atoms, atoms), hr_atoms)
+    assert (start.mapping >= 0).all()
+    assert torch.equal(start.mapping.sum(1), torch.ones(hr_atoms, dtype=torch.float64))
+    assert len(torch.unique(start.mapping, dim=0)) == hr_atoms
+    assert torch.equal(start.kernels(), kernels)
+
+
+def test_at_the_ridge_solution_only_the_penalty_moves_the_mapping():
+    """With wⱼ = eⱼ and hⱼ = Gⱼ the derivative in wⱼᵢ is −2ρ⟨hⱼ, hᵢ⟩: codes and images are not
+    in it. (By differentiating the images' misfit.)"""
+    codes, target, ridge = random(0, 4, 13, 12), random(1, 26, 24), 0.1
+    equations = NormalEquations(4, 2, 3, 3, torch.float64)
+    equations.add(codes, target)
+    kernels = equations.solve(ridge)
+    penalty = ridge * float(codes.square().sum()) / 4
+
+    def misfit(mapping: torch.Tensor) -> torch.Tensor:
+        made = placed(codes, Mapping(mapping, kernels).kernels(), 3, 2, True)
+        return (target - made).square().sum()
+
+    slope = torch.autograd.functional.jacobian(misfit, torch.eye(4, dtype=torch.float64))
+    flat = kernels.flatten(1)
+    torch.testing.assert_close(slope, -2 * penalty * flat @ flat.T, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("hr_atoms", "ridge"), [(4, 0.01), (4, 0.1), (6, 0.01), (12, 0.1)])
+def test_with_enough_hr_filters_the_mapping_only_weighs_the_penalty(fitted, hr_atoms, ridge):
+    """For a fixed W of rank N the best HR filters make the kernels of ridge regression with
+    the penalty ρ tr Gᵀ(WᵀW)⁻¹G, and stay there however many steps are taken."""
+    equations = NormalEquations(4, 2, 3, 3, torch.float64)
+    equations.add(fitted["codes"], fitted["target"])
+    rows = simplex_rows(0, hr_atoms, 4)
+    fit = Fit(equations, Mapping(rows, torch.zeros(hr_atoms, 6, 6)), ridge)
+    fit.improve_filters(2000)
+    matrix, right = equations.system()
+    weight = ridge * float(matrix.diagonal().mean())
+    penalty = torch.kron(
+        torch.eye(9, dtype=torch.float64), torch.linalg.inv(rows.T @ rows).contiguous()
+    )
+    expected = equations.kernels(torch.linalg.solve(matrix + weight * penalty, right))
+    torch.testing.assert_close(fit.result.kernels().double(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("hr_atoms", [3, 11])
+def test_hr_filters_that_no_kernel_or_pair_starts(hr_atoms):
+    with pytest.raises(InputError, match="4 filters go with 4 to 10 HR filters"):
+        start_from(random(0, 4, 6, 6), hr_atoms)
 
 
 def test_sums_that_were_saved_go_on(fitted):

@@ -14,8 +14,8 @@ from cscsr import InputError, SuperResolution, weights
 from cscsr.csc_sr.decompose import split
 from cscsr.csc_sr.dictionary import draw_patches
 from cscsr.csc_sr.solver import CSCSR, read_weights
-from cscsr.csc_sr.train import Coding, Options, _Kept, _Run, main, train_csc_sr, training_pair
-from cscsr.data.datasets import demo, training_textures
+from cscsr.csc_sr.train import Coding, Kept, Options, _Run, main, train_csc_sr, training_pair
+from cscsr.data.datasets import demo, licence_of_weights, training_textures
 from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
 
 QUICK = replace(Options(), atoms=8, hr_atoms=12, filter_steps=2, crop=40, rounds=2)
@@ -56,6 +56,7 @@ def test_file_and_card_say_what_was_done(trained):
     assert max(row["holdout_psnr_db"].values()) > row["holdout_bicubic_psnr_db"]
     card = trained["ista"].with_suffix(".md").read_text()
     assert "3 images of T91" in card
+    assert licence_of_weights(["T91"]) in card
     assert "1 held-out images" in card
     assert str(trained["ista"].parent) not in card
 
@@ -73,10 +74,10 @@ def test_sums_go_on_where_they_were_saved(trained, tmp_path):
     """A run over the first two images, saved, taken up by one over all four."""
     kept = read_weights(str(trained["ista"]))
     images = [luma_of(image)[:64, :64] for _, image in list(demo())[:4]]
-    whole, part = (_Kept(tmp_path / name, name) for name in ("whole", "part"))
+    whole, part = (Kept(tmp_path / name, name) for name in ("whole", "part"))
 
     def sums(where, count):
-        return _Run(kept, QUICK, images[:count], [], 0, False, where)._sums(2)
+        return _Run(kept, QUICK, images[:count], [], 0, False, where).sums(2)
 
     assert sums(part, 2).pixels < sums(part, 4).pixels == sums(whole, 4).pixels
     ends = [sums(where, 4).solve(0.1) for where in (part, whole)]  # float32, added otherwise
@@ -99,8 +100,9 @@ def test_coder_without_a_map_of_its_own(data, tmp_path):
     [
         ("--atoms 0", "--atoms must be at least 1, got 0"),
         ("--atoms 1", "at least 2 filters can be learned, got 1"),
-        ("--atoms 8 --hr-atoms 7", "as many HR filters as LR filters are needed, 8, got 7"),
-        ("--filters csc-sr-admm --hr-atoms 100", "are needed, 384, got 100"),
+        ("--atoms 8 --hr-atoms 7", "8 filters go with 8 to 36 HR filters"),
+        ("--atoms 8 --hr-atoms 37", "one for each pair at most, got 37"),
+        ("--filters csc-sr-admm --hr-atoms 100", "384 filters go with 384 to"),
         ("--filters lista-step", "expected the filters of csc-sr in lista-step"),
         ("--support 4", "support must be the filters' side 5 or an even number more, got 4"),
         ("--iterations 0", "iterations must be at least 1, got 0"),
@@ -159,12 +161,12 @@ class Watched(np.ndarray):
 
 def test_a_folder_where_nothing_was_made_is_free(data, tmp_path):
     """A run that ended before it had learned anything leaves the folder to others."""
-    _Kept(tmp_path / "state", "one")
-    other = _Kept(tmp_path / "state", "other")
+    Kept(tmp_path / "state", "one")
+    other = Kept(tmp_path / "state", "other")
     other.save("filters", {"filters": torch.zeros(1)})
-    _Kept(tmp_path / "state", "other")
+    Kept(tmp_path / "state", "other")
     with pytest.raises(InputError, match="other options"):
-        _Kept(tmp_path / "state", "one")
+        Kept(tmp_path / "state", "one")
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from cscsr.cli import main
 from cscsr.data import fetch as fetching
 from cscsr.data.datasets import holdout_images, load_dataset, training_images
 from cscsr.data.fetch import RemoteFile, fetch, remote_files
+from cscsr.data.sources import FETCHABLE
 from cscsr.imaging import read_image, write_image
 
 
@@ -30,7 +30,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.cut: dict[str, int] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.ranges = True
 
     @property
@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
-        self.server.asked.append((self.path, wanted))
+        self.server.requests.append((self.path, wanted))
         body = self.server.files.get(self.path)
         if body is None:
             self.send_error(404)
@@ -96,8 +96,8 @@ def files(folder: Path) -> dict[str, int]:
 
 
 def test_pinned_files_are_the_known_sets():
-    counts = {name: len(remote_files(name)) for name in fetching.SOURCES}
-    assert counts == {
+    names = {name: [file.name for file in remote_files(name)] for name in FETCHABLE}
+    assert {name: len(files) for name, files in names.items()} == {
         "Set5": 5,
         "Set14": 14,
         "B100": 100,
@@ -106,25 +106,26 @@ def test_pinned_files_are_the_known_sets():
         "BSD200": 200,
         "BSD200test": 200,
         "SunHays80": 80,
+        "CID22": 209,
+        "CID22val": 20,
     }
-    table = Path(fetching.__file__).parent / "upstream.csv"
-    with table.open(newline="") as file:
-        assert sum(counts.values()) == len(list(csv.DictReader(file)))
+    assert names["Set5"][0] == "baby.bmp" and names["Urban100"][0] == "img_001.png"
+    assert all(len(set(files)) == len(files) for files in names.values())
     first = remote_files("Urban100")[0]
-    assert first.name == "img_001.png"
     assert first.url_path.startswith("jbhuang0604/SelfExSR/8f6dd8c1")
-    assert len({file.name for name in counts for file in remote_files(name)}) > 700
     with pytest.raises(InputError, match="did you mean Set14 or Set5"):
         remote_files("set1")
+    with pytest.raises(InputError, match="unknown data set to fetch 'DIV2K'"):
+        remote_files("DIV2K")
 
 
 def test_pinned_hashes_are_those_of_the_research_images(shared_data):
-    """Those that are served as they are kept here: JPEG and PNG files."""
-    for name in ("B100", "SunHays80"):
+    """Those that are served as they are stored here: JPEG and PNG files."""
+    for name in ("B100", "SunHays80", "CID22", "CID22val"):
         for file in remote_files(name)[:3]:
             body = (shared_data / name / file.name).read_bytes()
             assert hashlib.sha256(body).hexdigest() == file.sha256
-    for name in ("Set5", "Set14", "T91", "BSD200"):  # of which some are kept in another format
+    for name in FETCHABLE.keys() - {"Urban100"}:  # of which some are stored in another format
         here = {path.stem for path in (shared_data / name).iterdir()}
         assert {Path(file.name).stem for file in remote_files(name)} == here
 
@@ -132,19 +133,20 @@ def test_pinned_hashes_are_those_of_the_research_images(shared_data):
 def test_fetched_set_is_whole_and_is_not_fetched_again(server, tmp_path, capsys):
     command = ["data", "fetch", "T91", "--data", str(tmp_path), "--mirror", server.url]
     assert main(command) == 0
-    assert f"--data {tmp_path}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"--data {tmp_path}" in printed and "T91 is by Yang et al. 2010; terms" in printed
     for path in (tmp_path / "T91").iterdir():
         assert path.read_bytes() == server.files[f"/pinned/{path.name}"]
     assert len(load_dataset("T91", tmp_path)) == 3
     assert [path.name for path in holdout_images(tmp_path)] == ["t16.png", "tt6.png"]
     assert [path.name for path in training_images(tmp_path, ["T91"])] == ["t1.png"]
-    asked = len(server.asked)
+    count = len(server.requests)
     assert main(command) == 0
-    assert len(server.asked) == asked
+    assert len(server.requests) == count
     (tmp_path / "T91" / "t1.png").write_bytes(b"damaged")
     assert main(command) == 0
     assert read_image(tmp_path / "T91" / "t1.png").shape == (90, 80, 3)
-    assert server.asked[asked:] == [("/pinned/t1.png", None)]
+    assert server.requests[count:] == [("/pinned/t1.png", None)]
 
 
 def test_broken_connection_goes_on_where_it_stopped(server, tmp_path):
@@ -154,7 +156,7 @@ def test_broken_connection_goes_on_where_it_stopped(server, tmp_path):
     assert files(tmp_path / "T91").keys() == {"t1.png", ".t16.png.part"}
     assert files(tmp_path / "T91")[".t16.png.part"] == 5000
     fetch("T91", tmp_path, host=server.url)
-    assert server.asked[2:] == [("/pinned/t16.png", "bytes=5000-"), ("/pinned/tt6.png", None)]
+    assert server.requests[2:] == [("/pinned/t16.png", "bytes=5000-"), ("/pinned/tt6.png", None)]
     assert files(tmp_path / "T91") == {
         name.removeprefix("/pinned/"): len(body) for name, body in server.files.items()
     }
@@ -181,7 +183,7 @@ def test_part_that_was_whole_is_taken(server, tmp_path):
     (tmp_path / "T91").mkdir()
     (tmp_path / "T91" / ".t1.png.part").write_bytes(server.files["/pinned/t1.png"])
     fetch("T91", tmp_path, host=server.url)
-    assert server.asked.count(("/pinned/t1.png", None)) == 0
+    assert server.requests.count(("/pinned/t1.png", None)) == 0
 
 
 def test_altered_file_is_refused_and_not_kept(server, tmp_path, capsys):
@@ -233,7 +235,7 @@ def test_folder_that_cannot_be_made_and_names_that_are_wrong(server, tmp_path, c
     assert main(["data", "fetch", "T91", "Sett5", "--data", str(tmp_path)]) == 2
     assert "did you mean Set5" in capsys.readouterr().err
     assert not (tmp_path / "T91").exists()
-    assert not server.asked
+    assert not server.requests
 
 
 def test_list_names_what_can_be_fetched(capsys, monkeypatch):

@@ -20,6 +20,7 @@ def folder_of(path: Path, images) -> Dataset:
     return Dataset(path.name, tuple(ImageSource(name, path / f"{name}.png") for name in images))
 
 
+@pytest.mark.slow
 def test_crops_and_other_sizes_are_found_and_other_scenes_are_not(tmp_path):
     photos = dict(demo())
     test = Dataset("demo", demo().images[:4])

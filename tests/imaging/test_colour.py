@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.color import rgb2ycbcr
 
 from cscsr import InputError
-from cscsr.imaging import rgb_to_y, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
+from cscsr.imaging import imresize, rgb_to_y, rgb_to_ycbcr, to_uint8, with_luma, ycbcr_to_rgb
 
 colour_images = arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)))
 
@@ -67,3 +67,18 @@ def test_bad_input_is_told_in_one_sentence():
         rgb_to_ycbcr(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(InputError, match="NaN"):
         to_uint8(np.array([[np.nan]]))
+
+
+def test_with_luma_keeps_the_luma_and_interpolates_chroma():
+    rng = np.random.default_rng(0)
+    lr, luma = rng.uniform(0.2, 0.8, (9, 7, 3)), rng.uniform(0.2, 0.8, (27, 21))
+    rgb = with_luma(luma, lr, 3)
+    # Y, Cb and Cr as ITU-R BT.601 defines them, on the 0-255 scale.
+    weights = np.array(
+        [[65.481, 128.553, 24.966], [-37.797, -74.203, 112], [112, -93.786, -18.214]]
+    )
+    np.testing.assert_allclose((rgb @ weights[0] + 16) / 255, luma, atol=1e-12)
+    for channel in (1, 2):
+        chroma = imresize(lr @ weights[channel], 3)
+        np.testing.assert_allclose(rgb @ weights[channel], chroma, atol=1e-10)
+    assert with_luma(luma, lr[..., 0], 3) is luma

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -23,3 +25,22 @@ def camera_problem() -> SparseCoding:
 def certified(camera_problem) -> Solution:
     """FISTA's answer to `camera_problem`, with its duality gap every 50 iterations."""
     return FISTA(iterations=900, tol=0, record_every=50, gap=True).solve(camera_problem)
+
+
+@pytest.fixture(scope="session")
+def dense_matrix() -> Callable[[SparseCoding], np.ndarray]:
+    """Makes F of a problem with a circular boundary, (C·H·W, M·H·W): each column a filter, shifted
+    and wrapped element by element."""
+
+    def make(problem: SparseCoding) -> np.ndarray:
+        height, width = problem.signal.shape[-2:]
+        columns = []
+        for atom in problem.dictionary:
+            for row, column in np.ndindex(height, width):
+                image = np.zeros((atom.shape[0], height, width))
+                for i, j in np.ndindex(atom.shape[1:]):
+                    image[:, (row + i) % height, (column + j) % width] += atom[:, i, j]
+                columns.append(image.ravel())
+        return np.stack(columns, axis=1)
+
+    return make

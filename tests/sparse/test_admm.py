@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status
-from cscsr.sparse.admm import ADMM, default_rho, frequency_solver
+from cscsr.sparse.admm import ADMM, default_rho, dual_of, frequency_solver
 from cscsr.sparse.ista import FISTA
 from cscsr.sparse.sporco import SporcoADMM
 
@@ -63,6 +63,77 @@ def small_problem(seed=0, channels=1, batch=(), **changes):
     signal = rng.standard_normal((*batch, channels, 13, 12))
     dictionary = rng.standard_normal((5, channels, 4, 4))
     return SparseCoding(**{"signal": signal, "dictionary": dictionary, "lam": 4.0, **changes})
+
+
+def textbook_admm(
+    problem: SparseCoding, matrix: np.ndarray, solver: ADMM, rho: float
+) -> np.ndarray:
+    """z₁, z₂, … of ADMM with over-relaxation (Boyd et al. 2011, sections 3.1.1 and 3.4.3), F as a
+    dense matrix; ρ starts at `rho` and changes as the docstring of `ADMM` says."""
+    y, identity = problem.signal.ravel(), np.eye(matrix.shape[1])
+    z = u = np.zeros(matrix.shape[1])
+    iterates = []
+    for iteration in range(1, solver.iterations + 1):
+        right = matrix.T @ y + rho * (z - u)
+        x = np.linalg.solve(matrix.T @ matrix + rho * identity, right)
+        v = solver.relaxation * x + (1 - solver.relaxation) * z + u
+        before = z
+        if problem.nonnegative:
+            z = np.maximum(v - problem.lam / rho, 0)
+        else:
+            z = np.sign(v) * np.maximum(np.abs(v) - problem.lam / rho, 0)
+        u = v - z
+        factor = 1.0
+        if solver.rho_growth > 1:
+            factor = solver.rho_growth if iteration > 1 else 1.0
+        elif solver.auto_rho and iteration in (16, 32, 64):
+            norm = np.linalg.norm
+            primal = norm(x - z) / max(norm(x), norm(z))
+            factor = np.sqrt(primal / (norm(z - before) / norm(u)))
+            factor = min(max(factor, 0.1), 10.0)
+        rho, u = factor * rho, u / factor
+        iterates.append(z.reshape(problem.codes_shape))
+    return np.stack(iterates)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"iterations": 40},
+        {"iterations": 40, "rho": 0.5},
+        {"iterations": 40, "rho": 900.0},
+        {"iterations": 20, "rho": 3.0, "auto_rho": False, "relaxation": 1.0},
+        {"iterations": 12, "rho": 0.5, "rho_growth": 1.5, "relaxation": 1.3},
+    ],
+    ids=str,
+)
+def test_the_iterates_are_those_of_the_textbook(dense_matrix, nonnegative, parameters):
+    """At its default ρ, at one far too small and one far too large, fixed and growing."""
+    rng = np.random.default_rng(4)
+    signal, dictionary = rng.standard_normal((2, 7, 6)), rng.standard_normal((3, 2, 3, 3))
+    problem = SparseCoding(signal, dictionary, 2.0, nonnegative)
+    matrix = dense_matrix(problem)
+    solver, iterates = ADMM(tol=0, **parameters), []
+    solver.solve(problem, callback=lambda _, codes: iterates.append(codes))
+    correlation = matrix.T @ signal.ravel()
+    largest = correlation.max() if nonnegative else np.abs(correlation).max()
+    rho = solver.rho or np.sum(dictionary**2) * np.sqrt(2.0 / largest) / 3
+    expected = textbook_admm(problem, matrix, solver, rho)
+    assert np.count_nonzero(expected[-1]) > 10
+    np.testing.assert_allclose(np.stack(iterates), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_the_dual_of_a_warm_start_is_held_to_its_bound(dense_matrix, nonnegative):
+    problem = small_problem(nonnegative=nonnegative)
+    matrix = dense_matrix(problem)
+    codes = np.abs(np.random.default_rng(2).standard_normal(problem.codes_shape))
+    gradient = matrix.T @ (problem.signal.ravel() - matrix @ codes.ravel())
+    expected = np.clip(gradient, -np.inf if nonnegative else -problem.lam, problem.lam)
+    assert not np.allclose(expected, gradient)
+    dual = dual_of(problem.on(), torch.from_numpy(codes)).numpy().ravel()
+    np.testing.assert_allclose(dual, expected, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("auto_rho", [False, True])

@@ -13,6 +13,35 @@ from cscsr.sparse.ista import FISTA, ISTA
 from cscsr.sparse.loop import shrink
 
 
+def textbook_fista(
+    problem: SparseCoding, matrix: np.ndarray, iterations: int, restart: bool
+) -> np.ndarray:
+    """x₁, x₂, … of Beck and Teboulle (2009), eqs. 4.1 to 4.3, F as a dense matrix:
+
+        xₖ = p_L(yₖ),   tₖ₊₁ = (1 + √(1 + 4tₖ²))/2,   yₖ₊₁ = xₖ + (tₖ − 1)/tₖ₊₁ (xₖ − xₖ₋₁).
+
+    restart: where ⟨yₖ − xₖ, xₖ − xₖ₋₁⟩ > 0, yₖ₊₁ = xₖ and t begins anew (O'Donoghue and Candès
+    2015, eq. 12).
+    """
+    lipschitz = np.linalg.norm(matrix, 2) ** 2
+    y = x = np.zeros(matrix.shape[1])
+    t, iterates = 1.0, []
+    for _ in range(iterations):
+        point = y - matrix.T @ (matrix @ y - problem.signal.ravel()) / lipschitz
+        before = x
+        if problem.nonnegative:
+            x = np.maximum(point - problem.lam / lipschitz, 0)
+        else:
+            x = np.sign(point) * np.maximum(np.abs(point) - problem.lam / lipschitz, 0)
+        if restart and (y - x) @ (x - before) > 0:
+            t = 1.0
+        t_next = (1 + np.sqrt(1 + 4 * t**2)) / 2
+        y = x + (t - 1) / t_next * (x - before)
+        t = t_next
+        iterates.append(x.reshape(problem.codes_shape))
+    return np.stack(iterates)
+
+
 @st.composite
 def problems(draw):
     size, channels = draw(st.integers(1, 6)), draw(st.sampled_from([1, 3]))
@@ -57,6 +86,27 @@ def test_rates(problem):
     slack = 1e-6 * lowest
     assert np.all(ista - lowest <= constant / (2 * k) + slack)
     assert np.all(fista - lowest <= 2 * constant / (k + 1) ** 2 + slack)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize(("restart", "iterations"), [(False, 20), (True, 50)])
+def test_the_iterates_of_fista_are_those_of_the_textbook(
+    dense_matrix, restart, iterations, nonnegative
+):
+    rng = np.random.default_rng(5)
+    signal, dictionary = rng.standard_normal((2, 7, 6)), rng.standard_normal((3, 2, 3, 3))
+    problem = SparseCoding(signal, dictionary, 2.0, nonnegative)
+    iterates = []
+    FISTA(iterations=iterations, tol=0, restart=restart).solve(
+        problem, callback=lambda _, codes: iterates.append(codes)
+    )
+    matrix = dense_matrix(problem)
+    expected = textbook_fista(problem, matrix, iterations, restart)
+    assert 10 < np.count_nonzero(expected[-1]) < expected[-1].size
+    np.testing.assert_allclose(np.stack(iterates), expected, rtol=0, atol=1e-12)
+    if restart:  # it did restart, and then went another way
+        plain = textbook_fista(problem, matrix, iterations, False)
+        assert np.abs(plain[-1] - expected[-1]).max() > 1e-6
 
 
 def test_a_single_unit_impulse_has_a_closed_form():

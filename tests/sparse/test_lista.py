@@ -10,11 +10,19 @@ import torch
 
 from cscsr import InputError, SparseCoding, list_solvers, make_solver, weights
 from cscsr.csc_sr.decompose import continued, split
-from cscsr.data.datasets import demo
+from cscsr.data.datasets import demo, licence_of_weights
 from cscsr.imaging import degrade
 from cscsr.sparse.ista import ISTA
 from cscsr.sparse.lista import FORMS, LISTA, LearnedSteps, dictionary_sha256, lista_step
-from cscsr.training.lista import Learner, Options, mean_log_objective, train, write
+from cscsr.training.lista import (
+    TRAINING_SET,
+    Learner,
+    Options,
+    card,
+    mean_log_objective,
+    train,
+    write,
+)
 
 SHIPPED = [form for form in FORMS if f"lista-{form}" in weights.manifest()]
 
@@ -257,3 +265,8 @@ def test_registered_under_the_forms_that_are_shipped():
     names = [name for name in list_solvers("SparseCoding") if name.startswith("lista")]
     assert names == [f"lista[{form}]" for form in SHIPPED]
     assert [make_solver(name).name for name in names] == names
+
+
+def test_the_card_names_the_training_images_and_their_terms():
+    gaps = {0.01: {"ista": 0.5, "lista[step]": 0.25}}
+    assert licence_of_weights([TRAINING_SET]) in card("a", "step", Options(), 60, 3, "b", 0, gaps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 from cscsr import InputError, SparseCoding, Status, SuperResolution, list_solvers, make_solver
 from cscsr.operators import ConvDictionary
+from cscsr.problem import PIECE
+from cscsr.sparse.loop import GAP_EVERY, relative_change
 
 OURS = ["cista", "fista", "ista"]
 
@@ -192,6 +195,47 @@ def test_it_stops_by_the_duality_gap_or_by_time_and_says_so(name):
     for wrong in ({"gap_tol": -1.0}, {"max_seconds": 0.0}, {"max_seconds": float("nan")}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             make_solver(name, **wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_it_stops_does_not_depend_on_the_unit_of_the_signal(name):
+    """In a unit of 2⁻⁷ the objective is 2¹⁴ times as large; a power of 2 rounds nothing."""
+    # sporco's ρ, 50λ + 1, and the ratio of residuals that it adapts it to depend on λ's unit.
+    fixed = {"rho": 8.0, "auto_rho": False} if name == "sporco-admm" else {}
+    for rule in ({"tol": 0, "gap_tol": 1e-2}, {"tol": 1e-3}):
+        solver = make_solver(name, iterations=4000, record_every=0, **rule, **fixed)
+        ends = []
+        for unit in (1.0, 2.0**7, 2.0**-7):
+            signal = unit * small_problem().signal
+            solution = solver.solve(small_problem(signal=signal, lam=unit * 4.0))
+            ends.append((solution.status, solution.trace["iteration"][-1]))
+        assert ends[0][0] is (Status.CERTIFIED if "gap_tol" in rule else Status.CONVERGED)
+        assert ends == ends[:1] * 3
+        if "gap_tol" in rule:
+            assert ends[0][1] % GAP_EVERY == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_relative_change_is_relative_to_the_new_codes(name):
+    iterates = [np.zeros(small_problem().codes_shape)]
+    solver = make_solver(name, iterations=12, tol=0)
+    trace = solver.solve(
+        small_problem(lam=2.0), callback=lambda _, codes: iterates.append(codes)
+    ).trace
+    expected = [
+        np.linalg.norm(new - old) / np.linalg.norm(new) for old, new in itertools.pairwise(iterates)
+    ]
+    np.testing.assert_allclose(trace["relative_change"], expected, rtol=1e-9)
+
+
+def test_the_relative_change_of_codes_in_many_pieces():
+    rng = np.random.default_rng(0)
+    new, old = rng.standard_normal((2, 8, 300, 300))
+    assert new.size > 2 * PIECE
+    expected = np.linalg.norm(new - 3 * old) / np.linalg.norm(new)
+    change = relative_change(torch.from_numpy(new), torch.from_numpy(3 * old))
+    assert change == pytest.approx(expected, rel=1e-12)
+    assert change != pytest.approx(np.linalg.norm(new - 3 * old) / np.linalg.norm(3 * old), rel=0.5)
 
 
 @pytest.mark.parametrize("record_every", [0, 1])

@@ -1,0 +1,93 @@
+"""``cscsr train``: train a network by a recipe, or the filters and maps of CSC-SR."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cscsr.cli.options import Commands, add_data_option
+from cscsr.errors import InputError
+from cscsr.training.recipe import recipe_names
+
+CSC_SR = "csc-sr"
+"""The recipe that learns filters and maps rather than a network; it has options of its own."""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "train",
+        help="train the parameters of a solver",
+        description="Train on the images of a data folder; held-out images and known leaks of "
+        f"test images are left out. {CSC_SR} has other options: cscsr train {CSC_SR} --help.",
+        epilog="example: cscsr train crnet-b-small --data images --minutes 20 --out runs/b",
+    )
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help=f"{CSC_SR}, {', '.join(recipe_names())}, or a .toml file"
+    )
+    add_data_option(parser)
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--minutes", type=float, help="time to train for (default: the recipe's steps, or 10)"
+    )
+    budget.add_argument("--steps", type=int, help="updates to train for")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the weights go (default: runs/RECIPE)"
+    )
+    parser.add_argument("--device", help="cpu (default), cuda, cuda:1")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="(default: whichever is faster here)"
+    )
+    parser.add_argument("--init", metavar="FILE", help="start from these weights")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument(
+        "--watch", metavar="SET", help="put this data set's PSNR into the curve too, for a plot"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train a network. Raises InputError for bad input, SystemExit if the loss diverges."""
+    from cscsr.data.datasets import FOLDER_VARIABLE, data_folder
+    from cscsr.training.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe)
+    data = data_folder(arguments.data)
+    if data is None:
+        raise InputError(
+            f"training needs images: name their folder with --data or {FOLDER_VARIABLE}."
+        )
+    out = arguments.out or Path("runs", Path(arguments.recipe).stem)
+
+    from cscsr.training.run import NonFiniteLoss, train
+
+    minutes = arguments.minutes
+    if minutes is None and arguments.steps is None and recipe.steps is None:
+        minutes = 10.0
+    try:
+        path = train(
+            recipe,
+            data,
+            out,
+            minutes=minutes,
+            steps=arguments.steps,
+            device=arguments.device or "cpu",
+            bf16=None if arguments.precision is None else arguments.precision == "bf16",
+            seed=arguments.seed,
+            init=arguments.init,
+            resume=arguments.resume,
+            watch=arguments.watch,
+        )
+    except NonFiniteLoss as error:
+        raise SystemExit(f"cscsr: {error}") from error
+    print(f"{path}: use it with cscsr upscale --weights {path}")
+
+
+def run_csc_sr(words: Sequence[str]) -> int:
+    """Run the training that the words after ``cscsr train csc-sr`` ask for."""
+    from cscsr.csc_sr import train
+
+    train.main(words, prog=f"cscsr train {CSC_SR}")
+    return 0

@@ -1,0 +1,273 @@
+"""What every super-resolution network is: planes in, planes out, and what a pass costs.
+
+A network belongs to one of the two lines of `cscsr.imaging.protocol`. A `LumaRefiner` (line y)
+refines luma that bicubic interpolation has enlarged; an `RGBEnlarger` (line rgb) enlarges RGB
+itself. A new network is one file in this folder with one class derived from either; see
+`cscsr.networks.build`. Needs torch and numpy.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of
+from cscsr.imaging.colour import with_luma
+
+MEAN_Y = 0.4415
+MEAN_RGB = (0.4488, 0.4371, 0.4040)
+"""Values near the mean of natural images, subtracted before the first layer. The RGB mean is
+the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well. Trained weights belong to
+these values: with others the same file gives another, worse network."""
+
+Visit = Callable[[int, Tensor, Callable[[], Tensor]], None]
+"""Called as visit(k, z, decode) at each recursion k of a forward pass, with the codes z and a
+function that decodes them to the network's output. The next recursion may overwrite z."""
+
+BICUBIC_REACH = 2
+"""Pixels of the low-resolution image that bicubic interpolation reaches to each side."""
+
+
+class Convolution(NamedTuple):
+    """A convolution on the way of a forward pass.
+
+    Attributes
+    ----------
+    layer
+    times
+        How often one forward pass applies it.
+    places
+        Pixels of its output for each pixel of the network's input.
+    """
+
+    layer: nn.Conv2d
+    times: int
+    places: int
+
+
+def convolutions_of(*modules: nn.Module) -> Iterator[Convolution]:
+    """The convolutions of `modules`, applied one after the other, once each."""
+    places = 1
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, nn.PixelShuffle):
+                places *= layer.upscale_factor**2
+            elif isinstance(layer, nn.Conv2d):
+                yield Convolution(layer, 1, places)
+
+
+def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply `layer` in float32 whatever autocast says.
+
+    The first and last layers touch image values, of which bfloat16 keeps only eight bits.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.float())
+
+
+class Network(nn.Module, ABC):
+    """A super-resolution network, trained and scored on one line.
+
+    Attributes
+    ----------
+    line
+        "y" or "rgb".
+    joint_scales
+        Whether one batch can hold patches of several scales: one set of layers serves all of
+        them, and patches of all scales have one size.
+    scales
+        The factors it can enlarge by.
+    """
+
+    line: ClassVar[str]
+    joint_scales: ClassVar[bool]
+    scales: tuple[int, ...]
+
+    @property
+    def recursions(self) -> int:
+        """K, where the network unrolls an iteration, else 0."""
+        return 0
+
+    @abstractmethod
+    def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
+        """Enlarge input planes.
+
+        Parameters
+        ----------
+        x
+            (B, C, h, w), float, in [0, 1].
+        scale
+        visit
+            Called at each recursion, in a network that has any.
+
+        Returns
+        -------
+        Tensor
+            (B, C, H, W), `scale` times the size of the low-resolution image.
+        """
+
+    @abstractmethod
+    def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
+        """The network's input for an image.
+
+        Parameters
+        ----------
+        image
+            Low-resolution image (H, W) or (H, W, 3), floating point in [0, 1].
+        scale
+
+        Returns
+        -------
+        numpy.ndarray
+            (C, r·H, r·W), float32, r being `input_ratio`.
+        """
+
+    @abstractmethod
+    def finish(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
+        """The enlarged image, with the colours of the low-resolution `image`.
+
+        Parameters
+        ----------
+        output
+            (C, scale·H, scale·W), from `forward`.
+        image
+            The low-resolution image, (H, W) or (H, W, 3).
+        scale
+
+        Returns
+        -------
+        numpy.ndarray
+            (scale·H, scale·W) or (scale·H, scale·W, 3), not clipped.
+        """
+
+    def scored(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
+        """What the network's line scores of an output; arguments as those of `finish`."""
+        return self.finish(output, image, scale)
+
+    @staticmethod
+    @abstractmethod
+    def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+        """Input and target for one image.
+
+        Parameters
+        ----------
+        image
+            uint8, (H, W) or (H, W, 3); it is cropped to a multiple of `scale`.
+        scale
+
+        Returns
+        -------
+        input, target : numpy.ndarray
+            (C, h, w), uint8 or float32 in [0, 1], and (C, H, W), uint8.
+        """
+
+    @abstractmethod
+    def input_ratio(self, scale: int) -> int:
+        """Pixels of the network's input per low-resolution pixel and side."""
+
+    def convolutions(self, scale: int) -> Iterator[Convolution]:
+        """The convolutions of a forward pass at `scale`; here all layers, one after the other."""
+        return convolutions_of(self)
+
+    def input_radius(self, scale: int) -> int:
+        """How far an input pixel reaches in the output, in pixels of the input.
+
+        That is half the kernel of every convolution. Layers behind a pixel shuffle count in full,
+        which is on the safe side.
+        """
+        return sum(
+            conv.times * (conv.layer.kernel_size[0] // 2) for conv in self.convolutions(scale)
+        )
+
+    @abstractmethod
+    def radius(self, scale: int) -> int:
+        """How far an output pixel depends on the low-resolution image, in its pixels."""
+
+    def multiply_adds(self, scale: int) -> float:
+        """Multiply-adds of all convolutions per low-resolution pixel, biases left out."""
+        each = sum(
+            conv.times * conv.places * conv.layer.weight.numel()
+            for conv in self.convolutions(scale)
+        )
+        return float(self.input_ratio(scale) ** 2 * each)
+
+    def pixel_bytes(self, scale: int) -> int:
+        """Peak memory of activations per pixel of the network's input, in bytes of float32.
+
+        Here that is the widest layer's output, and a copy of it with ReLU or shuffled.
+        """
+        return 8 * max(conv.places * conv.layer.out_channels for conv in self.convolutions(scale))
+
+
+class LumaRefiner(Network):
+    """A network of line y: it refines luma that bicubic interpolation has enlarged.
+
+    The same layers serve all scales. Cb and Cr of a colour image are enlarged by bicubic
+    interpolation.
+    """
+
+    line = "y"
+    joint_scales = True
+
+    def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
+        return _enlarged_luma(image, scale)
+
+    def finish(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
+        return with_luma(output[0], image, scale)
+
+    def scored(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
+        return output[0]
+
+    @staticmethod
+    def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+        """The enlargement of the degraded luma, float32 (1, H, W), and the luma, uint8."""
+        truth = crop_to_multiple(image, scale)
+        return _enlarged_luma(degrade(truth, scale, "y"), scale), luma_of(truth)[None]
+
+    def input_ratio(self, scale: int) -> int:
+        return scale
+
+    def radius(self, scale: int) -> int:
+        return -(-self.input_radius(scale) // scale) + BICUBIC_REACH
+
+
+class RGBEnlarger(Network):
+    """A network of line rgb: it enlarges RGB itself, by layers of its own for each scale.
+
+    A grey image goes through three equal channels, and comes back as their mean.
+    """
+
+    line = "rgb"
+    joint_scales = False
+
+    def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
+        colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        return np.ascontiguousarray(colour.transpose(2, 0, 1), np.float32)
+
+    def finish(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
+        return output.transpose(1, 2, 0) if image.ndim == 3 else output.mean(axis=0)
+
+    @staticmethod
+    def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+        """The 8-bit low-resolution image (3, H/s, W/s) and the image (3, H, W), both uint8."""
+        truth = crop_to_multiple(image, scale)
+        colour = truth if truth.ndim == 3 else np.repeat(truth[..., None], 3, axis=2)
+        small = np.rint(degrade(colour, scale, "rgb") * 255).astype(np.uint8)
+        return small.transpose(2, 0, 1), colour.transpose(2, 0, 1)
+
+    def input_ratio(self, scale: int) -> int:
+        return 1
+
+    def radius(self, scale: int) -> int:
+        return max(self.input_radius(scale), BICUBIC_REACH)
+
+
+def _enlarged_luma(image: np.ndarray, scale: int) -> np.ndarray:
+    """Luma (1, scale·H, scale·W), float32, of an image enlarged by bicubic interpolation."""
+    enlarged = imresize(luma_of(image).astype(np.float64), scale)
+    return np.ascontiguousarray(enlarged[None], np.float32)

@@ -1,0 +1,238 @@
+"""The CISTA block: K learned iterations of sparse coding, with a free or a factored S.
+
+The paper is "CRNet: Image Super-Resolution Using A Convolutional Sparse Coding Inspired
+Network"; equations are cited by its numbers. All tensors are (B, C, H, W). Convolutions here are
+torch's (correlations): weights are learned, so nothing is flipped. Needs torch only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from cscsr.networks.base import Convolution, Visit, convolutions_of
+
+
+def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
+    """A zero-padded convolution that keeps the size, drawn as in A.4: variance 2 / n_out."""
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+    nn.init.normal_(layer.weight, std=(2.0 / (kernel * kernel * outputs)) ** 0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+@lru_cache
+def _add_convolution_relu(dtype: torch.dtype) -> Callable[..., Tensor] | None:
+    """oneDNN's in-place total ← ReLU(total + w⊗x + b) on a CPU, for channels-last tensors.
+
+    torch has it for its own compiler and promises nothing, so it is tried on four numbers first.
+    None where that fails.
+    """
+    total = torch.ones(1, 2, 1, 2, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight = torch.full((2, 2, 1, 1), -1.0, dtype=dtype)
+    try:
+        kernel = torch.ops.mkldnn._convolution_pointwise_.binary
+        result = kernel(
+            total.clone(), total, weight, torch.tensor([3, 0], dtype=dtype), [0, 0], *_PLAIN
+        )
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    expected = [2.0, 2.0, 0.0, 0.0]  # ReLU(1 − 2 + 3) and ReLU(1 − 2 + 0)
+    return kernel if result.flatten().tolist() == expected else None
+
+
+_PLAIN: tuple[Any, ...] = ([1, 1], [1, 1], 1, "add", 1.0, "relu", [], "")
+"""Stride, dilation and groups of a plain convolution, then what follows it there."""
+
+
+class FactoredS(nn.Module):
+    """S⊗z = z − A⊗(B⊗z), the form that n − (1/L) flip(f)⊗f has in eq. (10).
+
+    With `rank` filters in B it takes 2·rank/m₀ of the multiply-adds of a free S of the same
+    kernel. It starts as an iteration of ISTA: A is the adjoint of a random B, over its Lipschitz
+    constant.
+
+    Parameters
+    ----------
+    codes
+        Channels m₀ of z.
+    rank
+        Filters in B.
+    kernel
+        Size of the filters of A and of B.
+    bias
+        Whether A has a bias.
+    """
+
+    def __init__(self, codes: int, rank: int, kernel: int = 3, bias: bool = True) -> None:
+        super().__init__()
+        self.B = convolution(codes, rank, kernel, bias=False)
+        self.A = convolution(rank, codes, kernel, bias)
+        with torch.no_grad():
+            adjoint = self.B.weight.transpose(0, 1).flip(-2, -1)
+            spectrum = torch.fft.rfft2(self.B.weight, (16, 16)).permute(2, 3, 0, 1)
+            self.A.weight.copy_(adjoint / torch.linalg.matrix_norm(spectrum, 2).max() ** 2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """S⊗z, (B, m₀, H, W), of codes z of that shape."""
+        step = self.A(self.B(z))
+        return z - step if torch.is_grad_enabled() else torch.sub(z, step, out=step)
+
+    def fused(self, drive: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """The function z → ReLU(drive + S⊗z), which overwrites z, for a `drive` (B, m₀, H, W).
+
+        It adds and rectifies while A's convolution writes its output: one pass over the codes in
+        place of three. None outside of inference mode, and where the processor or torch has no
+        such operation.
+        """
+        usable = (
+            torch.is_inference_mode_enabled()
+            and drive.device.type == "cpu"
+            and drive.is_contiguous(memory_format=torch.channels_last)
+            and not drive.is_contiguous()  # a single pixel is in both orders
+            and not any(  # a hook would not be called
+                layer._forward_hooks or layer._forward_pre_hooks for layer in (self, self.A)
+            )
+        )
+        kernel = _add_convolution_relu(drive.dtype) if usable else None
+        if kernel is None:
+            return None
+        weight = -self.A.weight.to(drive.dtype)
+        bias = None if self.A.bias is None else -self.A.bias.to(drive.dtype)
+
+        def recursion(z: Tensor) -> Tensor:
+            inner = self.B(z)
+            return kernel(z.add_(drive), inner, weight, bias, self.A.padding, *_PLAIN)
+
+        return recursion
+
+    @property
+    def weight(self) -> Tensor:
+        """The filters n − A∘B of S as one layer, (m₀, m₀, 2k−1, 2k−1).
+
+        Within k−1 pixels of the border that layer differs from this one, which pads B⊗z with
+        zeros before A.
+        """
+        outer, inner = self.A.weight, self.B.weight
+        codes, _, _, kernel = outer.shape
+        bank = outer.new_zeros(codes, codes, 2 * kernel - 1, 2 * kernel - 1)
+        for row in range(kernel):
+            for column in range(kernel):
+                shifted = bank[:, :, row : row + kernel, column : column + kernel]
+                shifted -= torch.einsum("ir,rjhw->ijhw", outer[..., row, column], inner)
+        bank[:, :, kernel - 1, kernel - 1] += torch.eye(codes, dtype=bank.dtype, device=bank.device)
+        return bank
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias (m₀,) of S as one layer: minus that of A, which z − A⊗(B⊗z) subtracts."""
+        return None if self.A.bias is None else -self.A.bias
+
+
+class CISTABlock(nn.Module):
+    """K learned iterations of CISTA, eq. (12): z ← ReLU(W⊗y + S⊗z), from z₀ = ReLU(W⊗y).
+
+    S is shared by all recursions and W⊗y is computed once. A bias in W is minus the
+    threshold of the shrinkage; without biases the threshold is zero. K recursions are
+    K + 1 iterations of nonnegative ISTA from zero.
+
+    Parameters
+    ----------
+    inputs
+        Channels of y.
+    codes
+        Channels m₀ of z.
+    recursions
+        K.
+    kernel
+        Size of W's filters.
+    s_kernel
+        Size of S's filters: 2·kernel − 1 holds the exact n − (1/L) flip(f)⊗f, 1 breaks the
+        consistency constraint (CC).
+    bias
+        Whether W and S have biases.
+    local_residual
+        Local residual learning (LRL): add W⊗y at every recursion, not only at the first.
+    pre_activation
+        The ReLU stands before S (PA). Without it, u ← W⊗y + ReLU(S⊗u), from u₀ = W⊗y, and
+        z = ReLU(u).
+    s_rank
+        Make S a `FactoredS` of that rank; None for a free S.
+
+    References
+    ----------
+    CC, LRL and PA are the parts of the ablation in Table 1 (right) of the paper.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        codes: int,
+        recursions: int,
+        kernel: int = 3,
+        s_kernel: int = 3,
+        bias: bool = True,
+        local_residual: bool = True,
+        pre_activation: bool = True,
+        s_rank: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.recursions = recursions
+        self.local_residual, self.pre_activation = local_residual, pre_activation
+        self.W = convolution(inputs, codes, kernel, bias)
+        if s_rank is None:
+            self.S: nn.Module = convolution(codes, codes, s_kernel, bias)
+        else:
+            self.S = FactoredS(codes, s_rank, s_kernel, bias)
+
+    def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
+        """Codes (B, m₀, H, W) of features y (B, inputs, H, W).
+
+        `visit(k, z)` is called with each iterate, k = 0 … K; in inference mode the next recursion
+        may overwrite z.
+        """
+        drive = self.W(y)
+        u, z = drive, relu(drive)
+        if visit is not None:
+            visit(0, z)
+        fused = None
+        if self.pre_activation and self.local_residual and isinstance(self.S, FactoredS):
+            fused = self.S.fused(drive)
+        for k in range(self.recursions):  # nothing else needs what S returns: the rest is in place
+            if fused is not None:
+                z = fused(z)
+            elif self.pre_activation:
+                z = self.S(z)
+                z = (z.add_(drive) if self.local_residual else z).relu_()
+            else:
+                u = self.S(u).relu_()
+                u = u + drive if self.local_residual else u
+                z = relu(u)
+            if visit is not None:
+                visit(k + 1, z)
+        return z
+
+    def convolutions(self) -> Iterator[Convolution]:
+        """The convolutions of a forward pass: W once, those of S at each recursion."""
+        yield from convolutions_of(self.W)
+        for layer in convolutions_of(self.S):
+            yield layer._replace(times=self.recursions)
+
+    def pixel_bytes(self) -> int:
+        """Peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
+        return 4 * 3 * self.W.out_channels
+
+
+def with_decoder(
+    visit: Visit | None, decode: Callable[[Tensor], Tensor]
+) -> Callable[[int, Tensor], None] | None:
+    """The `visit` that `CISTABlock` calls, for one of `Network.forward`."""
+    if visit is None:
+        return None
+    return lambda k, z: visit(k, z, lambda: decode(z))

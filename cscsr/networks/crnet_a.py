@@ -1,0 +1,102 @@
+"""CRNet-A, the pre-upsampling model of the paper (Fig. 2, eqs. 11-14). Needs torch only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+
+from cscsr.networks.base import (
+    MEAN_Y,
+    Convolution,
+    LumaRefiner,
+    Visit,
+    convolutions_of,
+    in_float32,
+)
+from cscsr.networks.cista_block import CISTABlock, convolution, with_decoder
+
+
+class CRNetA(LumaRefiner):
+    """CRNet-A: refines luma that was enlarged by bicubic interpolation, one model for all scales.
+
+    The paper's widths are n0=128, m0=256, recursions=25: 1,330,305 parameters.
+
+    Parameters
+    ----------
+    n0
+        Feature channels.
+    m0
+        Code channels.
+    recursions
+        K.
+    residual
+        The global skip of eq. (14), switched off in Fig. 5.
+    s_kernel, bias, local_residual, pre_activation, s_rank
+        See `CISTABlock`; without `bias` no layer has one.
+    small_start
+        With the skip, draw the last layer so small that training starts at the enlarged image
+        (A.4 draws it like all others).
+    scales
+        The factors it is trained for; the layers do not depend on them.
+    """
+
+    def __init__(
+        self,
+        n0: int = 128,
+        m0: int = 256,
+        recursions: int = 25,
+        residual: bool = True,
+        s_kernel: int = 3,
+        bias: bool = True,
+        local_residual: bool = True,
+        pre_activation: bool = True,
+        s_rank: int | None = None,
+        small_start: bool = True,
+        scales: Sequence[int] = (2, 3, 4),
+    ) -> None:
+        super().__init__()
+        self.scales = tuple(scales)
+        self.residual = residual
+        self.F0 = convolution(1, n0, bias=bias)
+        self.F1 = convolution(n0, n0, bias=bias)
+        self.block = CISTABlock(
+            n0,
+            m0,
+            recursions,
+            s_kernel=s_kernel,
+            bias=bias,
+            local_residual=local_residual,
+            pre_activation=pre_activation,
+            s_rank=s_rank,
+        )
+        self.Wh = convolution(m0, n0, bias=bias)
+        self.H = convolution(n0, 1, bias=bias)
+        if residual and small_start:
+            nn.init.normal_(self.H.weight, std=1e-3)
+
+    @property
+    def recursions(self) -> int:
+        return self.block.recursions
+
+    def convolutions(self, scale: int) -> Iterator[Convolution]:
+        yield from convolutions_of(self.F0, self.F1)
+        yield from self.block.convolutions()
+        yield from convolutions_of(self.Wh, self.H)
+
+    def pixel_bytes(self, scale: int) -> int:
+        return max(super().pixel_bytes(scale), self.block.pixel_bytes())
+
+    def decode(self, z: Tensor, image: Tensor) -> Tensor:
+        """The refined luma (B, 1, H, W) of codes z, eqs. (13) and (14)."""
+        detail = in_float32(self.H, self.Wh(z).relu_())
+        return image + detail if self.residual else MEAN_Y + detail
+
+    def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
+        """Refine luma (B, 1, H, W) that bicubic interpolation has enlarged; see `Network`."""
+        y = self.F1(in_float32(self.F0, x - MEAN_Y).relu_()).relu_()
+
+        def decode(z: Tensor) -> Tensor:
+            return self.decode(z, x)
+
+        return decode(self.block(y, with_decoder(visit, decode)))

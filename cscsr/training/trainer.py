@@ -1,0 +1,404 @@
+"""A network in training: one step, one evaluation, one checkpoint at a time.
+
+Adam, SGD, or Muon and Adam; an exponential average of the weights; bfloat16 autocast where it is
+faster; gradients averaged over the processes of ``torchrun``. Needs torch and numpy.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.functional import interpolate, l1_loss
+from torch.nn.parallel import DistributedDataParallel
+
+from cscsr import weights
+from cscsr.errors import InputError
+from cscsr.imaging import degrade, score
+from cscsr.networks import Network, build
+from cscsr.training.optim import clip_gradient, learning_rate, loss_of, make_optimisers
+from cscsr.training.patches import Partition, PatchBank
+from cscsr.training.recipe import Recipe
+
+OFF_PLAN = 0.1
+"""A plan is made anew when the run would end too early or too late by more than this share of
+the time left."""
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or the weights stopped being finite; the last checkpoint is from before."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what the schedule, the log and a resumed run need to know.
+
+    Attributes
+    ----------
+    step
+        Steps made so far.
+    done
+        Share of the schedule in [0, 1].
+    per_step
+        What a step adds to `done`.
+    seconds
+        Time spent in training steps so far.
+    """
+
+    step: int = 0
+    done: float = 0.0
+    per_step: float = 0.0
+    seconds: float = 0.0
+
+    def plan(self, pace: float, budget: float) -> None:
+        """Set `per_step` so that the run ends in time.
+
+        A plan that is no more than `OFF_PLAN` off stays as it is.
+
+        Parameters
+        ----------
+        pace
+            Seconds per step.
+        budget
+            Seconds for the whole run.
+        """
+        left = max(budget - self.seconds, 0.0)
+        needed = (1 - self.done) / self.per_step * pace if self.per_step else math.inf
+        if abs(needed - left) > OFF_PLAN * left:
+            self.per_step = (1 - self.done) / max(1.0, left / pace)
+
+
+def join_processes(device: str) -> str:
+    """Under ``torchrun``, join its processes; returns this one's device."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    if device.startswith("cuda"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return device
+
+
+class Trainer:
+    """A network in training.
+
+    Where processes have been joined (`join_processes`), all draw the same batch, each computes its
+    part, and the gradients are averaged: the steps of one process, up to rounding.
+
+    Parameters
+    ----------
+    recipe
+    banks
+        Patches for each scale; see `cscsr.training.patches.load_banks`.
+    device
+        "cpu", "cuda", "cuda:1".
+    bf16
+        Whether to compute in bfloat16 autocast.
+    seed
+        Of all that is random.
+    init
+        Weights to start from: a name or a file.
+
+    Attributes
+    ----------
+    network
+    average
+        The averaged parameters, float32, and the current buffers, by their names in the state.
+    progress
+    start
+        What the metadata of the `init` weights say of their training.
+
+    Raises
+    ------
+    InputError
+        For an unknown architecture or argument, and `init` weights of another network.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        banks: dict[int, PatchBank],
+        *,
+        device: str = "cpu",
+        bf16: bool = True,
+        seed: int = 0,
+        init: str | os.PathLike[str] | None = None,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.recipe, self.banks, self.bf16, self.seed = recipe, banks, bf16, seed
+        self.device = torch.device(device)
+        self.network: Network = build(recipe.architecture, **recipe.network, scales=recipe.scales)
+        self.start: dict[str, Any] | None = None
+        if init is not None:
+            self._load(init)
+        # (stubs of torch know no memory format without a dtype)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._parameters = dict(self.network.named_parameters())
+        self.average = {
+            name: tensor.clone().float() if name in self._parameters else tensor.clone()
+            for name, tensor in self.network.state_dict().items()
+        }
+        self.optimisers = make_optimisers(recipe.optimiser, self.network)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.progress = Progress()
+        self.rank, self.processes = 0, 1
+        self._parallel: nn.Module = self.network
+        if distributed.is_initialized():
+            self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
+            self._parallel = DistributedDataParallel(
+                self.network,
+                broadcast_buffers=False,  # each process has its own; those of rank 0 are saved
+                find_unused_parameters=not self.network.joint_scales,  # other scales' layers
+            )
+        self.partition: Partition | None = None
+        if recipe.sampling == "partition":
+            self.partition = Partition(banks[0], recipe.optimiser.patch, seed)
+        self.loss_weight = self._balance()
+
+    def _load(self, init: str | os.PathLike[str]) -> None:
+        """Start from a weight file of the same network; K may differ, as all recursions share S."""
+        tensors, metadata = weights.load(init)
+        recipe = self.recipe
+        name, arguments = metadata.get("architecture"), metadata.get("network") or {}
+        if name != recipe.architecture or {**arguments, "recursions": 0} != {
+            **recipe.network,
+            "recursions": 0,
+        }:
+            raise InputError(
+                f"{init} does not hold the network of the recipe {recipe.name}: expected "
+                f"{recipe.architecture} with {recipe.network}, got {name} with {arguments}."
+            )
+        self.start = metadata.get("trained")
+        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
+
+    def _balance(self) -> dict[int, float]:
+        """Weight of each scale's loss: the inverse error of bicubic interpolation, so that ×4,
+        whose error is twice that of ×2, does not dominate the sum."""
+        if not self.recipe.optimiser.balance:
+            return dict.fromkeys(self.banks, 1.0)
+        generator = torch.Generator(self.device).manual_seed(0)
+        errors = {}
+        for scale, bank in self.banks.items():
+            source, target = bank.sample(32, self.recipe.optimiser.patch, generator)
+            if bank.ratio > 1:
+                source = interpolate(source, scale_factor=bank.ratio, mode="bicubic")
+            errors[scale] = l1_loss(source, target).item()
+        mean = sum(errors.values()) / len(errors)
+        return {scale: mean / error for scale, error in errors.items()}
+
+    def _forward(self, network: nn.Module, source: Tensor, scale: int) -> Tensor:
+        source = source.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return network(source, scale)
+
+    def _part(self, count: int) -> slice:
+        """This process's part of a batch of `count`."""
+        if count % self.processes or not count:
+            raise InputError(
+                f"a batch of {self.recipe.optimiser.batch} patches for {len(self.banks)} scales "
+                f"cannot be divided among {self.processes} processes."
+            )
+        share = count // self.processes
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def batch(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Inputs and targets of the next step, by scale.
+
+        A network with `joint_scales` takes patches of all scales in one step, another takes one
+        scale per step, in turn.
+        """
+        settings = self.recipe.optimiser
+        if self.partition is not None:
+            part = self._part(settings.batch)
+            return {0: self.partition.batch(self.progress.step, settings.batch, part)}
+        scales = list(self.banks)
+        share = settings.batch // len(scales)
+        if not self.network.joint_scales:
+            scales = [scales[self.progress.step % len(scales)]]
+            share = settings.batch
+        part = self._part(share)
+        return {
+            scale: self.banks[scale].sample(share, settings.patch, self.generator, part)
+            for scale in scales
+        }
+
+    def loss(self, batch: dict[int, tuple[Tensor, Tensor]]) -> Tensor:
+        """The recipe's loss of a batch, the mean over its scales."""
+        scales = list(batch)
+        sources = [source for source, _ in batch.values()]
+        output = self._forward(self._parallel, torch.cat(sources), scales[0])
+        outputs = output.split([len(source) for source in sources])
+        losses = [
+            self.loss_weight[s] * loss_of(self.recipe.optimiser.loss, part, batch[s][1])
+            for s, part in zip(scales, outputs, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+    def step(self) -> float:
+        """One update; returns the loss.
+
+        Raises
+        ------
+        NonFiniteLoss
+            On a CPU the weights stay as they were, on a GPU they are lost.
+        """
+        settings = self.recipe.optimiser
+        rate = learning_rate(settings, self.progress.done)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        self.network.train()
+        loss = self.loss(self.batch())
+        self.network.zero_grad()
+        loss.backward()
+        norm = clip_gradient(settings, list(self.network.parameters()), rate)
+        late = self.device.type == "cuda"  # what follows is queued while the GPU is still busy
+        value = 0.0 if late else self._check_loss(loss, norm)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self._update_average()
+        if late:
+            value = self._check_loss(loss, norm)
+        self.progress.step += 1
+        self.progress.done = min(1.0, self.progress.done + self.progress.per_step)
+        return value
+
+    def _check_loss(self, loss: Tensor, gradient_norm: Tensor) -> float:
+        """The loss as a number; waits for a GPU. Raises NonFiniteLoss."""
+        value, norm = torch.stack([loss.detach(), gradient_norm]).tolist()
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise NonFiniteLoss(f"the loss became {value} at step {self.progress.step}.")
+        return value
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the averaged parameters towards the current ones; copy the buffers."""
+        step = self.progress.step
+        decay = min(self.recipe.optimiser.ema, (1 + step) / (10 + step))
+        averages = [self.average[name] for name in self._parameters]
+        torch._foreach_lerp_(averages, list(self._parameters.values()), 1 - decay)
+        for name, tensor in self.network.state_dict().items():
+            if name not in self._parameters:
+                self.average[name].copy_(tensor)
+
+    def seconds_per_step(self, steps: int = 4) -> float:
+        """Measured time of a step, without changing the network or the random state."""
+        state = self.generator.get_state()
+        buffers = [buffer.clone() for buffer in self.network.buffers()]
+        self.loss(self.batch()).backward()
+        self._wait()
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.loss(self.batch()).backward()
+        self._wait()
+        elapsed = time.perf_counter() - start
+        self.network.zero_grad()
+        self.generator.set_state(state)
+        for buffer, before in zip(self.network.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        return elapsed / steps
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def choose_precision(self) -> None:
+        """Set `bf16` to whichever precision makes the faster steps here."""
+        seconds = {}
+        for self.bf16 in (False, True):
+            seconds[self.bf16] = self.seconds_per_step()
+        self.bf16 = bool(self.broadcast_from_rank0(float(seconds[True] < seconds[False])))
+
+    def broadcast_from_rank0(self, value: float) -> float:
+        """The `value` of the first process, in every process."""
+        if self.processes == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
+        distributed.broadcast(shared, 0)
+        return shared.item()
+
+    @contextmanager
+    def averaged(self) -> Iterator[Network]:
+        """The network with its averaged weights in place, for evaluation."""
+        current = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        try:
+            yield self.network.eval()
+        finally:
+            self.network.load_state_dict(current)
+
+    @torch.no_grad()
+    def evaluate(self, truths: list[np.ndarray]) -> dict[int, float]:
+        """Mean PSNR in dB at each scale over uint8 images, on the network's line."""
+        psnr: dict[int, list[float]] = {scale: [] for scale in self.recipe.scales}
+        with self.averaged() as network:
+            for truth in truths:
+                for scale, values in psnr.items():
+                    lr = degrade(truth, scale, network.line)
+                    planes = torch.from_numpy(network.prepare(lr, scale))[None].to(self.device)
+                    output = self._forward(network, planes, scale)[0].float().cpu().numpy()
+                    estimate = network.scored(output, lr, scale)
+                    values.append(score(estimate, truth, scale, network.line).psnr_db)
+        return {scale: float(np.mean(values)) for scale, values in psnr.items()}
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs to go on along the same curve."""
+        return {
+            "recipe": self.recipe.as_dict(),
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "generator": self.generator.get_state(),
+            "progress": vars(self.progress),
+            "start": self.start,
+            "seed": self.seed,
+            "bf16": self.bf16,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a `state`.
+
+        Raises
+        ------
+        InputError
+            If it belongs to another recipe.
+        """
+        if state["recipe"] != self.recipe.as_dict():
+            raise InputError(
+                f"the checkpoint was made by another recipe than {self.recipe.name}; "
+                "give another --out or take --resume away."
+            )
+        self.network.load_state_dict(state["network"])
+        self.average = {k: v.to(self.device) for k, v in state["average"].items()}
+        for optimiser, settings in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(settings)
+        self.progress = Progress(**state["progress"])
+        self.start, self.seed, self.bf16 = state["start"], state["seed"], state["bf16"]
+        random_state = state["generator"].cpu()
+        if len(random_state) == len(self.generator.get_state()):
+            self.generator.set_state(random_state)
+        else:  # that of another kind of device: the patches to come are others
+            self.generator.manual_seed(self.seed + self.progress.step)
+        if self.partition is not None:
+            self.partition = Partition(self.banks[0], self.recipe.optimiser.patch, self.seed)
+
+    def check_finite(self) -> None:
+        """Check the weights and their average.
+
+        Raises
+        ------
+        NonFiniteLoss
+            If one of them is not finite.
+        """
+        tensors = [*self.network.parameters(), *self.average.values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise NonFiniteLoss(f"the weights became infinite at step {self.progress.step}.")

@@ -1,0 +1,110 @@
+"""What every network keeps of the protocol, and the lines that its planes and pairs belong to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cscsr import InputError
+from cscsr.data.datasets import demo
+from cscsr.imaging import crop_to_multiple, imresize, rgb_to_y, rgb_to_ycbcr
+from cscsr.networks import CRNetA, CRNetB, architectures, build
+
+SMALL = {"crnet-a": {"n0": 6, "m0": 8, "recursions": 3}, "crnet-b": {"n0": 6, "m0": 8}}
+
+
+@pytest.fixture(params=sorted(architectures()))
+def network(request):
+    torch.manual_seed(1)
+    network = build(request.param, **SMALL.get(request.param, {}), scales=(2, 3, 4))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    return network.eval()
+
+
+def test_architectures_are_the_files_of_the_folder():
+    assert architectures()["crnet-a"] is CRNetA
+    assert architectures()["crnet-b"] is CRNetB
+    assert not {"base", "cista-block"} & set(architectures())
+
+
+def test_unknown_networks_and_arguments_are_refused():
+    with pytest.raises(InputError, match="crnet-a"):
+        build("crnet-c")
+    with pytest.raises(InputError, match="no argument recursion"):
+        build("crnet-a", recursion=3, scales=[2])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("channels", [None, 3])
+def test_a_network_enlarges_what_it_prepared(network, scale, channels):
+    shape = (7, 9) if channels is None else (7, 9, 3)
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    planes = network.prepare(image, scale)
+    ratio = network.input_ratio(scale)
+    assert planes.dtype == np.float32
+    assert planes.shape[1:] == (7 * ratio, 9 * ratio)
+    with torch.no_grad():
+        output = network(torch.from_numpy(planes)[None], scale)[0].numpy()
+    enlarged = network.finish(output, image, scale)
+    assert enlarged.shape == (7 * scale, 9 * scale, *shape[2:])
+    scored = network.scored(output, image, scale)
+    if network.line == "y":
+        np.testing.assert_array_equal(scored, output[0])
+    else:
+        np.testing.assert_array_equal(scored, enlarged)
+
+
+def test_luma_is_refined_and_chroma_is_bicubic():
+    image = np.random.default_rng(0).random((6, 5, 3))
+    network = build("crnet-a", **SMALL["crnet-a"])
+    luma = np.full((1, 12, 10), 0.25)
+    ycbcr = rgb_to_ycbcr(network.finish(luma, image, 2))
+    np.testing.assert_allclose(ycbcr[..., 0], 0.25, atol=1e-12)
+    bicubic = imresize(rgb_to_ycbcr(image), 2)
+    np.testing.assert_allclose(ycbcr[..., 1:], bicubic[..., 1:], atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_training_pairs_are_planes_as_a_solve_prepares_them(network, scale):
+    image = demo().images[0].read()[:61, :62]
+    source, target = network.training_pair(image, scale)
+    truth = crop_to_multiple(image, scale)
+    if network.line == "y":
+        luma = rgb_to_y(truth)
+        small = (imresize(luma.astype(float), 1 / scale) / 255).astype(np.float32)
+        np.testing.assert_array_equal(target[0], luma)
+        np.testing.assert_allclose(source[0], imresize(small.astype(float), scale), atol=1e-7)
+    else:
+        small = imresize(truth, 1 / scale)
+        np.testing.assert_array_equal(target.transpose(1, 2, 0), truth)
+        np.testing.assert_array_equal(source.transpose(1, 2, 0), small)
+        small = (small / 255).astype(np.float32)
+    planes = source / np.float32(255) if source.dtype == np.uint8 else source
+    np.testing.assert_allclose(network.prepare(small, scale), planes, atol=1e-7)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_pixel_reaches_no_further_than_the_radius(network, scale):
+    radius, channels = network.input_radius(scale), network.prepare(np.zeros((1, 1)), 1).shape[0]
+    side = 2 * radius + 5
+    x = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+    y = x.clone()
+    y[..., side // 2, side // 2] += 1
+    with torch.no_grad():
+        changed = (network(x, scale) - network(y, scale)).abs().amax((0, 1)) > 0
+    ratio = changed.shape[0] // side
+    reach = (changed.nonzero() // ratio - side // 2).abs().max()
+    assert radius - 1 <= reach <= radius
+
+
+def test_the_radius_is_of_low_resolution_pixels():
+    a, b = (build(name, **SMALL[name]) for name in ("crnet-a", "crnet-b"))
+    for scale in (2, 3, 4):
+        # the enlarged pixels of the radius, and bicubic's reach of two pixels before them
+        assert (
+            (a.radius(scale) - 2) * scale >= a.input_radius(scale) > (a.radius(scale) - 3) * scale
+        )
+        assert b.radius(scale) == b.input_radius(scale)

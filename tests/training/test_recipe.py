@@ -1,0 +1,91 @@
+"""Recipes: those of the package, and files that are refused with a reason."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from cscsr import InputError
+from cscsr.networks import build
+from cscsr.training.recipe import FOLDER, Recipe, load_recipe, recipe_names
+
+GOOD = """
+architecture = "crnet-a"
+sets = ["T91"]
+scales = [2, 3]
+
+[network]
+n0 = 8
+
+[optimiser]
+batch = 6
+patch = 16
+learning_rate = 1
+"""
+
+
+def test_recipes_that_come_with_the_package_build_their_networks():
+    assert {"crnet-a-small", "crnet-b-small"} <= set(recipe_names())
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        network = build(recipe.architecture, **recipe.network, scales=recipe.scales)
+        assert network.scales == tuple(recipe.scales)
+        assert load_recipe(name) == recipe
+
+
+def test_a_recipe_is_what_its_file_says(tmp_path):
+    path = tmp_path / "good.toml"
+    path.write_text(GOOD)
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.sets, recipe.scales) == ("good", ["T91"], [2, 3])
+    assert recipe.optimiser.learning_rate == 1.0
+    assert isinstance(recipe.optimiser.learning_rate, float)
+    assert Recipe.from_dict(recipe.as_dict()) == recipe
+    for name in recipe_names():
+        table = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+        written = load_recipe(name).as_dict()
+        assert {key: written[key] for key in table if key != "optimiser"} == {
+            key: value for key, value in table.items() if key != "optimiser"
+        }
+        assert table["optimiser"].items() <= written["optimiser"].items()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('architecture = "crnet-a"', "", "lacks the key architecture"),
+        ('sets = ["T91"]', 'sets = "T91"', "sets should be a list, got 'T91'"),
+        ("scales = [2, 3]", "scales = [2, 3.5]", "each of scales should be a whole number"),
+        ("scales = [2, 3]", "scales = []", "scales should be whole numbers from 2"),
+        ("scales = [2, 3]", "scales = [1]", "scales should be whole numbers from 2"),
+        ("scales = [2, 3]", "scales = [2]\nline = 'y'", "unknown key of the recipe 'line'"),
+        ("scales = [2, 3]", "scales = [2]\nsteps = true", "steps should be a whole number"),
+        ("scales = [2, 3]", "scales = [2]\nsampling = 'all'", "unknown sampling 'all'"),
+        ("n0 = 8\n\n[optimiser]", "[optimiser]\nspeed = 3", r"key of \[optimiser\] 'speed'"),
+        ("batch = 6", "batch = 0", "batch should be at least 1, got 0"),
+        ("batch = 6", "batch = true", "batch should be a whole number, got True"),
+        ("batch = 6", "", r"\[optimiser\] lacks the key batch"),
+        ("learning_rate = 1", "learning_rate = 'high'", "learning_rate should be a number"),
+        ("learning_rate = 1", "learning_rate = -1", "positive and finite, got -1"),
+        ("patch = 16", "patch = 16\nema = 1", r"ema should be in \[0, 1\), got 1.0"),
+        ("patch = 16", "patch = 16\nloss = 'l2'", "unknown loss 'l2'"),
+        ("patch = 16", "patch = 16\nschedule = 'wds'", "did you mean wsd"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(tmp_path, old, new, reason):
+    assert old in GOOD
+    path = tmp_path / "bad.toml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(InputError, match=reason):
+        load_recipe(path)
+
+
+def test_a_recipe_that_is_not_there_or_no_toml_is_refused(tmp_path):
+    with pytest.raises(InputError, match="crnet-a-small"):
+        load_recipe("crnet-a-smal")
+    with pytest.raises(InputError, match="no recipe file"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("architecture = ")
+    with pytest.raises(InputError, match="TOML"):
+        load_recipe(tmp_path / "bad.toml")

@@ -1,0 +1,32 @@
+"""Weights are shipped with card and manifest, and only if they are better."""
+
+from __future__ import annotations
+
+import pytest
+
+from cscsr import InputError, weights
+from cscsr.data.datasets import licence_of_weights
+from cscsr.training.run import train
+from cscsr.training.ship import publish
+
+
+def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(
+    tmp_path, data, monkeypatch, small_recipe
+):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    good, bad = small_recipe(learning_rate=1e-3), small_recipe(learning_rate=0.5)
+    train(good, data, tmp_path / "good", steps=40, bf16=False)
+    train(bad, data, tmp_path / "bad", steps=3, bf16=False)
+    path = publish(tmp_path / "good", "crnet-a-tiny", data)
+    _, metadata = weights.load("crnet-a-tiny")
+    assert metadata["holdout_psnr_db"].keys() == {"2", "3"}
+    card = (tmp_path / "crnet-a-tiny.md").read_text()
+    assert "3 images of T91" in card
+    assert licence_of_weights(["T91"]) in card
+    assert f"{metadata['holdout_psnr_db']['2']:.2f}" in card
+    digest = weights.sha256(path)
+    with pytest.raises(InputError, match="better on the held-out images"):
+        publish(tmp_path / "bad", "crnet-a-tiny", data)
+    assert weights.sha256(path) == digest
+    publish(tmp_path / "bad", "crnet-a-tiny", data, replace=True)
+    assert weights.load("crnet-a-tiny")[1]["trained"]["steps"] == 3

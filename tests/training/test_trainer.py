@@ -1,0 +1,206 @@
+"""A network in training: steps, averages, checkpoints, and that it learns."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cscsr import InputError, networks, weights
+from cscsr.data.datasets import demo
+from cscsr.networks import CRNetA
+from cscsr.networks.base import LumaRefiner
+from cscsr.training.patches import PatchBank, load_banks
+from cscsr.training.recipe import load_recipe, recipe_names
+from cscsr.training.run import train
+from cscsr.training.trainer import NonFiniteLoss, Progress, Trainer
+
+
+def _through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def test_a_plan_is_kept_until_it_is_a_tenth_off():
+    progress = Progress()
+    progress.plan(pace=1.0, budget=100)
+    assert progress.per_step == pytest.approx(0.01)
+    progress.done, progress.seconds = 0.5, 52.0
+    progress.plan(pace=1.0, budget=100)
+    assert progress.per_step == pytest.approx(0.01), "a little late"
+    progress.plan(pace=1.5, budget=100)
+    assert (1 - progress.done) / progress.per_step * 1.5 == pytest.approx(48)
+    progress.done, progress.seconds = 0.9, 101.0
+    progress.plan(pace=1.0, budget=100)
+    assert progress.per_step == pytest.approx(0.1), "one step more, and it ends"
+
+
+@pytest.mark.parametrize("name", ["l1", "charbonnier", "mse"])
+def test_losses_are_their_formulas(data, name, small_recipe):
+    recipe = small_recipe(loss=name, balance=False)
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    batch = trainer.batch()
+    with torch.no_grad():
+        errors = [trainer.network(x, scale) - y for scale, (x, y) in batch.items()]
+    expected = {
+        "l1": lambda e: e.abs().mean(),
+        "charbonnier": lambda e: (e**2 + 1e-6).sqrt().mean(),
+        "mse": lambda e: (e**2).mean(),
+    }[name]
+    loss = trainer.loss(batch).item()
+    assert loss == pytest.approx(float(sum(map(expected, errors)) / len(errors)), rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_trains_when_made_small(data, name):
+    """A rehearsal of the runs that wait for a GPU: all of the recipe but its width and data,
+    K = 25 with it, at its first learning rates."""
+    recipe = load_recipe(name)
+    recipe = replace(
+        recipe,
+        sets=["T91"],
+        network=recipe.network | {k: 8 for k in ("n0", "m0", "n1") if k in recipe.network},
+        optimiser=replace(recipe.optimiser, batch=6, patch=16),
+    )
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.progress.per_step = 1e-3
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    losses = [trainer.step() for _ in range(24)]
+    assert max(losses[12:]) < 3 * max(losses[:6]), "it does not run away"
+    assert any(not torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+
+
+def test_a_run_from_weights_starts_where_they_are(tmp_path, data, small_recipe):
+    recipe = small_recipe()
+    path = train(recipe, data, tmp_path / "first", steps=3, bf16=False)
+    again = Trainer(recipe, load_banks(recipe, data), bf16=False, seed=9, init=path)
+    for key, value in weights.load(path)[0].items():
+        np.testing.assert_array_equal(again.network.state_dict()[key], value)
+    assert again.start["steps"] == 3
+    with pytest.raises(InputError, match="does not hold the network"):
+        Trainer(small_recipe("crnet-b"), load_banks(recipe, data), init=path)
+
+
+def test_a_resumed_run_gives_the_same_losses_bit_for_bit(data, small_recipe):
+    recipe, banks = small_recipe(), load_banks(small_recipe(), data)
+    whole = Trainer(recipe, banks, bf16=False)
+    whole.progress.per_step = 0.1
+    losses = [whole.step() for _ in range(3)]
+    checkpoint = _through_a_file(whole.state())
+    losses += [whole.step() for _ in range(4)]
+    resumed = Trainer(recipe, banks, bf16=False, seed=5)
+    resumed.restore(checkpoint)
+    assert [resumed.step() for _ in range(4)] == losses[3:]
+    for key, value in whole.average.items():
+        assert torch.equal(value, resumed.average[key])
+
+
+def test_a_checkpoint_of_another_kind_of_device_goes_on_with_other_patches(data, small_recipe):
+    """A GPU's generator has a state of 16 bytes, which one of a CPU cannot take."""
+    recipe = small_recipe()
+    banks = load_banks(recipe, data)
+    first = Trainer(recipe, banks, bf16=False, seed=3)
+    first.progress.per_step = 0.1
+    first.step()
+    state = {**first.state(), "generator": torch.zeros(16, dtype=torch.uint8)}
+    again = [Trainer(recipe, banks, bf16=False) for _ in range(2)]
+    for trainer in again:
+        trainer.restore(state)
+        assert (trainer.seed, trainer.progress.step) == (3, 1)
+    assert again[0].step() == again[1].step()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(data, small_recipe):
+    banks = load_banks(small_recipe(), data)
+    state = Trainer(small_recipe(), banks).state()
+    with pytest.raises(InputError, match="another recipe"):
+        Trainer(small_recipe(learning_rate=1e-4), banks).restore(state)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_network(data, small_recipe):
+    recipe = small_recipe()
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.banks[2]._inputs[:] = math.nan
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    with pytest.raises(NonFiniteLoss):
+        trainer.step()
+    for key, value in trainer.network.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+@pytest.mark.slow
+def test_one_patch_can_be_learned_by_heart(small_recipe):
+    """A network that is trained right fits one 16x16 patch to more than 45 dB."""
+    image = demo().images[0].read()[100:116, 100:116]
+    recipe = small_recipe(batch=2, learning_rate=5e-3, ema=0.5)
+    recipe.network.update(n0=24, m0=32)
+    banks = {2: PatchBank([CRNetA.training_pair(image, 2)])}
+    trainer = Trainer(recipe, banks, bf16=False)
+    trainer.progress.per_step = 1 / 900
+    loss = 0.0
+    for _ in range(900):
+        loss = trainer.step()
+    source, target = banks[2].sample(8, 16, torch.Generator().manual_seed(3))
+    with trainer.averaged() as network, torch.no_grad():
+        error = (network(source, 2) - target).square().mean().item()
+    assert loss < 0.01
+    assert -10 * math.log10(error) > 45
+
+
+def test_a_resumed_partition_keeps_its_order(data, small_recipe):
+    recipe = replace(small_recipe(), sampling="partition")
+    banks = load_banks(recipe, data)
+    first = Trainer(recipe, banks, bf16=False, seed=3)
+    again = Trainer(recipe, banks, bf16=False, seed=0)
+    again.restore(first.state())
+    assert torch.equal(again.batch()[0][0], first.batch()[0][0])
+
+
+class Normalised(LumaRefiner):
+    """A convolution and a batch normalisation, whose buffers change at every step."""
+
+    def __init__(self, scales=(2, 3)) -> None:
+        super().__init__()
+        self.scales = tuple(scales)
+        self.norm = torch.nn.BatchNorm2d(1)
+        self.convolution = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x, scale, visit=None):
+        return self.convolution(self.norm(x))
+
+
+def test_parameters_are_averaged_and_buffers_copied(data, small_recipe, monkeypatch, tmp_path):
+    monkeypatch.setitem(networks.architectures(), "normalised", Normalised)
+    recipe = replace(small_recipe("normalised"), network={})
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.progress.per_step = 0.1
+    expected = {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
+    trainer.seconds_per_step()
+    assert trainer.network.norm.num_batches_tracked == 0, "measuring changes nothing"
+    for step in range(3):
+        trainer.step()
+        decay = min(recipe.optimiser.ema, (1 + step) / (10 + step))
+        for name, parameter in trainer.network.named_parameters():
+            expected[name] = decay * expected[name] + (1 - decay) * parameter.detach()
+    for name, average in expected.items():
+        torch.testing.assert_close(trainer.average[name], average)
+        assert not torch.equal(average, dict(trainer.network.named_parameters())[name])
+    assert trainer.average["norm.num_batches_tracked"] == 3
+    for name, buffer in trainer.network.named_buffers():
+        assert torch.equal(trainer.average[name], buffer), name
+    assert trainer.network.norm.running_mean.abs() > 1e-3
+    with trainer.averaged() as network:
+        assert torch.equal(network.norm.weight, trainer.average["norm.weight"])
+    assert trainer.network.norm.num_batches_tracked == 3
+    again = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    again.restore(_through_a_file(trainer.state()))
+    assert again.step() == trainer.step()
+    for name, average in trainer.average.items():
+        assert torch.equal(again.average[name], average), name

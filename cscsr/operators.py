@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -60,11 +60,11 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     size = filters.shape[-1]
     height, width = (n - size + 1 for n in maps.shape[-2:])
     columns = maps.unfold(-1, size, 1).permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
-    out = sum(
+    products = (
         flipped[:, :, row].flatten(1) @ columns[..., row * width : (row + height) * width]
         for row in range(size)
     )
-    return out.unflatten(-1, (height, width))
+    return reduce(torch.add, products).unflatten(-1, (height, width))
 
 
 def transform_operations(pixels: int) -> float:
@@ -422,7 +422,10 @@ class Sweep:
 
     def __init__(self, operator: ConvDictionary, residual: torch.Tensor) -> None:
         self._operator, self._residual = operator, residual
-        self._full: torch.Tensor | None = None
+
+    @cached_property
+    def _full(self) -> torch.Tensor:
+        return self._operator._empty_synthesis(len(self._residual))
 
     def __iter__(self) -> Iterator[tuple[Block, torch.Tensor]]:
         around = self._operator._surroundings(self._residual)
@@ -430,8 +433,6 @@ class Sweep:
             yield block, self._operator._correlate(around, block)
 
     def put(self, block: Block, codes: torch.Tensor) -> None:
-        if self._full is None:
-            self._full = self._operator._empty_synthesis(len(self._residual))
         self._operator._add_synthesis(codes, self._full, block)
 
     @property

@@ -372,7 +372,8 @@ def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int
     Raises InputError with the first reason if nothing at all can be solved.
     """
     work: dict[Cell, list[Task]] = {}
-    already, reasons = 0, {}
+    already = 0
+    reasons: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells():
         contender, scale = cell.contender, cell.scale
         identity = {**contender.identity(), "protocol": cell.line}
@@ -472,7 +473,9 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         operations=operations,
         status=solution.status.value,
         threads=machine.threads(),
-        precision=_PRECISIONS.get(contender.solver.params().get("precision"), str(estimate.dtype)),
+        precision=_PRECISIONS.get(
+            str(contender.solver.params().get("precision")), str(estimate.dtype)
+        ),
         memory_mb=peak.megabytes,
         **recorded,
     )
@@ -514,7 +517,7 @@ def run(
                 abouts[device] = {**about, "run": number}
             outcome = solve(task, abouts[device])
             row = outcome.row
-            if outcome.picture is not None:
+            if outcome.picture is not None and task.box is not None:
                 results.add_picture(task.key, task.box, outcome.picture)
             results.add(row)
             progress.done()

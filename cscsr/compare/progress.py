@@ -57,6 +57,8 @@ class Progress:
 
     def done(self) -> None:
         """What was begun is done: it is known now how long its kind takes."""
+        if self._current is None:
+            return
         kind, amount, begun = self._current
         seconds, past = self._taken.get(kind, (0.0, 0.0))
         self._taken[kind] = seconds + self._clock() - begun, past + amount

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,17 +193,6 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
 
-_OLD_VALUES = [name for name in _COLUMNS if name not in ("degradation", "operations", "run")]
-
-_FROM_VERSION_1 = f"""
-ALTER TABLE results RENAME TO results_1;
-{_SCHEMA}
-INSERT INTO results ({", ".join(_OLD_VALUES)})
-    SELECT {", ".join(_OLD_VALUES)} FROM results_1 ORDER BY rowid;
-DROP TABLE results_1;
-"""
-"""Version 1 knew neither degradations nor counts of operations, and no row's run."""
-
 
 class Results:
     """An open results database, to be used in a `with` statement.
@@ -226,38 +215,31 @@ class Results:
             raise InputError(
                 f"expected a folder to write in at {self.path.parent}: {error.strerror}."
             ) from None
-        self._connection: sqlite3.Connection | None = None
         with self._explained():
             self._connection = sqlite3.connect(self.path, timeout=30)
         try:
-            if not create:
-                self._read_only()
-            self._check()
+            self._check(create)
         except InputError:
             self.close()
             raise
 
-    def _read_only(self) -> None:
-        """Let SQLite refuse to write, save to undo what a run that was killed left half done."""
-        with self._explained():
-            self._connection.execute("PRAGMA query_only = ON")
-            if self._fetch("PRAGMA user_version")[0][0] == _SCHEMA_VERSION:
-                return
-            file, self._connection = self._connection, sqlite3.connect(":memory:")
-            with closing(file):
-                file.backup(self._connection)
+    def _check(self, create: bool) -> None:
+        """Raise InputError unless the file is a sound results database; make one in an empty file.
 
-    def _check(self) -> None:
+        Where a database is only to be read, SQLite refuses to write, save to undo what a run that
+        was killed left half done.
+        """
         with self._explained():
+            if not create:
+                self._connection.execute("PRAGMA query_only = ON")
             tables = self._fetch("SELECT count(*) FROM sqlite_master")[0][0]
+            if tables == 0 and not create:
+                raise InputError(f"the results database {self.path} holds no run yet.")
             if tables == 0:
                 self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
             application = self._fetch("PRAGMA application_id")[0][0]
             damage = self._fetch("PRAGMA quick_check(1)")[0][0]
             version = self._fetch("PRAGMA user_version")[0][0]
-            if (application, damage, version) == (_APPLICATION_ID, "ok", 1):
-                self._connection.executescript(f"BEGIN IMMEDIATE; {_FROM_VERSION_1} COMMIT;")
-                version = _SCHEMA_VERSION
         if application != _APPLICATION_ID:
             raise InputError(
                 f"expected a results database of this toolkit at {self.path}, but the file is "
@@ -297,15 +279,14 @@ class Results:
         self.close()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
 
     def _fetch(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(query, values).fetchall()
 
     def _write(self, query: str, values: tuple[Any, ...]) -> int:
         with self._explained(), self._connection:
-            return self._connection.execute(query, values).lastrowid
+            return self._connection.execute(query, values).lastrowid or 0
 
     def find(self, key: Key, dataset: str, image: str) -> Row | None:
         """The scored row of `key`, or None if it has yet to be computed.

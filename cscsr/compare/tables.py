@@ -296,8 +296,10 @@ class Table:
     def beside(self, mean: Mean) -> tuple[float, float] | None:
         """The published figures that a mean of ours may be compared with: of the same method
         on the same line over the same data set. None if there are none."""
-        where = (mean.dataset, mean.scale, same_method(mean.solver))
-        return self.published.get(where) if mean.comparable else None
+        method = same_method(mean.solver)
+        if method is None or not mean.comparable:
+            return None
+        return self.published.get((mean.dataset, mean.scale, method))
 
     @cached_property
     def _ranks(self) -> dict[tuple[Place, int], dict[Column, int]]:

@@ -338,8 +338,8 @@ def divide(luma: np.ndarray, scale: int, dtype: str) -> tuple[np.ndarray, np.nda
 def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: int) -> np.ndarray:
     """The HR residual (sH,sW) that `kernels` (N,k,k) make of the codes of a continued one."""
     codes = torch.as_tensor(codes).cpu()
-    kernels = torch.from_numpy(kernels).to(codes.dtype)
-    return _inside(enlarge_codes(codes, kernels, filter_size, scale).numpy(), scale)
+    weights_of_codes = torch.from_numpy(kernels).to(codes.dtype)
+    return _inside(enlarge_codes(codes, weights_of_codes, filter_size, scale).numpy(), scale)
 
 
 def _inside(continued_image: np.ndarray, scale: int) -> np.ndarray:

@@ -259,7 +259,7 @@ def _check(options: Options, coders: Sequence[str], seed: int) -> None:
 
 
 class Lumas(Sequence[np.ndarray]):
-    """The lumas (H,W), uint8, of image files, each read when it is asked for."""
+    """A sequence of the lumas (H,W), uint8, of image files, each read when it is accessed."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -267,7 +267,7 @@ class Lumas(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: Any) -> Any:
         return _luma(self._paths[index])
 
 
@@ -305,11 +305,9 @@ class Kept:
 
     def made(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What was saved under this name, else made and saved now."""
-        content = self.load(name)
-        if content is None:
+        if self.load(name) is None:
             self.save(name, make())
-            content = self.load(name)
-        return content
+        return torch.load(self.folder / f"{name}.pt", weights_only=True)
 
 
 @dataclass(frozen=True)
@@ -326,12 +324,12 @@ class HeldOut:
 
     def psnr(self, kernels: torch.Tensor) -> float:
         """Mean PSNR in dB, protocol y, of what the map `kernels` (N,k,k) makes."""
-        kernels = kernels.float().numpy()
+        filters = kernels.float().numpy()
         return float(
             np.mean(
                 [
                     _psnr(
-                        smooth + enlarged_residual(codes, kernels, self.filter_size, self.scale),
+                        smooth + enlarged_residual(codes, filters, self.filter_size, self.scale),
                         truth,
                         self.scale,
                     )
@@ -381,11 +379,13 @@ class _Run:
             ridges[ridge] = (heldout.psnr(kernels), kernels)
         best = max(ridges, key=lambda ridge: ridges[ridge][0])
         kernels = ridges[best][1].float()
-        what = f"{self.start.coder} x{scale}"
+        label = f"{self.start.coder} x{scale}"
         mapping = start_from(kernels, self.options.hr_atoms)
-        fit = Fit(equations, mapping, best) if self.options.rounds else None
-        rounds, objectives = [ridges[best][0]], [fit.objective()] if fit else []
-        for _ in tqdm(range(self.options.rounds), f"{what} mapping", disable=not self.progress):
+        rounds, objectives = [ridges[best][0]], []
+        if self.options.rounds:
+            fit = Fit(equations, mapping, best)
+            objectives.append(fit.objective())
+        for _ in tqdm(range(self.options.rounds), f"{label} mapping", disable=not self.progress):
             objectives.append(fit.round())
             rounds.append(heldout.psnr(fit.result.kernels()))
             if rounds[-1] >= max(rounds[1:]):
@@ -393,8 +393,10 @@ class _Run:
         bicubic = heldout.bicubic_psnr()
         if self.progress:
             row = ", ".join(f"{ridge:g}: {figure:.3f}" for ridge, (figure, _) in ridges.items())
-            print(f"{what}: held-out PSNR by ridge weight {row}; bicubic {bicubic:.3f};")
-            print(f"{what}: by round {', '.join(f'{figure:.3f}' for figure in rounds)}", flush=True)
+            print(f"{label}: held-out PSNR by ridge weight {row}; bicubic {bicubic:.3f};")
+            print(
+                f"{label}: by round {', '.join(f'{figure:.3f}' for figure in rounds)}", flush=True
+            )
         self.kept.drop(f"{self.start.coder}-x{scale}-sums")
         return {
             "kernels": kernels.half(),

@@ -104,12 +104,12 @@ def _check_line(line: str) -> str:
 
 
 def _check_truth(truth: np.ndarray) -> np.ndarray:
-    shape = getattr(truth, "shape", ())
+    shape: tuple[int, ...] = tuple(getattr(truth, "shape", ()))
     if getattr(truth, "dtype", None) != np.uint8 or not (
         len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
     ):
         raise InputError(
             "a true image must be uint8 of shape (H, W) or (H, W, 3), "
-            f"got {getattr(truth, 'dtype', type(truth).__name__)} of shape {tuple(shape)}."
+            f"got {getattr(truth, 'dtype', type(truth).__name__)} of shape {shape}."
         )
     return truth

@@ -34,7 +34,7 @@ from cscsr.data.datasets import demo, load_dataset, training_textures
 from cscsr.imaging import psnr, write_image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "benchmarks.compare"]
+COMMAND = [sys.executable, "-m", "cscsr", "compare"]
 
 
 def start(*arguments):
@@ -129,7 +129,6 @@ def carry_out(folder, results, *solvers, line="rgb", degrade=(), shown=0):
         (["--device", "abacus"], "expected a device among cpu"),
         (["--protocol", "papre"], "invalid choice: 'papre'"),
         (["--frobnicate"], "unrecognized arguments"),
-        (["--fig5-width", "0"], "positive width, got 0"),
         (["--degrade", "fog:3"], "blur:SIGMA in pixels, noise:SIGMA on the 0-255 scale"),
         (["--showcase", "7"], "invalid choice: 7"),
     ],
@@ -167,7 +166,7 @@ def test_bad_folders_get_one_sentence_and_nothing_computed_is_lost(
     folder, tmp_path, capsys, spoil, sentence
 ):
     command = ["--data", str(folder), "--datasets", "mine", "--solvers", "bicubic"]
-    command += ["--scales", "2", "--no-figures", "--out", str(tmp_path / "out")]
+    command += ["--scales", "2", "--out", str(tmp_path / "out")]
     assert main(command) == 0
     before = read_results(tmp_path / "out" / FILE_NAME)
     spoil(folder)
@@ -181,7 +180,7 @@ def test_bad_folders_get_one_sentence_and_nothing_computed_is_lost(
 
 def test_a_spoilt_database_is_kept(tmp_path, capsys):
     (tmp_path / FILE_NAME).write_text("my notes, which are no database")
-    assert main(["--solvers", "bicubic", "--no-figures", "--out", str(tmp_path)]) == 2
+    assert main(["--solvers", "bicubic", "--out", str(tmp_path)]) == 2
     assert "left as it is" in capsys.readouterr().err
     assert (tmp_path / FILE_NAME).read_text() == "my notes, which are no database"
 
@@ -198,7 +197,7 @@ def test_the_command_prints_no_traceback(tmp_path):
 
 
 def test_which_data_sets_are_compared_is_said(folder, tmp_path, capsys):
-    common = ["--scales", "4", "--solvers", "bicubic", "--no-figures", "--out", str(tmp_path / "o")]
+    common = ["--scales", "4", "--solvers", "bicubic", "--out", str(tmp_path / "o")]
     assert main(common) == 0
     assert "embedded set demo" in capsys.readouterr().out
     assert main([*common, "--data", str(folder)]) == 0
@@ -212,7 +211,7 @@ def test_which_data_sets_are_compared_is_said(folder, tmp_path, capsys):
 def test_bicubic_gives_the_papers_figures(shared_data, tmp_path):
     out = tmp_path / "out"
     command = ["--data", str(shared_data), "--datasets", "Set5", "--solvers", "bicubic"]
-    assert main([*command, "--no-figures", "--out", str(out)]) == 0
+    assert main([*command, "--out", str(out)]) == 0
     table = pd.read_csv(out / "table1.csv").set_index("method").loc["bicubic"]
     assert table.psnr_db.round(2).tolist() == table.published_psnr_db.tolist()
     assert table.ssim.round(4).tolist() == table.published_ssim.tolist()
@@ -244,7 +243,7 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(tmp_path):
             write_image(place / f"{name}.png", image)
     images = len(list(place.iterdir()))
     command = ["--data", tmp_path / "data", "--datasets", "textures", "--solvers", "bicubic"]
-    command += ["--scales", "2", "3", "4", "--no-figures", "--out", out]
+    command += ["--scales", "2", "3", "4", "--out", out]
 
     process = start(*command)
     _wait_for_rows(process, out / FILE_NAME, 2)

@@ -10,12 +10,12 @@ import base64
 import html
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from cscsr.compare.differences import FEW, LEAST_IMAGES, TIE
+from cscsr.compare.differences import LEAST_IMAGES, TIE
 from cscsr.compare.page.plots import Point, interval, scatter
 from cscsr.compare.results import SCORED, Figure, Key, Results, truth_key
 from cscsr.compare.tables import (
@@ -136,7 +136,7 @@ class Sources:
             values = [v for v in scored[column] if v == v and v not in ("", None)]
             return "; ".join(dict.fromkeys(map(str, values)))
 
-        def between(column: str, text=lambda value: f"{value:g}") -> str:
+        def between(column: str, text: Callable[[float], str] = "{:g}".format) -> str:
             values = scored[column].dropna()
             if not len(values):
                 return ""
@@ -281,7 +281,7 @@ def _cards(
             _card("By how much?", f"{decibels(found.mean_db)} dB", f"over {name}, the second best")
         )
         won = f"better on {found.won} of {found.images} images"
-        if found.verdict == FEW:
+        if found.low_db is None or found.high_db is None:
             answer, kind = "Too few images", "few"
             detail = f"{won}; an interval needs {LEAST_IMAGES}, this set has {found.images}"
         else:
@@ -359,7 +359,8 @@ def _ranking(summary: Summary, sources: Sources, place: Place) -> str:
     partial = [mean for mean in summary.at(place) if not mean.complete]
     best = ranking[0] if ranking else None
     found = {
-        mean.solver: summary.difference(place, mean.solver, best.solver) for mean in ranking[1:]
+        mean.solver: summary.difference(place, mean.solver, ranking[0].solver)
+        for mean in ranking[1:]
     }
     least = min((difference.mean_db for difference in found.values()), default=-1.0)
     heads = "".join(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 560, 380
@@ -60,7 +60,9 @@ def even_ticks(low: float, high: float) -> list[float]:
     return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def scatter(points: Sequence[Point], axis: str, tick_text, title: str) -> str:
+def scatter(
+    points: Sequence[Point], axis: str, tick_text: Callable[[float], str], title: str
+) -> str:
     """PSNR (upwards) against a cost (rightwards, logarithmic), the frontier as a line.
 
     axis: the cost's name and unit. tick_text: a cost as it is written at the axis.

@@ -16,13 +16,14 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cscsr.compare.differences import LEAST_IMAGES, TIE, Difference, pairwise
 from cscsr.compare.results import FAILED, FILE_NAME, SCORED, UNSUPPORTED, Key, Results
 from cscsr.errors import InputError
+from cscsr.registry import published_method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,18 +44,6 @@ CSV_COLUMNS = [
 ]
 DEGRADED_COLUMNS = ["dataset", "scale", "degradation", *CSV_COLUMNS[2:8]]
 
-_SAME = {
-    "bicubic": "Bicubic",
-    "crnet-a": "CRNet-A",
-    "crnet-b": "CRNet-B",
-    "crnet-b+": "CRNet-B+",
-}
-_RELATED = {
-    "csc-ridge": "CSC-SR",
-    "crnet-a-small": "CRNet-A",
-    "crnet-b-small": "CRNet-B",
-    "crnet-b-small+": "CRNet-B+",
-}
 _PUBLISHED_LINE = {
     "Bicubic": "y",
     "CSC-SR": "y",
@@ -70,14 +59,18 @@ DEGRADED_LINE = "rgb"
 of an 8-bit image file, and every solver is given the same."""
 
 
-def same_method(solver: str) -> str | None:
-    """The published method that `solver` is, by the name the paper gives it, or None."""
-    return "CSC-SR" if solver.startswith(("csc-sr[", "csc-sr-paper[")) else _SAME.get(solver)
-
-
+@cache
 def published_beside(solver: str) -> str | None:
     """The published method whose figures stand beside those of `solver`, or None."""
-    return same_method(solver) or _RELATED.get(solver)
+    beside = published_method(solver)
+    return beside[0] if beside else None
+
+
+@cache
+def same_method(solver: str) -> str | None:
+    """The published method that `solver` is, by the name the paper gives it, or None."""
+    beside = published_method(solver)
+    return beside[0] if beside and beside[1] else None
 
 
 def read_published(table: int | None = None) -> pd.DataFrame:
@@ -141,7 +134,7 @@ class Mean:
             and not self.degradation
             and method is not None
             and self.images == PUBLISHED_IMAGES.get(self.dataset)
-            and self.protocol == _PUBLISHED_LINE[method]
+            and self.protocol == _PUBLISHED_LINE.get(method)
         )
 
 

@@ -35,6 +35,7 @@ from cscsr.compare.tables import (
     two_digits,
     written_tables,
 )
+from cscsr.registry import solver_family
 
 _HERE = Path(__file__).parent
 
@@ -90,9 +91,8 @@ def escaped(text: Any) -> str:
 
 def family(solver: str) -> str:
     """Which kind of method a solver is, for its colour and mark in the plots."""
-    if solver.startswith("csc-"):
-        return "classical"
-    return "learned" if solver.startswith(("crnet", "lista")) else "other"
+    kind = solver_family(solver)
+    return kind if kind in ("classical", "learned") else "other"
 
 
 def engineering(value: float) -> str:

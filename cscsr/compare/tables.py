@@ -11,24 +11,31 @@ own, and so have the differences to the best solver.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from cscsr.compare.differences import LEAST_IMAGES, TIE, Difference, pairwise
-from cscsr.compare.results import FAILED, FILE_NAME, SCORED, UNSUPPORTED, Key, Results
+from cscsr.compare.differences import LEAST_IMAGES, TIE, Difference
+from cscsr.compare.results import FILE_NAME, Results
 from cscsr.errors import InputError
-from cscsr.registry import published_method
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PUBLISHED_FILE = Path(__file__).with_name("published.csv")
+from cscsr.compare.grid import (
+    BEST,
+    Column,
+    Table,
+    decibels,
+    difference_text,
+    make_tables,
+    notes_of,
+    remarks,
+    two_digits,
+)
+from cscsr.compare.published import PUBLISHED_LINE
+from cscsr.compare.summary import Place, Summary, summarise
 
 CSV_COLUMNS = [
     "dataset",
@@ -42,335 +49,9 @@ CSV_COLUMNS = [
     "published_psnr_db",
     "published_ssim",
 ]
+
+
 DEGRADED_COLUMNS = ["dataset", "scale", "degradation", *CSV_COLUMNS[2:8]]
-
-_PUBLISHED_LINE = {
-    "Bicubic": "y",
-    "CSC-SR": "y",
-    "CRNet-A": "y",
-    "CRNet-B": "rgb",
-    "CRNet-B+": "rgb",
-}
-PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
-
-
-DEGRADED_LINE = "rgb"
-"""The line on which degraded input is scored, whatever the protocol: noise and JPEG are things
-of an 8-bit image file, and every solver is given the same."""
-
-
-@cache
-def published_beside(solver: str) -> str | None:
-    """The published method whose figures stand beside those of `solver`, or None."""
-    beside = published_method(solver)
-    return beside[0] if beside else None
-
-
-@cache
-def same_method(solver: str) -> str | None:
-    """The published method that `solver` is, by the name the paper gives it, or None."""
-    beside = published_method(solver)
-    return beside[0] if beside and beside[1] else None
-
-
-def read_published(table: int | None = None) -> pd.DataFrame:
-    """The figures of the paper's tables, or of one of them, one row for each (dataset, scale,
-    method)."""
-    import pandas as pd
-
-    rows = pd.read_csv(PUBLISHED_FILE)
-    if table is not None:
-        rows = rows[rows.table == table]
-    return rows.drop(columns="table").drop_duplicates(["dataset", "scale", "method"])
-
-
-class Place(NamedTuple):
-    """A row of the tables: a data set, a scale, and what was done to the input ("": nothing)."""
-
-    dataset: str
-    scale: int
-    degradation: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.dataset} ×{self.scale} {self.degradation}".rstrip()
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A cell: the mean over the images of a data set, for one solver and scale.
-
-    psnr_db, ssim, seconds, operations: NaN where no image was scored.
-    images, expected: how many images were scored, and how many there are to score.
-    comparable: whether this is the whole of a published data set, on the published line.
-    reasons: why images are missing.
-    """
-
-    dataset: str
-    scale: int
-    solver: str
-    protocol: str
-    psnr_db: float
-    ssim: float
-    seconds: float
-    images: int
-    expected: int
-    reasons: tuple[str, ...]
-    degradation: str = ""
-    operations: float = math.nan
-
-    @property
-    def place(self) -> Place:
-        return Place(self.dataset, self.scale, self.degradation)
-
-    @property
-    def complete(self) -> bool:
-        return self.images == self.expected
-
-    @property
-    def comparable(self) -> bool:
-        method = published_beside(self.solver)
-        return (
-            self.complete
-            and not self.degradation
-            and method is not None
-            and self.images == PUBLISHED_IMAGES.get(self.dataset)
-            and self.protocol == _PUBLISHED_LINE.get(method)
-        )
-
-
-@dataclass(frozen=True)
-class Summary:
-    """All that the tables say: the run, its means in the order of the run's plan, and the
-    rows they were made from."""
-
-    run: dict[str, Any]
-    means: list[Mean]
-    rows: pd.DataFrame
-
-    @property
-    def solvers(self) -> list[str]:
-        return [solver["solver"] for solver in self.run["plan"]["solvers"]]
-
-    @property
-    def places(self) -> list[Place]:
-        """The rows of the tables: those of the input as it is, then of each harder one."""
-        plan = self.run["plan"]
-        return [
-            Place(dataset, scale, degradation)
-            for degradation in plan.get("degradations", [""])
-            for dataset in plan["datasets"]
-            for scale in plan["scales"]
-        ]
-
-    @property
-    def lines(self) -> list[Place]:
-        """The places where the input is as it is."""
-        return [place for place in self.places if not place.degradation]
-
-    @cached_property
-    def _by_place(self) -> dict[tuple[Place, str], Mean]:
-        return {(mean.place, mean.solver): mean for mean in self.means}
-
-    def mean(self, dataset: str, scale: int, solver: str, degradation: str = "") -> Mean:
-        return self._by_place[Place(dataset, scale, degradation), solver]
-
-    def at(self, place: Place) -> list[Mean]:
-        """The means of a row of the tables, in the order of the plan."""
-        return [self._by_place[place, solver] for solver in self.solvers]
-
-    def ranking(self, place: Place) -> list[Mean]:
-        """The means over all images, the best PSNR first; partial ones are not ranked."""
-        complete = [mean for mean in self.at(place) if mean.complete]
-        return sorted(complete, key=lambda mean: -mean.psnr_db)
-
-    @cached_property
-    def differences(self) -> dict[Place, dict[tuple[str, str], Difference]]:
-        """Of every two solvers at each place, (first, second) in the order of the plan."""
-        found = {}
-        for place, rows in self.rows.groupby(list(Place._fields), sort=False):
-            images = rows.drop_duplicates("image").image.tolist()
-            scored = rows[rows.outcome == SCORED]
-            psnr_db = scored.pivot_table(index="image", columns="solver", values="psnr_db")
-            psnr_db = psnr_db.reindex(index=images, columns=self.solvers)
-            found[Place(*place)] = pairwise({name: psnr_db[name] for name in self.solvers})
-        return found
-
-    def difference(self, place: Place, solver: str, other: str) -> Difference:
-        """How much better `solver` is than `other`."""
-        pairs = self.differences[place]
-        if (solver, other) in pairs:
-            return pairs[solver, other]
-        return pairs[other, solver].reversed()
-
-
-def summarise(results: Results) -> Summary:
-    """The means of the latest run. Raises InputError if the database holds no run."""
-    import pandas as pd
-
-    run = results.latest_run()
-    rows = results.frame()
-    images = pd.DataFrame(
-        [
-            {"dataset": dataset, **image}
-            for dataset, members in run["plan"]["datasets"].items()
-            for image in members
-        ]
-    )
-    solvers = pd.DataFrame(run["plan"]["solvers"])
-    scales = pd.DataFrame({"scale": run["plan"]["scales"]})
-    harder = pd.DataFrame({"degradation": run["plan"].get("degradations", [""])})
-    planned = images.merge(solvers, how="cross").merge(scales, how="cross")
-    planned = planned.merge(harder, how="cross")
-    planned.loc[planned.degradation != "", "protocol"] = DEGRADED_LINE
-    identity = [*Key.__dataclass_fields__, "dataset", "image"]
-    rows = planned.merge(rows, how="left", on=identity)
-    means = []
-    for place, cell in rows.groupby([*Place._fields, "solver"], sort=False):
-        dataset, scale, degradation, solver = place
-        scored = cell[cell.outcome == SCORED]
-        missing = cell[cell.outcome.isin([UNSUPPORTED, FAILED])]
-        reasons = list(dict.fromkeys(missing.message))
-        if cell.outcome.isna().any():
-            reasons.append("Not computed yet: the same command goes on where it stopped.")
-        means.append(
-            Mean(
-                dataset,
-                int(scale),
-                solver,
-                cell.protocol.iloc[0],
-                float(scored.psnr_db.mean()),
-                float(scored.ssim.mean()),
-                float(scored.seconds.mean()),
-                len(scored),
-                len(cell),
-                tuple(reasons),
-                degradation,
-                float(scored.operations.mean()),
-            )
-        )
-    return Summary(run, means, rows)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: one of our solvers, or a method of the paper."""
-
-    name: str
-    published: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table, whichever way it is written.
-
-    name: its files', without the suffix. places: its rows. columns: in their order, ours and
-    the published. published: the figures of these, (dataset, scale, method) to PSNR and SSIM.
-    """
-
-    name: str
-    title: str
-    summary: Summary
-    places: list[Place]
-    columns: list[Column]
-    published: Mapping[tuple[str, int, str], tuple[float, float]]
-
-    def mean(self, place: Place, column: Column) -> Mean:
-        """The mean in a column of ours."""
-        return self.summary.mean(place.dataset, place.scale, column.name, place.degradation)
-
-    def figures(self, place: Place, column: Column) -> tuple[float, float] | None:
-        """PSNR and SSIM in a cell, or None where there is nothing."""
-        if not column.published:
-            mean = self.mean(place, column)
-            return (mean.psnr_db, mean.ssim) if mean.images else None
-        where = (place.dataset, place.scale, column.name)
-        return None if place.degradation else self.published.get(where)
-
-    def beside(self, mean: Mean) -> tuple[float, float] | None:
-        """The published figures that a mean of ours may be compared with: of the same method
-        on the same line over the same data set. None if there are none."""
-        method = same_method(mean.solver)
-        if method is None or not mean.comparable:
-            return None
-        return self.published.get((mean.dataset, mean.scale, method))
-
-    @cached_property
-    def _ranks(self) -> dict[tuple[Place, int], dict[Column, int]]:
-        return {
-            (place, which): self._ranked(place, which) for place in self.places for which in (0, 1)
-        }
-
-    def rank(self, place: Place, column: Column, which: int) -> int | None:
-        """1 for the best and 2 for the second best of the row, of ours and of the published by
-        themselves; only means over all images count. which: 0 for PSNR, 1 for SSIM."""
-        return self._ranks[place, which].get(column)
-
-    def _ranked(self, place: Place, which: int) -> dict[Column, int]:
-        digits = (2, 4)[which]
-        found: dict[Column, int] = {}
-        for published in (False, True):
-            values = {}
-            for column in self.columns:
-                figures = self.figures(place, column)
-                if column.published is not published or figures is None:
-                    continue
-                if published or self.mean(place, column).complete:
-                    values[column] = round(figures[which], digits)
-            if len(values) < 2:
-                continue
-            highest = sorted(set(values.values()), reverse=True)[:2]
-            found |= {c: highest.index(v) + 1 for c, v in values.items() if v in highest}
-        return found
-
-
-def _beside_each(solvers: Sequence[str], known: Iterable[str]) -> list[Column]:
-    """Our solvers, each group followed by the published method that belongs beside it."""
-    known = set(known)
-    columns = []
-    for index, solver in enumerate(solvers):
-        columns.append(Column(solver))
-        method = published_beside(solver)
-        later = map(published_beside, solvers[index + 1 :])
-        if method in known and method not in later:
-            columns.append(Column(method, published=True))
-    return columns
-
-
-_TITLES = {
-    1: "Table 1: super-resolution, classical and learned",
-    2: "Table 2: networks that refine an image after enlarging it (pre-upsampling)",
-    3: "Table 3: networks that enlarge an image at their end (post-upsampling)",
-}
-
-
-def make_tables(summary: Summary) -> list[Table]:
-    """Table 1, with all solvers; Tables 2 and 3 where one of theirs was run on a data set that
-    the paper has; the table of harder input where there is one."""
-    plain, tables = summary.lines, []
-    for number, title in _TITLES.items():
-        published = read_published(None if number == 1 else number)
-        here = published[published.dataset.isin({place.dataset for place in plain})]
-        methods = list(dict.fromkeys(here.method))
-        if number == 1:
-            columns = _beside_each(summary.solvers, methods)
-        else:
-            columns = []
-            for method in methods:
-                ours = [name for name in summary.solvers if published_beside(name) == method]
-                columns += [*map(Column, ours), Column(method, published=True)]
-            if all(column.published for column in columns):
-                continue
-        figures = {
-            (row.dataset, row.scale, row.method): (row.psnr_db, row.ssim)
-            for row in published.itertuples()
-        }
-        tables.append(Table(f"table{number}", title, summary, plain, columns, figures))
-    harder = [place for place in summary.places if place.degradation]
-    if harder:
-        title = "Harder input: blurred, noisy or compressed low-resolution images"
-        columns = [Column(solver) for solver in summary.solvers]
-        tables.append(Table("degraded", title, summary, harder, columns, {}))
-    return tables
 
 
 def long_table(table: Table) -> pd.DataFrame:
@@ -402,106 +83,12 @@ def long_table(table: Table) -> pd.DataFrame:
                         "dataset": place.dataset,
                         "scale": place.scale,
                         "method": f"{column.name} (published)",
-                        "protocol": _PUBLISHED_LINE.get(column.name),
+                        "protocol": PUBLISHED_LINE.get(column.name),
                         "published_psnr_db": figures[0],
                         "published_ssim": figures[1],
                     }
                 )
     return pd.DataFrame(rows, columns=heads).astype({"images": "Int64"})
-
-
-def difference_text(ours: float, published: float, digits: int) -> str:
-    """Ours minus theirs, of the figures as they are printed."""
-    return signed(round(round(ours, digits) - published, digits), digits)
-
-
-def signed(value: float, digits: int) -> str:
-    """A number with its sign: +0.12, −0.03, ±0.00."""
-    value = round(value, digits)
-    return f"{'±' if value == 0 else '+' if value > 0 else '−'}{abs(value):.{digits}f}"
-
-
-def decibels(value: float) -> str:
-    """A difference in dB: two decimals, small ones three or four."""
-    digits = 2 if abs(value) >= 0.0995 else 3 if abs(value) >= 0.00095 else 4
-    return signed(value, digits)
-
-
-def notes_of(summary: Summary) -> list[str]:
-    """The reasons for missing cells, each once, to be numbered."""
-    return list(dict.fromkeys(reason for mean in summary.means for reason in mean.reasons))
-
-
-def two_digits(seconds: float) -> str:
-    """A duration with two significant digits and no exponent: 0.0031, 0.12, 4.5, 130."""
-    if not seconds or not math.isfinite(seconds):
-        return "0" if seconds == 0 else "–"
-    decimals = 1 - math.floor(math.log10(abs(seconds)))
-    rounded = round(seconds, decimals)
-    decimals = 1 - math.floor(math.log10(abs(rounded)))
-    return f"{rounded:.{max(decimals, 0)}f}"
-
-
-_LINE_MEANING = {
-    "y": "line y (the low-resolution image is made from luma and kept in floating point)",
-    "rgb": "line rgb (the low-resolution image is an 8-bit one, in colour where the truth is)",
-}
-
-
-def remarks(summary: Summary) -> list[str]:
-    """The sentences under the tables, apart from the numbered notes."""
-    plan, rows = summary.run["plan"], summary.rows
-    by_line: dict[str, list[str]] = {}
-    for solver in plan["solvers"]:
-        by_line.setdefault(solver["protocol"], []).append(solver["solver"])
-    each = "; ".join(f"{_LINE_MEANING[line]}: {', '.join(who)}" for line, who in by_line.items())
-    meaning = {
-        "paper": "each solver is scored as the paper scores its kind",
-        "common": "every solver is given the same images",
-    }[plan["protocol"]]
-    sentences = [f"Protocol {plan['protocol']}, {meaning}. {each[0].upper()}{each[1:]}."]
-    if any(place.degradation for place in summary.places):
-        sentences.append(
-            "Harder input is always given to every solver as the same 8-bit image (line rgb)."
-        )
-    if any(same_method(mean.solver) and mean.comparable for mean in summary.means):
-        sentences.append(
-            "In brackets: ours minus the published figure of the same method, where the mean is "
-            "over the same images on the same line."
-        )
-    if any(solver.startswith("csc-sr[") for solver in summary.solvers):
-        sentences.append(
-            "csc-sr[CODER] is CSC-SR (Gu et al. 2015) with that coder; docs/csc-sr.md says how its "
-            "filters and its maps were fitted, and what differs from the published method."
-        )
-    if any(solver.rstrip("+").endswith("-small") for solver in summary.solvers):
-        sentences.append(
-            "The -small networks are narrower than the paper's and trained for a small part of "
-            "its time; they are not its networks, so no difference is shown."
-        )
-    scored = rows[rows.outcome == SCORED]
-    if len(scored):
-        machines = "; ".join(dict.fromkeys(scored.machine))
-        threads = ", ".join(str(int(n)) for n in sorted(scored.threads.dropna().unique()))
-        devices = ", ".join(dict.fromkeys(scored.device))
-        precisions = ", ".join(dict.fromkeys(scored.precision))
-        versions = ", ".join(dict.fromkeys(scored.code_version))
-        sentences.append(
-            f"Seconds are the solvers' own, for one image, on {machines}; threads: {threads}; "
-            f"device: {devices}; precision: {precisions}."
-        )
-        sentences.append(
-            f"Version {versions}; {len(scored)} scored images, newest {max(scored.time)}."
-        )
-    if summary.run["finished"] is None:
-        sentences.append("The run was cut off before its end.")
-    return sentences
-
-
-BEST = (
-    "Means over the images of a data set. Bold: the best of ours there; underlined: the second "
-    "best; partial means are not ranked. Published figures are ranked among themselves."
-)
 
 
 def _markdown_cell(table: Table, place: Place, column: Column, notes: list[str]) -> str:
@@ -653,6 +240,8 @@ def _csv(table: Table) -> str:
 
 
 DIFFERENCES_COLUMNS = [*Place._fields, "solver", "against", "images", "mean_db", "spread_db"]
+
+
 DIFFERENCES_COLUMNS += ["won", "lost", "low_db", "high_db", "verdict"]
 
 
@@ -675,6 +264,8 @@ def differences_csv(summary: Summary) -> str:
 
 
 DIFFERENCES_TITLE = "Differences to the best solver"
+
+
 DIFFERENCES_NOTE = (
     "PSNR of each solver less that of the best, mean over the images; in brackets its 95 % "
     f"interval by the studentised bootstrap, from {LEAST_IMAGES} images up; then the images on "

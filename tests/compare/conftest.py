@@ -13,10 +13,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from cscsr import Solution, Solver, Status, SuperResolution
-from cscsr.compare.command import Contender, Plan, find_work, keep_truths, make_plan, run
 from cscsr.compare.page import keep_figures, write_page
+from cscsr.compare.plan import Contender, Plan, make_plan
 from cscsr.compare.progress import Progress
 from cscsr.compare.results import FILE_NAME, Results
+from cscsr.compare.run import find_work, keep_truths, run
 from cscsr.data.datasets import demo, load_dataset
 from cscsr.imaging import imresize, write_image
 

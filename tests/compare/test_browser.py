@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cscsr.compare.results import FILE_NAME, Results
-from cscsr.compare.tables import summarise
+from cscsr.compare.summary import summarise
 
 _spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
 driver = importlib.util.module_from_spec(_spec)

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from cscsr import InputError, Solution, Solver, Status, SuperResolution
-from cscsr.compare.command import Contender, find_work, keep_truths, main, make_plan, run
+from cscsr.compare.command import main
+from cscsr.compare.plan import Contender, make_plan
 from cscsr.compare.progress import Progress
 from cscsr.compare.results import (
     FAILED,
@@ -30,6 +31,7 @@ from cscsr.compare.results import (
     read_results,
     truth_key,
 )
+from cscsr.compare.run import find_work, keep_truths, run
 from cscsr.data.datasets import demo, load_dataset, training_textures
 from cscsr.imaging import psnr, write_image
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from cscsr.compare.page import PAGE_NAME, REFERENCE, main, render, write_page
-from cscsr.compare.page.content import FIGURES, engineering
+from cscsr.compare.page.content import FIGURES
 from cscsr.compare.page.plots import (
     WIDTH,
     Point,
@@ -26,8 +26,10 @@ from cscsr.compare.page.plots import (
     power_ticks,
     scatter,
 )
+from cscsr.compare.page.sources import engineering
 from cscsr.compare.results import FILE_NAME, Results
-from cscsr.compare.tables import summarise, write_tables
+from cscsr.compare.summary import summarise
+from cscsr.compare.tables import write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "img", "br", "input", "path", "rect", "circle"}

@@ -8,18 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from cscsr.compare.grid import make_tables, two_digits
+from cscsr.compare.published import PUBLISHED_FILE, read_published
 from cscsr.compare.results import FAILED, SCORED, UNSUPPORTED, Key, Results, Row
-from cscsr.compare.tables import (
-    PUBLISHED_FILE,
-    differences_markdown,
-    latex,
-    latex_text,
-    make_tables,
-    read_published,
-    summarise,
-    two_digits,
-    write_tables,
-)
+from cscsr.compare.summary import summarise
+from cscsr.compare.tables import differences_markdown, latex, latex_text, write_tables
 from cscsr.compare.tables import long_table as table_csv
 from cscsr.compare.tables import markdown as table_markdown
 

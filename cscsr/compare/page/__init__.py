@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cscsr.compare.page.content import FIGURES, page_of
 from cscsr.compare.results import FILE_NAME, Figure, Results
-from cscsr.compare.tables import summarise, write_file
+from cscsr.compare.summary import summarise
+from cscsr.compare.tables import write_file
 from cscsr.errors import InputError
 
 PAGE_NAME = "index.html"

@@ -7,37 +7,38 @@ commands) is escaped here; page.js puts what it adds into the page as text only.
 from __future__ import annotations
 
 import base64
-import html
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from cscsr.compare.differences import LEAST_IMAGES, TIE
-from cscsr.compare.page.plots import Point, interval, scatter
-from cscsr.compare.results import SCORED, Figure, Key, Results, truth_key
-from cscsr.compare.tables import (
+from cscsr.compare.differences import LEAST_IMAGES
+from cscsr.compare.grid import (
     BEST,
-    PUBLISHED_IMAGES,
     Column,
-    Mean,
-    Place,
-    Summary,
     Table,
-    decibels,
     difference_text,
     make_tables,
     notes_of,
-    read_published,
     remarks,
-    two_digits,
-    written_tables,
 )
-from cscsr.registry import solver_family
+from cscsr.compare.page.answer import answer_panel, best_published, picker
+from cscsr.compare.page.sources import (
+    Sources,
+    escaped,
+    number_cell,
+    place_id,
+    sortable_head,
+    source_button,
+)
+from cscsr.compare.results import Figure, Key, Results, truth_key
+from cscsr.compare.summary import Place, Summary
+from cscsr.compare.tables import written_tables
 
 _HERE = Path(__file__).parent
+
 
 FIGURES = {
     "fig5": (
@@ -85,385 +86,6 @@ FIGURES = {
 """Name of a figure's files: its title, and what it shows."""
 
 
-def escaped(text: Any) -> str:
-    return html.escape(str(text))
-
-
-def family(solver: str) -> str:
-    """Which kind of method a solver is, for its colour and mark in the plots."""
-    kind = solver_family(solver)
-    return kind if kind in ("classical", "learned") else "other"
-
-
-def engineering(value: float) -> str:
-    """A count with two digits and a prefix: 1.2 G, 340 M."""
-    if not math.isfinite(value):
-        return "–"
-    for unit, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= 0.995 * unit:
-            return two_digits(value / unit) + prefix
-    return two_digits(value)
-
-
-def _place_id(place: Place) -> str:
-    return "/".join(map(str, place)).rstrip("/")
-
-
-class Sources:
-    """Where each measured cell came from; a cell in the page names its number here."""
-
-    def __init__(self, summary: Summary, commands: dict[int, str]) -> None:
-        self.commands = commands
-        self.rows: list[dict[str, Any]] = []
-        self._numbers: dict[tuple[Place, str], int] = {}
-        for key, cell in summary.rows.groupby([*Place._fields, "solver"], sort=False):
-            place, solver = Place(key[0], int(key[1]), key[2]), key[3]
-            self._numbers[place, solver] = len(self.rows)
-            mean = summary.mean(place.dataset, place.scale, solver, place.degradation)
-            self.rows.append(self._described(place, mean, cell))
-
-    def number(self, mean: Mean) -> int:
-        return self._numbers[mean.place, mean.solver]
-
-    def of(self, mean: Mean) -> dict[str, Any]:
-        return self.rows[self.number(mean)]
-
-    def _described(self, place: Place, mean: Mean, cell: Any) -> dict[str, Any]:
-        scored = cell[cell.outcome == SCORED]
-        first = cell.iloc[0]
-
-        def each(column: str) -> str:
-            values = [v for v in scored[column] if v == v and v not in ("", None)]
-            return "; ".join(dict.fromkeys(map(str, values)))
-
-        def between(column: str, text: Callable[[float], str] = "{:g}".format) -> str:
-            values = scored[column].dropna()
-            if not len(values):
-                return ""
-            low, high = text(values.min()), text(values.max())
-            return low if low == high else f"{low} to {high}"
-
-        ran = [
-            self.commands[int(n)] for n in dict.fromkeys(scored.run.dropna()) if n in self.commands
-        ]
-        figures = {}
-        if mean.images:
-            seconds = f"{two_digits(mean.seconds)} ({between('seconds', two_digits)})"
-            figures = {
-                "PSNR": f"{mean.psnr_db:.4f} dB",
-                "SSIM": f"{mean.ssim:.5f}",
-                "Seconds an image": seconds,
-                "Multiply-adds an image": engineering(mean.operations),
-            }
-        line = {"y": "y: luma, low-resolution image in floating point"}
-        line["rgb"] = "rgb: 8-bit low-resolution image, in colour where the truth is"
-        return {
-            "title": f"{mean.solver} on {place}",
-            "facts": {
-                **figures,
-                "Images": f"{mean.images} of {mean.expected}",
-                "Missing": " ".join(mean.reasons),
-                "Protocol": f"line {line[mean.protocol]}",
-                "Input": place.degradation or "as it is",
-                "Weights (SHA-256)": first.weights_sha256 or "none: nothing is trained",
-                "Solver": f"{mean.solver}, version {first.solver_version}",
-                "Parameters": first.params,
-                "Code version": each("code_version"),
-                "Machine": each("machine"),
-                "Device, threads, precision": ", ".join(
-                    filter(None, (each("device"), between("threads"), each("precision")))
-                ),
-                "Iterations": between("iterations"),
-                "Ended": each("status"),
-                "Preparation": f"{two_digits(scored.prepare_seconds.max())} s at most"
-                if mean.images
-                else "",
-                "Peak memory": f"{scored.memory_mb.max():.0f} MB"
-                if scored.memory_mb.notna().any()
-                else "",
-                "Measured": " to ".join(sorted({scored.time.min(), scored.time.max()}))
-                if mean.images
-                else "",
-            },
-            "commands": list(dict.fromkeys(ran))
-            or (["unknown: measured before commands were kept"] if mean.images else []),
-        }
-
-
-# The answer: one panel for each place
-
-
-def _default_place(summary: Summary) -> Place:
-    """B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
-    images = {place: summary.at(place)[0].expected for place in summary.lines}
-    return max(
-        images,
-        key=lambda p: (p.dataset == "B100", images[p], -abs(p.scale - 3), p.scale),
-    )
-
-
-def _picker(summary: Summary) -> str:
-    """Radio buttons for data set, scale and input."""
-    default = _default_place(summary)
-    plan = summary.run["plan"]
-    groups = [
-        ("dataset", "Data set", [(name, name) for name in plan["datasets"]]),
-        ("scale", "Scale", [(scale, f"×{scale}") for scale in plan["scales"]]),
-        ("degradation", "Input", [(d, d or "as it is") for d in plan.get("degradations", [""])]),
-    ]
-    parts = []
-    for field, legend, choices in groups:
-        if field == "degradation" and len(choices) == 1:
-            choices = []
-        buttons = "".join(
-            f'<label><input type="radio" name="{field}" value="{escaped(value)}"'
-            f"{' checked' if value == getattr(default, field) else ''}>"
-            f"<span>{escaped(text)}</span></label>"
-            for value, text in choices
-        )
-        if buttons:
-            parts.append(f"<fieldset><legend>{legend}</legend>{buttons}</fieldset>")
-    return "".join(parts)
-
-
-def _source_button(sources: Sources, mean: Mean, text: str, kind: str = "cell") -> str:
-    return (
-        f'<button type="button" class="{kind}" data-source="{sources.number(mean)}" '
-        f'aria-haspopup="dialog">{text}</button>'
-    )
-
-
-def _card(question: str, answer: str, detail: str, kind: str = "") -> str:
-    return (
-        f'<div class="card {kind}"><dt>{question}</dt>'
-        f"<dd><strong>{answer}</strong><span>{detail}</span></dd></div>"
-    )
-
-
-def _best_published() -> dict[Place, tuple[str, float]]:
-    """The best of the paper's methods at each place, with its PSNR."""
-    rows = read_published().sort_values("psnr_db")
-    return {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
-
-
-def _answer(
-    summary: Summary, sources: Sources, place: Place, paper: dict[Place, tuple[str, float]]
-) -> str:
-    """The panel of a place: five questions answered, the ranking, and the plots of cost."""
-    ranking = summary.ranking(place)
-    shown = "" if place == _default_place(summary) else " hidden"
-    parts = [f'<div class="answer" data-place="{escaped(_place_id(place))}"{shown}>']
-    if ranking:
-        parts += _cards(summary, sources, place, paper)
-    else:
-        parts.append("<p>No solver has finished all images here yet.</p>")
-    parts += [_ranking(summary, sources, place), _costs(summary, place), "</div>"]
-    return "".join(parts)
-
-
-def _cards(
-    summary: Summary, sources: Sources, place: Place, paper: dict[Place, tuple[str, float]]
-) -> list[str]:
-    best, *others = summary.ranking(place)
-    images = f"{best.images} image{'s' if best.images != 1 else ''}"
-    cards = [
-        _card(
-            f"Best on {escaped(place)}",
-            escaped(best.solver),
-            f"{best.psnr_db:.2f} dB, SSIM {best.ssim:.4f}; mean of {images}",
-        )
-    ]
-    if others:
-        second = others[0]
-        found = summary.difference(place, best.solver, second.solver)
-        name = escaped(second.solver)
-        cards.append(
-            _card("By how much?", f"{decibels(found.mean_db)} dB", f"over {name}, the second best")
-        )
-        won = f"better on {found.won} of {found.images} images"
-        if found.low_db is None or found.high_db is None:
-            answer, kind = "Too few images", "few"
-            detail = f"{won}; an interval needs {LEAST_IMAGES}, this set has {found.images}"
-        else:
-            spread = f"95 % interval {decibels(found.low_db)} to {decibels(found.high_db)} dB"
-            tie = found.verdict == TIE
-            answer, kind = ("No: a tie", "tie") if tie else ("Yes", "sure")
-            detail = f"{spread}; {won}"
-        cards.append(_card("More than chance?", answer, detail, kind))
-        faster = f"; {name}: {two_digits(second.seconds)} s"
-    else:
-        faster = ""
-    facts = sources.of(best)["facts"]
-    machine = facts["Machine"].split(",")[0]
-    cards.append(
-        _card(
-            "How long?",
-            f"{two_digits(best.seconds)} s an image",
-            f"on {escaped(machine or 'an unknown machine')}{faster}",
-        )
-    )
-    weights = summary.rows[summary.rows.solver == best.solver].weights_sha256.iloc[0]
-    came = f"weights {weights[:8]}" if weights else "nothing trained"
-    cards.append(
-        _card(
-            "From where?",
-            _source_button(sources, best, escaped(came), "link"),
-            f"version {escaped(facts['Code version'])}, line {best.protocol}; "
-            "press for machine and command",
-        )
-    )
-    remarks_here = []
-    if place in paper and best.images == PUBLISHED_IMAGES.get(place.dataset):
-        name, psnr_db = paper[place]
-        gap = round(best.psnr_db - psnr_db, 2)
-        remarks_here.append(
-            f"The paper's best here is {escaped(name)} with {psnr_db:.2f} dB, as published: ours "
-            f"is {abs(gap):.2f} dB {'above' if gap > 0 else 'below'}."
-        )
-    if others and others[0].protocol != best.protocol:
-        remarks_here.append(
-            f"{escaped(best.solver)} is scored on line {best.protocol}, "
-            f"{escaped(others[0].solver)} on line {others[0].protocol}: their low-resolution "
-            "images differ, as in the paper."
-        )
-    remark = f'<p class="remark">{" ".join(remarks_here)}</p>' if remarks_here else ""
-    return [f'<dl class="cards">{"".join(cards)}</dl>{remark}']
-
-
-_RANKING_HEADS = (
-    ("#", "number"),
-    ("Solver", "text"),
-    ("PSNR (dB)", "number"),
-    ("SSIM", "number"),
-    ("Behind the best (dB), 95 % interval", "number"),
-    ("Beats it on", "number"),
-    ("Seconds an image", "number"),
-    ("Multiply-adds", "number"),
-)
-
-
-def _sortable_head(text: str, column: int, kind: str = "number", pressed: str = "none") -> str:
-    return (
-        f'<th scope="col" aria-sort="{pressed}"><button type="button" class="sort" '
-        f'data-column="{column}" data-kind="{kind}">{text}</button></th>'
-    )
-
-
-def _number_cell(value: float | None, text: str, kind: str = "") -> str:
-    shown = "" if value is None or not math.isfinite(value) else f"{value:.6g}"
-    return f'<td data-value="{shown}"{kind}>{text}</td>'
-
-
-def _ranking(summary: Summary, sources: Sources, place: Place) -> str:
-    ranking = summary.ranking(place)
-    partial = [mean for mean in summary.at(place) if not mean.complete]
-    best = ranking[0] if ranking else None
-    found = {
-        mean.solver: summary.difference(place, mean.solver, ranking[0].solver)
-        for mean in ranking[1:]
-    }
-    least = min((difference.mean_db for difference in found.values()), default=-1.0)
-    heads = "".join(
-        _sortable_head(text, column, kind, "ascending" if column == 0 else "none")
-        for column, (text, kind) in enumerate(_RANKING_HEADS)
-    )
-    rows = []
-    for number, mean in enumerate([*ranking, *partial], start=1):
-        ranked = mean.complete
-        cells = [
-            _number_cell(number, str(number) if ranked else "–"),
-            f'<th scope="row"><span class="dot {family(mean.solver)}"></span>'
-            f"{escaped(mean.solver)}</th>",
-        ]
-        if not mean.images:
-            why = escaped(" ".join(mean.reasons) or "Not computed.")
-            cells.append(f'<td colspan="6" class="why">{why}</td>')
-            rows.append(f'<tr class="partial">{"".join(cells)}</tr>')
-            continue
-        part = "" if ranked else f" <i>{mean.images} of {mean.expected} images</i>"
-        cells.append(
-            _number_cell(
-                mean.psnr_db, _source_button(sources, mean, f"<b>{mean.psnr_db:.2f}</b>{part}")
-            )
-        )
-        cells.append(_number_cell(mean.ssim, f"{mean.ssim:.4f}"))
-        if mean is best:
-            cells += [_number_cell(0.0, '<span class="chip best">best</span>'), "<td></td>"]
-        elif ranked:
-            difference = found[mean.solver]
-            tie = ' <span class="chip tie">tie</span>' if difference.verdict == TIE else ""
-            bounds = ""
-            if difference.low_db is not None and difference.high_db is not None:
-                low, high = decibels(difference.low_db), decibels(difference.high_db)
-                bounds = f"<small>[{low}, {high}]</small>"
-            line = interval(difference.mean_db, difference.low_db, difference.high_db, least)
-            text = f"{line}<span>{decibels(difference.mean_db)} {bounds}{tie}</span>"
-            cells.append(_number_cell(difference.mean_db, text, ' class="behind"'))
-            cells.append(_number_cell(difference.won, f"{difference.won} of {difference.images}"))
-        else:
-            cells += ["<td></td>", "<td></td>"]
-        cells.append(_number_cell(mean.seconds, two_digits(mean.seconds)))
-        cells.append(_number_cell(mean.operations, engineering(mean.operations)))
-        rows.append(f"<tr{'' if ranked else ' class=partial'}>{''.join(cells)}</tr>")
-    caption = f"All solvers on {escaped(place)}"
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
-        f'<table class="sortable ranking"><caption>{caption}</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _costs(summary: Summary, place: Place) -> str:
-    """PSNR against seconds and against multiply-adds."""
-    means = [mean for mean in summary.at(place) if mean.complete]
-    drawings = []
-    for title, axis, cost, text, tick in (
-        (
-            "PSNR against time",
-            "seconds an image (solver's own time)",
-            lambda mean: mean.seconds,
-            lambda value: f"{two_digits(value)} s",
-            lambda value: f"{value:g}",
-        ),
-        (
-            "PSNR against arithmetic",
-            "multiply-adds an image",
-            lambda mean: mean.operations,
-            lambda value: f"{engineering(value)} multiply-adds",
-            engineering,
-        ),
-    ):
-        points = [
-            Point(
-                mean.solver,
-                cost(mean),
-                mean.psnr_db,
-                family(mean.solver),
-                f"{mean.solver}: {mean.psnr_db:.2f} dB, {text(cost(mean))}",
-            )
-            for mean in means
-            if cost(mean) > 0 and math.isfinite(mean.psnr_db)
-        ]
-        if points:
-            drawn = scatter(points, axis, tick, f"{title} on {place}")
-            drawings.append(
-                f'<figure class="plot"><figcaption><h3>{title}</h3></figcaption>'
-                f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">{drawn}</div>'
-                "</figure>"
-            )
-    if not drawings:
-        return ""
-    legend = (
-        '<p class="legend"><span class="dot classical"></span>convolutional sparse coding '
-        '<span class="dot learned"></span>trained networks <span class="dot other"></span>other; '
-        "line: nothing is both better and cheaper</p>"
-    )
-    return f'<div class="plots">{"".join(drawings)}</div>{legend}'
-
-
-# The tables of the paper
-
-
 def _table_cell(table: Table, sources: Sources, place: Place, column: Column) -> str:
     figures = table.figures(place, column)
     texts = []
@@ -476,14 +98,14 @@ def _table_cell(table: Table, sources: Sources, place: Place, column: Column) ->
         texts.append(f"<span>{text}</span>")
     value = figures[0] if figures else None
     if column.published:
-        return _number_cell(value, "".join(texts) or "–")
+        return number_cell(value, "".join(texts) or "–")
     mean = table.mean(place, column)
     beside = table.beside(mean)
     if beside and figures:
         texts.append(f"<em>({difference_text(figures[0], beside[0], 2)})</em>")
     if mean.images and not mean.complete:
         texts.append(f"<i>{mean.images} of {mean.expected}</i>")
-    return _number_cell(value, _source_button(sources, mean, "".join(texts) or "–"))
+    return number_cell(value, source_button(sources, mean, "".join(texts) or "–"))
 
 
 def _table(table: Table, sources: Sources) -> str:
@@ -496,8 +118,8 @@ def _table(table: Table, sources: Sources) -> str:
         f'<th scope="colgroup" colspan="{len(members)}">{escaped(" ".join(name).strip())}</th>'
         for name, members in groups.items()
     )
-    heads = _sortable_head("Method", 0, "text") + "".join(
-        _sortable_head(f"×{place.scale}", column) for column, place in enumerate(places, start=1)
+    heads = sortable_head("Method", 0, "text") + "".join(
+        sortable_head(f"×{place.scale}", column) for column, place in enumerate(places, start=1)
     )
     rows = []
     for column in table.columns:
@@ -527,9 +149,6 @@ def _files(summary: Summary) -> str:
     return "".join(parts)
 
 
-# Figures
-
-
 def _data_address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
@@ -554,9 +173,6 @@ def _figures(figures: Iterable[Figure]) -> str:
     return "".join(parts)
 
 
-# What page.js needs
-
-
 def _data(summary: Summary, sources: Sources) -> dict[str, Any]:
     """Per-image figures and all pairs, for the differences; sources, for the cells."""
     places = []
@@ -566,15 +182,15 @@ def _data(summary: Summary, sources: Sources) -> dict[str, Any]:
         psnr_db = {}
         for solver, cell in rows.groupby("solver", sort=False):
             scored = dict(zip(cell.image, cell.psnr_db, strict=True))
-            psnr_db[solver] = [_rounded(scored[image]) for image in images]
+            psnr_db[solver] = [rounded(scored[image]) for image in images]
         pairs = {}
         for (solver, other), d in summary.differences[place].items():
             if d.images:
                 figures = (d.mean_db, d.spread_db, d.low_db, d.high_db)
-                pairs[f"{solver}|{other}"] = [d.images, d.won, d.lost, *map(_rounded, figures)]
+                pairs[f"{solver}|{other}"] = [d.images, d.won, d.lost, *map(rounded, figures)]
         places.append(
             {
-                "id": _place_id(place),
+                "id": place_id(place),
                 "title": str(place),
                 "images": images,
                 "psnr": psnr_db,
@@ -589,7 +205,7 @@ def _data(summary: Summary, sources: Sources) -> dict[str, Any]:
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return round(value, 5)
@@ -612,7 +228,7 @@ def _pictures(summary: Summary, results: Results) -> list[dict[str, Any]]:
                 pictures.append(
                     {
                         "solver": identity["solver"],
-                        "psnr": _rounded(row.psnr_db),
+                        "psnr": rounded(row.psnr_db),
                         "png": base64.b64encode(png).decode("ascii"),
                     }
                 )
@@ -643,7 +259,7 @@ def _made(summary: Summary) -> Sequence[str]:
 def page_of(summary: Summary, results: Results) -> str:
     """The page of a summary; figures and pictures come from the same database."""
     sources = Sources(summary, results.commands())
-    tables, paper = make_tables(summary), _best_published()
+    tables, paper = make_tables(summary), best_published()
     pictures = _pictures(summary, results)
     plan = summary.run["plan"]
     kept = results.figures()
@@ -661,8 +277,8 @@ def page_of(summary: Summary, results: Results) -> str:
         script=(_HERE / "page.js").read_text(encoding="utf-8"),
         what=escaped(what),
         state=escaped(state.replace("T", " ").replace("+00:00", " UTC")),
-        picker=_picker(summary),
-        answers="".join(_answer(summary, sources, place, paper) for place in summary.places),
+        picker=picker(summary),
+        answers="".join(answer_panel(summary, sources, place, paper) for place in summary.places),
         no_pictures="" if pictures else "hidden",
         tables="".join(_table(table, sources) for table in tables),
         best=escaped(BEST),

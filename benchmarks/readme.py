@@ -11,6 +11,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 from cscsr.compare.grid import two_digits
@@ -99,7 +100,12 @@ def _quality(row: dict[str, str] | None, images: int) -> str:
         return ""
     partial = row["psnr_db"] and int(row["images"]) < images
     note = f" ({row['images']} of {images} images)" if partial else ""
-    return f"{float(psnr_db):.2f} / {float(ssim):.4f}{note}"
+    # Halves go up: the file has six digits, and a half there may be more in the figure itself.
+    psnr_db, ssim = (
+        Decimal(text).quantize(Decimal(digits), ROUND_HALF_UP)
+        for text, digits in ((psnr_db, "0.01"), (ssim, "0.0001"))
+    )
+    return f"{psnr_db} / {ssim}{note}"
 
 
 def _seconds(rows: list[dict[str, str] | None], scales: list[int]) -> str:

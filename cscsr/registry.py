@@ -110,7 +110,7 @@ _BUILTIN: dict[str, SolverRow] = {
         coder="admm",
         form="ridge",
     ),
-    "srcnn": _network("SRCNN 9-1-5 (Dong et al. 2014)", "SRCNN", "srcnn"),
+    "srcnn": _network("SRCNN 9-1-5 (Dong et al. 2014), trained briefly", "SRCNN", "srcnn"),
     "crnet-a-small": _network("CRNet-A (pre-upsampling), small", "CRNet-A", "crnet-a-small"),
     "crnet-b-small": _network("CRNet-B (post-upsampling), small", "CRNet-B", "crnet-b-small"),
     "crnet-b-small+": _network(

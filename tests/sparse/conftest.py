@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.convergence import camera_problem as camera
+from benchmarks._study.problems import camera_problem as camera
 from cscsr import Solution, SparseCoding
 from cscsr.sparse.ista import FISTA
 

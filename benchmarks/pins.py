@@ -1,0 +1,97 @@
+"""Figures that the tests hold the shipped solvers to, image by image, where no table has them.
+
+    python -m benchmarks.pins --data DIR --out reports/reference
+
+`table1.csv` and `coders/table1.csv` have the means over Set5 and Set14 of what they compare.
+This adds the embedded set for every solver, and for those that the tables leave out of a set, or
+that take too long there for a test, the images and scales named in `selection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks._study.command import (
+    Report,
+    add_data,
+    needed_data,
+    run_command,
+    silent,
+    study_parser,
+)
+from benchmarks._study.curves import make_folder, write_curves
+from cscsr import SuperResolution, list_solvers, make_solver
+from cscsr.data.datasets import load_dataset
+from cscsr.imaging import degrade, score
+from cscsr.imaging.protocol import Score
+
+COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
+
+EXPENSIVE = ("crnet-b-small+", "csc-sr[cista]", "csc-sr[sporco-admm]")
+"""Solvers that take seconds for an image: here at ×4 only, where the images are smallest."""
+
+WHOLE_SET14 = {
+    "bicubic": (2, 3, 4),
+    "csc-sr[admm]": (4,),
+    "crnet-a-small": (4,),
+    "crnet-b-small": (2, 3, 4),
+}
+"""Solvers of which table1.csv has Set14, and the scales at which a test can afford all of it."""
+
+FEW = ("comic", "face")
+"""The two smallest images of Set14, which the other solvers and scales have."""
+
+
+def selection() -> Iterator[tuple[str, str, int]]:
+    """What is measured: (data set, solver, scale), of Set14 on the images `FEW` only."""
+    for name in list_solvers("SuperResolution"):
+        scales = (4,) if name in EXPENSIVE else (2, 3, 4)
+        if name.startswith("csc-sr-paper"):
+            scales = (2,)
+        yield from (("demo", name, scale) for scale in scales)
+        if name == "csc-sr[ista]":  # in no table
+            yield from (("Set5", name, scale) for scale in scales)
+        few = set(scales) - set(WHOLE_SET14[name]) if name in WHOLE_SET14 else {max(scales)}
+        yield from (("Set14", name, scale) for scale in sorted(few))
+
+
+def measure(name: str, truth: np.ndarray, scale: int) -> Score:
+    """PSNR (dB) and SSIM of a solver on the image `truth`, uint8, on the solver's own line."""
+    solver = make_solver(name)
+    problem = SuperResolution(degrade(truth, scale, solver.line), scale)
+    return score(solver.solve(problem).estimate, truth, scale, solver.line)
+
+
+def pins(out: str | Path, data: str | Path | None, report: Report = silent) -> list[Path]:
+    """Make pins.csv in the folder `out`. Raises InputError where Set5 or Set14 is missing."""
+    folder = needed_data(data)
+    path = make_folder(out) / "pins.csv"
+    images = {name: dict(load_dataset(name, folder)) for name in ("demo", "Set5", "Set14")}
+    images["Set14"] = {name: images["Set14"][name] for name in FEW}
+    tasks = [
+        (dataset, image, scale, name)
+        for dataset, name, scale in selection()
+        for image in images[dataset]
+    ]
+    rows = []
+    for index, (dataset, image, scale, name) in enumerate(tasks):
+        report(f"{name} on {dataset}/{image} ×{scale}", index, len(tasks))
+        psnr_db, ssim = measure(name, images[dataset][image], scale)
+        values = (dataset, image, scale, name, f"{psnr_db:.4f}", f"{ssim:.6f}")
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    write_curves(path, rows)
+    return [path]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m benchmarks.pins`."""
+    parser = study_parser("pins", __doc__.split("\n\n")[0])
+    add_data(parser)
+    return run_command(pins, vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

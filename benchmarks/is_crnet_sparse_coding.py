@@ -29,7 +29,7 @@ from benchmarks._study.command import (
     study_parser,
 )
 from benchmarks._study.curves import made_with, make_folder, write_curves
-from benchmarks._study.followed import followed, networks, weight_hashes
+from benchmarks._study.followed import followed, mean_rows, networks, weight_hashes
 from benchmarks._study.images import central, problem_of
 from benchmarks._study.recurrence import (
     balanced,
@@ -140,7 +140,7 @@ def recursions(
     """A row for each recursion k, means over the images: PSNR of z_k decoded, share of its
     elements that are not zero, ‖z_k‖ over that of the trained K, relative change, and
     (E(z_k) − E(z_K)) / |E(z₀) − E(z_K)| of `energy`."""
-    columns: dict[str, list[np.ndarray]] = {}
+    curves = []
     _, scales = balanced(recurrence(name)[0])
     with followed(name, scale, beyond) as run:
         for image in images:
@@ -150,25 +150,19 @@ def recursions(
                 solution = run.solver.solve(problem)
             trace, size = solution.trace, run.codes * np.prod(solution.codes.shape[-2:])
             above = np.array(energies) - energies[run.trained]
-            for column, values in {
+            curve = {
                 "psnr_db": trace["psnr_db"],
                 "nnz_share": trace["nnz"] / size,
                 "norm": np.array(norms) / norms[run.trained],
                 "relative_change": trace["relative_change"],
                 "energy": above / abs(above[0]),
-            }.items():
-                columns.setdefault(column, []).append(values[: run.iterations])
-        means = {column: np.mean(values, axis=0) for column, values in columns.items()}
-        return [
-            {
-                "solver": name,
-                "recursion": k,
-                "trained_recursions": run.trained,
-                **{column: float(f"{values[k]:.6g}") for column, values in means.items()},
-                "images": len(images),
             }
-            for k in range(run.iterations)
-        ]
+            curves.append({column: values[: run.iterations] for column, values in curve.items()})
+    return [
+        {"solver": name, "recursion": k, "trained_recursions": run.trained, **row}
+        | {"images": len(images)}
+        for k, row in enumerate(mean_rows(curves))
+    ]
 
 
 def measure(

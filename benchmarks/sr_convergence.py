@@ -35,6 +35,7 @@ from benchmarks._study.curves import made_with, make_folder, write_curves
 from benchmarks._study.followed import (
     followed,
     iterative_solvers,
+    mean_rows,
     operations_by_iteration,
     weight_hashes,
 )
@@ -64,7 +65,7 @@ def follow(
 
     Raises InputError if the solver declines one of them.
     """
-    columns: dict[str, list[np.ndarray]] = {}
+    curves = []
     with followed(name, scale, beyond) as run:
         for image in images:
             say(f"{name} ×{scale}")
@@ -78,26 +79,21 @@ def follow(
             iterations = trace["iteration"].astype(int)
             decoding = solution.seconds - trace["seconds"][-1]
             size = run.codes * math.prod(np.shape(solution.codes)[-2:])
-            for column, values in {
-                "psnr_db": trace["psnr_db"],
-                "seconds": trace["seconds"] + decoding,
-                "operations": operations_by_iteration(run, problem)[iterations],
-                "nnz_share": trace["nnz"] / size,
-                "relative_change": trace["relative_change"],
-            }.items():
-                columns.setdefault(column, []).append(values)
-        means = {column: np.mean(values, axis=0) for column, values in columns.items()}
-        return [
-            {
-                "solver": name,
-                "scale": scale,
-                "iteration": int(k),
-                "trained_iterations": run.trained,
-                **{column: float(f"{values[row]:.6g}") for column, values in means.items()},
-                "images": len(images),
-            }
-            for row, k in enumerate(iterations)
-        ]
+            curves.append(
+                {
+                    "psnr_db": trace["psnr_db"],
+                    "seconds": trace["seconds"] + decoding,
+                    "operations": operations_by_iteration(run, problem)[iterations],
+                    "nnz_share": trace["nnz"] / size,
+                    "relative_change": trace["relative_change"],
+                }
+            )
+    about = {"solver": name, "scale": scale}
+    return [
+        {**about, "iteration": int(k), "trained_iterations": run.trained, **row}
+        | {"images": len(images)}
+        for k, row in zip(iterations, mean_rows(curves), strict=True)
+    ]
 
 
 def measure(

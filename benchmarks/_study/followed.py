@@ -95,3 +95,10 @@ def networks() -> list[str]:
 def weight_hashes(names: Sequence[str]) -> str:
     """The first digits of each solver's weights, to tell tables of other weights by."""
     return " ".join((make_solver(name).weights_sha256() or "")[:8] for name in names)
+
+
+def mean_rows(curves: Sequence[dict[str, np.ndarray]]) -> list[dict[str, float]]:
+    """A row for each iteration: every column's mean over the curves of several images."""
+    means = {name: np.mean([curve[name] for curve in curves], axis=0) for name in curves[0]}
+    count = len(next(iter(means.values())))
+    return [{name: float(f"{v[k]:.6g}") for name, v in means.items()} for k in range(count)]

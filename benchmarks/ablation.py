@@ -4,7 +4,7 @@
 
 Eight narrow networks with and without local residual learning (LRL), pre-activation (PA) and
 the consistency constraint (CC, S of 3×3 rather than 1×1) are trained here and now; see
-`benchmarks.short_runs` for how, and `cscsr.networks.CISTABlock` for what the switches do.
+`benchmarks._study.short_runs` for how, and `cscsr.networks.CISTABlock` for what the switches do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.short_runs import Variant, caption, save, study_command
+from benchmarks._study.figures import save
+from benchmarks._study.short_runs import Variant, caption, study_command
 
 RECURSIONS = 8
 
@@ -93,13 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m benchmarks.ablation`."""
     return study_command(
         "ablation",
-        "python -m benchmarks.ablation",
         __doc__.split("\n\n")[2],
         variants,
         draw,
         arguments,
-        steps=240,
-        width=16,
         recursions=RECURSIONS,
     )
 

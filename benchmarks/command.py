@@ -16,7 +16,6 @@ says of an embedded photograph into docs/protocol.md, and `picture` draws what R
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import signal
 import subprocess
@@ -29,7 +28,9 @@ from pathlib import Path
 import numpy as np
 
 import cscsr
-from benchmarks.readme import ROOT
+from benchmarks._study.curves import make_folder, read_curves, write_curves
+from benchmarks._study.figures import save
+from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from cscsr.cli.upscale import DEFAULT_SOLVER
 from cscsr.compare import machine
 from cscsr.errors import InputError
@@ -42,13 +43,13 @@ SCALES = (2, 3, 4)
 _POLL = 0.02
 """Seconds between two looks at a process's memory."""
 
-SOLVERS_CSV = ROOT / "reports" / "reference" / "command.csv"
-MEMORY_CSV = ROOT / "reports" / "reference" / "command_memory.csv"
+SOLVERS_CSV = REFERENCE / "command.csv"
+MEMORY_CSV = REFERENCE / "command_memory.csv"
 PAGE = ROOT / "docs" / "quick-start.md"
 PROTOCOL_PAGE = ROOT / "docs" / "protocol.md"
 PHOTO = "astronaut"
 EXPLAINED = ("chelsea", 3)
-PICTURE_FILE = ROOT / "reports" / "reference" / "upscaled.png"
+PICTURE_FILE = REFERENCE / "upscaled.png"
 PICTURE = ("astronaut", 3, (54, 69, 102))
 """Photograph of the demo set, scale, and the part that is shown: top, left and side."""
 PICTURED = ("bicubic", "csc-sr", "crnet-a-small", "crnet-b-small")
@@ -64,20 +65,21 @@ def measure(solver: str, image: Path, scale: int, limit: float | None = None) ->
     with tempfile.TemporaryDirectory(dir=image.parent) as folder:
         command = [sys.executable, "-m", "cscsr", "upscale", str(image), "--scale", str(scale)]
         command += ["--solver", solver, "-o", str(Path(folder, "out.png"))]
-        start, peak, asked, ended = time.perf_counter(), 0.0, False, 0
-        with Path(folder, "said.txt").open("w+") as said:
-            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        start, peak, interrupted, ended = time.perf_counter(), 0.0, False, 0
+        with Path(folder, "errors.txt").open("w+") as errors:
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
             while not ended:
                 peak = max(peak, _most_resident(child.pid))
                 ended, status, usage = os.wait4(child.pid, os.WNOHANG)
-                if not asked and limit is not None and time.perf_counter() - start > limit:
+                late = limit is not None and time.perf_counter() - start > limit
+                if late and not interrupted:
                     child.send_signal(signal.SIGINT)
-                    asked = True
+                    interrupted = True
                 time.sleep(_POLL)
             seconds = time.perf_counter() - start
             child.returncode = os.waitstatus_to_exitcode(status)
-            said.seek(0)
-            sentence = said.read().strip().rpartition("\n")[2].removeprefix("cscsr: ")
+            errors.seek(0)
+            sentence = errors.read().strip().rpartition("\n")[2].removeprefix("cscsr: ")
     stopped = child.returncode == 130
     if child.returncode and not stopped:
         raise InputError(sentence)
@@ -165,31 +167,28 @@ def choice(rows: Sequence[dict[str, str]]) -> tuple[str, str]:
     Best is the mean over scales of PSNR on the held-out images.
     Raises InputError if no solver is fast enough.
     """
-    names = dict.fromkeys(row["solver"] for row in rows)
-    of = {name: [row for row in rows if row["solver"] == name] for name in names}
+    by_solver = _by_solver(rows)
     quality = {
-        name: float(np.mean([float(row["holdout_psnr_db"]) for row in found]))
-        for name, found in of.items()
+        name: float(np.mean([float(row["holdout_psnr_db"]) for row in own]))
+        for name, own in by_solver.items()
     }
-    fast = [name for name, found in of.items() if max(map(on_two_cores, found)) < LIMIT_SECONDS]
+    fast = [n for n, own in by_solver.items() if max(map(on_two_cores, own)) < LIMIT_SECONDS]
     if not fast:
         raise InputError(f"no solver takes under {LIMIT_SECONDS:g} s.")
     return max(fast, key=quality.__getitem__), max(quality, key=quality.__getitem__)
 
 
+def _by_solver(rows: Sequence[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    names = dict.fromkeys(row["solver"] for row in rows)
+    return {name: [row for row in rows if row["solver"] == name] for name in names}
+
+
 def write_rows(path: Path, rows: Sequence[dict[str, object]], keys: Sequence[str]) -> None:
     """Put `rows` into the CSV `path`, in place of those with the same `keys`."""
-    old: list[dict[str, object]] = []
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            old = list(csv.DictReader(file))
     new = {tuple(str(row[key]) for key in keys) for row in rows}
-    kept = [row for row in old if tuple(str(row[key]) for key in keys) not in new]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*kept, *rows])
+    others = [row for row in read_curves(path) if tuple(row[key] for key in keys) not in new]
+    make_folder(path.parent)
+    write_curves(path, [*others, *rows])
 
 
 def page(text: str) -> str:
@@ -199,16 +198,10 @@ def page(text: str) -> str:
         "| solver | held-out images, dB | seconds on two cores | peak memory |",
         "|---|---|---|---|",
     ]
-    for name in dict.fromkeys(row["solver"] for row in rows):
-        found = [row for row in rows if row["solver"] == name]
-        quality, seconds, peak = (
-            " / ".join(shown)
-            for shown in (
-                [f"{float(row['holdout_psnr_db']):.2f}" for row in found],
-                [f"{on_two_cores(row):.1f}" for row in found],
-                [f"{float(row['peak_mb']):.0f}" for row in found],
-            )
-        )
+    for name, own in _by_solver(rows).items():
+        quality = " / ".join(f"{float(row['holdout_psnr_db']):.2f}" for row in own)
+        seconds = " / ".join(f"{on_two_cores(row):.1f}" for row in own)
+        peak = " / ".join(f"{float(row['peak_mb']):.0f}" for row in own)
         notes = [
             word
             for word, best in zip(("default", "`--best`"), choice(rows), strict=True)
@@ -216,7 +209,7 @@ def page(text: str) -> str:
         ]
         note = f" ({', '.join(notes)})" if notes else ""
         lines.append(f"| {name}{note} | {quality} | {seconds} | {peak} MB |")
-    text = _with_block(text, "command", [*lines, "", _conditions(rows)])
+    text = with_block(text, "command", "\n".join([*lines, "", _conditions(rows)]))
     lines = ["| solver | image | peak memory | measured by |", "|---|---|---|---|"]
     for row in _read(MEMORY_CSV):
         image = f"{row['size'].replace('x', '×')}, ×{row['scale']}"
@@ -226,7 +219,7 @@ def page(text: str) -> str:
         lines.append(
             f"| {row['solver']} | {image} | {float(row['peak_mb']):.0f} MB{stopped} | `{command}` |"
         )
-    return _with_block(text, "memory", lines)
+    return with_block(text, "memory", "\n".join(lines))
 
 
 def protocol_page(text: str) -> str:
@@ -240,7 +233,7 @@ def protocol_page(text: str) -> str:
     small = degrade(truth, scale, "rgb").astype(np.float64)
     measures, resizes = explain(to_uint8(imresize(small, scale)) / 255, truth, scale)
     lines = ["```text", *as_text(measures).split("\n"), "", *as_text(resizes).split("\n"), "```"]
-    return _with_block(text, "explain", lines)
+    return with_block(text, "explain", "\n".join(lines))
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -259,7 +252,7 @@ def _conditions(rows: Sequence[dict[str, str]]) -> str:
 def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
     """A part of an embedded photograph, shrunk and enlarged by each solver, beside the truth.
 
-    Each is named with the PSNR of the whole photograph; all are given the same 8-bit image.
+    Each is named with the PSNR of the whole photograph, and all enlarge the same 8-bit image.
     """
     from matplotlib.figure import Figure
 
@@ -281,8 +274,8 @@ def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
         axes.imshow(image[top : top + side, left : left + side].clip(0, 1), interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
+    make_folder(path.parent)
+    save(figure, path, dpi=120)
 
 
 def _picture(arguments: argparse.Namespace) -> None:
@@ -292,19 +285,7 @@ def _picture(arguments: argparse.Namespace) -> None:
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError(f"expected the measurements at {path}, but there is no such file.")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _with_block(text: str, name: str, lines: Sequence[str]) -> str:
-    """`text` with `lines` between the markers of a name."""
-    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise InputError(f"expected the markers {begin.strip()} and {end} in {PAGE.name}.")
-    body = "".join(f"{line}\n" for line in lines)
-    return f"{before}{begin}\n{body}\n{end}{after}"
+    return read_curves(path)
 
 
 def _write_page() -> None:
@@ -315,7 +296,7 @@ def _write_page() -> None:
 def _solvers(arguments: argparse.Namespace) -> None:
     names = arguments.solvers or list(cscsr.list_solvers("SuperResolution"))
     path = arguments.out or SOLVERS_CSV
-    known = _read(path) if path.is_file() and not arguments.again else []
+    known = [] if arguments.again else read_curves(path)
     rows = solver_rows(names, arguments.data, arguments.repeats, arguments.images, known)
     for row in rows:
         write_rows(path, [row], ("solver", "scale"))
@@ -333,12 +314,12 @@ def _memory(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         image = Path(folder, "large.png")
         write_image(image, np.tile(photo, repeats)[:height, :width])
-        found = measure(arguments.solver, image, arguments.scale, arguments.limit)
+        figures = measure(arguments.solver, image, arguments.scale, arguments.limit)
     row: dict[str, object] = {
         "solver": arguments.solver,
         "size": arguments.size,
         "scale": arguments.scale,
-        **{key: float(f"{value:.3g}") for key, value in found.items()},
+        **{key: float(f"{value:.3g}") for key, value in figures.items()},
         "machine": machine.describe(),
     }
     write_rows(arguments.out or MEMORY_CSV, [row], ("solver", "size", "scale"))
@@ -351,8 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.command", description=__doc__.splitlines()[0]
     )
-    what = parser.add_subparsers(required=True, metavar="WHAT")
-    solvers = what.add_parser("solvers", help="time and quality of each solver")
+    studies = parser.add_subparsers(required=True, metavar="STUDY")
+    solvers = studies.add_parser("solvers", help="time and quality of each solver")
     solvers.add_argument("--data", type=Path, required=True, metavar="DIR")
     solvers.add_argument("--solvers", nargs="+", metavar="NAME", help="(default: all)")
     solvers.add_argument("--repeats", type=int, default=2)
@@ -360,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     solvers.add_argument("--images", type=int, help="held-out images (default: all)")
     solvers.add_argument("--out", type=Path, metavar="CSV", help=f"(default: {SOLVERS_CSV.name})")
     solvers.set_defaults(run=_solvers)
-    memory = what.add_parser("memory", help="peak memory for a large image")
+    memory = studies.add_parser("memory", help="peak memory for a large image")
     memory.add_argument("--size", default="4000x6000", metavar="HxW")
     memory.add_argument("--scale", type=int, default=2)
     memory.add_argument("--solver", default=DEFAULT_SOLVER)
@@ -368,9 +349,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory.add_argument("--scratch", type=Path, metavar="DIR", help="where the images go")
     memory.add_argument("--out", type=Path, metavar="CSV", help=f"(default: {MEMORY_CSV.name})")
     memory.set_defaults(run=_memory)
-    explain = what.add_parser("explain", help="the example in docs/protocol.md")
+    explain = studies.add_parser("explain", help="the example in docs/protocol.md")
     explain.set_defaults(run=_explain)
-    picture = what.add_parser("picture", help="the picture in README")
+    picture = studies.add_parser("picture", help="the picture in README")
     picture.add_argument("--out", type=Path, metavar="PNG", help=f"(default: {PICTURE_FILE.name})")
     picture.set_defaults(run=_picture)
     arguments = parser.parse_args(argv)

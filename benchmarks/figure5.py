@@ -9,33 +9,24 @@ the same patches of embedded images that are never tested on. Their PSNR at ×3 
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from benchmarks.curves import made_with, make_folder, run_command, write_curves
-from cscsr import InputError, SuperResolution, make_solver
+from benchmarks._study.command import Report, add_data, run_command, silent, study_parser
+from benchmarks._study.curves import made_with, make_folder, write_curves
+from benchmarks._study.figures import save
+from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
+from benchmarks._study.short_runs import SCALE, Variant, make_trainer, training_bank
+from cscsr import InputError
 from cscsr.arrays import check_device
-from cscsr.data.datasets import (
-    FOLDER_VARIABLE,
-    Dataset,
-    data_folder,
-    find_datasets,
-    load_dataset,
-    training_textures,
-)
-from cscsr.imaging import degrade, score
+from cscsr.data.datasets import Dataset, training_textures
 
 if TYPE_CHECKING:
     from cscsr.training.trainer import Trainer
 
-SCALE = 3
 RECURSIONS = (1, 5)
 EVALUATIONS = 12
 
@@ -43,89 +34,32 @@ DEFAULT_WIDTH = 16
 DEFAULT_STEPS = 360
 DEFAULT_SECONDS = 100.0
 
-BATCH = 16
-PATCH = 33
-LEARNING_RATE = 2e-3
-
-SETTINGS = [
-    "dataset",
-    "images_sha256",
-    "scale",
-    "width",
-    "seed",
-    "steps",
-    "budget_seconds",
-    "device",
-]
-"""Columns of fig5.csv that are the same in every row: what the run was asked for."""
-
-CSV_COLUMNS = [*SETTINGS, "network", "recursions", "step", "seconds", "psnr_db"]
-
-
-def tested_images(folder: str | Path | None = None) -> Dataset:
-    """Set5 where it is found in `folder` (default: what CSCSR_DATA names), else `demo`."""
-    path = data_folder(folder)
-    if path is not None and "Set5" in find_datasets(path):
-        return load_dataset("Set5", path)
-    return load_dataset("demo")
-
-
-def pixels_sha256(dataset: Dataset) -> str:
-    """SHA-256 of all images' names, shapes and pixels: a data set's name says nothing of them."""
-    digest = hashlib.sha256()
-    for name, truth in dataset:
-        digest.update(f"{name} {truth.shape} ".encode())
-        digest.update(np.ascontiguousarray(truth).data)
-    return digest.hexdigest()
-
-
-def bicubic_psnr(truths: Sequence[np.ndarray]) -> float:
-    """Mean PSNR in dB of plain enlargement: what every network starts from."""
-    bicubic = make_solver("bicubic")
-    values = []
-    for truth in truths:
-        solution = bicubic.solve(SuperResolution(degrade(truth, SCALE, "y"), SCALE))
-        values.append(score(solution.estimate, truth, SCALE, "y").psnr_db)
-    return float(np.mean(values))
+OPTIMISER = {"batch": 16, "patch": 33, "learning_rate": 2e-3, "warmup": 0.02, "ema": 0.9}
 
 
 def make_trainers(
     width: int, steps: int, seed: int, device: str = "cpu"
 ) -> dict[tuple[str, int], Trainer]:
     """The four networks before their first step: ("residual" or "non-residual", K)."""
-    from cscsr.networks import CRNetA
-    from cscsr.training.patches import PatchBank
-    from cscsr.training.recipe import Optimiser, Recipe
-    from cscsr.training.trainer import Trainer
-
-    pairs = [CRNetA.training_pair(image, SCALE) for image in training_textures().values()]
-    bank = PatchBank(pairs, device)
+    bank = training_bank(list(training_textures().values()), "crnet-a", device)
     trainers = {}
     for recursions in RECURSIONS:
         for name in ("residual", "non-residual"):
-            recipe = Recipe(
-                name=f"figure5 {name} K={recursions}",
-                architecture="crnet-a",
-                sets=[],
-                scales=[SCALE],
-                optimiser=Optimiser(BATCH, PATCH, LEARNING_RATE, ema=0.9),
-                network={
-                    "n0": width,
-                    "m0": 2 * width,
-                    "recursions": recursions,
-                    "residual": name == "residual",
-                },
-            )
-            trainer = Trainer(recipe, {SCALE: bank}, device=device, bf16=False, seed=seed)
-            trainer.progress.per_step = 1 / steps
-            trainers[name, recursions] = trainer
+            network = {
+                "n0": width,
+                "m0": 2 * width,
+                "recursions": recursions,
+                "residual": name == "residual",
+            }
+            variant = Variant(f"{name} K={recursions}", "crnet-a", network, OPTIMISER)
+            trainers[name, recursions] = make_trainer(variant, bank, steps, seed, device)
     return trainers
 
 
 def measure(
     dataset: Dataset,
     settings: dict[str, Any],
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> list[dict[str, Any]]:
     """Train the four networks, a step of each in turn; the rows of fig5.csv.
 
@@ -134,8 +68,15 @@ def measure(
     start = time.perf_counter()
     steps = settings["steps"]
     truths = [truth for _, truth in dataset]
-    start_db = round(bicubic_psnr(truths), 4)
-    rows = [{**settings, "network": "bicubic", "step": 0, "psnr_db": start_db}]
+    start_db = round(bicubic_psnr(truths, SCALE), 4)
+    bicubic = {
+        "network": "bicubic",
+        "recursions": "",
+        "step": 0,
+        "seconds": "",
+        "psnr_db": start_db,
+    }
+    rows = [settings | bicubic]
     trainers = make_trainers(settings["width"], steps, settings["seed"], settings["device"])
     spent = dict.fromkeys(trainers, 0.0)
 
@@ -162,13 +103,12 @@ def measure(
     evaluation_seconds = evaluate(0)
     marks = {math.ceil(steps * n / EVALUATIONS) for n in range(1, EVALUATIONS + 1)}
     for step in range(1, steps + 1):
-        for which, trainer in trainers.items():
+        for name, trainer in trainers.items():
             begun = time.perf_counter()
             trainer.step()
-            spent[which] += time.perf_counter() - begun
+            spent[name] += time.perf_counter() - begun
         late = out_of_time()
-        if report is not None:
-            report("training four networks", step, steps)
+        report("training four networks", step, steps)
         if step in marks or late:
             evaluation_seconds = evaluate(step)
             if late or out_of_time():
@@ -214,9 +154,10 @@ def draw(table: Path, picture: Path) -> None:
         panel.legend(loc="lower right", fontsize=9)
     panels[0].set_ylim(floor - margin, highest + margin)
     panels[0].set_ylabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
+    batch, patch = OPTIMISER["batch"], OPTIMISER["patch"]
     title = [
         f"CRNet-A with and without the global skip, n₀ = {first.width}, m₀ = {2 * first.width}",
-        f"{first.steps} steps of {BATCH} patches of {PATCH}×{PATCH} pixels from textures",
+        f"{first.steps} steps of {batch} patches of {patch}×{patch} pixels from textures",
     ]
     last = curves.step.max()
     if last < first.steps:
@@ -224,9 +165,7 @@ def draw(table: Path, picture: Path) -> None:
     elif lowest < floor - margin:
         title.append("the first points without the skip lie below the axis")
     figure.suptitle("\n".join(title), fontsize=10.5)
-    part = picture.with_name(f"{picture.name}.part")
-    figure.savefig(part, format="png", dpi=150)
-    part.replace(picture)
+    save(figure, picture)
 
 
 def check_budget(width: int, steps: int, seconds: float) -> None:
@@ -245,7 +184,7 @@ def figure5(
     seconds: float = DEFAULT_SECONDS,
     seed: int = 0,
     device: str = "cpu",
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> list[Path]:
     """Make fig5.csv and fig5.png in the folder `out`; returns their paths.
 
@@ -253,8 +192,7 @@ def figure5(
 
     data: the folder in which Set5 is looked for; without it, the test set is `demo`.
     width: n₀ of the networks, with m₀ = 2 n₀. steps: for each network. seconds: for all of
-    it; where they do not suffice the curves end early. report: told (what is being done, the
-    step, how many steps).
+    it; where they do not suffice the curves end early.
 
     Raises InputError for a width, steps or seconds that are not positive.
     """
@@ -263,24 +201,26 @@ def figure5(
     out = make_folder(out)
     table, picture = out / "fig5.csv", out / "fig5.png"
     dataset = tested_images(data)
-    values = [dataset.name, pixels_sha256(dataset), SCALE]
-    values += [int(width), int(seed), int(steps), float(seconds), device]
-    settings = dict(zip(SETTINGS, values, strict=True))
+    settings = {
+        "dataset": dataset.name,
+        "images_sha256": pixels_sha256(dataset),
+        "scale": SCALE,
+        "width": int(width),
+        "seed": int(seed),
+        "steps": int(steps),
+        "budget_seconds": float(seconds),
+        "device": device,
+    }
     if not made_with(table, settings):
-        write_curves(table, CSV_COLUMNS, measure(dataset, settings, report))
+        write_curves(table, measure(dataset, settings, report))
     draw(table, picture)
     return [table, picture]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m benchmarks.figure5`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.figure5", description=__doc__.split("\n\n")[2]
-    )
-    parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
-    parser.add_argument(
-        "--data", metavar="DIR", help=f"folder with Set5 (default: ${FOLDER_VARIABLE})"
-    )
+    parser = study_parser("figure5", __doc__.split("\n\n")[2])
+    add_data(parser)
     parser.add_argument("--width", type=int, default=DEFAULT_WIDTH, help="n₀ (%(default)s)")
     parser.add_argument(
         "--steps", type=int, default=DEFAULT_STEPS, help="of each network (%(default)s)"

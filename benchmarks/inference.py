@@ -11,55 +11,33 @@ pixels, in this process, and tells the most that was resident, image and enlarge
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.curves import make_folder, read_curves, run_command, write_curves
+from benchmarks._study.command import Report, add_data, add_out, needed_data, run_command, silent
+from benchmarks._study.curves import make_folder, read_curves, write_curves
 from cscsr import InputError, SuperResolution, make_solver
 from cscsr.compare import machine
-from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, load_dataset
+from cscsr.data.datasets import load_dataset
 
 NETWORKS = ("crnet-a-small", "crnet-b-small")
 SCALES = (2, 3, 4)
-
-PRECISION_COLUMNS = [
-    "network",
-    "dataset",
-    "images",
-    "scale",
-    "fp32_psnr_db",
-    "bf16_psnr_db",
-    "difference_db",
-]
-MEMORY_COLUMNS = [
-    "network",
-    "precision",
-    "rows",
-    "columns",
-    "scale",
-    "peak_mb",
-    "arrays_mb",
-    "seconds",
-    "machine",
-]
 
 
 def precision(
     out: Path,
     data: str | Path | None,
     first: int | None = None,
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> list[Path]:
     """Make speed-precision.csv in the folder `out`, of the `first` images of each set or of all.
     Raises InputError for missing images."""
     from cscsr.training.run import holdout_crops
     from cscsr.training.ship import holdout_psnr
 
-    folder = data_folder(data)
-    if folder is None:
-        raise InputError(f"name the folder of the images with --data or {FOLDER_VARIABLE}.")
+    folder = needed_data(data)
     images = {
         "holdout": holdout_crops(folder),
         "Set5": [truth for _, truth in load_dataset("Set5", folder)],
@@ -67,25 +45,24 @@ def precision(
     tasks = [(network, name) for network in NETWORKS for name in images]
     rows, path = [], make_folder(out) / "speed-precision.csv"
     for index, (network, name) in enumerate(tasks):
-        if report is not None:
-            report(f"{network} on {name}", index, len(tasks))
-        found, shown = {}, images[name][:first]
-        for kind in ("fp32", "bf16"):
-            solver = make_solver(network, precision=kind)
-            found[kind] = holdout_psnr(solver, shown, list(SCALES), solver.line)
+        report(f"{network} on {name}", index, len(tasks))
+        truths = images[name][:first]
+        solvers = [make_solver(network, precision=kind) for kind in ("fp32", "bf16")]
+        by_scale = [holdout_psnr(solver, truths, list(SCALES), solver.line) for solver in solvers]
         for scale in SCALES:
-            fp32, bf16 = found["fp32"][scale], found["bf16"][scale]
-            values = [
-                network,
-                name,
-                len(shown),
-                scale,
-                f"{fp32:.4f}",
-                f"{bf16:.4f}",
-                f"{bf16 - fp32:+.4f}",
-            ]
-            rows.append(dict(zip(PRECISION_COLUMNS, values, strict=True)))
-        write_curves(path, PRECISION_COLUMNS, rows)
+            fp32, bf16 = (psnr[scale] for psnr in by_scale)
+            rows.append(
+                {
+                    "network": network,
+                    "dataset": name,
+                    "images": len(truths),
+                    "scale": scale,
+                    "fp32_psnr_db": f"{fp32:.4f}",
+                    "bf16_psnr_db": f"{bf16:.4f}",
+                    "difference_db": f"{bf16 - fp32:+.4f}",
+                }
+            )
+        write_curves(path, rows)
     return [path]
 
 
@@ -94,7 +71,7 @@ def memory(
     size: str,
     network: str,
     precision: str,
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> list[Path]:
     """Add a row to network-memory.csv in the folder `out`, for an image of `size` ("ROWSxCOLUMNS")
     enlarged two times. Raises InputError for a size that is none."""
@@ -105,16 +82,23 @@ def memory(
     solver = make_solver(network, precision=precision)
     solver.prepare(SuperResolution(np.zeros((8, 8, 3), np.float32), 2))
     lr = np.random.default_rng(0).random((rows, columns, 3), dtype=np.float32)
-    if report is not None:
-        report(f"{network} on {size}", 0, 1)
+    report(f"{network} on {size}", 0, 1)
     with machine.peak_memory() as peak:
         solution = solver.solve(SuperResolution(lr, 2))
     path = make_folder(out) / "network-memory.csv"
     arrays = (lr.nbytes + solution.estimate.nbytes) / 1e6
-    values = [network, precision, rows, columns, 2, round(peak.megabytes), round(arrays)]
-    values += [round(solution.seconds, 1), machine.describe()]
-    row = dict(zip(MEMORY_COLUMNS, values, strict=True))
-    write_curves(path, MEMORY_COLUMNS, [*read_curves(path), row])
+    row = {
+        "network": network,
+        "precision": precision,
+        "rows": rows,
+        "columns": columns,
+        "scale": 2,
+        "peak_mb": round(peak.megabytes),
+        "arrays_mb": round(arrays),
+        "seconds": round(solution.seconds, 1),
+        "machine": machine.describe(),
+    }
+    write_curves(path, [*read_curves(path), row])
     print(", ".join(f"{key} {value}" for key, value in row.items()))
     return [path]
 
@@ -127,9 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     for name in ("precision", "memory"):
         action = actions.add_parser(name)
-        action.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
+        add_out(action)
         if name == "precision":
-            action.add_argument("--data", metavar="DIR", help=f"(default: ${FOLDER_VARIABLE})")
+            add_data(action)
             action.add_argument("--first", type=int, metavar="N", help="so many images of each")
         else:
             action.add_argument("--size", default="4000x6000", help="(%(default)s)")

@@ -10,7 +10,6 @@ docs/decisions.md says what follows.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curves import make_folder, read_curves, run_command, write_curves
+from benchmarks._study.command import Report, run_command, silent, study_parser
+from benchmarks._study.curves import make_folder, read_curves, write_curves
 from cscsr import InputError
 from cscsr.compare.differences import LEVEL, intervals
 
@@ -40,8 +40,6 @@ SHAPES: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] 
 TRIALS = 2000
 RESAMPLES = 2000
 CHUNK = 100
-
-COLUMNS = ["shape", "images", "trials", "method", "coverage", "median_length"]
 
 
 def student(samples: np.ndarray) -> np.ndarray:
@@ -88,7 +86,7 @@ def simulate(
     out: str | Path,
     trials: int = TRIALS,
     resamples: int = RESAMPLES,
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> list[Path]:
     """Make interval_coverage.csv and interval_coverage.md in the folder `out`.
 
@@ -99,8 +97,7 @@ def simulate(
         raise InputError(f"expected positive numbers, got {trials} trials, {resamples} resamples.")
     rows, tasks = [], [(shape, images) for shape in SHAPES for images in SIZES]
     for index, (shape, images) in enumerate(tasks):
-        if report is not None:
-            report(f"{shape}, {images} images", index, len(tasks))
+        report(f"{shape}, {images} images", index, len(tasks))
         samples = SHAPES[shape](np.random.default_rng(images), (images, trials))
         methods = {
             **percentile_and_bca(samples, resamples),
@@ -109,10 +106,18 @@ def simulate(
         }
         for method, bounds in methods.items():
             length = float(np.median(bounds[1] - bounds[0]))
-            values = [shape, images, trials, method, f"{coverage(bounds):.4f}", f"{length:.4f}"]
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
+            rows.append(
+                {
+                    "shape": shape,
+                    "images": images,
+                    "trials": trials,
+                    "method": method,
+                    "coverage": f"{coverage(bounds):.4f}",
+                    "median_length": f"{length:.4f}",
+                }
+            )
     table, page = make_folder(out) / "interval_coverage.csv", Path(out) / "interval_coverage.md"
-    write_curves(table, COLUMNS, rows)
+    write_curves(table, rows)
     page.write_text(markdown(read_curves(table)) + "\n", encoding="utf-8")
     return [table, page]
 
@@ -136,10 +141,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m benchmarks.interval_coverage`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.interval_coverage", description=__doc__.split("\n\n")[2]
-    )
-    parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
+    parser = study_parser("interval_coverage", __doc__.split("\n\n")[2])
     parser.add_argument("--trials", type=int, default=TRIALS, help="(%(default)s)")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="(%(default)s)")
     return run_command(simulate, vars(parser.parse_args(arguments)))

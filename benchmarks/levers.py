@@ -3,7 +3,7 @@
     python -m benchmarks.levers --data DIR --out reports/latest
 
 A narrow CRNet-A is trained at ×3 with everything as it stands, and with one lever moved at a
-time; see `benchmarks.short_runs`. The table (levers.md) is what choices are made by, so it
+time; see `benchmarks._study.short_runs`. The table (levers.md) is what choices are made by, so it
 never looks at a test set.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.short_runs import BATCH, LEARNING_RATE, Variant, study_command
+from benchmarks._study.short_runs import BATCH, LEARNING_RATE, Variant, study_command
 
 BASE = "as it stands"
 RECURSIONS = 4
@@ -43,33 +43,29 @@ def growth(recursions: int) -> Callable[[Any, float], None]:
 
 
 def variants(width: int, recursions: int = RECURSIONS) -> list[Variant]:
-    """The base, and one variant for each lever."""
+    """The base, and a variant for each lever."""
     network = {"n0": width, "m0": 2 * width, "recursions": recursions}
 
-    def lever(label: str, bf16: bool = False, **optimiser: Any) -> Variant:
-        return Variant(label, "crnet-a", network, optimiser, bf16)
+    factored = {"s_rank": width}
 
-    def block(label: str, start: Any = None, during: Any = None, **more: Any) -> Variant:
-        return Variant(label, "crnet-a", network | more, start=start, during=during)
+    def lever(label: str, more: Any = None, **how: Any) -> Variant:
+        return Variant(label, "crnet-a", network | (more or {}), **how)
 
     return [
         lever(BASE),
-        lever("Muon for the inner convolutions", method="muon"),
-        lever("no averaged weights", ema=0.0),
-        lever("Charbonnier loss", loss="charbonnier"),
-        lever("mean squared error", loss="mse"),
-        lever("no clipping", clip=float("inf")),
-        block("S started near n − (1/L) flip(f)⊗f", start=start_near_cista),
-        block(f"S = n − A∘B with {width} filters", s_rank=width),
-        Variant(
-            f"Muon, and S = n − A∘B with {width} filters",
-            "crnet-a",
-            network | {"s_rank": width},
-            {"method": "muon"},
+        lever("Muon for the inner convolutions", optimiser={"method": "muon"}),
+        lever("no averaged weights", optimiser={"ema": 0.0}),
+        lever("Charbonnier loss", optimiser={"loss": "charbonnier"}),
+        lever("mean squared error", optimiser={"loss": "mse"}),
+        lever("no clipping", optimiser={"clip": float("inf")}),
+        lever("S started near n − (1/L) flip(f)⊗f", start=start_near_cista),
+        lever(f"S = n − A∘B with {width} filters", factored),
+        lever(
+            f"Muon, and S = n − A∘B with {width} filters", factored, optimiser={"method": "muon"}
         ),
-        block(f"K grown from 1 to {recursions}", during=growth(recursions)),
+        lever(f"K grown from 1 to {recursions}", during=growth(recursions)),
         lever("bfloat16", bf16=True),
-        lever("half the learning rate", learning_rate=LEARNING_RATE / 2),
+        lever("half the learning rate", optimiser={"learning_rate": LEARNING_RATE / 2}),
     ]
 
 
@@ -103,13 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m benchmarks.levers`."""
     return study_command(
         "levers",
-        "python -m benchmarks.levers",
         __doc__.split("\n\n")[2],
         variants,
         write,
         arguments,
-        steps=240,
-        width=16,
         recursions=RECURSIONS,
         held_out=True,
     )

@@ -6,7 +6,7 @@ and Figure 9, with other recursions K. And Figure 4 (a, b), PSNR against paramet
     python -m benchmarks.parameters fig4 --out reports/latest
 
 The networks of Figures 8 and 9 are narrow ones, in the paper's proportions, trained here and
-now; see `benchmarks.short_runs` for how. CRNet-B has the global skip, as the small one that is
+now (`benchmarks._study.short_runs`). CRNet-B has the global skip, as the small one that is
 shipped.
 """
 
@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.curves import make_folder, run_command
-from benchmarks.short_runs import Variant, caption, save, study_command
+from benchmarks._study.command import Report, run_command, silent, study_parser
+from benchmarks._study.curves import make_folder
+from benchmarks._study.figures import save
+from benchmarks._study.short_runs import Variant, caption, study_command
 from cscsr import InputError, make_solver
 from cscsr.compare.published import read_published
 
@@ -42,12 +44,12 @@ def _variant(architecture: str, label: str, n0: int, m0: int, recursions: int) -
 
 def widths(width: int, recursions: int = K) -> list[Variant]:
     """The networks of Figure 8."""
-    found = []
+    networks = []
     for architecture, pairs in WIDTHS.items():
         for a, b in pairs:
             n0, m0 = int(a * width), int(b * width)
-            found.append(_variant(architecture, f"{n0}/{m0}", n0, m0, recursions))
-    return found
+            networks.append(_variant(architecture, f"{n0}/{m0}", n0, m0, recursions))
+    return networks
 
 
 def recursions(width: int, numbers: Sequence[int] = RECURSIONS) -> list[Variant]:
@@ -125,7 +127,7 @@ def draw_recursions(table: Path, picture: Path) -> None:
 FIGURE4 = {"dataset": "Set5", "scale": 4}
 
 
-def figure4(out: str | Path, table: str | Path) -> list[Path]:
+def figure4(out: str | Path, table: str | Path, report: Report = silent) -> list[Path]:
     """Make fig4.csv and fig4.png in the folder `out`: the networks of a table1.csv, with their
     parameters counted, beside the published ones (published.csv, published_parameters.csv).
 
@@ -149,8 +151,7 @@ def figure4(out: str | Path, table: str | Path) -> list[Path]:
     for row in pd.read_csv(PUBLISHED_PARAMETERS).itertuples():
         rows.append([row.method, row.parameters, published[row.method], "published", row.source])
     columns = ["method", "parameters", "psnr_db", "kind", "source"]
-    found = pd.DataFrame(rows, columns=columns)
-    found.to_csv(out / "fig4.csv", index=False, lineterminator="\n")
+    pd.DataFrame(rows, columns=columns).to_csv(out / "fig4.csv", index=False, lineterminator="\n")
     draw_parameters(out / "fig4.csv", out / "fig4.png")
     return [out / "fig4.csv", out / "fig4.png"]
 
@@ -212,31 +213,20 @@ FIGURES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m benchmarks.parameters`."""
-    prog = "python -m benchmarks.parameters"
-    first = argparse.ArgumentParser(prog=prog, description=__doc__.split("\n\n")[2])
+    description = __doc__.split("\n\n")[2]
+    first = argparse.ArgumentParser(prog="python -m benchmarks.parameters", description=description)
     first.add_argument("figure", choices=("fig4", *FIGURES), help="parameters, widths, recursions")
     first.add_argument("options", nargs=argparse.REMAINDER, help="see FIGURE --help")
     chosen = first.parse_args(arguments)
+    command = f"parameters {chosen.figure}"
     if chosen.figure == "fig4":
-        parser = argparse.ArgumentParser(prog=f"{prog} fig4")
-        parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
+        parser = study_parser(command, description)
         parser.add_argument(
             "--table", default="reports/reference/table1.csv", help="whose networks (%(default)s)"
         )
-        options = vars(parser.parse_args(chosen.options))
-        return run_command(lambda report, **given: figure4(**given), options)
+        return run_command(figure4, vars(parser.parse_args(chosen.options)))
     variants, draw, default = FIGURES[chosen.figure]
-    return study_command(
-        chosen.figure,
-        f"{prog} {chosen.figure}",
-        __doc__.split("\n\n")[2],
-        variants,
-        draw,
-        chosen.options,
-        steps=240,
-        width=16,
-        recursions=default,
-    )
+    return study_command(command, description, variants, draw, chosen.options, default)
 
 
 if __name__ == "__main__":

@@ -9,23 +9,29 @@ that take too long there for a test, the images and scales named in `selection`.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.curves import make_folder, run_command, write_curves
+from benchmarks._study.command import (
+    Report,
+    add_data,
+    needed_data,
+    run_command,
+    silent,
+    study_parser,
+)
+from benchmarks._study.curves import make_folder, write_curves
 from cscsr import SuperResolution, list_solvers, make_solver
-from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, load_dataset
-from cscsr.errors import InputError
+from cscsr.data.datasets import load_dataset
 from cscsr.imaging import degrade, score
 from cscsr.imaging.protocol import Score
 
 COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
 
 EXPENSIVE = ("crnet-b-small+", "csc-sr[cista]", "csc-sr[sporco-admm]")
-"""Solvers that take seconds for an image: here at ×4 only, where the image given is smallest."""
+"""Solvers that take seconds for an image: here at ×4 only, where the images are smallest."""
 
 WHOLE_SET14 = {
     "bicubic": (2, 3, 4),
@@ -59,18 +65,9 @@ def measure(name: str, truth: np.ndarray, scale: int) -> Score:
     return score(solver.solve(problem).estimate, truth, scale, solver.line)
 
 
-def pins(
-    out: str | Path,
-    data: str | Path | None,
-    report: Callable[[str, int, int], None] | None = None,
-) -> list[Path]:
-    """Make pins.csv in the folder `out`.
-
-    Raises InputError where Set5 or Set14 is missing.
-    """
-    folder = data_folder(data)
-    if folder is None:
-        raise InputError(f"name the folder of the images with --data or {FOLDER_VARIABLE}.")
+def pins(out: str | Path, data: str | Path | None, report: Report = silent) -> list[Path]:
+    """Make pins.csv in the folder `out`. Raises InputError where Set5 or Set14 is missing."""
+    folder = needed_data(data)
     path = make_folder(out) / "pins.csv"
     images = {name: dict(load_dataset(name, folder)) for name in ("demo", "Set5", "Set14")}
     images["Set14"] = {name: images["Set14"][name] for name in FEW}
@@ -81,22 +78,18 @@ def pins(
     ]
     rows = []
     for index, (dataset, image, scale, name) in enumerate(tasks):
-        if report is not None:
-            report(f"{name} on {dataset}/{image} ×{scale}", index, len(tasks))
+        report(f"{name} on {dataset}/{image} ×{scale}", index, len(tasks))
         psnr_db, ssim = measure(name, images[dataset][image], scale)
         values = (dataset, image, scale, name, f"{psnr_db:.4f}", f"{ssim:.6f}")
         rows.append(dict(zip(COLUMNS, values, strict=True)))
-    write_curves(path, COLUMNS, rows)
+    write_curves(path, rows)
     return [path]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m benchmarks.pins`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pins", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
-    parser.add_argument("--data", metavar="DIR", help=f"(default: ${FOLDER_VARIABLE})")
+    parser = study_parser("pins", __doc__.split("\n\n")[0])
+    add_data(parser)
     return run_command(pins, vars(parser.parse_args(arguments)))
 
 

@@ -8,21 +8,35 @@ Reads reports/reference/table1.csv and rewrites what stands between the two mark
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
+from benchmarks._study.curves import read_curves
+from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from cscsr.compare.grid import two_digits
 from cscsr.errors import InputError
 
-ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 CSC_SR = ROOT / "docs" / "csc-sr.md"
-TABLE = ROOT / "reports" / "reference" / "table1.csv"
+TABLE = REFERENCE / "table1.csv"
 DATASET = "Set5"
-BEGIN, END = "<!-- table1 -->", "<!-- /table1 -->"
+
+Row = dict[str, str]
+
+
+def _rows_of(path: Path, label: str, condition: Callable[[Row], object]) -> list[Row]:
+    """The rows of a table1.csv that a condition holds for.
+
+    Raises InputError if there is no such file or it holds no such rows.
+    """
+    if not path.is_file():
+        raise InputError(f"expected the table of a run at {path}, but there is no such file.")
+    rows = [row for row in read_curves(path) if condition(row)]
+    if not rows:
+        raise InputError(f"expected rows of {label} in {path}, but it has none.")
+    return rows
 
 
 def table(path: Path = TABLE, dataset: str = DATASET) -> str:
@@ -30,12 +44,7 @@ def table(path: Path = TABLE, dataset: str = DATASET) -> str:
 
     Raises InputError if there is no such file or it holds no such rows.
     """
-    if not path.is_file():
-        raise InputError(f"expected the table of a run at {path}, but there is no such file.")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
-    if not rows:
-        raise InputError(f"expected rows of {dataset} in {path}, but it has none.")
+    rows = _rows_of(path, dataset, lambda row: row["dataset"] == dataset)
     scales = sorted({int(row["scale"]) for row in rows})
     cells = {(row["method"], int(row["scale"])): row for row in rows}
     lines = [
@@ -44,8 +53,8 @@ def table(path: Path = TABLE, dataset: str = DATASET) -> str:
     ]
     images = max(int(row["images"] or 0) for row in rows)
     for method in dict.fromkeys(row["method"] for row in rows):
-        found = [cells.get((method, scale)) for scale in scales]
-        columns = [method, *(_quality(row, images) for row in found), _seconds(found, scales)]
+        across = [cells.get((method, scale)) for scale in scales]
+        columns = [method, *(_quality(row, images) for row in across), _seconds(across, scales)]
         lines.append("| " + " | ".join(columns) + " |")
     return "\n".join(lines)
 
@@ -55,12 +64,7 @@ def csc_sr_table(path: Path = TABLE) -> str:
 
     Raises InputError if there is no such file or it holds no such rows.
     """
-    if not path.is_file():
-        raise InputError(f"expected the table of a run at {path}, but there is no such file.")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [r for r in csv.DictReader(file) if r["method"].startswith("csc-") and r["psnr_db"]]
-    if not rows:
-        raise InputError(f"expected rows of csc-sr in {path}, but it has none.")
+    rows = _rows_of(path, "csc-sr", lambda r: r["method"].startswith("csc-") and r["psnr_db"])
     images = {
         r["dataset"]: max(int(q["images"]) for q in rows if q["dataset"] == r["dataset"])
         for r in rows
@@ -90,7 +94,7 @@ def csc_sr_table(path: Path = TABLE) -> str:
     return "\n".join(lines)
 
 
-def _quality(row: dict[str, str] | None, images: int) -> str:
+def _quality(row: Row | None, images: int) -> str:
     """PSNR / SSIM of a row: ours, else the published; says so if it is not of all `images`."""
     if row is None:
         return ""
@@ -108,7 +112,7 @@ def _quality(row: dict[str, str] | None, images: int) -> str:
     return f"{psnr_db} / {ssim}{note}"
 
 
-def _seconds(rows: list[dict[str, str] | None], scales: list[int]) -> str:
+def _seconds(rows: list[Row | None], scales: list[int]) -> str:
     """The mean time for an image over the scales, with two significant digits; names the scales
     if some are missing."""
     seconds = {
@@ -123,16 +127,12 @@ def _seconds(rows: list[dict[str, str] | None], scales: list[int]) -> str:
     return f"{two_digits(sum(seconds.values()) / len(seconds))}{note}"
 
 
-def with_table(readme: str, new: str) -> str:
-    """The text `readme` with the Markdown table `new` between its markers.
+def with_table(page: str, table: str) -> str:
+    """The text of a page with a Markdown table between its markers.
 
     Raises InputError if the markers are not there.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"expected the markers {BEGIN} and {END} in the page.")
-    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+    return with_block(page, "table1", table)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.curves import make_folder, run_command
+from benchmarks._study.command import Report, run_command, study_parser
+from benchmarks._study.curves import make_folder
 from cscsr.arrays import check_device
 
 SMALL = ("crnet-a-small", "crnet-b-small")
@@ -15,13 +14,12 @@ SMALL = ("crnet-a-small", "crnet-b-small")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is named, and write a table of each into ``--out``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed",
-        description="Speed of the networks, beside a plain chain of their convolutions, and of "
-        "the sparse-coding solvers, beside sporco's.",
+    parser = study_parser(
+        "speed",
+        "Speed of the networks, beside a plain chain of their convolutions, and of the "
+        "sparse-coding solvers, beside sporco's.",
     )
-    parser.add_argument("what", nargs="+", choices=("inference", "training", "solvers"))
-    parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
+    parser.add_argument("subjects", nargs="+", choices=("inference", "training", "solvers"))
     parser.add_argument("--device", default="cpu", help="of the networks (%(default)s)")
     parser.add_argument(
         "--networks",
@@ -41,21 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(
     out: Path,
-    what: list[str],
+    subjects: list[str],
     device: str,
     networks: Sequence[str],
     sizes: list[int],
     rounds: int,
-    report: Any,
+    report: Report,
 ) -> list[Path]:
     check_device(device)
     out = make_folder(out)
     paths = []
-    if "solvers" in what:
+    if "solvers" in subjects:
         from benchmarks.speed.solvers import solvers
 
         paths += solvers(out, sizes, rounds, report)
-    if names := [name for name in what if name != "solvers"]:
+    if names := [name for name in subjects if name != "solvers"]:
         from benchmarks.speed.networks import measure_networks
 
         paths += measure_networks(out, names, networks, device, report)

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.curves import read_curves, write_curves
+from benchmarks._study.command import Report, silent
+from benchmarks._study.curves import read_curves, write_curves
 from cscsr import InputError, SuperResolution
 from cscsr.compare import machine
 from cscsr.data.datasets import training_textures
@@ -38,22 +39,6 @@ SIDE = 96
 """Of the low-resolution image that is enlarged."""
 
 ROUNDS = 3
-
-COLUMNS = [
-    "what",
-    "network",
-    "precision",
-    "device",
-    "threads",
-    "clock",
-    "ms",
-    "chain_ms",
-    "rate_of_chain",
-    "times_fp32",
-    "data_share",
-    "rounds",
-    "machine",
-]
 
 
 class Clock:
@@ -91,7 +76,9 @@ class Chain:
         layers: list[nn.Module] = []
         ends: torch.Tensor | None = None
 
-        def seen(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        def append(
+            layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+        ) -> None:
             nonlocal ends
             x = inputs[0].detach()
             half = bf16 and output.dtype == torch.bfloat16
@@ -112,7 +99,7 @@ class Chain:
             ends = output
 
         convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
-        handles = [layer.register_forward_hook(seen) for layer in convolutions]
+        handles = [layer.register_forward_hook(append) for layer in convolutions]
         with torch.no_grad(), torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
             network(batch, scale)
         for handle in handles:
@@ -139,7 +126,8 @@ class Chain:
 
 
 def _paired(clock: Clock, ours: Callable[[], Any], chain: Callable[[], Any]) -> dict[str, Any]:
-    ours(), chain()
+    ours()
+    chain()
     times = [(clock.time(ours), clock.time(chain)) for _ in range(ROUNDS)]
     return {
         "ms": round(1e3 * statistics.median(a for a, _ in times), 2),
@@ -228,10 +216,10 @@ MEASURES = {"inference": inference, "training": training}
 
 
 def measure(
-    what: Sequence[str],
+    kinds: Sequence[str],
     networks: Sequence[str],
     device: str = "cpu",
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> Iterator[dict[str, Any]]:
     """The rows of the table for "inference", "training" or both, one by one."""
     import torch
@@ -243,11 +231,10 @@ def measure(
         "rounds": ROUNDS,
         "machine": machine.describe(device),
     }
-    tasks = [(w, n, p) for w in what for n in networks for p in PRECISIONS]
+    tasks = [(k, n, p) for k in kinds for n in networks for p in PRECISIONS]
     fp32 = 0.0
     for index, (kind, network, precision) in enumerate(tasks):
-        if report is not None:
-            report(f"{kind} of {network}, {precision}", index, len(tasks))
+        report(f"{kind} of {network}, {precision}", index, len(tasks))
         row = {"what": kind, "network": network, "precision": precision, **common}
         row.update(MEASURES[kind](network, precision, device))
         fp32 = row["ms"] if precision == PRECISIONS[0] else fp32
@@ -277,10 +264,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def measure_networks(
     out: str | Path,
-    what: Sequence[str],
+    kinds: Sequence[str],
     networks: Sequence[str],
     device: str = "cpu",
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> list[Path]:
     """Measure, and write speed-networks.csv and .md into the folder `out` as it goes; rows
     that stand there of what is not measured now are kept. Raises InputError for a recipe that
@@ -291,10 +278,10 @@ def measure_networks(
     for name in networks:
         if load_recipe(name).sampling != "random":
             raise InputError(f"{name} takes no random patches: name a recipe that does.")
-    anew = {(kind, name) for kind in what for name in networks}
+    anew = {(kind, name) for kind in kinds for name in networks}
     rows = [row for row in read_curves(csv) if (row["what"], row["network"]) not in anew]
-    for row in measure(what, networks, device, report):
+    for row in measure(kinds, networks, device, report):
         rows.append(row)
-        write_curves(csv, COLUMNS, rows)
+        write_curves(csv, rows)
         page.write_text(table(rows) + "\n", encoding="utf-8")
     return [csv, page]

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import csv
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.convergence import (
-    BEST_RHO,
-    RHOS,
-    SETTINGS,
-    Case,
-    best_rho,
-    certified_optimum,
-    convergence,
-    draw_convergence,
-    grid,
-    main,
-    sparse_solvers,
-    times_to_gaps,
-)
+from benchmarks._study.race import BEST_RHO
+from benchmarks.convergence import Case, convergence, grid, main, sparse_solvers
+from benchmarks.drawing.convergence import draw_convergence, times_to_gaps, write_times
 from cscsr import InputError, make_solver
 
-SMALL = {"iterations": 12, "size": 32, "atoms": 4, "filter_size": 3}
+REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
+SMALL = {"iterations": 12, "case": Case("camera", 32, 0.05, 4, 3)}
 
 
 def rows_of(table):
@@ -35,21 +27,21 @@ def rows_of(table):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("convergence")
-    told = []
-    table, picture, page = convergence(out, **SMALL, report=lambda *words: told.append(words))
-    return table, picture, page, rows_of(table), told
+    reports = []
+    table, picture, page = convergence(out, **SMALL, report=lambda *words: reports.append(words))
+    return table, picture, page, rows_of(table), reports
 
 
 def test_every_solver_that_takes_the_problem_has_its_iterations(made):
-    _, _, _, rows, told = made
-    problem = Case("camera", 32, 0.05, 4, 3).problem()
+    _, _, _, rows, reports = made
+    problem = SMALL["case"].problem()
     takes = [n for n in sparse_solvers() if make_solver(n).supports(problem) is None]
     assert list(dict.fromkeys(row["solver"] for row in rows)) == takes
     for name in takes:
         iterations = [int(row["iteration"]) for row in rows if row["solver"] == name]
         assert iterations == list(range(1, 13)), name
-    assert told[-1][0] == "done"
-    assert told[-1][1] == told[-1][2]
+    assert reports[-1][0] == "done"
+    assert reports[-1][1] == reports[-1][2]
 
 
 def test_the_gaps_are_to_a_certified_optimum(made):
@@ -73,7 +65,7 @@ def test_the_gaps_are_to_a_certified_optimum(made):
 
 def test_operations_are_those_that_the_solvers_count(made):
     rows = made[3]
-    problem = Case("camera", 32, 0.05, 4, 3).problem()
+    problem = SMALL["case"].problem()
     for row in rows:
         counted = make_solver(row["solver"]).operations(problem, int(row["iteration"]))
         if counted is None:  # what its steps take depends on the codes; here they are ADMM's
@@ -93,21 +85,36 @@ def test_the_picture_is_made_from_the_table_alone(made, tmp_path):
         assert edge.min() == 255
 
 
+NAMES = ("convergence", "convergence_grid")
+
+
+def pages() -> list[tuple[str, str]]:
+    """The pages of the reference run, with the command that each names."""
+    texts = [(name, (REFERENCE / f"{name}.md").read_text("utf-8")) for name in NAMES]
+    return [(name, re.search("Made by `(.*?)`", text)[1]) for name, text in texts]
+
+
+@pytest.mark.parametrize(("name", "command"), pages())
+def test_the_pages_of_the_reference_run_are_made_from_their_tables(tmp_path, name, command):
+    write_times(REFERENCE / f"{name}.csv", tmp_path / "again.md", command)
+    text = (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
+    assert (tmp_path / "again.md").read_text(encoding="utf-8") == text
+
+
 def test_nothing_is_solved_twice(made):
     table = made[0]
     before = table.read_bytes()
-    told = []
-    convergence(table.parent, **SMALL, report=lambda *words: told.append(words))
-    assert told == []
+    reports = []
+    convergence(table.parent, **SMALL, report=lambda *words: reports.append(words))
+    assert reports == []
     assert table.read_bytes() == before
-    assert set(SETTINGS) <= set(before.decode().splitlines()[0].split(","))
 
 
 def test_a_table_that_lacks_a_solver_is_made_again(made, tmp_path):
     table = tmp_path / "convergence.csv"
     text = made[0].read_text(encoding="utf-8").replace(" admm ", " ")
-    kept = [line for line in text.splitlines(keepends=True) if ",admm," not in line]
-    table.write_text("".join(kept), encoding="utf-8")
+    rest = [line for line in text.splitlines(keepends=True) if ",admm," not in line]
+    table.write_text("".join(rest), encoding="utf-8")
     convergence(tmp_path, **SMALL)
     assert ",admm,," in table.read_text(encoding="utf-8")
 
@@ -122,8 +129,8 @@ def test_a_grid_has_every_problem_and_the_best_rho_of_each(tmp_path):
         solvers=("sporco-admm", "fista"),
     )
     rows = rows_of(table)
-    found = {(row["dictionary"], row["lam"], row["solver"]) for row in rows}
-    assert found == {
+    curves = {(row["dictionary"], row["lam"], row["solver"]) for row in rows}
+    assert curves == {
         (dictionary, lam, solver)
         for dictionary in ("camera", "G:8x8x64")
         for lam in ("0.2", "0.3")
@@ -146,23 +153,9 @@ def test_a_grid_has_every_problem_and_the_best_rho_of_each(tmp_path):
     assert Image.open(picture).size[0] > 500
 
 
-def test_the_best_rho_is_best():
-    problem = Case("camera", 24, 0.1, 4, 3).problem()
-    lowest = certified_optimum(problem).objective
-    rho, count = best_rho(problem, lowest, iterations=50)
-
-    def needed(rho):
-        solver = make_solver("sporco-admm", iterations=50, tol=0, rho=rho, auto_rho=False)
-        gaps = solver.solve(problem).trace["objective"] / lowest - 1
-        return 1 + int(np.argmax(gaps <= 1e-3)) if (gaps <= 1e-3).any() else np.inf
-
-    assert needed(rho) == count
-    assert count <= min(needed(other) for other in RHOS)
-
-
 def test_bad_settings(tmp_path, capsys):
     with pytest.raises(InputError, match=r"from 7 .* to 256 pixels, got 300"):
-        convergence(tmp_path, size=300, filter_size=7)
+        convergence(tmp_path, case=Case(size=300, filter_size=7))
     with pytest.raises(InputError, match=r"unknown dictionary 'G:8x8x65': did you mean .*G:8x8x64"):
         grid(tmp_path, dictionaries=("G:8x8x65",))
     with pytest.raises(InputError, match="bicubic does not solve a SparseCoding"):

@@ -7,18 +7,12 @@ import csv
 import numpy as np
 import pytest
 
-from benchmarks.sr_convergence import (
-    follow,
-    followed,
-    iterative_solvers,
-    main,
-    operations_by_iteration,
-    problem_of,
-    sr_convergence,
-)
+from benchmarks._study.followed import followed, iterative_solvers, operations_by_iteration
+from benchmarks._study.images import problem_of
+from benchmarks.sr_convergence import follow, main, sr_convergence
 from cscsr import InputError, make_solver
 from cscsr.data.datasets import demo
-from cscsr.imaging import luma_psnr
+from cscsr.imaging import luma_psnr, write_image
 
 NAMES = ["crnet-a-small", "crnet-b-small", "csc-sr[ista]"]
 
@@ -58,13 +52,11 @@ def test_operations_grow_by_those_of_one_iteration(name, image):
 def test_names():
     assert {"csc-sr[ista]", "crnet-a-small"} <= set(iterative_solvers())
     assert not {"bicubic", "crnet-b-small+"} & set(iterative_solvers())
-    with pytest.raises(InputError, match="bicubic has no iterates"), followed("bicubic", 2):
+    with pytest.raises(InputError, match="bicubic has no iterates"), followed("bicubic", 2, 2):
         pass
 
 
 def test_the_command_makes_a_page_once(tmp_path, image, capsys):
-    from cscsr.imaging import write_image
-
     (tmp_path / "data" / "one").mkdir(parents=True)
     write_image(tmp_path / "data" / "one" / "cat.png", (image / 255).astype(np.float32))
     arguments = ["--data", str(tmp_path / "data"), "--dataset", "one", "--scales", "2"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import interval_coverage
-from benchmarks.curves import read_curves
+from benchmarks._study.curves import read_curves
 from cscsr.compare.differences import BETTER, FEW, LEAST_IMAGES, TIE, WORSE, intervals, pairwise
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmarks.convergence import camera_problem as camera
+from benchmarks._study.problems import camera_problem as camera
 from cscsr import Solution, SparseCoding
 from cscsr.sparse.ista import FISTA
 

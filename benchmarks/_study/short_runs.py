@@ -9,27 +9,32 @@ embedded textures), and tested at ×3: the paper's studies on Set5 as in the pap
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.curves import make_folder, read_curves, run_command, write_curves
-from benchmarks.figure5 import bicubic_psnr, pixels_sha256, tested_images
+from benchmarks._study.command import (
+    Report,
+    add_data,
+    needed_data,
+    run_command,
+    silent,
+    study_parser,
+)
+from benchmarks._study.curves import make_folder, read_curves, write_curves
+from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from cscsr import InputError
 from cscsr.arrays import check_device
-from cscsr.data.datasets import (
-    FOLDER_VARIABLE,
-    data_folder,
-    find_datasets,
-    training_images,
-    training_textures,
-)
+from cscsr.data.datasets import data_folder, find_datasets, training_images, training_textures
 from cscsr.imaging import read_image
+
+if TYPE_CHECKING:
+    from cscsr.training.patches import PatchBank
+    from cscsr.training.run import Trainer
 
 SCALE = 3
 BATCH = 8
@@ -42,20 +47,6 @@ CLOSE_DB = 0.1
 SEEDS = 3
 
 SETTINGS = ["dataset", "images_sha256", "trained_on", "scale", "steps", "device"]
-COLUMNS = [
-    *SETTINGS,
-    "study",
-    "variant",
-    "architecture",
-    "n0",
-    "m0",
-    "recursions",
-    "parameters",
-    "seed",
-    "psnr_db",
-    "bicubic_psnr_db",
-    "seconds",
-]
 
 
 @dataclass(frozen=True)
@@ -73,25 +64,21 @@ class Variant:
     during: Callable[[Any, float], None] | None = None
 
 
-def training_data(folder: str | Path | None, network: str) -> tuple[str, list]:
-    """The name of the images that are trained on, and their pairs for a bank of patches of an
-    architecture."""
-    from cscsr.networks import architecture
-
-    training_pair = architecture(network).training_pair
-    path = data_folder(folder)
-    if path is not None and "T91" in find_datasets(path):
-        name, images = "T91", [read_image(file) for file in training_images(path, ["T91"])]
-    else:
-        name, images = "textures", list(training_textures().values())
-    return name, [training_pair(image, SCALE) for image in images]
-
-
-def psnr_after(
-    variant: Variant, pairs: list, truths: list[np.ndarray], steps: int, seed: int, device: str
-) -> tuple[float, int, float]:
-    """Train a variant for `steps`; its mean PSNR in dB, its parameters, and the seconds."""
+def training_bank(
+    images: Sequence[np.ndarray], architecture: str, device: str = "cpu"
+) -> PatchBank:
+    """The bank of patches of `images` (uint8) at `SCALE` for networks of an architecture."""
+    from cscsr.networks import architecture as network_of
     from cscsr.training.patches import PatchBank
+
+    training_pair = network_of(architecture).training_pair
+    return PatchBank([training_pair(image, SCALE) for image in images], device)
+
+
+def make_trainer(
+    variant: Variant, bank: PatchBank, steps: int, seed: int, device: str = "cpu"
+) -> Trainer:
+    """What trains a variant in `steps` steps, before the first of them."""
     from cscsr.training.recipe import Optimiser, Recipe
     from cscsr.training.trainer import Trainer
 
@@ -111,11 +98,31 @@ def psnr_after(
         optimiser=Optimiser(**settings),
         network=variant.network,
     )
-    banks = {SCALE: PatchBank(pairs, device)}
-    trainer = Trainer(recipe, banks, device=device, bf16=variant.bf16, seed=seed)
+    trainer = Trainer(recipe, {SCALE: bank}, device=device, bf16=variant.bf16, seed=seed)
+    trainer.progress.per_step = 1 / steps
+    return trainer
+
+
+def _training_images(folder: str | Path | None) -> tuple[str, list[np.ndarray]]:
+    """The name of the images that are trained on, and the images."""
+    path = data_folder(folder)
+    if path is not None and "T91" in find_datasets(path):
+        return "T91", [read_image(file) for file in training_images(path, ["T91"])]
+    return "textures", list(training_textures().values())
+
+
+def psnr_after(
+    variant: Variant,
+    bank: PatchBank,
+    truths: Sequence[np.ndarray],
+    steps: int,
+    seed: int,
+    device: str,
+) -> tuple[float, int, float]:
+    """Train a variant for `steps`; its mean PSNR in dB, its parameters, and the seconds."""
+    trainer = make_trainer(variant, bank, steps, seed, device)
     if variant.start is not None:
         variant.start(trainer.network)
-    trainer.progress.per_step = 1 / steps
     start = time.perf_counter()
     for step in range(steps):
         if variant.during is not None:
@@ -133,19 +140,14 @@ def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.
         return dataset.name, pixels_sha256(dataset), [truth for _, truth in dataset]
     from cscsr.training.run import holdout_crops
 
-    folder = data_folder(data)
-    if folder is None:
-        raise InputError(
-            f"held-out images are needed: name their folder with --data or {FOLDER_VARIABLE}."
-        )
-    crops = holdout_crops(folder)
+    crops = holdout_crops(needed_data(data))
     return "holdout", pixels_sha256(enumerate(crops)), crops
 
 
 NETWORK = ("n0", "m0", "recursions")
 
 
-def _kept(
+def _reusable(
     path: Path, settings: dict[str, Any], variants: Sequence[Variant]
 ) -> list[dict[str, Any]]:
     """The rows of `path` that were made with `settings`, of the networks of `variants`."""
@@ -183,7 +185,7 @@ def run_variants(
     device: str = "cpu",
     seeds: int = SEEDS,
     held_out: bool = False,
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report = silent,
 ) -> None:
     """Train what is not in `table` yet, with seed 0, then the close ones with all `seeds`.
 
@@ -194,26 +196,22 @@ def run_variants(
         raise InputError(f"a study needs a positive number of steps, got {steps}.")
     check_device(device)
     tested, digest, truths = _tested(data, held_out)
-    pairs: dict[str, list] = {}
-    trained_on = ""
-    for architecture in ("crnet-a", "crnet-b"):
-        if any(variant.architecture == architecture for variant in variants):
-            trained_on, pairs[architecture] = training_data(data, architecture)
+    trained_on, images = _training_images(data)
+    architectures = dict.fromkeys(variant.architecture for variant in variants)
+    banks = {name: training_bank(images, name, device) for name in architectures}
     values = [tested, digest, trained_on, SCALE, steps, device]
     settings = dict(zip(SETTINGS, values, strict=True))
-    rows = _kept(table, settings, variants)
-    bicubic = round(bicubic_psnr(truths), 4)
+    rows = _reusable(table, settings, variants)
+    bicubic = round(bicubic_psnr(truths, SCALE), 4)
 
-    def run(chosen: Sequence[Variant], taken: Sequence[int]) -> None:
-        tasks = [(variant, seed) for seed in taken for variant in chosen]
+    def run(chosen: Sequence[Variant], numbers: Sequence[int]) -> None:
+        tasks = [(variant, seed) for seed in numbers for variant in chosen]
         for index, (variant, seed) in enumerate(tasks):
             if any((r["variant"], int(r["seed"])) == (variant.label, seed) for r in rows):
                 continue
-            if report is not None:
-                report(f"{variant.label}, seed {seed}", index, len(tasks))
-            psnr, parameters, seconds = psnr_after(
-                variant, pairs[variant.architecture], truths, steps, seed, device
-            )
+            report(f"{variant.label}, seed {seed}", index, len(tasks))
+            bank = banks[variant.architecture]
+            psnr, parameters, seconds = psnr_after(variant, bank, truths, steps, seed, device)
             rows.append(
                 {
                     **settings,
@@ -228,12 +226,12 @@ def run_variants(
                     "seconds": round(seconds, 1),
                 }
             )
-            write_curves(table, COLUMNS, rows)
+            write_curves(table, rows)
 
     run(variants, [0])
     run(_close(variants, rows), range(1, seeds))
     rows.sort(key=lambda r: ([v.label for v in variants].index(r["variant"]), int(r["seed"])))
-    write_curves(table, COLUMNS, rows)
+    write_curves(table, rows)
 
 
 def caption(rows: Any) -> str:
@@ -246,37 +244,26 @@ def caption(rows: Any) -> str:
     )
 
 
-def save(figure: Any, picture: Path) -> None:
-    """Write a figure as PNG, under its name only when it is whole."""
-    part = picture.with_name(f"{picture.name}.part")
-    figure.savefig(part, format="png", dpi=150)
-    part.replace(picture)
-
-
 def study_command(
-    name: str,
-    prog: str,
+    command: str,
     description: str,
     variants: Callable[..., Sequence[Variant]],
     draw: Callable[[Path, Path], None],
     arguments: Sequence[str] | None,
-    steps: int,
-    width: int,
     recursions: int | Sequence[int],
     held_out: bool = False,
 ) -> int:
-    """The command line of a study: NAME.csv and what is drawn of it in the folder ``--out``.
+    """The command line of a study: a table named after the last word of `command`, and what is
+    drawn of it, in the folder ``--out``.
 
     variants: those of a width n₀ and of K, or of several K where `recursions`, the default,
-    has several. draw: makes the file of the second path from the table at the first."""
-    one = isinstance(recursions, int)
-    parser = argparse.ArgumentParser(prog=prog, description=description)
-    parser.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR")
-    parser.add_argument(
-        "--data", metavar="DIR", help=f"folder with T91 and Set5 (default: ${FOLDER_VARIABLE})"
-    )
-    parser.add_argument("--steps", type=int, default=steps, help="of each run (%(default)s)")
-    parser.add_argument("--width", type=int, default=width, help="n₀ (%(default)s)")
+    has several. draw: makes the file of the second path from the table at the first.
+    """
+    name, one = command.split()[-1], isinstance(recursions, int)
+    parser = study_parser(command, description)
+    add_data(parser)
+    parser.add_argument("--steps", type=int, default=240, help="of each run (%(default)s)")
+    parser.add_argument("--width", type=int, default=16, help="n₀ (%(default)s)")
     parser.add_argument(
         "--recursions",
         type=int,
@@ -293,12 +280,12 @@ def study_command(
     )
     parser.add_argument("--device", default="cpu", help="%(default)s")
 
-    def make(out: Path, width: int, recursions: Any, report: Any, **options: Any) -> list[Path]:
-        out = make_folder(out)
-        table, picture = out / f"{name}.csv", out / f"{name}.{'md' if held_out else 'png'}"
+    def make(out: Path, width: int, recursions: Any, report: Report, **options: Any) -> list[Path]:
+        table = make_folder(out) / f"{name}.csv"
+        drawing = table.with_suffix(".md" if held_out else ".png")
         chosen = variants(width, recursions)
         run_variants(table, name, chosen, report=report, held_out=held_out, **options)
-        draw(table, picture)
-        return [table, picture]
+        draw(table, drawing)
+        return [table, drawing]
 
     return run_command(make, vars(parser.parse_args(arguments)))

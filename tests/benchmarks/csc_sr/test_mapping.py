@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.csc_sr import MAPPING_STARTS, mapping, mapping_start, shipped
+from benchmarks.csc_sr.mapping import STARTS, mapping, mapping_start, shipped
 from cscsr import weights
 from cscsr.csc_sr.train import CODINGS, Options, train_csc_sr
 from cscsr.data.datasets import training_textures
 from cscsr.imaging import write_image
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "reports" / "reference" / "csc-sr"
 SIZES = {"atoms": 8, "hr_atoms": 12, "filter_steps": 2, "crop": 24, "phases": 1, "rounds": 0}
 
@@ -29,7 +29,7 @@ def page(name: str) -> str:
 
 @pytest.mark.parametrize(
     ("start", "hr_atoms"),
-    [(start, m) for start, _, _ in MAPPING_STARTS[2:] for m in (4, 9, 12)]
+    [(start, m) for start, _, _ in STARTS[2:] for m in (4, 9, 12)]
     + [("identity and pairs", 9), ("identity and pairs", 12), ("clusters", 4), ("clusters", 9)],
 )
 def test_every_start_is_on_the_simplex(start, hr_atoms):

@@ -1,0 +1,1 @@
+"""What the studies share: curves, commands, figures, images, pages, races, short trainings."""

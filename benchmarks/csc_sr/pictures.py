@@ -1,0 +1,122 @@
+"""What CSC-SR has learned, in pictures: its filters, and the parts it splits an image into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._study.command import Report, silent
+from benchmarks._study.curves import make_folder
+from benchmarks._study.figures import save
+from benchmarks.csc_sr.choices import SCALE
+
+
+def pictures(out: str | Path, report: Report = silent) -> list[Path]:
+    """Montages of the shipped LR and HR filters, and an image's smooth part and residual."""
+    out = make_folder(out)
+    drawings = {
+        "filters.png": _draw_filters,
+        "hr-filters.png": _draw_hr,
+        "parts.png": _draw_parts,
+    }
+    for index, (name, draw) in enumerate(drawings.items()):
+        report(name, index, len(drawings))
+        draw(out / name)
+    return [out / name for name in drawings]
+
+
+def montage(filters: np.ndarray, columns: int) -> np.ndarray:
+    """Filters (N,k,k), each stretched to [−1,1] by its largest element, in rows of `columns`
+    with a line of NaN between them."""
+    largest = np.abs(filters).max((1, 2), keepdims=True)
+    scaled = filters / np.where(largest > 0, largest, 1)
+    count, side, _ = scaled.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (side + 1) + 1, columns * (side + 1) + 1), np.nan)
+    for index, one in enumerate(scaled):
+        top, left = (n * (side + 1) + 1 for n in divmod(index, columns))
+        sheet[top : top + side, left : left + side] = one
+    return sheet
+
+
+def _shipped() -> Any:
+    from cscsr.csc_sr.solver import read_weights, weights_name
+
+    return read_weights(weights_name("admm"))
+
+
+def _show(axes: Any, sheet: np.ndarray, title: str) -> None:
+    import matplotlib
+
+    colours = matplotlib.colormaps["gray"].with_extremes(bad="#4477aa")
+    axes.imshow(sheet, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
+    axes.set_title(title, fontsize=11)
+    axes.set_axis_off()
+
+
+def _draw_filters(picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    trained = _shipped()
+    order = np.argsort([_roughness(f) for f in trained.filters])
+    figure = Figure(figsize=(8, 6.2), layout="constrained")
+    _show(
+        figure.subplots(),
+        montage(trained.filters[order], 24),
+        f"The {len(order)} low-resolution filters, 5×5, smooth to rough",
+    )
+    save(figure, picture)
+
+
+def _roughness(filter_: np.ndarray) -> float:
+    """Share of a filter's energy in its differences."""
+    energy = sum(float((np.diff(filter_, axis=axis) ** 2).sum()) for axis in (0, 1))
+    return energy / float((filter_**2).sum())
+
+
+def _draw_hr(picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    trained = _shipped()
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    for axes, scale in zip(figure.subplots(1, len(trained.scales)), trained.scales, strict=True):
+        filters = trained.mappings[scale].filters.numpy()
+        strongest = np.argsort(-(filters**2).sum((1, 2)))[:144]
+        side = filters.shape[-1]
+        _show(axes, montage(filters[strongest], 12), f"×{scale}: {side}×{side}")
+    figure.suptitle(f"The 144 strongest of {len(filters)} high-resolution filters", fontsize=12)
+    save(figure, picture)
+
+
+def _draw_parts(picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from cscsr.csc_sr.decompose import MARGIN, continued, split
+    from cscsr.csc_sr.solver import CSCSR, divide
+    from cscsr.data.datasets import demo
+    from cscsr.imaging import degrade, rgb_to_y
+    from cscsr.problem import SuperResolution
+
+    truth = rgb_to_y(dict(demo())["chelsea"])[40:200, 120:330]
+    small = degrade(truth, SCALE, "y")
+    parts = split(continued(small.astype(np.float64)))
+    inside = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    estimate = CSCSR().solve(SuperResolution(small, SCALE)).estimate
+    smooth, _ = divide(small, SCALE, "float32")
+    sheets = [
+        (small, "low-resolution luma", False),
+        (parts.smooth[inside], "its smooth part", False),
+        (parts.residual[inside], "its residual (grey is 0, ±0.1)", True),
+        (estimate, f"CSC-SR, ×{SCALE}", False),
+        (smooth, "smooth part, bicubic", False),
+        (estimate - smooth, "what the codes add (grey is 0, ±0.1)", True),
+    ]
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    for axes, (image, title, signed) in zip(figure.subplots(2, 3).flat, sheets, strict=True):
+        low, high = (-0.1, 0.1) if signed else (0, 1)
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axes.set_title(title, fontsize=11)
+        axes.set_axis_off()
+    save(figure, picture)

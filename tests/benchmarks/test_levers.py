@@ -1,0 +1,31 @@
+"""The levers: each changes its run, and the table has them all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import levers
+from cscsr.networks import CRNetA
+
+
+@pytest.mark.slow
+def test_the_levers_make_different_runs_and_a_table(tmp_path, data):
+    options = ["--out", str(tmp_path / "out"), "--data", data, "--steps", "8", "--width", "16"]
+    assert levers.main([*options, "--seeds", "1"]) == 0
+    rows = pd.read_csv(tmp_path / "out" / "levers.csv").set_index("variant")
+    assert set(rows.dataset) == {"holdout"}
+    assert list(rows.index) == [variant.label for variant in levers.variants(16)]
+    assert rows.psnr_db.nunique() >= len(rows) - 1, "all but clipping act within eight steps"
+    table = (tmp_path / "out" / "levers.md").read_text()
+    assert all(f"| {label} | " in table for label in rows.index)
+
+
+def test_recursions_grow_to_all_of_them():
+    network, grow = CRNetA(4, 4, 4), levers.growth(4)
+    recursions = []
+    for done in np.arange(8) / 8:
+        grow(network, done)
+        recursions.append(network.block.recursions)
+    assert recursions == [1, 1, 2, 2, 3, 3, 4, 4]

@@ -1,1 +1,1 @@
-"""What measures the toolkit: the comparison of Table 1, Figure 5, convergence curves."""
+"""Studies of the toolkit, a command each; `_study` is what they share, `drawing` their figures."""

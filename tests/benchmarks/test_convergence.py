@@ -119,6 +119,7 @@ def test_a_table_that_lacks_a_solver_is_made_again(made, tmp_path):
     assert ",admm,," in table.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_grid_has_every_problem_and_the_best_rho_of_each(tmp_path):
     table, picture, page = grid(
         tmp_path,

@@ -16,6 +16,7 @@ def _no_data(monkeypatch):
     monkeypatch.delenv("CSCSR_DATA", raising=False)
 
 
+@pytest.mark.slow
 def test_four_curves_are_trained_drawn_and_kept(tmp_path):
     table, picture = figure5(tmp_path, **SMALL)
     rows = pd.read_csv(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from benchmarks import ablation, parameters
 
@@ -16,6 +17,7 @@ def test_recursions_can_be_chosen(tmp_path, data):
     assert set(pd.read_csv(fig9 / "ablation.csv").recursions) == {3}
 
 
+@pytest.mark.slow
 def test_widths_and_recursions_are_drawn(tmp_path, data, is_drawn):
     out = tmp_path / "out"
     for name, column in (("fig8", "parameters"), ("fig9", "recursions")):

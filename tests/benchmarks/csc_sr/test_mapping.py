@@ -52,6 +52,7 @@ def test_clusters_hold_kernels_that_are_alike():
     np.testing.assert_allclose(sorted(rows.tolist()), sorted(expected.tolist()), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_study_fits_each_start_and_keeps_its_rows(tmp_path):
     (tmp_path / "T91").mkdir()
     for name in ("brick", "coins", "page"):

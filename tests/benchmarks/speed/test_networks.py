@@ -29,6 +29,7 @@ method = "muon"
 """
 
 
+@pytest.mark.slow
 def test_a_recipe_without_weights_is_measured_in_both_precisions(tmp_path, capsys):
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(RECIPE)

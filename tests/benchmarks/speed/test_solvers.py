@@ -36,6 +36,7 @@ def made(tmp_path_factory):
     return out, table
 
 
+@pytest.mark.slow
 def test_the_optimum_is_certified_and_every_solver_has_its_rows(made):
     _, table = made
     optimum = next(row for row in table.rows if row["what"] == "optimum")
@@ -47,6 +48,7 @@ def test_the_optimum_is_certified_and_every_solver_has_its_rows(made):
         assert 0 < seconds[0] <= seconds[1]
 
 
+@pytest.mark.slow
 def test_sporco_is_raced_with_the_best_rho_where_it_beats_the_defaults(made):
     _, table = made
     optimum = next(row for row in table.rows if row["what"] == "optimum")
@@ -67,6 +69,7 @@ def test_sporco_is_raced_with_the_best_rho_where_it_beats_the_defaults(made):
     assert int(race[SPORCO]["iterations_to_0.001"]) == default
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(made):
     out, table = made
     again = speed.Table(out / "speed_solvers.csv", table.clock)
@@ -75,6 +78,7 @@ def test_what_is_measured_is_not_measured_again(made):
     assert again.rows == table.rows
 
 
+@pytest.mark.slow
 def test_the_table_and_the_picture(made):
     out, table = made
     text = (out / "speed_solvers.md").read_text(encoding="utf-8")

@@ -85,7 +85,7 @@ def bicubic_psnr(truths: Sequence[np.ndarray]) -> float:
     values = []
     for truth in truths:
         solution = bicubic.solve(SuperResolution(degrade(truth, SCALE, "y"), SCALE))
-        values.append(score(solution.estimate, truth, SCALE, "y").psnr_db)
+        values.append(score(solution.estimate, truth, SCALE, "y")["psnr"])
     return float(np.mean(values))
 
 

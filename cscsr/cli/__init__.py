@@ -279,7 +279,8 @@ def _score(arguments: argparse.Namespace) -> None:
     if estimate.ndim < truth.ndim and protocol == "rgb":
         raise InputError(f"{arguments.image} is grey, but TRUTH is in colour; try --protocol y.")
     result = score(estimate, truth, scale, protocol)
-    print(f"PSNR {result.psnr_db:.2f} dB, SSIM {result.ssim:.4f} (protocol {protocol}, x{scale})")
+    shown = f"PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}"
+    print(f"{shown} (protocol {protocol}, x{scale})")
     if arguments.explain:
         from cscsr.imaging.explain import as_text, explain
 

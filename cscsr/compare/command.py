@@ -464,8 +464,8 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     row = _as_row(
         task,
         SCORED,
-        psnr_db=figures.psnr_db,
-        ssim=figures.ssim,
+        psnr_db=figures["psnr"],
+        ssim=figures["ssim"],
         seconds=solution.seconds,
         prepare_seconds=prepared,
         iterations=iterations,

@@ -1,16 +1,19 @@
-"""PSNR and SSIM on the 0-255 scale, and the crops that are made before they are taken.
+"""Metrics of image quality on the 0-255 scale, and the crops made before they are measured.
 
-Needs numpy only.
+`METRICS` lists them: a metric is one row there, which the comparison, its tables and its report
+read. Needs numpy only.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cscsr.errors import InputError
+from cscsr.errors import InputError, unknown_name
 
 PEAK = 255.0
 
@@ -20,10 +23,22 @@ SSIM_K = (0.01, 0.03)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, 10 log₁₀(255² / mean (a - b)²).
+    """Peak signal-to-noise ratio, 10 log₁₀(255² / mean (a - b)²).
 
-    a, b: arrays of one shape on the 0-255 scale, uint8 or floating point. Equal arrays
-    give infinity. Raises InputError if the shapes differ.
+    Parameters
+    ----------
+    a, b
+        Arrays of one shape on the 0-255 scale, uint8 or floating point.
+
+    Returns
+    -------
+    float
+        In dB; infinity for equal arrays.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
     """
     a, b = _pair(a, b)
     error = float(np.mean((a - b) ** 2))
@@ -31,13 +46,30 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004, eq. 13), the mean over all whole windows.
+    """Structural similarity, the mean over all windows that lie inside the image.
 
-    a, b: (H,W) on the 0-255 scale, uint8 or floating point, of at least 11×11 pixels.
-    The window is an 11×11 Gaussian with σ = 1.5, K = (0.01, 0.03); windows that leave the
-    image are not counted, and the image is not down-sampled first.
+    The window is an 11×11 Gaussian with σ = 1.5, K = (0.01, 0.03); the image is not
+    down-sampled first.
 
-    Raises InputError if the shapes differ, are not (H,W), or are smaller than the window.
+    Parameters
+    ----------
+    a, b
+        (H,W) on the 0-255 scale, uint8 or floating point, of at least 11×11 pixels.
+
+    Returns
+    -------
+    float
+        From −1 to 1; 1 for equal images.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, are not (H,W), or are smaller than the window.
+
+    References
+    ----------
+    Wang et al., "Image quality assessment: from error visibility to structural similarity",
+    2004, eq. 13.
     """
     a, b = _pair(a, b)
     if a.ndim != 2 or min(a.shape) < SSIM_WINDOW:
@@ -69,6 +101,7 @@ def _local_mean(images: np.ndarray) -> np.ndarray:
 
 
 def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays as float64; refuses two shapes and empty arrays."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.size == 0:
         raise InputError(
@@ -77,10 +110,80 @@ def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
-    """`image` (H,W[,C]) without the last rows and columns that `scale` does not divide.
+@dataclass(frozen=True)
+class Metric:
+    """A measure of an estimate's quality, and how its values are written.
 
-    Raises InputError for an image smaller than the scale.
+    Attributes
+    ----------
+    name
+        Its key in `METRICS` and its name on the command line.
+    label, unit
+        How headings call it, and its unit ("" for a pure number).
+    digits
+        Decimals in tables.
+    higher_is_better
+        Whether a better estimate has a higher value.
+    function
+        Takes the luma of the estimate and of the truth, (H,W) uint8 with the border cut off.
+    column
+        Its column in CSV files.
+    """
+
+    name: str
+    label: str
+    unit: str
+    digits: int
+    higher_is_better: bool
+    function: Callable[[np.ndarray, np.ndarray], float]
+    column: str
+
+
+_ROWS = (
+    Metric("psnr", "PSNR", "dB", 2, True, psnr, "psnr_db"),
+    Metric("ssim", "SSIM", "", 4, True, ssim, "ssim"),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
+"""All metrics by name, in the order in which they are shown."""
+
+DEFAULT_METRICS = ("psnr", "ssim")
+
+
+def check_metrics(names: Iterable[str]) -> list[str]:
+    """The names of metrics, each once.
+
+    Raises
+    ------
+    InputError
+        For a name that is not in `METRICS`.
+    """
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+    return names
+
+
+def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
+    """Cut off the last rows and columns that `scale` does not divide.
+
+    Parameters
+    ----------
+    image
+        (H,W[,C]).
+    scale
+        At least 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        A view of `image`.
+
+    Raises
+    ------
+    InputError
+        For an image smaller than the scale.
     """
     height, width = image.shape[:2]
     if min(height, width) < scale:
@@ -89,9 +192,24 @@ def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def crop_border(image: np.ndarray, pixels: int) -> np.ndarray:
-    """`image` (H,W[,C]) without `pixels` pixels on each side.
+    """Cut off `pixels` pixels on each side.
 
-    Raises InputError if nothing would be left.
+    Parameters
+    ----------
+    image
+        (H,W[,C]).
+    pixels
+        At least 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        A view of `image`.
+
+    Raises
+    ------
+    InputError
+        If nothing would be left.
     """
     height, width = image.shape[:2]
     if min(height, width) <= 2 * pixels:

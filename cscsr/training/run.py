@@ -387,7 +387,7 @@ class Trainer:
                         estimate = output.transpose(1, 2, 0)
                         estimate = estimate.mean(2) if truth.ndim == 2 else estimate
                     cropped = crop_to_multiple(truth, scale)
-                    psnr[scale].append(score(estimate, cropped, scale, self.recipe.line).psnr_db)
+                    psnr[scale].append(score(estimate, cropped, scale, self.recipe.line)["psnr"])
         return {scale: float(np.mean(values)) for scale, values in psnr.items()}
 
     def state(self) -> dict[str, Any]:

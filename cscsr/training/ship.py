@@ -36,7 +36,7 @@ def holdout_psnr(
     for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
         for scale in scales:
             problem = SuperResolution(degrade(truth, scale, line), scale)
-            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line).psnr_db)
+            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line)["psnr"])
     return {scale: float(np.mean(found)) for scale, found in values.items()}
 
 

@@ -125,7 +125,7 @@ def test_trace_ends_at_the_psnr_of_the_estimate(small, coder):
     lr = degrade(truth, 2, "y")
     problem = SuperResolution(lr, 2, truth=(truth / 255).astype(np.float32))
     solution = CSCSR(coder, weights=small[coder], trace=True).solve(problem)
-    expected = score(solution.estimate, truth, 2, "y").psnr_db
+    expected = score(solution.estimate, truth, 2, "y")["psnr"]
     assert len(solution.trace) == 12
     assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
     assert np.isfinite(solution.trace["psnr_db"]).all()
@@ -255,7 +255,7 @@ def test_shipped_maps_beat_bicubic_on_the_demo(coder, scale):
         truth = rgb_to_y(image)[:144, :144] if image.ndim == 3 else image[:144, :144]
         lr = degrade(truth, scale, "y")
         ours = make_solver(f"csc-sr[{coder}]").solve(SuperResolution(lr, scale)).estimate
-        figures = [score(x, truth, scale, "y").psnr_db for x in (ours, imresize(lr, scale))]
+        figures = [score(x, truth, scale, "y")["psnr"] for x in (ours, imresize(lr, scale))]
         gains.append(figures[0] - figures[1])
     assert min(gains) > 0
     assert np.mean(gains) > 0.3
@@ -284,7 +284,7 @@ def test_set5_with_the_shipped_map(shared_data, scale, least):
     for _, truth in load_dataset("Set5", shared_data):
         problem = SuperResolution(degrade(truth, scale, "y"), scale)
         estimate = make_solver("csc-sr").solve(problem).estimate
-        figures.append(score(estimate, truth, scale, "y").psnr_db)
+        figures.append(score(estimate, truth, scale, "y")["psnr"])
     assert math.fsum(figures) / len(figures) >= least
 
 
@@ -308,5 +308,5 @@ def test_psnr_stays_as_recorded(name, scale):
     top, left = ((n - 120) // 2 for n in image.shape)
     truth = image[top : top + 120, left : left + 120]
     estimate = make_solver("csc-sr").solve(SuperResolution(degrade(truth, scale, "y"), scale))
-    found = score(estimate.estimate, truth, scale, "y").psnr_db
+    found = score(estimate.estimate, truth, scale, "y")["psnr"]
     assert found == pytest.approx(RECORDED[name, scale], abs=0.02)

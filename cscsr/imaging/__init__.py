@@ -2,7 +2,15 @@
 
 from cscsr.imaging.colour import luma_of, rgb_to_y, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
 from cscsr.imaging.files import read_image, write_image
-from cscsr.imaging.metrics import METRICS, Metric, crop_border, crop_to_multiple, psnr, ssim
+from cscsr.imaging.metrics import (
+    METRICS,
+    Metric,
+    crop_border,
+    crop_to_multiple,
+    gmsd,
+    psnr,
+    ssim,
+)
 from cscsr.imaging.protocol import LINES, PROTOCOLS, degrade, line_of, luma_psnr, score
 from cscsr.imaging.resize import imresize
 
@@ -14,6 +22,7 @@ __all__ = [
     "crop_border",
     "crop_to_multiple",
     "degrade",
+    "gmsd",
     "imresize",
     "line_of",
     "luma_of",

@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.curves import make_folder, run_command
 from benchmarks.short_runs import Variant, caption, save, study_command
 from cscsr import InputError, make_solver
-from cscsr.compare.tables import read_published
+from cscsr.compare.published import read_published
 
 RECURSIONS = (1, 2, 4, 8)
 WIDTHS = {"crnet-a": ((1, 2), (0.5, 2), (1, 1)), "crnet-b": ((1, 1), (1, 2), (1, 4))}

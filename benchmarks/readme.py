@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cscsr.compare.tables import two_digits
+from cscsr.compare.text import two_digits
 from cscsr.errors import InputError
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cscsr.compare.results import Box
+from cscsr.compare.records import Box
 
 MOST = 6
 """Images at most."""

@@ -189,6 +189,13 @@ class Metric:
     function: Callable[[np.ndarray, np.ndarray], float]
     column: str
 
+    @property
+    def heading(self) -> str:
+        """The label with the unit: PSNR (dB), SSIM, GMSD (lower is better)."""
+        remarks = [self.unit, "" if self.higher_is_better else "lower is better"]
+        shown = ", ".join(filter(None, remarks))
+        return f"{self.label} ({shown})" if shown else self.label
+
 
 _ROWS = (
     Metric("psnr", "PSNR", "dB", 2, True, psnr, "psnr_db"),

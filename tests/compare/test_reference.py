@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cscsr.compare.results import Key, Results, Row
+from cscsr.compare.records import Key, Row
+from cscsr.compare.results import Results
+from cscsr.compare.summary import summarise
 from cscsr.compare.tables import write_tables
 
 REFERENCE = Path(__file__).with_name("reference")
-NUMBERS = ("psnr_db", "ssim", "seconds", "prepare_seconds", "operations", "memory_mb")
+NUMBERS = ("seconds", "prepare_seconds", "operations", "memory_mb")
 
 
 def build(path: Path) -> Results:
@@ -34,12 +36,9 @@ def build(path: Path) -> Results:
     with (REFERENCE / "rows.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             place = row["dataset"], row["image"]
-            key = Key(
-                **{**identities[row["solver"]], "protocol": row["protocol"]},
-                input_sha256=hashes[place],
-                scale=int(row["scale"]),
-                degradation=row["degradation"],
-            )
+            identity, degradation = identities[row["solver"]], row["degradation"]
+            key = Key.of(identity, hashes[place], int(row["scale"]), degradation)
+            assert key.protocol == row["protocol"]
             if row["outcome"] != "scored":
                 results.add(
                     Row(key, *place, row["outcome"], message=row["message"], time=row["time"])
@@ -52,6 +51,7 @@ def build(path: Path) -> Results:
                     key,
                     *place,
                     row["outcome"],
+                    {"psnr": float(row["psnr_db"]), "ssim": float(row["ssim"])},
                     **numbers,
                     iterations=iterations,
                     status=row["status"],
@@ -67,7 +67,7 @@ def build(path: Path) -> Results:
 def written(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("reference")
     with build(out / "results.sqlite") as results:
-        write_tables(results, out)
+        write_tables(summarise(results), out)
     return out
 
 

@@ -1,0 +1,327 @@
+"""What is to be compared: images, solvers, scales and degradations, all of it checked.
+
+Every image is read here, once: what cannot be read or scored ends the run before it begins. Its
+pixels are hashed and stay in memory, and it is those pixels that are scored later, so that a
+result is always of the pixels whose hash it is stored under. Beyond `KEPT_BYTES` an image is read
+again whenever it is solved, and refused if its hash has changed. The first images stay rather than
+the latest used, because a run goes through all of them again and again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from cscsr import SuperResolution, list_solvers, make_solver
+from cscsr.compare import showcase
+from cscsr.compare.records import Box, Key, canonical
+from cscsr.data.datasets import Dataset, ImageSource
+from cscsr.errors import InputError
+from cscsr.imaging import line_of, luma_of
+from cscsr.imaging.degradation import Degradation
+from cscsr.imaging.metrics import DEFAULT_METRICS, SSIM_WINDOW, check_metrics
+from cscsr.solver import Solver
+
+SCORING_VERSION = "1"
+"""Raised whenever `degrade` or `score` would give other figures: it is part of an input's
+hash, so that what is stored is then made again."""
+
+KEPT_BYTES = 512 * 2**20
+"""How many bytes of pixels stay in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image of the comparison.
+
+    Attributes
+    ----------
+    dataset, source
+        The data set's name, and where the image is read from.
+    sha256, shape
+        Of its pixels.
+    detail
+        How much there is to see in it (`cscsr.compare.showcase.detail`).
+    pixels
+        uint8 (H,W) or (H,W,3), or None if they are read again where they are used.
+    """
+
+    dataset: str
+    source: ImageSource
+    sha256: str
+    shape: tuple[int, ...]
+    detail: float
+    pixels: np.ndarray | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.source.name}"
+
+    def read(self) -> np.ndarray:
+        """The pixels whose hash is `sha256`.
+
+        Raises
+        ------
+        InputError
+            If the file has been changed since the comparison was planned, or cannot be read.
+        """
+        if self.pixels is not None:
+            return self.pixels
+        pixels = self.source.read()
+        if fingerprint(pixels) != self.sha256:
+            raise InputError(
+                f"{self} was changed while it was compared; the same command takes it as it is now."
+            )
+        return pixels
+
+
+def fingerprint(pixels: np.ndarray) -> str:
+    """The SHA-256 of an image's pixels, its shape, and the version of the scoring."""
+    digest = hashlib.sha256(f"{SCORING_VERSION} {pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A solver of the comparison, and the line on which it is scored."""
+
+    solver: Solver
+    line: str
+
+    @property
+    def name(self) -> str:
+        """The solver's name."""
+        return self.solver.name
+
+    @property
+    def device(self) -> str:
+        """What the solver computes on."""
+        return str(self.solver.params().get("device") or "cpu")
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """The solver's part of a result's key (`Key.of`)."""
+        return {
+            "solver": self.name,
+            "params": canonical(self.solver.params()),
+            "solver_version": self.solver.version,
+            "weights_sha256": self.solver.weights_sha256() or "",
+            "protocol": self.line,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """All images of a data set, to be enlarged by one solver at one scale."""
+
+    dataset: str
+    scale: int
+    contender: Contender
+    degradation: Degradation | None
+
+    def __str__(self) -> str:
+        parts = (self.dataset, f"×{self.scale}", text_of(self.degradation), self.contender.name)
+        return " ".join(part for part in parts if part)
+
+    def key(self, image: Image) -> Key:
+        """What determines the result for an image."""
+        degradation = text_of(self.degradation)
+        return Key.of(self.contender.identity, image.sha256, self.scale, degradation)
+
+
+def text_of(degradation: Degradation | None) -> str:
+    """A degradation as it is stored: "" for none."""
+    return "" if degradation is None else str(degradation)
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """An image of which a part of every estimate at one scale is stored, to be looked at."""
+
+    image: Image
+    scale: int
+    box: Box
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be compared, all of it checked.
+
+    Attributes
+    ----------
+    images
+        Of each data set.
+    scales, contenders, protocol
+        As they were asked for.
+    metrics
+        Names of `cscsr.imaging.METRICS`.
+    degradations
+        None for input as it is, and those that harder input is made by.
+    showcases
+        What is stored as pictures.
+    """
+
+    images: Mapping[str, Sequence[Image]]
+    scales: Sequence[int]
+    contenders: Sequence[Contender]
+    protocol: str
+    metrics: Sequence[str] = DEFAULT_METRICS
+    degradations: Sequence[Degradation | None] = (None,)
+    showcases: Sequence[Showcase] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as it is stored with the run."""
+        return {
+            "datasets": {
+                name: [{"image": i.source.name, "input_sha256": i.sha256} for i in images]
+                for name, images in self.images.items()
+            },
+            "scales": list(self.scales),
+            "solvers": [contender.identity for contender in self.contenders],
+            "protocol": self.protocol,
+            "metrics": list(self.metrics),
+            "degradations": [text_of(degradation) for degradation in self.degradations],
+            "showcases": [
+                {
+                    "dataset": shown.image.dataset,
+                    "image": shown.image.source.name,
+                    "input_sha256": shown.image.sha256,
+                    "scale": shown.scale,
+                    "box": shown.box,
+                }
+                for shown in self.showcases
+            ],
+        }
+
+    def cells(self) -> Iterator[Cell]:
+        """The cells of the tables in the order in which they are computed."""
+        for degradation in self.degradations:
+            for dataset in self.images:
+                for scale in self.scales:
+                    for contender in self.contenders:
+                        yield Cell(dataset, scale, contender, degradation)
+
+    def box(self, cell: Cell, image: Image) -> Box | None:
+        """The part of an estimate that is stored as a picture, or None if none is."""
+        if cell.degradation is not None:
+            return None
+        boxes = (s.box for s in self.showcases if s.image is image and s.scale == cell.scale)
+        return next(boxes, None)
+
+
+def make_plan(
+    datasets: Sequence[Dataset],
+    solvers: Sequence[str],
+    scales: Sequence[int],
+    protocol: str = "paper",
+    device: str = "cpu",
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    degradations: Sequence[str] = (),
+    shown: int = 0,
+) -> Plan:
+    """Check everything that a comparison needs, and read its images.
+
+    Parameters
+    ----------
+    datasets, solvers, scales, protocol
+        What to compare.
+    device
+        For the solvers that can compute there.
+    metrics
+        Names of `cscsr.imaging.METRICS`; PSNR, by which solvers are ranked, is always one.
+    degradations
+        As `Degradation.parse` reads them.
+    shown
+        How many showcase images to store.
+
+    Raises
+    ------
+    InputError
+        For whatever would end the run later.
+    """
+    metrics = check_metrics(["psnr", *metrics])
+    harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
+    contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
+    for contender in contenders.values():
+        _ = contender.identity  # fails here if a weight file is missing
+    images = _read_images(datasets, scales)
+    showcases = _choose_showcases(images, scales, len(contenders), shown)
+    return Plan(
+        images,
+        list(scales),
+        list(contenders.values()),
+        protocol,
+        metrics,
+        [None, *harder],
+        showcases,
+    )
+
+
+def _contender(name: str, device: str, protocol: str) -> Contender:
+    """The solver called `name`, on `device` if it can compute there."""
+    solver = make_solver(name)
+    if solver.problem_type is not SuperResolution:
+        known = ", ".join(list_solvers("SuperResolution"))
+        raise InputError(
+            f"expected solvers of SuperResolution ({known}), but {name} solves a "
+            f"{solver.problem_type.__name__}."
+        )
+    if device != "cpu" and "device" in solver.params():
+        with contextlib.suppress(InputError):  # one that computes on the CPU only stays there
+            solver = make_solver(name, device=device)
+    return Contender(solver, line_of(protocol, solver.line))
+
+
+def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str, list[Image]]:
+    """Read and check every image; the pixels of the first ones stay in memory."""
+    images: dict[str, list[Image]] = {}
+    room = KEPT_BYTES
+    for dataset in datasets:
+        images[dataset.name] = []
+        for source in dataset.images:
+            pixels = source.read()
+            _check_size(pixels, scales, f"{dataset.name}/{source.name}")
+            room -= pixels.nbytes
+            image = Image(
+                dataset.name,
+                source,
+                fingerprint(pixels),
+                pixels.shape,
+                showcase.detail(luma_of(pixels)),
+                pixels if room >= 0 else None,
+            )
+            images[dataset.name].append(image)
+    return images
+
+
+def _check_size(pixels: np.ndarray, scales: Sequence[int], name: str) -> None:
+    """Refuse an image that is too small to be scored."""
+    for scale in scales:
+        least = scale * math.ceil((SSIM_WINDOW + 2 * scale) / scale)
+        if min(pixels.shape[:2]) < least:
+            raise InputError(
+                f"expected images of at least {least}x{least} pixels to score at scale {scale}, "
+                f"but {name} has {pixels.shape[0]}x{pixels.shape[1]}."
+            )
+
+
+def _choose_showcases(
+    images: Mapping[str, Sequence[Image]], scales: Sequence[int], solvers: int, most: int
+) -> list[Showcase]:
+    """The images to be looked at, at the middle one of the scales."""
+    if not scales:
+        return []
+    scale, side = sorted(scales)[len(scales) // 2], showcase.side_for(solvers)
+    details = {name: [image.detail for image in members] for name, members in images.items()}
+    chosen = [images[name][place] for name, place in showcase.choose(details, most)]
+    return [
+        Showcase(image, scale, showcase.window(luma_of(image.read()), side, scale))
+        for image in chosen
+    ]

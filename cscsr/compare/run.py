@@ -1,0 +1,270 @@
+"""The work of a comparison: what is left to be done, one task, and the loop over all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cscsr import Status, SuperResolution
+from cscsr.compare import machine, showcase
+from cscsr.compare.plan import Cell, Image, Plan, text_of
+from cscsr.compare.progress import Progress
+from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Box, Key, Row, truth_key
+from cscsr.compare.results import Results
+from cscsr.compare.text import two_digits
+from cscsr.errors import InputError
+from cscsr.imaging import METRICS, degrade, luma_of, score, to_uint8
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image of a cell, to be enlarged and scored.
+
+    Attributes
+    ----------
+    cell, image
+        Which solver on which image.
+    key
+        What determines the result.
+    metrics
+        By which it is scored.
+    box
+        The part of the estimate to store as a picture, if any.
+    """
+
+    cell: Cell
+    image: Image
+    key: Key
+    metrics: Sequence[str]
+    box: Box | None = None
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """Tasks of one kind take about as long per megapixel."""
+        return self.cell.contender.name, self.cell.scale
+
+    @property
+    def megapixels(self) -> float:
+        """The size of the large image."""
+        return self.image.shape[0] * self.image.shape[1] / 1e6
+
+    def __str__(self) -> str:
+        return f"{self.image} ×{self.cell.scale} {text_of(self.cell.degradation)}".rstrip()
+
+    def row(self, outcome: str, **values: Any) -> Row:
+        """The row of what came of it."""
+        return Row(self.key, self.image.dataset, self.image.source.name, outcome, **values)
+
+
+def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
+    """Find what has yet to be done.
+
+    A result of the same pixels under another name is stored under this one too. A solver that says
+    it cannot solve a problem is left out there, its reason stored; one that cannot even say so
+    fails when its turn comes.
+
+    Returns
+    -------
+    tuple
+        The tasks of each cell, and how many results are stored already.
+
+    Raises
+    ------
+    InputError
+        With the first reason, if nothing at all can be solved.
+    """
+    work: dict[Cell, list[Task]] = {}
+    already = 0
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for cell in plan.cells():
+        tasks = work.setdefault(cell, [])
+        for image in plan.images[cell.dataset]:
+            task = Task(cell, image, cell.key(image), plan.metrics, plan.box(cell, image))
+            if _is_stored(task, results):
+                already += 1
+                continue
+            reason = _unsupported(task)
+            if reason is None:
+                tasks.append(task)
+                continue
+            reasons.setdefault((cell.contender.name, reason), []).append(str(task))
+            results.add(task.row(UNSUPPORTED, message=reason))
+    if not already and not any(work.values()):
+        raise InputError(next(iter(reasons))[1])
+    for (name, reason), where in reasons.items():
+        shown = ", ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
+        print(f"Left out: {name} on {shown}: {reason}")
+    return work, already
+
+
+def _is_stored(task: Task, results: Results) -> bool:
+    """Whether all that a task would give is stored."""
+    dataset, image = task.image.dataset, task.image.source.name
+    stored = results.find(task.key, dataset, image)
+    if stored is None:
+        return False
+    if (stored.dataset, stored.image) != (dataset, image):
+        results.add(replace(stored, dataset=dataset, image=image))
+    pictured = task.box is None or results.picture(task.key, task.box) is not None
+    return pictured and set(task.metrics) <= set(stored.scores)
+
+
+def _unsupported(task: Task) -> str | None:
+    """Why the solver cannot solve the task, or None; from the shape of the image alone."""
+    scale = task.cell.scale
+    small = (task.image.shape[0] // scale, task.image.shape[1] // scale)
+    colours = task.image.shape[2:] if task.key.protocol == "rgb" else ()
+    problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
+    try:
+        return task.cell.contender.solver.supports(problem)
+    except Exception:  # a solver may be anyone's: `solve` fails too, and is reported
+        return None
+
+
+_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+"""What networks call their precision, by the name that arrays have for it."""
+
+
+def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
+    """The problem that a true image makes: shrunk, and degraded where the cell says so."""
+    small = degrade(truth, task.cell.scale, task.key.protocol)
+    if task.cell.degradation is not None:
+        small = task.cell.degradation.apply(to_uint8(small)).astype(np.float32) / 255
+    return SuperResolution(small, task.cell.scale)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: its row, and the picture to be stored, if any."""
+
+    row: Row
+    picture: bytes | None = None
+
+
+def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
+    """Degrade, enlarge and score one image.
+
+    Parameters
+    ----------
+    task
+        What to do.
+    about
+        The `machine`, `code_version` and `run` to record.
+
+    Returns
+    -------
+    Outcome
+        Whatever goes wrong becomes a row that says so.
+    """
+    solver, device = task.cell.contender.solver, task.cell.contender.device
+    recorded = {**about, "device": device}
+    try:
+        truth = task.image.read()
+    except InputError as error:
+        return Outcome(task.row(FAILED, message=str(error), **recorded))
+    try:
+        problem = _problem(task, truth)
+        with machine.peak_memory(device) as peak:
+            start = time.perf_counter()
+            solver.prepare(problem)
+            prepared = time.perf_counter() - start
+            solution = solver.solve(problem)
+        estimate = np.asarray(solution.estimate)
+        if solution.status is Status.DIVERGED:
+            return Outcome(task.row(FAILED, message=solution.status.message, **recorded))
+        scores = score(estimate, truth, task.cell.scale, task.key.protocol, task.metrics)
+        trace = solution.trace["iteration"]
+        iterations = int(trace[-1]) if len(trace) else None
+        operations = solver.operations(problem, iterations)
+    except Exception as error:  # a solver may be anyone's: whatever it raises, the run goes on
+        message = f"{solver.name} failed: {type(error).__name__}: {error}"
+        return Outcome(task.row(FAILED, message=" ".join(message.split()), **recorded))
+    row = task.row(
+        SCORED,
+        scores=scores,
+        seconds=solution.seconds,
+        prepare_seconds=prepared,
+        iterations=iterations,
+        operations=operations,
+        status=solution.status.value,
+        threads=machine.threads(),
+        precision=_PRECISIONS.get(solver.params().get("precision", ""), str(estimate.dtype)),
+        memory_mb=peak.megabytes,
+        **recorded,
+    )
+    if task.box is None:
+        return Outcome(row)
+    scored = luma_of(to_uint8(estimate))
+    return Outcome(row, showcase.as_png(showcase.cut(scored, task.box)))
+
+
+def keep_truths(plan: Plan, results: Results) -> None:
+    """Store the true pictures beside which the estimates are shown."""
+    for shown in plan.showcases:
+        key = truth_key(shown.image.sha256, shown.scale)
+        if results.picture(key, shown.box) is None:
+            luma = luma_of(shown.image.read())
+            results.add_picture(key, shown.box, showcase.as_png(showcase.cut(luma, shown.box)))
+
+
+def run(
+    work: Mapping[Cell, Sequence[Task]],
+    results: Results,
+    progress: Progress,
+    number: int | None = None,
+) -> int:
+    """Do all the work; each row is stored as soon as it is there.
+
+    Parameters
+    ----------
+    work
+        As `find_work` gives it.
+    results, progress
+        Where rows are stored, and where the user sees how far it is.
+    number
+        Of the run (`Results.start_run`).
+
+    Returns
+    -------
+    int
+        How many tasks failed.
+    """
+    failures = 0
+    version = machine.code_version()
+    devices = {cell.contender.device for cell in work}
+    abouts = {
+        device: {"machine": machine.describe(device), "code_version": version, "run": number}
+        for device in devices
+    }
+    for cell, tasks in work.items():
+        rows = []
+        for task in tasks:
+            progress.begin(f"{cell.contender.name} on {task}", task.kind, task.megapixels)
+            outcome = solve(task, abouts[cell.contender.device])
+            row = outcome.row
+            if outcome.picture is not None and task.box is not None:
+                results.add_picture(task.key, task.box, outcome.picture)
+            results.add(row)
+            progress.done()
+            if row.outcome == SCORED:
+                rows.append(row)
+            else:
+                failures += 1
+                progress.say(f"{task}: {row.message}", error=True)
+        if rows:
+            progress.say(f"{cell}: {_means(rows)} ({len(rows)})")
+    return failures
+
+
+def _means(rows: Sequence[Row]) -> str:
+    """The mean scores and seconds of the images of a cell, in words."""
+    texts = []
+    for name in rows[0].scores:
+        metric, mean = METRICS[name], float(np.mean([row.scores[name] for row in rows]))
+        texts.append(f"{metric.label} {mean:.{metric.digits}f} {metric.unit}".rstrip())
+    seconds = float(np.mean([row.seconds for row in rows]))
+    return f"{', '.join(texts)}, {two_digits(seconds)} s an image"

@@ -173,7 +173,7 @@ def _check_line(line: str) -> str:
 
 def _check_truth(truth: np.ndarray) -> np.ndarray:
     """`truth` itself; refuses what is no 8-bit image."""
-    shape = getattr(truth, "shape", ())
+    shape: tuple[int, ...] = getattr(truth, "shape", ())
     if getattr(truth, "dtype", None) != np.uint8 or not (
         len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
     ):

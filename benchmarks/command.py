@@ -267,7 +267,7 @@ def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
     panels = [(f"{name},\n1/{scale} of the size", repeated)]
     for solver in solvers:
         image = np.asarray(cscsr.make_solver(solver).solve(SuperResolution(small, scale)).estimate)
-        panels.append((f"{solver}\n{score(image, truth, scale, 'rgb').psnr_db:.2f} dB", image))
+        panels.append((f"{solver}\n{score(image, truth, scale, 'rgb')['psnr']:.2f} dB", image))
     panels.append(("\nthe truth", truth / 255))
     figure = Figure(figsize=(2.1 * len(panels), 2.55), dpi=120, layout="constrained")
     for axes, (title, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):

@@ -26,7 +26,6 @@ from benchmarks._study.curves import make_folder, write_curves
 from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.data.datasets import load_dataset
 from cscsr.imaging import degrade, score
-from cscsr.imaging.protocol import Score
 
 COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
 
@@ -58,11 +57,12 @@ def selection() -> Iterator[tuple[str, str, int]]:
         yield from (("Set14", name, scale) for scale in sorted(few))
 
 
-def measure(name: str, truth: np.ndarray, scale: int) -> Score:
+def measure(name: str, truth: np.ndarray, scale: int) -> tuple[float, float]:
     """PSNR (dB) and SSIM of a solver on the image `truth`, uint8, on the solver's own line."""
     solver = make_solver(name)
     problem = SuperResolution(degrade(truth, scale, solver.line), scale)
-    return score(solver.solve(problem).estimate, truth, scale, solver.line)
+    scores = score(solver.solve(problem).estimate, truth, scale, solver.line)
+    return scores["psnr"], scores["ssim"]
 
 
 def pins(out: str | Path, data: str | Path | None, report: Report = silent) -> list[Path]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks._study.curves import read_curves
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
-from cscsr.compare.grid import two_digits
+from cscsr.compare.text import two_digits
 from cscsr.errors import InputError
 
 README = ROOT / "README.md"

@@ -118,7 +118,7 @@ def test_the_trace_has_a_row_for_each_recursion_and_ends_at_the_estimate(tmp_pat
     solution = solver.solve(problem)
     assert list(solution.trace["iteration"]) == list(range(6))
     assert (np.diff(solution.trace["seconds"]) > 0).all()
-    expected = score(solution.estimate, truth, 2, "rgb").psnr_db
+    expected = score(solution.estimate, truth, 2, "rgb")["psnr"]
     assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
     assert solution.trace["nnz"][-1] == np.count_nonzero(solution.codes)
 
@@ -236,7 +236,7 @@ def mean_psnr(name: str, images, scale: int) -> float:
     for _, truth in images:
         lr = degrade(truth, scale, solver.line)
         estimate = solver.solve(cscsr.SuperResolution(lr, scale)).estimate
-        values.append(score(estimate, truth, scale, solver.line).psnr_db)
+        values.append(score(estimate, truth, scale, solver.line)["psnr"])
     return float(np.mean(values))
 
 

@@ -34,7 +34,7 @@ from cscsr.imaging import read_image
 
 if TYPE_CHECKING:
     from cscsr.training.patches import PatchBank
-    from cscsr.training.run import Trainer
+    from cscsr.training.trainer import Trainer
 
 SCALE = 3
 BATCH = 8

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     if estimate.ndim < truth.ndim and line == "rgb":
         raise InputError(f"{arguments.image} is grey, but TRUTH is in colour; try --line y.")
     result = score(estimate, truth, scale, line)
-    print(f"PSNR {result.psnr_db:.2f} dB, SSIM {result.ssim:.4f} (line {line}, x{scale})")
+    print(f"PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f} (line {line}, x{scale})")
     if arguments.explain:
         from cscsr.imaging.explain import as_text, explain
 

@@ -1,4 +1,4 @@
-"""The comparison: every solver on every image at every scale, into one database.
+"""The command `cscsr compare`: every solver on every image at every scale, into one database.
 
     cscsr compare --scales 2 3 4
 
@@ -17,25 +17,30 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from cscsr.arrays import check_device
 from cscsr.compare import machine, showcase
 from cscsr.compare.page import PAGE_NAME, keep_figures, write_page
-from cscsr.compare.plan import choose_datasets, make_plan, parse_scales
+from cscsr.compare.plan import make_plan
 from cscsr.compare.progress import PRIOR_SECONDS, Progress
-from cscsr.compare.results import (
-    FILE_NAME,
-    Results,
-)
+from cscsr.compare.records import FILE_NAME
+from cscsr.compare.results import Results
 from cscsr.compare.run import find_work, keep_truths, run
+from cscsr.compare.summary import summarise
 from cscsr.compare.tables import write_tables
 from cscsr.data.datasets import (
     FOLDER_VARIABLE,
+    PAPER_SETS,
+    Dataset,
     data_folder,
+    find_datasets,
+    load_dataset,
 )
 from cscsr.errors import InputError
-from cscsr.imaging import PROTOCOLS
+from cscsr.imaging import METRICS, PROTOCOLS
+from cscsr.imaging.metrics import DEFAULT_METRICS
+from cscsr.problem import check_scale
 
 DEFAULT_SOLVERS = (
     "bicubic",
@@ -47,7 +52,6 @@ DEFAULT_SOLVERS = (
     "crnet-b-small",
     "crnet-b-small+",
 )
-
 
 _EXAMPLES = f"""
 examples:
@@ -62,9 +66,47 @@ examples:
       every solver given the same 8-bit images, networks on the GPU
   PROGRAM --datasets demo --scales 3 --degrade noise:5 jpeg:40
       one more table, of input that is noisy, and of input that went through JPEG
+  PROGRAM --datasets demo --metrics psnr ssim gmsd
+      gradient magnitude similarity deviation too
 
 Exit code: 0; 1 if a solver failed on an image; 2 for bad input; 130 when interrupted.
 """
+
+
+def _parse_scales(texts: Sequence[str]) -> list[int]:
+    """Scales, each once; refuses what is none, and 1."""
+    scales = []
+    for text in texts:
+        try:
+            number: Any = int(text)
+        except ValueError:
+            number = text
+        if check_scale(number) < 2:
+            raise InputError(f"expected scales of at least 2, got {text}.")
+        scales.append(number)
+    return list(dict.fromkeys(scales))
+
+
+def _choose_datasets(names: Sequence[str] | None, folder: Path | None) -> list[Dataset]:
+    """The named data sets; without names, those of the paper or else demo, and says which."""
+    if names:
+        return [load_dataset(name, folder) for name in dict.fromkeys(names)]
+    if folder is None:
+        print(
+            f"Comparing on the embedded set demo; --data or {FOLDER_VARIABLE} names a folder "
+            f"with {', '.join(PAPER_SETS)}."
+        )
+        return [load_dataset("demo")]
+    folders = find_datasets(folder)
+    paper_sets = [name for name in PAPER_SETS if name in folders]
+    if not paper_sets:
+        print(
+            f"Comparing on the embedded set demo: none of {', '.join(PAPER_SETS)} is in {folder}; "
+            "--datasets names others."
+        )
+        return [load_dataset("demo")]
+    print(f"Comparing on {', '.join(paper_sets)} from {folder}.")
+    return [load_dataset(name, folder) for name in paper_sets]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,6 +117,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = _Parser(
         prog=program,
         description="Compare solvers of super-resolution: PSNR, SSIM and seconds on whole data "
@@ -118,6 +161,14 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
         "jpeg:QUALITY, of the low-resolution image; every solver is given the same 8-bit image",
     )
     parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=list(DEFAULT_METRICS),
+        metavar="NAME",
+        help=f"of {', '.join(METRICS)}; PSNR is always measured (default: "
+        f"{' '.join(DEFAULT_METRICS)})",
+    )
+    parser.add_argument(
         "--showcase",
         type=int,
         choices=range(showcase.MOST + 1),
@@ -142,6 +193,7 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
 
 
 def _command(program: str, arguments: Sequence[str]) -> str:
+    """The command as it is recorded, to be given again."""
     variable = f"{FOLDER_VARIABLE}=DIR " if os.environ.get(FOLDER_VARIABLE) else ""
     return f"{variable}{shlex.join([*program.split(), *arguments])}"
 
@@ -151,19 +203,24 @@ Report = Callable[[str, int, int], None]
 
 
 class Extra(Protocol):
-    """Something that is drawn beside the tables, by a program that brings it along.
+    """A figure that a program draws beside the tables.
 
-    name: what it is called while it is drawn. seconds: roughly what it takes.
+    Attributes
+    ----------
+    name
+        What it is called while it is drawn.
+    seconds
+        Roughly how long that takes.
     """
 
     name: str
     seconds: float
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options that it has."""
+        """Add its options."""
 
     def check(self, options: argparse.Namespace) -> bool:
-        """Whether it is wanted. Raises InputError for options that cannot be."""
+        """Whether it is to be drawn. Raises InputError for impossible options."""
 
     def make(self, options: argparse.Namespace, report: Report) -> list[Path]:
         """Draw it into ``options.out``; returns the files."""
@@ -183,7 +240,7 @@ def _draw(
         progress.begin(extra.name, (extra.name, 0), 1.0)
         try:
             paths += extra.make(options, report)
-        except Exception as error:  # the tables are there: a figure that fails costs no more
+        except Exception as error:  # a figure that fails leaves the tables as they are
             failures += 1
             progress.say(f"{extra.name} failed: {type(error).__name__}: {error}", error=True)
         progress.done()
@@ -191,18 +248,29 @@ def _draw(
 
 
 def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> int:
-    """Run the command; returns its exit code. Raises InputError for bad input."""
+    """Run the command.
+
+    Returns
+    -------
+    int
+        Its exit code.
+
+    Raises
+    ------
+    InputError
+        For bad input.
+    """
     options = _parser(program, extras).parse_args(arguments)
-    scales = parse_scales(options.scales)
+    scales = _parse_scales(options.scales)
     device = check_device(options.device)
     extras = [extra for extra in extras if extra.check(options)]
-    datasets = choose_datasets(options.datasets, data_folder(options.data))
     plan = make_plan(
-        datasets,
+        _choose_datasets(options.datasets, data_folder(options.data)),
         options.solvers,
         scales,
         options.protocol,
         device,
+        options.metrics,
         options.degrade,
         options.showcase,
     )
@@ -212,9 +280,8 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
         number = results.start_run(_command(program, arguments), about, plan.as_dict())
         if already:
             print(f"{already} results are in {results.path} already.")
-        with closing(
-            Progress(PRIOR_SECONDS | {extra.name: extra.seconds for extra in extras})
-        ) as progress:
+        prior = PRIOR_SECONDS | {extra.name: extra.seconds for extra in extras}
+        with closing(Progress(prior)) as progress:
             for task in (task for tasks in work.values() for task in tasks):
                 progress.add(task.kind, task.megapixels)
             for extra in extras:
@@ -226,10 +293,9 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
                 drawn, undrawn = _draw(extras, options, progress)
                 for name in keep_figures(results, options.out):
                     progress.say(f"{name}.png is too large for the page, which goes without it.")
-                paths = [*write_tables(results, options.out), write_page(results, options.out)]
+                paths = _write(results, options.out)
             except KeyboardInterrupt:
-                write_tables(results, options.out)
-                write_page(results, options.out)
+                _write(results, options.out)
                 progress.say(
                     f"Interrupted: what is done is in {results.path} and in the tables beside "
                     "it, and the same command goes on from there.",
@@ -242,12 +308,33 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
     return 1 if failures or undrawn else 0
 
 
+def _write(results: Results, out: Path) -> list[Path]:
+    """Write tables and page of what is stored; returns the files."""
+    summary = summarise(results)
+    return [*write_tables(summary, out), write_page(summary, results, out)]
+
+
 def main(
     arguments: Sequence[str] | None = None,
     program: str = "cscsr compare",
     extras: Sequence[Extra] = (),
 ) -> int:
-    """The command `program`; returns its exit code."""
+    """Run the command, with errors as sentences.
+
+    Parameters
+    ----------
+    arguments
+        The words after the program's name; None takes them from the process.
+    program
+        The name in help and report.
+    extras
+        Figures that the program draws too.
+
+    Returns
+    -------
+    int
+        0; 1 if a solver or a figure failed; 2 for bad input; 130 when interrupted.
+    """
     try:
         return compare(sys.argv[1:] if arguments is None else arguments, program, extras)
     except InputError as error:

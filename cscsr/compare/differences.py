@@ -34,9 +34,17 @@ TIE, BETTER, WORSE, FEW = "tie", "better", "worse", "too few images"
 class Difference:
     """How much better one solver is than another on the images that both have scored.
 
-    images: how many those are. mean_db, spread_db: mean and standard deviation of the
-    differences (NaN where there are none, or only one). won, lost: on how many images the
-    difference is above and below 0. low_db, high_db: the interval of the mean, or None.
+    Attributes
+    ----------
+    images
+        How many those are.
+    mean_db, spread_db
+        Mean and standard deviation of the differences in dB; NaN where there are none, or only
+        one.
+    won, lost
+        On how many images the difference is above and below 0.
+    low_db, high_db
+        The 95 % interval of the mean, or None.
     """
 
     images: int
@@ -68,19 +76,32 @@ class Difference:
 
 @lru_cache(maxsize=64)
 def _draws(images: int) -> np.ndarray:
-    """(RESAMPLES, images): how often each image is drawn, over how many are drawn."""
+    """(RESAMPLES, images): how often each image is drawn, divided by how many are drawn."""
     draw = np.random.default_rng(SEED)
     return draw.multinomial(images, [1 / images] * images, size=RESAMPLES) / images
 
 
 def intervals(differences: np.ndarray) -> np.ndarray:
-    """The 95 % intervals (2, pairs) of the means of `differences` (images, pairs), in their unit.
+    """The 95 % intervals of means, by the studentised bootstrap (bootstrap-t).
 
-    Studentised bootstrap, or bootstrap-t (Efron and Tibshirani, An Introduction to the Bootstrap,
-    1993, section 12.5): with x̄ and s the mean and the standard deviation of the n differences, and
-    x̄* and s* those of n drawn from them with replacement, t* = √n (x̄* − x̄) / s*, and the interval
-    is [x̄ − t*₀.₉₇₅ s/√n, x̄ − t*₀.₀₂₅ s/√n]. The resamples are the same for all pairs and from one
+    With x̄ and s the mean and the standard deviation of the n differences, and x̄* and s* those of
+    n drawn from them with replacement, t* = √n (x̄* − x̄) / s*, and the interval is
+    [x̄ − t*₀.₉₇₅ s/√n, x̄ − t*₀.₀₂₅ s/√n]. The resamples are the same for all pairs and from one
     seed. Differences that are all equal have that value as both bounds.
+
+    Parameters
+    ----------
+    differences
+        (images, pairs), finite.
+
+    Returns
+    -------
+    numpy.ndarray
+        (2, pairs): lower and upper bounds, in the unit of the differences.
+
+    References
+    ----------
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5.
     """
     images, pairs = differences.shape
     mean = differences.mean(axis=0)
@@ -96,10 +117,18 @@ def intervals(differences: np.ndarray) -> np.ndarray:
 
 
 def pairwise(psnr_db: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Difference]:
-    """The difference of every two solvers, as (first, second) in the order of `psnr_db`.
+    """The difference of every two solvers.
 
-    psnr_db: of each solver, its figure on each image, NaN where it has none; an infinite one
-    (an estimate without any error) is left out too.
+    Parameters
+    ----------
+    psnr_db
+        Of each solver, its figure on each image, NaN where it has none; an infinite one (an
+        estimate without any error) is left out too.
+
+    Returns
+    -------
+    dict
+        (first, second), in the order of `psnr_db`, to how much better the first is.
     """
     solvers = list(psnr_db)
     figures = np.array([psnr_db[solver] for solver in solvers], dtype=float).T
@@ -109,13 +138,13 @@ def pairwise(psnr_db: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Di
     for a, b in pairs:
         both = ~np.isnan(figures[:, a] - figures[:, b])
         together.setdefault(both.tobytes(), []).append((a, b))
-    found: dict[tuple[int, int], Difference] = {}
+    of_pair: dict[tuple[int, int], Difference] = {}
     for mask, members in together.items():
         rows = figures[np.frombuffer(mask, dtype=bool)]
         first, second = np.array(members).T
         differences = rows[:, first] - rows[:, second]
-        found.update(zip(members, _described(differences), strict=True))
-    return {(solvers[a], solvers[b]): found[a, b] for a, b in pairs}
+        of_pair.update(zip(members, _described(differences), strict=True))
+    return {(solvers[a], solvers[b]): of_pair[a, b] for a, b in pairs}
 
 
 def _described(differences: np.ndarray) -> list[Difference]:

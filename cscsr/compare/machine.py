@@ -32,13 +32,26 @@ def threads() -> int:
 
 
 def load() -> float | str:
-    """Processes that wanted a core in the last minute, on average; "" where it is not known.
-    Seconds measured while it was above the number of cores are too long."""
+    """The average number of processes that wanted a core in the last minute.
+
+    Seconds measured while it is above the number of cores are too long.
+
+    Returns
+    -------
+    float or str
+        "" where it is not known.
+    """
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else ""
 
 
 def describe(device: str = "cpu") -> str:
-    """The computer and the packages that do the arithmetic, in a line."""
+    """Describe the computer and the packages that do the arithmetic in a line.
+
+    Parameters
+    ----------
+    device
+        "cpu", or a GPU such as "cuda:0", whose name is then a part.
+    """
     parts = [_processor(), f"{cores()} cores"]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -52,6 +65,7 @@ def describe(device: str = "cpu") -> str:
 
 
 def _processor() -> str:
+    """The processor's name."""
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
         for line in listing.read_text().splitlines():
@@ -61,6 +75,7 @@ def _processor() -> str:
 
 
 def _packages() -> Iterator[str]:
+    """The packages that do the arithmetic, with their versions."""
     for name in _RECORDED:
         try:
             yield f"{name} {version(name)}"
@@ -97,7 +112,14 @@ class PeakMemory:
 
 @contextmanager
 def peak_memory(device: str = "cpu") -> Iterator[PeakMemory]:
-    """Watch the peak of the process's resident memory (Linux), or of a GPU's."""
+    """Measure the peak memory of what is done in the `with` block.
+
+    Parameters
+    ----------
+    device
+        "cpu" for the process's resident memory, which Linux alone tells; "cuda…" for the memory
+        allocated on a GPU.
+    """
     peak = PeakMemory()
     if device.startswith("cuda"):
         import torch

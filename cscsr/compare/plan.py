@@ -1,4 +1,11 @@
-"""What a comparison is to do, all of it checked before any of it is done."""
+"""What is to be compared: images, solvers, scales and degradations, all of it checked.
+
+Every image is read here, once: what cannot be read or scored ends the run before it begins. Its
+pixels are hashed and stay in memory, and it is those pixels that are scored later, so that a
+result is always of the pixels whose hash it is stored under. Beyond `KEPT_BYTES` an image is read
+again whenever it is solved, and refused if its hash has changed. The first images stay rather than
+the latest used, because a run goes through all of them again and again.
+"""
 
 from __future__ import annotations
 
@@ -6,71 +13,101 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.compare import showcase
-from cscsr.compare.results import (
-    Box,
-    Key,
-    canonical,
-)
-from cscsr.compare.summary import DEGRADED_LINE
-from cscsr.data.datasets import (
-    FOLDER_VARIABLE,
-    PAPER_SETS,
-    Dataset,
-    ImageSource,
-    find_datasets,
-    load_dataset,
-)
+from cscsr.compare.records import Box, Key, canonical
+from cscsr.data.datasets import Dataset, ImageSource
 from cscsr.errors import InputError
 from cscsr.imaging import line_of, luma_of
 from cscsr.imaging.degradation import Degradation
-from cscsr.imaging.metrics import SSIM_WINDOW
-from cscsr.problem import check_scale
+from cscsr.imaging.metrics import DEFAULT_METRICS, SSIM_WINDOW, check_metrics
 from cscsr.solver import Solver
 
 SCORING_VERSION = "1"
 """Raised whenever `degrade` or `score` would give other figures: it is part of an input's
 hash, so that what is stored is then made again."""
 
+KEPT_BYTES = 512 * 2**20
+"""How many bytes of pixels stay in memory."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Image:
-    """An image of the comparison: where it is read from, and what it was when checked."""
+    """An image of the comparison.
+
+    Attributes
+    ----------
+    dataset, source
+        The data set's name, and where the image is read from.
+    sha256, shape
+        Of its pixels.
+    detail
+        How much there is to see in it (`cscsr.compare.showcase.detail`).
+    pixels
+        uint8 (H,W) or (H,W,3), or None if they are read again where they are used.
+    """
 
     dataset: str
     source: ImageSource
     sha256: str
     shape: tuple[int, ...]
-    detail: float = 0.0
+    detail: float
+    pixels: np.ndarray | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.source.name}"
 
+    def read(self) -> np.ndarray:
+        """The pixels whose hash is `sha256`.
+
+        Raises
+        ------
+        InputError
+            If the file has been changed since the comparison was planned, or cannot be read.
+        """
+        if self.pixels is not None:
+            return self.pixels
+        pixels = self.source.read()
+        if fingerprint(pixels) != self.sha256:
+            raise InputError(
+                f"{self} was changed while it was compared; the same command takes it as it is now."
+            )
+        return pixels
+
+
+def fingerprint(pixels: np.ndarray) -> str:
+    """The SHA-256 of an image's pixels, its shape, and the version of the scoring."""
+    digest = hashlib.sha256(f"{SCORING_VERSION} {pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Contender:
-    """A solver of the comparison and the line of the paper's tables it is scored on."""
+    """A solver of the comparison, and the line on which it is scored."""
 
     solver: Solver
     line: str
 
     @property
     def name(self) -> str:
+        """The solver's name."""
         return self.solver.name
 
     @property
     def device(self) -> str:
+        """What the solver computes on."""
         return str(self.solver.params().get("device") or "cpu")
 
+    @cached_property
     def identity(self) -> dict[str, str]:
-        """What of a result's key belongs to the solver."""
+        """The solver's part of a result's key (`Key.of`)."""
         return {
             "solver": self.name,
             "params": canonical(self.solver.params()),
@@ -80,9 +117,33 @@ class Contender:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """All images of a data set, to be enlarged by one solver at one scale."""
+
+    dataset: str
+    scale: int
+    contender: Contender
+    degradation: Degradation | None
+
+    def __str__(self) -> str:
+        parts = (self.dataset, f"×{self.scale}", text_of(self.degradation), self.contender.name)
+        return " ".join(part for part in parts if part)
+
+    def key(self, image: Image) -> Key:
+        """What determines the result for an image."""
+        degradation = text_of(self.degradation)
+        return Key.of(self.contender.identity, image.sha256, self.scale, degradation)
+
+
+def text_of(degradation: Degradation | None) -> str:
+    """A degradation as it is stored: "" for none."""
+    return "" if degradation is None else str(degradation)
+
+
 @dataclass(frozen=True)
 class Showcase:
-    """An image of which a part of every estimate at one scale is kept, to be looked at."""
+    """An image of which a part of every estimate at one scale is stored, to be looked at."""
 
     image: Image
     scale: int
@@ -93,13 +154,25 @@ class Showcase:
 class Plan:
     """What is to be compared, all of it checked.
 
-    degradations: None for input as it is, and those that harder input is made by.
+    Attributes
+    ----------
+    images
+        Of each data set.
+    scales, contenders, protocol
+        As they were asked for.
+    metrics
+        Names of `cscsr.imaging.METRICS`.
+    degradations
+        None for input as it is, and those that harder input is made by.
+    showcases
+        What is stored as pictures.
     """
 
-    images: dict[str, list[Image]]
-    scales: list[int]
-    contenders: list[Contender]
+    images: Mapping[str, Sequence[Image]]
+    scales: Sequence[int]
+    contenders: Sequence[Contender]
     protocol: str
+    metrics: Sequence[str] = DEFAULT_METRICS
     degradations: Sequence[Degradation | None] = (None,)
     showcases: Sequence[Showcase] = ()
 
@@ -110,10 +183,11 @@ class Plan:
                 name: [{"image": i.source.name, "input_sha256": i.sha256} for i in images]
                 for name, images in self.images.items()
             },
-            "scales": self.scales,
-            "solvers": [contender.identity() for contender in self.contenders],
+            "scales": list(self.scales),
+            "solvers": [contender.identity for contender in self.contenders],
             "protocol": self.protocol,
-            "degradations": [degradation_text(degradation) for degradation in self.degradations],
+            "metrics": list(self.metrics),
+            "degradations": [text_of(degradation) for degradation in self.degradations],
             "showcases": [
                 {
                     "dataset": shown.image.dataset,
@@ -134,142 +208,64 @@ class Plan:
                     for contender in self.contenders:
                         yield Cell(dataset, scale, contender, degradation)
 
-    def box(self, image: Image, scale: int, degradation: Degradation | None) -> Box | None:
-        """The part of an estimate that is kept as a picture, or None if none is."""
-        if degradation is not None:
+    def box(self, cell: Cell, image: Image) -> Box | None:
+        """The part of an estimate that is stored as a picture, or None if none is."""
+        if cell.degradation is not None:
             return None
-        where = (
-            shown.box for shown in self.showcases if (shown.image, shown.scale) == (image, scale)
-        )
-        return next(where, None)
+        boxes = (s.box for s in self.showcases if s.image is image and s.scale == cell.scale)
+        return next(boxes, None)
 
 
-def degradation_text(degradation: Degradation | None) -> str:
-    return "" if degradation is None else str(degradation)
+def make_plan(
+    datasets: Sequence[Dataset],
+    solvers: Sequence[str],
+    scales: Sequence[int],
+    protocol: str = "paper",
+    device: str = "cpu",
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    degradations: Sequence[str] = (),
+    shown: int = 0,
+) -> Plan:
+    """Check everything that a comparison needs, and read its images.
+
+    Parameters
+    ----------
+    datasets, solvers, scales, protocol
+        What to compare.
+    device
+        For the solvers that can compute there.
+    metrics
+        Names of `cscsr.imaging.METRICS`; PSNR, by which solvers are ranked, is always one.
+    degradations
+        As `Degradation.parse` reads them.
+    shown
+        How many showcase images to store.
+
+    Raises
+    ------
+    InputError
+        For whatever would end the run later.
+    """
+    metrics = check_metrics(["psnr", *metrics])
+    harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
+    contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
+    for contender in contenders.values():
+        _ = contender.identity  # fails here if a weight file is missing
+    images = _read_images(datasets, scales)
+    showcases = _choose_showcases(images, scales, len(contenders), shown)
+    return Plan(
+        images,
+        list(scales),
+        list(contenders.values()),
+        protocol,
+        metrics,
+        [None, *harder],
+        showcases,
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """All images of a data set, by one solver at one scale."""
-
-    dataset: str
-    scale: int
-    contender: Contender
-    degradation: Degradation | None
-
-    @property
-    def line(self) -> str:
-        return self.contender.line if self.degradation is None else DEGRADED_LINE
-
-    def __str__(self) -> str:
-        parts = (
-            self.dataset,
-            f"×{self.scale}",
-            degradation_text(self.degradation),
-            self.contender.name,
-        )
-        return " ".join(part for part in parts if part)
-
-
-@dataclass(frozen=True)
-class Task:
-    """One image of a cell, to be enlarged. box: what of the estimate to keep as a picture."""
-
-    cell: Cell
-    image: Image
-    key: Key
-    box: Box | None = None
-
-    @property
-    def contender(self) -> Contender:
-        return self.cell.contender
-
-    @property
-    def scale(self) -> int:
-        return self.cell.scale
-
-    @property
-    def kind(self) -> tuple[str, int]:
-        return self.contender.name, self.scale
-
-    def __str__(self) -> str:
-        return f"{self.image} ×{self.scale} {degradation_text(self.cell.degradation)}".rstrip()
-
-    @property
-    def megapixels(self) -> float:
-        return self.image.shape[0] * self.image.shape[1] / 1e6
-
-
-def parse_scales(texts: Sequence[str]) -> list[int]:
-    scales = []
-    for text in texts:
-        try:
-            number: Any = int(text)
-        except ValueError:
-            number = text
-        if check_scale(number) < 2:
-            raise InputError(f"expected scales of at least 2, got {text}.")
-        scales.append(number)
-    return list(dict.fromkeys(scales))
-
-
-def choose_datasets(names: Sequence[str] | None, folder: Path | None) -> list[Dataset]:
-    """The data sets that were asked for, or those to take where none was; says which."""
-    if names:
-        return [load_dataset(name, folder) for name in dict.fromkeys(names)]
-    if folder is None:
-        print(
-            f"Comparing on the embedded set demo; --data or {FOLDER_VARIABLE} names a folder "
-            f"with {', '.join(PAPER_SETS)}."
-        )
-        return [load_dataset("demo")]
-    found = [name for name in PAPER_SETS if name in find_datasets(folder)]
-    if not found:
-        print(
-            f"Comparing on the embedded set demo: none of {', '.join(PAPER_SETS)} is in {folder}; "
-            "--datasets names others."
-        )
-        return [load_dataset("demo")]
-    print(f"Comparing on {', '.join(found)} from {folder}.")
-    return [load_dataset(name, folder) for name in found]
-
-
-def _check_images(dataset: Dataset, scales: Sequence[int]) -> list[Image]:
-    """Read every image once: what cannot be read or scored ends the run before it begins."""
-    images = []
-    for source in dataset.images:
-        truth = source.read()
-        for scale in scales:
-            least = scale * math.ceil((SSIM_WINDOW + 2 * scale) / scale)
-            if min(truth.shape[:2]) < least:
-                raise InputError(
-                    f"expected images of at least {least}x{least} pixels to score at scale "
-                    f"{scale}, but {dataset.name}/{source.name} has "
-                    f"{truth.shape[0]}x{truth.shape[1]}."
-                )
-        digest = hashlib.sha256(f"{SCORING_VERSION} {truth.shape}".encode())
-        digest.update(np.ascontiguousarray(truth).data)
-        detail = showcase.detail(luma_of(truth))
-        images.append(Image(dataset.name, source, digest.hexdigest(), truth.shape, detail))
-    return images
-
-
-def _choose_showcases(
-    images: Mapping[str, Sequence[Image]], scales: Sequence[int], solvers: int, most: int
-) -> list[Showcase]:
-    """The images to be looked at, at the middle one of the scales."""
-    if not scales:
-        return []
-    scale, side = sorted(scales)[len(scales) // 2], showcase.side_for(solvers)
-    details = {name: [image.detail for image in members] for name, members in images.items()}
-    chosen = [images[name][place] for name, place in showcase.choose(details, most)]
-    return [
-        Showcase(image, scale, showcase.window(luma_of(image.source.read()), side, scale))
-        for image in chosen
-    ]
-
-
-def make_contender(name: str, device: str, protocol: str) -> Contender:
+def _contender(name: str, device: str, protocol: str) -> Contender:
+    """The solver called `name`, on `device` if it can compute there."""
     solver = make_solver(name)
     if solver.problem_type is not SuperResolution:
         known = ", ".join(list_solvers("SuperResolution"))
@@ -283,29 +279,49 @@ def make_contender(name: str, device: str, protocol: str) -> Contender:
     return Contender(solver, line_of(protocol, solver.line))
 
 
-def make_plan(
-    datasets: Sequence[Dataset],
-    solvers: Sequence[str],
-    scales: Sequence[int],
-    protocol: str = "paper",
-    device: str = "cpu",
-    degradations: Sequence[str] = (),
-    shown: int = 0,
-) -> Plan:
-    """Check everything that a comparison needs. Raises InputError before any of it is done.
+def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str, list[Image]]:
+    """Read and check every image; the pixels of the first ones stay in memory."""
+    images: dict[str, list[Image]] = {}
+    room = KEPT_BYTES
+    for dataset in datasets:
+        images[dataset.name] = []
+        for source in dataset.images:
+            pixels = source.read()
+            _check_size(pixels, scales, f"{dataset.name}/{source.name}")
+            room -= pixels.nbytes
+            image = Image(
+                dataset.name,
+                source,
+                fingerprint(pixels),
+                pixels.shape,
+                showcase.detail(luma_of(pixels)),
+                pixels if room >= 0 else None,
+            )
+            images[dataset.name].append(image)
+    return images
 
-    degradations: as `Degradation.parse` reads them. shown: how many showcase images to keep.
-    """
-    harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
-    contenders = {c.name: c for c in (make_contender(name, device, protocol) for name in solvers)}
-    for contender in contenders.values():
-        contender.identity()  # a weight file that is missing is found out here
-    images = {dataset.name: _check_images(dataset, scales) for dataset in datasets}
-    return Plan(
-        images,
-        list(scales),
-        list(contenders.values()),
-        protocol,
-        [None, *harder],
-        _choose_showcases(images, scales, len(contenders), shown),
-    )
+
+def _check_size(pixels: np.ndarray, scales: Sequence[int], name: str) -> None:
+    """Refuse an image that is too small to be scored."""
+    for scale in scales:
+        least = scale * math.ceil((SSIM_WINDOW + 2 * scale) / scale)
+        if min(pixels.shape[:2]) < least:
+            raise InputError(
+                f"expected images of at least {least}x{least} pixels to score at scale {scale}, "
+                f"but {name} has {pixels.shape[0]}x{pixels.shape[1]}."
+            )
+
+
+def _choose_showcases(
+    images: Mapping[str, Sequence[Image]], scales: Sequence[int], solvers: int, most: int
+) -> list[Showcase]:
+    """The images to be looked at, at the middle one of the scales."""
+    if not scales:
+        return []
+    scale, side = sorted(scales)[len(scales) // 2], showcase.side_for(solvers)
+    details = {name: [image.detail for image in members] for name, members in images.items()}
+    chosen = [images[name][place] for name, place in showcase.choose(details, most)]
+    return [
+        Showcase(image, scale, showcase.window(luma_of(image.read()), side, scale))
+        for image in chosen
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -18,9 +19,20 @@ PRIOR_SECONDS = {
     "crnet-b-small": 2.0,
     "crnet-b-small+": 15.0,
 }
-"""Rough seconds a megapixel of the large image, until a solver has been timed in the run."""
+"""Rough seconds per megapixel of the large image, until a solver has been timed in the run."""
 
 _UNKNOWN_SECONDS = 20.0
+
+Kind = tuple[str, int]
+"""A solver's name and a scale, or another name and a number."""
+
+
+class _Current(NamedTuple):
+    """The work that is being done."""
+
+    kind: Kind
+    amount: float
+    begun: float
 
 
 class Progress:
@@ -28,16 +40,23 @@ class Progress:
 
     Work is counted in amounts of a kind: for a solver at a scale, megapixels. What is left
     is estimated from what that kind took so far, else the solver at any scale, else `prior`.
+
+    Parameters
+    ----------
+    prior
+        Rough seconds per amount, by the first part of a kind.
+    clock
+        Gives the time in seconds.
     """
 
     def __init__(
         self, prior: Mapping[str, float], clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._prior, self._clock = prior, clock
-        self._left: dict[tuple[str, int], float] = {}
-        self._taken: dict[tuple[str, int], tuple[float, float]] = {}
+        self._left: dict[Kind, float] = {}
+        self._taken: dict[Kind, tuple[float, float]] = {}
         self._start = clock()
-        self._current: tuple[tuple[str, int], float, float] | None = None
+        self._current: _Current | None = None
         self._bar = tqdm(
             total=1.0,
             smoothing=0,
@@ -46,17 +65,17 @@ class Progress:
             bar_format="{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left: {desc}",
         )
 
-    def add(self, kind: tuple[str, int], amount: float) -> None:
-        """More work to come."""
+    def add(self, kind: Kind, amount: float) -> None:
+        """Announce work to come."""
         self._left[kind] = self._left.get(kind, 0.0) + amount
 
-    def begin(self, text: str, kind: tuple[str, int], amount: float) -> None:
+    def begin(self, text: str, kind: Kind, amount: float) -> None:
         """Begin with some of the work, and name it."""
-        self._current = kind, amount, self._clock()
+        self._current = _Current(kind, amount, self._clock())
         self.show(text)
 
     def done(self) -> None:
-        """What was begun is done: it is known now how long its kind takes."""
+        """End what was begun, and note how long its kind takes."""
         if self._current is None:
             return
         kind, amount, begun = self._current
@@ -71,13 +90,15 @@ class Progress:
         self._bar.write(text, file=sys.stderr if error else sys.stdout)
 
     def close(self) -> None:
+        """Remove the bar."""
         self._bar.close()
 
-    def _rate(self, kind: tuple[str, int]) -> float:
-        same = [kind] if kind in self._taken else [k for k in self._taken if k[0] == kind[0]]
-        if same:
-            seconds = sum(self._taken[k][0] for k in same)
-            return seconds / sum(self._taken[k][1] for k in same)
+    def _rate(self, kind: Kind) -> float:
+        """Seconds per amount of a kind."""
+        timed = [kind] if kind in self._taken else [k for k in self._taken if k[0] == kind[0]]
+        if timed:
+            seconds = sum(self._taken[k][0] for k in timed)
+            return seconds / sum(self._taken[k][1] for k in timed)
         return self._prior.get(kind[0], _UNKNOWN_SECONDS)
 
     def seconds_left(self) -> float:
@@ -89,7 +110,7 @@ class Progress:
         return left
 
     def show(self, text: str | None = None) -> None:
-        """Draw the bar anew, with another text if one is given."""
+        """Draw the bar anew, with another text if there is one."""
         if text is not None:
             self._bar.set_description_str(text, refresh=False)
         self._bar.n = self._clock() - self._start

@@ -1,4 +1,8 @@
-"""The figures of the paper's tables, and which of our solvers they may stand beside."""
+"""The figures of the paper's tables, and which of them stand beside which solver.
+
+Published figures are always labelled as published. A difference is shown only between a method
+and itself, for a mean over the whole data set, scored on the same line.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +10,72 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cscsr.registry import published_method
+from cscsr import registry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
 PUBLISHED_FILE = Path(__file__).with_name("published.csv")
 
+PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
+"""How many images the published means are over."""
 
-PUBLISHED_LINE = {
+PUBLISHED_LINES = {
     "Bicubic": "y",
     "CSC-SR": "y",
     "CRNet-A": "y",
     "CRNet-B": "rgb",
     "CRNet-B+": "rgb",
 }
-
-
-PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
+"""The line of the published methods that stand beside solvers."""
 
 
 @cache
-def published_beside(solver: str) -> str | None:
-    """The published method whose figures stand beside those of `solver`, or None."""
-    beside = published_method(solver)
+def published_beside(solver: str) -> tuple[str, bool] | None:
+    """The published method whose figures stand beside a solver's.
+
+    Returns
+    -------
+    tuple or None
+        The method by the name that the paper gives it, and whether the solver is that method
+        itself rather than a relative of it.
+    """
+    return registry.published_method(solver)
+
+
+def beside_name(solver: str) -> str | None:
+    """The name of the published method beside a solver, or None."""
+    beside = published_beside(solver)
     return beside[0] if beside else None
 
 
-@cache
 def same_method(solver: str) -> str | None:
-    """The published method that `solver` is, by the name the paper gives it, or None."""
-    beside = published_method(solver)
+    """The name of the published method that a solver is, or None."""
+    beside = published_beside(solver)
     return beside[0] if beside and beside[1] else None
 
 
+@cache
+def family(solver: str) -> str:
+    """The kind of method that a solver is: "classical", "learned" or "other"."""
+    name = registry.solver_family(solver)
+    return name if name in ("classical", "learned") else "other"
+
+
 def read_published(table: int | None = None) -> pd.DataFrame:
-    """The figures of the paper's tables, or of one of them, one row for each (dataset, scale,
-    method)."""
+    """Read the figures of the paper's tables.
+
+    Parameters
+    ----------
+    table
+        The number of one table, or None for all.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, scale, method, psnr_db and ssim; one row for each (dataset, scale,
+        method).
+    """
     import pandas as pd
 
     rows = pd.read_csv(PUBLISHED_FILE)

@@ -1,4 +1,4 @@
-"""The run of a comparison: each image degraded, solved and scored, its row stored at once."""
+"""The work of a comparison: what is left to be done, one task, and the loop over all of them."""
 
 from __future__ import annotations
 
@@ -11,68 +11,88 @@ import numpy as np
 
 from cscsr import Status, SuperResolution
 from cscsr.compare import machine, showcase
-from cscsr.compare.grid import two_digits
-from cscsr.compare.plan import Cell, Plan, Task, degradation_text
+from cscsr.compare.plan import Cell, Image, Plan, text_of
 from cscsr.compare.progress import Progress
-from cscsr.compare.results import (
-    FAILED,
-    SCORED,
-    UNSUPPORTED,
-    Key,
-    Results,
-    Row,
-    truth_key,
-)
+from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Box, Key, Row, truth_key
+from cscsr.compare.results import Results
+from cscsr.compare.text import two_digits
 from cscsr.errors import InputError
-from cscsr.imaging import degrade, luma_of, score, to_uint8
+from cscsr.imaging import METRICS, degrade, luma_of, score, to_uint8
 
 
-def _as_row(task: Task, outcome: str, **values: Any) -> Row:
-    return Row(task.key, task.image.dataset, task.image.source.name, outcome, **values)
+@dataclass(frozen=True)
+class Task:
+    """One image of a cell, to be enlarged and scored.
+
+    Attributes
+    ----------
+    cell, image
+        Which solver on which image.
+    key
+        What determines the result.
+    metrics
+        By which it is scored.
+    box
+        The part of the estimate to store as a picture, if any.
+    """
+
+    cell: Cell
+    image: Image
+    key: Key
+    metrics: Sequence[str]
+    box: Box | None = None
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """Tasks of one kind take about as long per megapixel."""
+        return self.cell.contender.name, self.cell.scale
+
+    @property
+    def megapixels(self) -> float:
+        """The size of the large image."""
+        return self.image.shape[0] * self.image.shape[1] / 1e6
+
+    def __str__(self) -> str:
+        return f"{self.image} ×{self.cell.scale} {text_of(self.cell.degradation)}".rstrip()
+
+    def row(self, outcome: str, **values: Any) -> Row:
+        """The row of what came of it."""
+        return Row(self.key, self.image.dataset, self.image.source.name, outcome, **values)
 
 
 def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
-    """The tasks of each cell that have yet to be done, and how many already are.
+    """Find what has yet to be done.
 
-    What was scored under another data set's name, the same pixels, is stored under this one too.
-    A solver that says it cannot solve a problem is left out there, its reason stored; one
-    that cannot even say so is left to fail when its turn comes.
-    Raises InputError with the first reason if nothing at all can be solved.
+    A result of the same pixels under another name is stored under this one too. A solver that says
+    it cannot solve a problem is left out there, its reason stored; one that cannot even say so
+    fails when its turn comes.
+
+    Returns
+    -------
+    tuple
+        The tasks of each cell, and how many results are stored already.
+
+    Raises
+    ------
+    InputError
+        With the first reason, if nothing at all can be solved.
     """
     work: dict[Cell, list[Task]] = {}
     already = 0
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells():
-        contender, scale = cell.contender, cell.scale
-        identity = {**contender.identity(), "protocol": cell.line}
         tasks = work.setdefault(cell, [])
         for image in plan.images[cell.dataset]:
-            key = Key(
-                **identity,
-                input_sha256=image.sha256,
-                scale=scale,
-                degradation=degradation_text(cell.degradation),
-            )
-            box = plan.box(image, scale, cell.degradation)
-            task = Task(cell, image, key, box)
-            stored = results.find(key, cell.dataset, image.source.name)
-            if stored and (stored.dataset, stored.image) != (cell.dataset, image.source.name):
-                results.add(replace(stored, dataset=cell.dataset, image=image.source.name))
-            if stored and (box is None or results.picture(key, box)):
+            task = Task(cell, image, cell.key(image), plan.metrics, plan.box(cell, image))
+            if _is_stored(task, results):
                 already += 1
                 continue
-            small = (image.shape[0] // scale, image.shape[1] // scale)
-            colours = image.shape[2:] if cell.line == "rgb" else ()
-            problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
-            try:
-                reason = contender.solver.supports(problem)
-            except Exception:  # a solver may be anyone's: `solve` meets it again, and reports it
-                reason = None
+            reason = _unsupported(task)
             if reason is None:
                 tasks.append(task)
                 continue
-            reasons.setdefault((contender.name, reason), []).append(str(task))
-            results.add(_as_row(task, UNSUPPORTED, message=reason))
+            reasons.setdefault((cell.contender.name, reason), []).append(str(task))
+            results.add(task.row(UNSUPPORTED, message=reason))
     if not already and not any(work.values()):
         raise InputError(next(iter(reasons))[1])
     for (name, reason), where in reasons.items():
@@ -81,69 +101,98 @@ def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int
     return work, already
 
 
+def _is_stored(task: Task, results: Results) -> bool:
+    """Whether all that a task would give is stored."""
+    dataset, image = task.image.dataset, task.image.source.name
+    stored = results.find(task.key, dataset, image)
+    if stored is None:
+        return False
+    if (stored.dataset, stored.image) != (dataset, image):
+        results.add(replace(stored, dataset=dataset, image=image))
+    pictured = task.box is None or results.picture(task.key, task.box) is not None
+    return pictured and set(task.metrics) <= set(stored.scores)
+
+
+def _unsupported(task: Task) -> str | None:
+    """Why the solver cannot solve the task, or None; from the shape of the image alone."""
+    scale = task.cell.scale
+    small = (task.image.shape[0] // scale, task.image.shape[1] // scale)
+    colours = task.image.shape[2:] if task.key.protocol == "rgb" else ()
+    problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
+    try:
+        return task.cell.contender.solver.supports(problem)
+    except Exception:  # a solver may be anyone's: `solve` fails too, and is reported
+        return None
+
+
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 """What networks call their precision, by the name that arrays have for it."""
 
 
 def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
     """The problem that a true image makes: shrunk, and degraded where the cell says so."""
-    small = degrade(truth, task.scale, task.cell.line)
+    small = degrade(truth, task.cell.scale, task.key.protocol)
     if task.cell.degradation is not None:
         small = task.cell.degradation.apply(to_uint8(small)).astype(np.float32) / 255
-    return SuperResolution(small, task.scale)
+    return SuperResolution(small, task.cell.scale)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: its row, and the picture to be kept of it, if one is."""
+    """What came of a task: its row, and the picture to be stored, if any."""
 
     row: Row
     picture: bytes | None = None
 
 
 def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
-    """Degrade, enlarge and score one image; what goes wrong becomes a row that says so.
+    """Degrade, enlarge and score one image.
 
-    about: the `machine`, `code_version` and `run` to record.
+    Parameters
+    ----------
+    task
+        What to do.
+    about
+        The `machine`, `code_version` and `run` to record.
+
+    Returns
+    -------
+    Outcome
+        Whatever goes wrong becomes a row that says so.
     """
-    contender, scale, line = task.contender, task.scale, task.cell.line
-    device = contender.device
+    solver, device = task.cell.contender.solver, task.cell.contender.device
     recorded = {**about, "device": device}
     try:
-        truth = task.image.source.read()
+        truth = task.image.read()
+    except InputError as error:
+        return Outcome(task.row(FAILED, message=str(error), **recorded))
+    try:
         problem = _problem(task, truth)
-        reason = contender.solver.supports(problem)
-        if reason is not None:
-            return Outcome(_as_row(task, UNSUPPORTED, message=reason))
         with machine.peak_memory(device) as peak:
             start = time.perf_counter()
-            contender.solver.prepare(problem)
+            solver.prepare(problem)
             prepared = time.perf_counter() - start
-            solution = contender.solver.solve(problem)
+            solution = solver.solve(problem)
         estimate = np.asarray(solution.estimate)
         if solution.status is Status.DIVERGED:
-            return Outcome(_as_row(task, FAILED, message=solution.status.message, **recorded))
-        figures = score(estimate, truth, scale, line)
+            return Outcome(task.row(FAILED, message=solution.status.message, **recorded))
+        scores = score(estimate, truth, task.cell.scale, task.key.protocol, task.metrics)
         trace = solution.trace["iteration"]
         iterations = int(trace[-1]) if len(trace) else None
-        operations = contender.solver.operations(problem, iterations)
+        operations = solver.operations(problem, iterations)
     except Exception as error:  # a solver may be anyone's: whatever it raises, the run goes on
-        message = f"{task.contender.name} failed: {type(error).__name__}: {error}"
-        return Outcome(_as_row(task, FAILED, message=" ".join(message.split()), **recorded))
-    row = _as_row(
-        task,
+        message = f"{solver.name} failed: {type(error).__name__}: {error}"
+        return Outcome(task.row(FAILED, message=" ".join(message.split()), **recorded))
+    row = task.row(
         SCORED,
-        psnr_db=figures.psnr_db,
-        ssim=figures.ssim,
+        scores=scores,
         seconds=solution.seconds,
         prepare_seconds=prepared,
         iterations=iterations,
         operations=operations,
         status=solution.status.value,
         threads=machine.threads(),
-        precision=_PRECISIONS.get(
-            str(contender.solver.params().get("precision")), str(estimate.dtype)
-        ),
+        precision=_PRECISIONS.get(solver.params().get("precision", ""), str(estimate.dtype)),
         memory_mb=peak.megabytes,
         **recorded,
     )
@@ -154,11 +203,11 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
 
 
 def keep_truths(plan: Plan, results: Results) -> None:
-    """Keep the true pictures that the estimates are shown beside."""
+    """Store the true pictures beside which the estimates are shown."""
     for shown in plan.showcases:
         key = truth_key(shown.image.sha256, shown.scale)
         if results.picture(key, shown.box) is None:
-            luma = luma_of(shown.image.source.read())
+            luma = luma_of(shown.image.read())
             results.add_picture(key, shown.box, showcase.as_png(showcase.cut(luma, shown.box)))
 
 
@@ -168,22 +217,34 @@ def run(
     progress: Progress,
     number: int | None = None,
 ) -> int:
-    """Do all the work, each row stored as soon as it is there; returns how many failed.
+    """Do all the work; each row is stored as soon as it is there.
 
-    number: of the run, as `Results.start_run` gave it.
+    Parameters
+    ----------
+    work
+        As `find_work` gives it.
+    results, progress
+        Where rows are stored, and where the user sees how far it is.
+    number
+        Of the run (`Results.start_run`).
+
+    Returns
+    -------
+    int
+        How many tasks failed.
     """
     failures = 0
-    abouts: dict[str, dict[str, Any]] = {}
     version = machine.code_version()
+    devices = {cell.contender.device for cell in work}
+    abouts = {
+        device: {"machine": machine.describe(device), "code_version": version, "run": number}
+        for device in devices
+    }
     for cell, tasks in work.items():
         rows = []
         for task in tasks:
-            progress.begin(f"{task.contender.name} on {task}", task.kind, task.megapixels)
-            device = task.contender.device
-            if device not in abouts:
-                about = {"machine": machine.describe(device), "code_version": version}
-                abouts[device] = {**about, "run": number}
-            outcome = solve(task, abouts[device])
+            progress.begin(f"{cell.contender.name} on {task}", task.kind, task.megapixels)
+            outcome = solve(task, abouts[cell.contender.device])
             row = outcome.row
             if outcome.picture is not None and task.box is not None:
                 results.add_picture(task.key, task.box, outcome.picture)
@@ -191,16 +252,19 @@ def run(
             progress.done()
             if row.outcome == SCORED:
                 rows.append(row)
-            elif row.outcome == FAILED:
+            else:
                 failures += 1
                 progress.say(f"{task}: {row.message}", error=True)
         if rows:
-            psnr_db, ssim, seconds = (
-                sum(getattr(row, value) for row in rows) / len(rows)
-                for value in ("psnr_db", "ssim", "seconds")
-            )
-            progress.say(
-                f"{cell}: {psnr_db:.2f} dB, {ssim:.4f}, "
-                f"{two_digits(seconds)} s an image ({len(rows)})"
-            )
+            progress.say(f"{cell}: {_means(rows)} ({len(rows)})")
     return failures
+
+
+def _means(rows: Sequence[Row]) -> str:
+    """The mean scores and seconds of the images of a cell, in words."""
+    texts = []
+    for name in rows[0].scores:
+        metric, mean = METRICS[name], float(np.mean([row.scores[name] for row in rows]))
+        texts.append(f"{metric.label} {mean:.{metric.digits}f} {metric.unit}".rstrip())
+    seconds = float(np.mean([row.seconds for row in rows]))
+    return f"{', '.join(texts)}, {two_digits(seconds)} s an image"

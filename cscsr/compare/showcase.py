@@ -2,7 +2,7 @@
 
 The choice is made from the true images alone, before any solver has run: in each data set
 those with the most detail, the data sets taking turns, and in each image the square with the
-most detail. What is kept of a solver's estimate is the luma that is scored, as a PNG.
+most detail. What is stored of a solver's estimate is the luma that is scored, as a PNG.
 Needs numpy and pillow.
 """
 
@@ -13,21 +13,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cscsr.compare.results import Box
+from cscsr.compare.records import Box
 
 MOST = 6
 """Images at most."""
 
 SIDES = {10: 320, 20: 256, 40: 192}
-"""Side in pixels of the square that is kept, for up to so many solvers: a page with pictures of
-all of them has to stay under 15 MB."""
+"""Number of solvers to the largest side in pixels of the square that is stored: a page with
+pictures of all of them has to stay under 15 MB."""
 
 _LEAST_SIDE = 128
 _STEP = 8
 
 
 def side_for(solvers: int) -> int:
-    """The side of the square that is kept where so many solvers are compared."""
+    """The side in pixels of the square that is stored where so many solvers are compared."""
     return next((side for most, side in SIDES.items() if solvers <= most), _LEAST_SIDE)
 
 
@@ -38,8 +38,18 @@ def _gradient(luma: np.ndarray) -> np.ndarray:
 
 
 def detail(luma: np.ndarray) -> float:
-    """How much there is to see in an image: the sum of the gradient's size over the square of
-    320 pixels (or what there is) where it is largest. luma (H,W), uint8."""
+    """How much there is to see in an image.
+
+    Parameters
+    ----------
+    luma
+        (H,W), uint8.
+
+    Returns
+    -------
+    float
+        The sum of the gradient's size over the square of at most 320 pixels where it is largest.
+    """
     return _busiest(luma, max(SIDES.values()))[0]
 
 
@@ -60,9 +70,19 @@ def _busiest(luma: np.ndarray, side: int) -> tuple[float, Box]:
 
 
 def choose(details: Mapping[str, Sequence[float]], most: int = MOST) -> list[tuple[str, int]]:
-    """Up to `most` images, as (data set, place in it), in the order of the data sets.
+    """Choose the images with the most detail, the data sets taking turns.
 
-    details: of each data set, what `detail` says of its images.
+    Parameters
+    ----------
+    details
+        Of each data set, the `detail` of its images.
+    most
+        How many to choose at most.
+
+    Returns
+    -------
+    list of tuple
+        (data set, index in it), in the order of the data sets.
     """
     ranked = {
         name: sorted(range(len(values)), key=lambda place: -values[place])
@@ -76,9 +96,25 @@ def choose(details: Mapping[str, Sequence[float]], most: int = MOST) -> list[tup
 
 
 def window(luma: np.ndarray, side: int, scale: int) -> Box:
-    """The square of at most `side` pixels with the most detail, inside the part of the true
-    luma (H,W) that is scored: without the rows and columns that `scale` does not divide, and
-    without `scale` pixels on each side."""
+    """The square with the most detail in the part of an image that is scored.
+
+    That part has neither the rows and columns that `scale` does not divide nor `scale` pixels on
+    each side.
+
+    Parameters
+    ----------
+    luma
+        Of the true image, (H,W).
+    side
+        The largest side of the square in pixels.
+    scale
+        As many pixels are cut off each side.
+
+    Returns
+    -------
+    Box
+        Where the square is in the whole image.
+    """
     height, width = (n // scale * scale - 2 * scale for n in luma.shape)
     scored = luma[scale : scale + height, scale : scale + width]
     top, left, rows, columns = _busiest(scored, side)[1]
@@ -86,11 +122,12 @@ def window(luma: np.ndarray, side: int, scale: int) -> Box:
 
 
 def _starts(last: int) -> list[int]:
+    """Where squares begin: every few pixels, and at the last place."""
     return sorted({*range(0, last + 1, _STEP), last})
 
 
 def cut(luma: np.ndarray, box: Box) -> np.ndarray:
-    """The part `box` of a luma (H,W)."""
+    """The part of a luma (H,W) that a box names."""
     top, left, height, width = box
     return luma[top : top + height, left : left + width]
 

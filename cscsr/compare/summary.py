@@ -1,25 +1,29 @@
-"""What a run found: means over the images of a data set, ranks, and differences between solvers.
+"""What a run found: means over data sets, rankings, differences, and how it was made.
 
-Made from the results database alone. Needs pandas.
+A `Summary` is made from the results database alone; tables and page say what it says.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cscsr.compare.differences import Difference, pairwise
-from cscsr.compare.results import FAILED, SCORED, UNSUPPORTED, Key, Results
+from cscsr.compare.published import (
+    PUBLISHED_IMAGES,
+    PUBLISHED_LINES,
+    beside_name,
+    same_method,
+)
+from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Key
+from cscsr.compare.results import Results
+from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
-from cscsr.compare.published import PUBLISHED_IMAGES, PUBLISHED_LINE, published_beside
-
-DEGRADED_LINE = "rgb"
-"""The line on which degraded input is scored, whatever the protocol: noise and JPEG are things
-of an 8-bit image file, and every solver is given the same."""
 
 
 class Place(NamedTuple):
@@ -35,51 +39,71 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Mean:
-    """A cell: the mean over the images of a data set, for one solver and scale.
+    """The mean over the images of a data set, for one solver at one place.
 
-    psnr_db, ssim, seconds, operations: NaN where no image was scored.
-    images, expected: how many images were scored, and how many there are to score.
-    comparable: whether this is the whole of a published data set, on the published line.
-    reasons: why images are missing.
+    Attributes
+    ----------
+    place, solver
+        Which cell of the tables this is.
+    line
+        The line on which the solver was scored.
+    scores
+        Name of each metric to its mean; without metrics that a scored image lacks.
+    seconds, operations
+        Of the scored images; NaN where there are none.
+    images, expected
+        How many images were scored, and how many there are to score.
+    reasons
+        Why images are missing.
     """
 
-    dataset: str
-    scale: int
+    place: Place
     solver: str
-    protocol: str
-    psnr_db: float
-    ssim: float
-    seconds: float
-    images: int
-    expected: int
-    reasons: tuple[str, ...]
-    degradation: str = ""
+    line: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = math.nan
     operations: float = math.nan
+    images: int = 0
+    expected: int = 0
+    reasons: tuple[str, ...] = ()
 
     @property
-    def place(self) -> Place:
-        return Place(self.dataset, self.scale, self.degradation)
+    def psnr_db(self) -> float:
+        """The mean PSNR in dB, by which solvers are ranked; NaN where no image was scored."""
+        return self.scores.get("psnr", math.nan)
 
     @property
     def complete(self) -> bool:
+        """Whether all images were scored."""
         return self.images == self.expected
 
     @property
     def comparable(self) -> bool:
-        method = published_beside(self.solver)
+        """Whether this is the mean over a whole published data set, on the published line."""
+        method = beside_name(self.solver)
         return (
             self.complete
-            and not self.degradation
+            and not self.place.degradation
             and method is not None
-            and self.images == PUBLISHED_IMAGES.get(self.dataset)
-            and self.protocol == PUBLISHED_LINE.get(method)
+            and self.images == PUBLISHED_IMAGES.get(self.place.dataset)
+            and self.line == PUBLISHED_LINES.get(method)
         )
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All that the tables say: the run, its means in the order of the run's plan, and the
-    rows they were made from."""
+    """All that tables and page say of the latest run.
+
+    Attributes
+    ----------
+    run
+        As `Results.latest_run` gives it.
+    means
+        Of each place and solver, in the order of the run's plan.
+    rows
+        What they were made from: a row for each image, solver, scale and degradation of the plan,
+        with the columns of `Results.frame`, missing where nothing is stored.
+    """
 
     run: dict[str, Any]
     means: list[Mean]
@@ -87,6 +111,7 @@ class Summary:
 
     @property
     def solvers(self) -> list[str]:
+        """The names of the solvers, in the order of the plan."""
         return [solver["solver"] for solver in self.run["plan"]["solvers"]]
 
     @property
@@ -100,17 +125,23 @@ class Summary:
             for scale in plan["scales"]
         ]
 
-    @property
-    def lines(self) -> list[Place]:
-        """The places where the input is as it is."""
-        return [place for place in self.places if not place.degradation]
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """The metrics that any image has, in the order in which they are shown."""
+        stored = [
+            metric
+            for metric in METRICS.values()
+            if metric.column in self.rows and self.rows[metric.column].notna().any()
+        ]
+        return stored or [METRICS[name] for name in DEFAULT_METRICS]
 
     @cached_property
     def _by_place(self) -> dict[tuple[Place, str], Mean]:
         return {(mean.place, mean.solver): mean for mean in self.means}
 
-    def mean(self, dataset: str, scale: int, solver: str, degradation: str = "") -> Mean:
-        return self._by_place[Place(dataset, scale, degradation), solver]
+    def mean(self, place: Place, solver: str) -> Mean:
+        """The mean of a solver at a place."""
+        return self._by_place[place, solver]
 
     def at(self, place: Place) -> list[Mean]:
         """The means of a row of the tables, in the order of the plan."""
@@ -123,15 +154,18 @@ class Summary:
 
     @cached_property
     def differences(self) -> dict[Place, dict[tuple[str, str], Difference]]:
-        """Of every two solvers at each place, (first, second) in the order of the plan."""
-        found = {}
+        """The difference in PSNR of every two solvers at each place.
+
+        The key (first, second) is in the order of the plan.
+        """
+        differences = {}
         for place, rows in self.rows.groupby(list(Place._fields), sort=False):
             images = rows.drop_duplicates("image").image.tolist()
             scored = rows[rows.outcome == SCORED]
             psnr_db = scored.pivot_table(index="image", columns="solver", values="psnr_db")
             psnr_db = psnr_db.reindex(index=images, columns=self.solvers)
-            found[Place(*place)] = pairwise({name: psnr_db[name] for name in self.solvers})
-        return found
+            differences[Place(*place)] = pairwise({name: psnr_db[name] for name in self.solvers})
+        return differences
 
     def difference(self, place: Place, solver: str, other: str) -> Difference:
         """How much better `solver` is than `other`."""
@@ -142,48 +176,135 @@ class Summary:
 
 
 def summarise(results: Results) -> Summary:
-    """The means of the latest run. Raises InputError if the database holds no run."""
+    """Summarise the latest run.
+
+    Raises
+    ------
+    InputError
+        If the database holds no run.
+    """
+    run = results.latest_run()
+    rows = _planned(run["plan"]).merge(
+        results.frame(), how="left", on=[*Key.__dataclass_fields__, "dataset", "image"]
+    )
+    means = [
+        _mean(Place(dataset, int(scale), degradation), solver, cell)
+        for (dataset, scale, degradation, solver), cell in rows.groupby(
+            [*Place._fields, "solver"], sort=False
+        )
+    ]
+    return Summary(run, means, rows)
+
+
+def _planned(plan: Mapping[str, Any]) -> pd.DataFrame:
+    """The results that a plan calls for: the columns of `Key`, dataset and image."""
     import pandas as pd
 
-    run = results.latest_run()
-    rows = results.frame()
-    images = pd.DataFrame(
-        [
-            {"dataset": dataset, **image}
-            for dataset, members in run["plan"]["datasets"].items()
-            for image in members
-        ]
+    rows = [
+        {
+            **asdict(Key.of(solver, image["input_sha256"], scale, degradation)),
+            "dataset": dataset,
+            "image": image["image"],
+        }
+        for dataset, images in plan["datasets"].items()
+        for image in images
+        for solver in plan["solvers"]
+        for scale in plan["scales"]
+        for degradation in plan.get("degradations", [""])
+    ]
+    return pd.DataFrame(rows)
+
+
+def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
+    """The mean of the rows of a cell."""
+    scored = cell[cell.outcome == SCORED]
+    missing = cell[cell.outcome.isin([UNSUPPORTED, FAILED])]
+    reasons = list(dict.fromkeys(missing.message))
+    if cell.outcome.isna().any():
+        reasons.append("Not computed yet: the same command goes on where it stopped.")
+    columns = {name: metric.column for name, metric in METRICS.items() if metric.column in cell}
+    means = {name: float(scored[c].mean(skipna=False)) for name, c in columns.items()}
+    return Mean(
+        place,
+        solver,
+        cell.protocol.iloc[0],
+        {name: value for name, value in means.items() if not math.isnan(value)},
+        float(scored.seconds.mean()),
+        float(scored.operations.mean()),
+        len(scored),
+        len(cell),
+        tuple(reasons),
     )
-    solvers = pd.DataFrame(run["plan"]["solvers"])
-    scales = pd.DataFrame({"scale": run["plan"]["scales"]})
-    harder = pd.DataFrame({"degradation": run["plan"].get("degradations", [""])})
-    planned = images.merge(solvers, how="cross").merge(scales, how="cross")
-    planned = planned.merge(harder, how="cross")
-    planned.loc[planned.degradation != "", "protocol"] = DEGRADED_LINE
-    identity = [*Key.__dataclass_fields__, "dataset", "image"]
-    rows = planned.merge(rows, how="left", on=identity)
-    means = []
-    for place, cell in rows.groupby([*Place._fields, "solver"], sort=False):
-        dataset, scale, degradation, solver = place
-        scored = cell[cell.outcome == SCORED]
-        missing = cell[cell.outcome.isin([UNSUPPORTED, FAILED])]
-        reasons = list(dict.fromkeys(missing.message))
-        if cell.outcome.isna().any():
-            reasons.append("Not computed yet: the same command goes on where it stopped.")
-        means.append(
-            Mean(
-                dataset,
-                int(scale),
-                solver,
-                cell.protocol.iloc[0],
-                float(scored.psnr_db.mean()),
-                float(scored.ssim.mean()),
-                float(scored.seconds.mean()),
-                len(scored),
-                len(cell),
-                tuple(reasons),
-                degradation,
-                float(scored.operations.mean()),
-            )
+
+
+def notes_of(summary: Summary) -> list[str]:
+    """The reasons for missing cells, each once, to be numbered."""
+    return list(dict.fromkeys(reason for mean in summary.means for reason in mean.reasons))
+
+
+BEST = (
+    "Means over the images of a data set. Bold: the best of ours there; underlined: the second "
+    "best; partial means are not ranked. Published figures are ranked among themselves."
+)
+
+_LINE_MEANING = {
+    "y": "line y (the low-resolution image is made from luma and kept in floating point)",
+    "rgb": "line rgb (the low-resolution image is an 8-bit one, in colour where the truth is)",
+}
+
+_PROTOCOL_MEANING = {
+    "paper": "each solver is scored as the paper scores its kind",
+    "common": "every solver is given the same images",
+}
+
+
+def remarks(summary: Summary) -> list[str]:
+    """The sentences under the tables, apart from the numbered notes."""
+    plan, rows = summary.run["plan"], summary.rows
+    by_line: dict[str, list[str]] = {}
+    for solver in plan["solvers"]:
+        by_line.setdefault(solver["protocol"], []).append(solver["solver"])
+    each = "; ".join(f"{_LINE_MEANING[line]}: {', '.join(who)}" for line, who in by_line.items())
+    meaning = _PROTOCOL_MEANING[plan["protocol"]]
+    sentences = [f"Protocol {plan['protocol']}, {meaning}. {each[0].upper()}{each[1:]}."]
+    if any(place.degradation for place in summary.places):
+        sentences.append(
+            "Harder input is always given to every solver as the same 8-bit image (line rgb)."
         )
-    return Summary(run, means, rows)
+    if any(same_method(mean.solver) and mean.comparable for mean in summary.means):
+        sentences.append(
+            "In brackets: ours minus the published figure of the same method, where the mean is "
+            "over the same images on the same line."
+        )
+    if any(solver.startswith("csc-sr[") for solver in summary.solvers):
+        sentences.append(
+            "csc-sr[CODER] is CSC-SR (Gu et al. 2015) with that coder; docs/csc-sr.md says how its "
+            "filters and its maps were fitted, and what differs from the published method."
+        )
+    if any(solver.rstrip("+").endswith("-small") for solver in summary.solvers):
+        sentences.append(
+            "The -small networks are narrower than the paper's and trained for a small part of "
+            "its time; they are not its networks, so no difference is shown."
+        )
+    if "srcnn" in summary.solvers:
+        sentences.append(
+            "srcnn has the architecture of Dong et al. (2014), with weights of minutes of training "
+            "(cscsr/weights/srcnn.md): its figures say nothing of the authors' network."
+        )
+    scored = rows[rows.outcome == SCORED]
+    if len(scored):
+        machines = "; ".join(dict.fromkeys(scored.machine))
+        threads = ", ".join(str(int(n)) for n in sorted(scored.threads.dropna().unique()))
+        devices = ", ".join(dict.fromkeys(scored.device))
+        precisions = ", ".join(dict.fromkeys(scored.precision))
+        versions = ", ".join(dict.fromkeys(scored.code_version))
+        sentences.append(
+            f"Seconds are the solvers' own, for one image, on {machines}; threads: {threads}; "
+            f"device: {devices}; precision: {precisions}."
+        )
+        sentences.append(
+            f"Version {versions}; {len(scored)} scored images, newest {max(scored.time)}."
+        )
+    if summary.run["finished"] is None:
+        sentences.append("The run was cut off before its end.")
+    return sentences

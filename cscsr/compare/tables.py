@@ -1,124 +1,240 @@
-"""Tables 1 to 3 as Markdown, CSV and LaTeX, made from the results database alone.
+"""Tables 1 to 3 and the table of harder input as Markdown, CSV and LaTeX.
 
     python -m cscsr.compare.tables reports/latest
 
-Rows are data set × scale. The paper's figures stand beside ours, always labelled as
-published; a difference is shown only between a method and itself, for a mean over the whole
-data set, scored along the same line of the paper's tables. Harder input has a table of its
-own, and so have the differences to the best solver.
+They are made from the results database alone. Rows are data set × scale; the paper's figures
+stand beside ours, always labelled as published. A `Table` is a grid of cells, of which each of
+the three writers makes a file.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from cscsr.compare.differences import LEAST_IMAGES, TIE, Difference
-from cscsr.compare.results import FILE_NAME, Results
-from cscsr.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
-from cscsr.compare.grid import (
-    BEST,
-    Column,
-    Table,
-    decibels,
-    difference_text,
-    make_tables,
-    notes_of,
-    remarks,
-    two_digits,
+from cscsr.compare import difference_tables
+from cscsr.compare.published import (
+    PUBLISHED_LINES,
+    beside_name,
+    read_published,
+    same_method,
 )
-from cscsr.compare.published import PUBLISHED_LINE
-from cscsr.compare.summary import Place, Summary, summarise
-
-CSV_COLUMNS = [
-    "dataset",
-    "scale",
-    "method",
-    "psnr_db",
-    "ssim",
-    "seconds",
-    "images",
-    "protocol",
-    "published_psnr_db",
-    "published_ssim",
-]
-
-
-DEGRADED_COLUMNS = ["dataset", "scale", "degradation", *CSV_COLUMNS[2:8]]
+from cscsr.compare.records import FILE_NAME
+from cscsr.compare.remake import remake
+from cscsr.compare.summary import BEST, Mean, Place, Summary, notes_of, remarks, summarise
+from cscsr.compare.text import (
+    csv_text,
+    difference_text,
+    enumeration,
+    latex_table,
+    latex_text,
+    markdown_rows,
+    two_digits,
+    write_file,
+)
+from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
 
 
-def long_table(table: Table) -> pd.DataFrame:
-    """The CSV of a table: a row for each data set, scale and method, ours in the plan's order
-    and then the published ones that stand beside them.
+@dataclass(frozen=True)
+class Column:
+    """A column: one of our solvers, or a method of the paper."""
 
-    The published columns are filled where the method is the same, scored on the same line
-    over the whole data set; a method of the paper alone has only these.
+    name: str
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes
+    ----------
+    scores
+        Name of each metric to its value; without those that are missing.
+    mean
+        Where the scores come from; None in a published column.
+    beside
+        The published scores that ours may be compared with: of the same method on the same line
+        over the same images.
+    ranks
+        1 for the best and 2 for the second best of the row, by metric; ours and the published
+        ones are ranked by themselves, and only means over all images count.
     """
-    import pandas as pd
 
-    heads = DEGRADED_COLUMNS if table.name == "degraded" else CSV_COLUMNS
-    rows: list[dict[str, Any]] = []
-    for place in table.places:
-        for column in table.columns:
-            if column.published:
+    scores: Mapping[str, float] = field(default_factory=dict)
+    mean: Mean | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the cell takes part in the ranking."""
+        return self.mean is None or self.mean.complete
+
+    def texts(self, metrics: Iterable[Metric]) -> list[tuple[Metric, str]]:
+        """The metrics and their values as they are printed, with a dash for a value of ours that
+        is missing beside others."""
+        if not self.scores:
+            return []
+        return [
+            (metric, f"{self.scores[metric.name]:.{metric.digits}f}")
+            if metric.name in self.scores
+            else (metric, "–")
+            for metric in metrics
+            if metric.name in self.scores or self.mean is not None
+        ]
+
+    def difference(self, metric: Metric) -> str | None:
+        """Ours minus the published score of the same method, or None if there is none."""
+        if metric.name not in self.beside or metric.name not in self.scores:
+            return None
+        return difference_text(self.scores[metric.name], self.beside[metric.name], metric.digits)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, whichever way it is written.
+
+    Attributes
+    ----------
+    name
+        Its files' name without the suffix.
+    title
+        Its heading.
+    summary
+        What it was made from.
+    places, columns
+        Its rows and columns.
+    cells
+        Of each place and column.
+    """
+
+    name: str
+    title: str
+    summary: Summary
+    places: list[Place]
+    columns: list[Column]
+    cells: Mapping[tuple[Place, Column], Cell]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics in each cell, in their order."""
+        return self.summary.metrics
+
+    def row(self, place: Place) -> list[Cell]:
+        """The cells of a place, in the order of the columns."""
+        return [self.cells[place, column] for column in self.columns]
+
+
+Published = Mapping[tuple[str, int, str], Mapping[str, float]]
+"""(dataset, scale, method) to the published scores by metric."""
+
+
+def _table(
+    name: str,
+    title: str,
+    summary: Summary,
+    places: list[Place],
+    columns: list[Column],
+    published: Published,
+) -> Table:
+    """A table with all its cells."""
+    cells = {}
+    for place in places:
+        row = {column: _cell(summary, place, column, published) for column in columns}
+        for metric in summary.metrics:
+            for of_the_paper in (False, True):
+                _rank([row[c] for c in columns if c.published is of_the_paper], metric)
+        cells.update({(place, column): cell for column, cell in row.items()})
+    return Table(name, title, summary, places, columns, cells)
+
+
+def _cell(summary: Summary, place: Place, column: Column, published: Published) -> Cell:
+    """A cell that is not ranked yet."""
+    if column.published:
+        return Cell(published.get((place.dataset, place.scale, column.name), {}))
+    mean = summary.mean(place, column.name)
+    method = same_method(column.name)
+    beside: Mapping[str, float] = {}
+    if mean.comparable and method:
+        beside = published.get((place.dataset, place.scale, method), {})
+    return Cell(mean.scores, mean, beside)
+
+
+def _rank(cells: Sequence[Cell], metric: Metric) -> None:
+    """Note which of the cells is the best by a metric, as it is printed, and which the second."""
+    values = [
+        (cell, round(cell.scores[metric.name], metric.digits))
+        for cell in cells
+        if cell.ranked and metric.name in cell.scores
+    ]
+    if len(values) < 2:
+        return
+    best = sorted({value for _, value in values}, reverse=metric.higher_is_better)[:2]
+    for cell, value in values:
+        if value in best:
+            cell.ranks[metric.name] = best.index(value) + 1
+
+
+def _beside_each(solvers: Sequence[str], methods: Iterable[str]) -> list[Column]:
+    """Our solvers, each group followed by the published method that belongs beside it."""
+    methods = set(methods)
+    columns = []
+    for index, solver in enumerate(solvers):
+        columns.append(Column(solver))
+        method = beside_name(solver)
+        later = map(beside_name, solvers[index + 1 :])
+        if method in methods and method not in later:
+            columns.append(Column(method, published=True))
+    return columns
+
+
+_TITLES = {
+    1: "Table 1: super-resolution, classical and learned",
+    2: "Table 2: networks that refine an image after enlarging it (pre-upsampling)",
+    3: "Table 3: networks that enlarge an image at their end (post-upsampling)",
+}
+
+
+def make_tables(summary: Summary) -> list[Table]:
+    """Make all tables of a summary.
+
+    Returns
+    -------
+    list of Table
+        Table 1, with all solvers; Tables 2 and 3 where one of theirs was run on a data set that
+        the paper has; the table of harder input where there is one.
+    """
+    plain = [place for place in summary.places if not place.degradation]
+    tables = []
+    for number, title in _TITLES.items():
+        published = read_published(None if number == 1 else number)
+        here = published[published.dataset.isin({place.dataset for place in plain})]
+        methods = list(dict.fromkeys(here.method))
+        if number == 1:
+            columns = _beside_each(summary.solvers, methods)
+        else:
+            columns = []
+            for method in methods:
+                ours = [name for name in summary.solvers if beside_name(name) == method]
+                columns += [*map(Column, ours), Column(method, published=True)]
+            if all(column.published for column in columns):
                 continue
-            mean = table.mean(place, column)
-            row = {name: getattr(mean, name, None) for name in heads} | {"method": column.name}
-            beside = table.beside(mean)
-            if beside:
-                row["published_psnr_db"], row["published_ssim"] = beside
-            rows.append(row)
-        for column in table.columns:
-            figures = table.figures(place, column)
-            if column.published and figures:
-                rows.append(
-                    {
-                        "dataset": place.dataset,
-                        "scale": place.scale,
-                        "method": f"{column.name} (published)",
-                        "protocol": PUBLISHED_LINE.get(column.name),
-                        "published_psnr_db": figures[0],
-                        "published_ssim": figures[1],
-                    }
-                )
-    return pd.DataFrame(rows, columns=heads).astype({"images": "Int64"})
+        scores = {
+            (row.dataset, row.scale, row.method): {"psnr": row.psnr_db, "ssim": row.ssim}
+            for row in published.itertuples()
+        }
+        tables.append(_table(f"table{number}", title, summary, plain, columns, scores))
+    harder = [place for place in summary.places if place.degradation]
+    if harder:
+        title = "Harder input: blurred, noisy or compressed low-resolution images"
+        columns = [Column(solver) for solver in summary.solvers]
+        tables.append(_table("degraded", title, summary, harder, columns, {}))
+    return tables
 
 
-def _markdown_cell(table: Table, place: Place, column: Column, notes: list[str]) -> str:
-    figures = table.figures(place, column)
-    parts, numbers = [], ""
-    beside = None if column.published else table.beside(table.mean(place, column))
-    for which, digits in enumerate((2, 4)):
-        if figures is None:
-            break
-        text = f"{figures[which]:.{digits}f}"
-        rank = table.rank(place, column, which)
-        text = f"**{text}**" if rank == 1 else f"<ins>{text}</ins>" if rank == 2 else text
-        text = f"*{text}*" if column.published else text
-        if beside:
-            text += f"\u00a0({difference_text(figures[which], beside[which], digits)})"
-        parts.append(text)
-    if not column.published:
-        mean = table.mean(place, column)
-        if mean.images and not mean.complete:
-            parts.append(f"*{mean.images} of {mean.expected} images*")
-        numbers = "".join(f" <sup>{notes.index(reason) + 1}</sup>" for reason in mean.reasons)
-    return ("<br>".join(parts) or "–") + numbers
-
-
-def _markdown_rows(heads: Sequence[str], rows: Iterable[tuple[Place, Sequence[str]]]) -> list[str]:
-    lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
-    for place, cells in rows:
-        nowrap = str(place).replace(" ", "\u00a0")
-        lines.append(f"| {nowrap} | {' | '.join(cells)} |")
-    return lines
+# Markdown
 
 
 def markdown(table: Table) -> str:
@@ -126,17 +242,18 @@ def markdown(table: Table) -> str:
     summary = table.summary
     notes = notes_of(summary)
     ours = [column for column in table.columns if not column.published]
+    quality = [(p, [_markdown_cell(table, c, notes) for c in table.row(p)]) for p in table.places]
+    seconds = [
+        (place, [two_digits(summary.mean(place, column.name).seconds) for column in ours])
+        for place in table.places
+    ]
     parts = [
         f"# {table.title}",
         "",
-        "## PSNR (dB) above SSIM",
+        f"## {' above '.join(metric.heading for metric in table.metrics)}",
         "",
-        *_markdown_rows(
-            [f"*published* {c.name}" if c.published else c.name for c in table.columns],
-            (
-                (place, [_markdown_cell(table, place, c, notes) for c in table.columns])
-                for place in table.places
-            ),
+        *markdown_rows(
+            (f"*published* {c.name}" if c.published else c.name for c in table.columns), quality
         ),
         "",
         BEST,
@@ -145,13 +262,7 @@ def markdown(table: Table) -> str:
         *([""] if notes else []),
         "## Seconds an image",
         "",
-        *_markdown_rows(
-            [column.name for column in ours],
-            (
-                (place, [two_digits(table.mean(place, column).seconds) for column in ours])
-                for place in table.places
-            ),
-        ),
+        *markdown_rows((column.name for column in ours), seconds),
         "",
         "## How it was made",
         "",
@@ -165,229 +276,167 @@ def markdown(table: Table) -> str:
     return "\n".join(parts)
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "×": r"$\times$",
-    "−": "$-$",
-    "±": r"$\pm$",
-    "λ": r"$\lambda$",
-    "[": "{[}",
-    "]": "{]}",
-}
+_MARKDOWN_RANKS = {1: "**{}**", 2: "<ins>{}</ins>"}
 
 
-def latex_text(text: str) -> str:
-    """`text` with what LaTeX would take for commands written out."""
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+def _markdown_cell(table: Table, cell: Cell, notes: Sequence[str]) -> str:
+    """A cell, with the numbers of its notes."""
+    parts = []
+    for metric, text in cell.texts(table.metrics):
+        text = _MARKDOWN_RANKS.get(cell.ranks.get(metric.name, 0), "{}").format(text)
+        text = f"*{text}*" if cell.mean is None else text
+        difference = cell.difference(metric)
+        parts.append(text if difference is None else f"{text}\u00a0({difference})")
+    numbers = ""
+    if cell.mean is not None:
+        if cell.mean.images and not cell.mean.complete:
+            parts.append(f"*{cell.mean.images} of {cell.mean.expected} images*")
+        numbers = "".join(f" <sup>{notes.index(reason) + 1}</sup>" for reason in cell.mean.reasons)
+    return ("<br>".join(parts) or "–") + numbers
+
+
+# CSV
+
+
+def csv_columns(table: Table) -> list[str]:
+    """The columns of a table's CSV file: metrics beyond PSNR and SSIM come last."""
+    defaults = [METRICS[name].column for name in DEFAULT_METRICS]
+    columns = ["dataset", "scale"]
+    columns += ["degradation"] if table.name == "degraded" else []
+    columns += ["method", *defaults, "seconds", "images", "protocol"]
+    if table.name != "degraded":
+        columns += [f"published_{column}" for column in defaults]
+    return columns + [m.column for m in table.metrics if m.column not in defaults]
+
+
+def csv_file(table: Table) -> str:
+    """A table as CSV: a row for each data set, scale and method.
+
+    At each place our solvers come first, in the order of the plan, and then the published methods
+    that stand beside them, whose name says so. The published columns are filled where the method is
+    the same, scored on the same line over the whole data set; a method of the paper has only these.
+    """
+    rows = []
+    for place in table.places:
+        for column in sorted(table.columns, key=lambda column: column.published):
+            cell = table.cells[place, column]
+            row = {**place._asdict(), "method": column.name}
+            if cell.mean is not None:
+                row |= {METRICS[name].column: value for name, value in cell.scores.items()}
+                row |= {"seconds": cell.mean.seconds, "images": cell.mean.images}
+                row |= {"protocol": cell.mean.line}
+            elif cell.scores:
+                row |= {"method": f"{column.name} (published)"}
+                row |= {"protocol": PUBLISHED_LINES.get(column.name)}
+            else:
+                continue
+            published = cell.scores if cell.mean is None else cell.beside
+            row |= {f"published_{METRICS[name].column}": v for name, v in published.items()}
+            rows.append(row)
+    return csv_text(csv_columns(table), rows)
+
+
+# LaTeX
 
 
 def latex(table: Table) -> str:
-    """A table for a paper, with `booktabs`: methods down, scales across, a block for each
-    data set. The best of ours is bold, the second best underlined; partial means are starred."""
-    places = table.places
-    scales = list(dict.fromkeys(place.scale for place in places))
-    blocks = list(dict.fromkeys((place.dataset, place.degradation) for place in places))
-    width = 1 + 2 * len(scales)
-    heading = table.title.partition(": ")[2] or table.title
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex_text(heading[0].upper() + heading[1:])}. "
-        r"PSNR (dB) and SSIM; bold: the best of ours, underlined: the second best.}",
-        rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{l{'rr' * len(scales)}}}",
-        r"\toprule",
-        " & ".join(["", *(rf"\multicolumn{{2}}{{c}}{{$\times {scale}$}}" for scale in scales)])
-        + r" \\",
-        "".join(rf"\cmidrule(lr){{{n}-{n + 1}}}" for n in range(2, width, 2)),
-        " & ".join(["method", *(["PSNR", "SSIM"] * len(scales))]) + r" \\",
+    """A table for a paper: methods down, scales across, a block for each data set.
+
+    The best of ours is bold, the second best underlined; partial means are starred.
+    """
+    metrics, count = table.metrics, len(table.metrics)
+    scales = list(dict.fromkeys(place.scale for place in table.places))
+    blocks = list(dict.fromkeys((place.dataset, place.degradation) for place in table.places))
+    width = 1 + count * len(scales)
+    groups = (rf"\multicolumn{{{count}}}{{c}}{{$\times {scale}$}}" for scale in scales)
+    rules = (rf"\cmidrule(lr){{{n}-{n + count - 1}}}" for n in range(2, width, count))
+    body = [
+        " & ".join(["", *groups]) + r" \\",
+        "".join(rules),
+        " & ".join(["method", *([metric.label for metric in metrics] * len(scales))]) + r" \\",
     ]
-    partial = False
     for dataset, degradation in blocks:
         name = latex_text(f"{dataset} {degradation}".strip())
-        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{name}}}}} \\"]
+        body += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{name}}}}} \\"]
         for column in table.columns:
-            cells = []
-            for scale in scales:
-                place = Place(dataset, scale, degradation)
-                figures = table.figures(place, column) if place in places else None
-                for which, digits in enumerate((2, 4)):
-                    if figures is None:
-                        cells.append("--")
-                        continue
-                    text = f"{figures[which]:.{digits}f}"
-                    rank = table.rank(place, column, which)
-                    if rank:
-                        text = rf"\{'textbf' if rank == 1 else 'underline'}{{{text}}}"
-                    if not column.published and not table.mean(place, column).complete:
-                        text, partial = f"{text}$^*$", True
-                    cells.append(text)
+            places = [Place(dataset, scale, degradation) for scale in scales]
+            cells = [table.cells.get((place, column), Cell()) for place in places]
             label = f"{column.name} (published)" if column.published else column.name
-            lines.append(" & ".join([latex_text(label), *cells]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if partial:
-        lines.append(r"\\[2pt] {\footnotesize $^*$ mean over a part of the images}")
-    return "\n".join([*lines, r"\end{table}", ""])
-
-
-def _csv(table: Table) -> str:
-    frame = long_table(table)
-    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-
-
-DIFFERENCES_COLUMNS = [*Place._fields, "solver", "against", "images", "mean_db", "spread_db"]
-
-
-DIFFERENCES_COLUMNS += ["won", "lost", "low_db", "high_db", "verdict"]
-
-
-def differences_csv(summary: Summary) -> str:
-    """Every two solvers at each place; see `cscsr.compare.differences`."""
-    import pandas as pd
-
-    rows = [
-        {
-            **place._asdict(),
-            "solver": solver,
-            "against": other,
-            **{name: getattr(found, name) for name in DIFFERENCES_COLUMNS[5:]},
-        }
-        for place, pairs in summary.differences.items()
-        for (solver, other), found in pairs.items()
-    ]
-    frame = pd.DataFrame(rows, columns=DIFFERENCES_COLUMNS)
-    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-
-
-DIFFERENCES_TITLE = "Differences to the best solver"
-
-
-DIFFERENCES_NOTE = (
-    "PSNR of each solver less that of the best, mean over the images; in brackets its 95 % "
-    f"interval by the studentised bootstrap, from {LEAST_IMAGES} images up; then the images on "
-    "which it beats the best. A tie: 0 lies inside the interval. Each interval stands by itself: "
-    "of many pairs that are equal in truth, one in twenty shows a difference."
-)
-
-
-def difference_words(found: Difference) -> str:
-    """A difference in a line: −0.21 [−0.25, −0.17], 3 of 100."""
-    if not found.images:
-        return "no image in common"
-    interval = ""
-    if found.low_db is not None and found.high_db is not None:
-        interval = f" [{decibels(found.low_db)}, {decibels(found.high_db)}]"
-    tie = ", tie" if found.verdict == TIE else ""
-    return f"{decibels(found.mean_db)}{interval}, {found.won} of {found.images}{tie}"
-
-
-def _difference_rows(summary: Summary) -> list[tuple[Place, list[str]]]:
-    rows = []
-    for place in summary.places:
-        ranking = summary.ranking(place)
-        cells = []
-        for mean in summary.at(place):
-            if not ranking or not mean.images:
-                cells.append("–")
-            elif mean.solver == ranking[0].solver:
-                cells.append("best")
-            else:
-                found = summary.difference(place, mean.solver, ranking[0].solver)
-                cells.append(difference_words(found))
-        rows.append((place, cells))
-    return rows
-
-
-def differences_markdown(summary: Summary) -> str:
-    """The differences to the best solver at each place."""
-    return "\n".join(
-        [
-            f"# {DIFFERENCES_TITLE}",
-            "",
-            *_markdown_rows(summary.solvers, _difference_rows(summary)),
-            "",
-            DIFFERENCES_NOTE,
-            "",
-        ]
+            texts = [_latex_value(cell, metric) for cell in cells for metric in metrics]
+            body.append(" & ".join([latex_text(label), *texts]) + r" \\")
+    heading = table.title.partition(": ")[2] or table.title
+    caption = (
+        f"{latex_text(heading[0].upper() + heading[1:])}. "
+        f"{enumeration([metric.heading for metric in metrics])}; "
+        "bold: the best of ours, underlined: the second best."
     )
+    partial = any(cell.scores and not cell.ranked for cell in table.cells.values())
+    note = r"\\[2pt] {\footnotesize $^*$ mean over a part of the images}" if partial else ""
+    return latex_table(caption, table.name, f"l{'r' * (width - 1)}", body, note)
 
 
-def differences_latex(summary: Summary) -> str:
-    """The same for a paper: a block for each place."""
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex_text(DIFFERENCES_TITLE)}. {latex_text(DIFFERENCES_NOTE)}}}",
-        r"\label{tab:differences}",
-        r"\begin{tabular}{ll}",
-        r"\toprule",
-    ]
-    for number, (place, cells) in enumerate(_difference_rows(summary)):
-        lines += [r"\midrule"] if number else []
-        lines.append(rf"\multicolumn{{2}}{{l}}{{\emph{{{latex_text(str(place))}}}}} \\")
-        lines += [
-            rf"{latex_text(solver)} & {latex_text(cell)} \\"
-            for solver, cell in zip(summary.solvers, cells, strict=True)
-        ]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+_LATEX_RANKS = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
+
+
+def _latex_value(cell: Cell, metric: Metric) -> str:
+    """A metric of a cell."""
+    if metric.name not in cell.scores:
+        return "--"
+    text = f"{cell.scores[metric.name]:.{metric.digits}f}"
+    text = _LATEX_RANKS.get(cell.ranks.get(metric.name, 0), "%s") % text
+    return text if cell.ranked else f"{text}$^*$"
+
+
+# Files
+
+
+WRITERS = {"md": markdown, "csv": csv_file, "tex": latex}
+
+_NAMES = ("table1", "table2", "table3", "degraded", difference_tables.NAME)
 
 
 def written_tables(summary: Summary) -> dict[str, str]:
     """All files of tables: name to text."""
-    files = {}
-    for table in make_tables(summary):
-        files[f"{table.name}.md"] = markdown(table)
-        files[f"{table.name}.csv"] = _csv(table)
-        files[f"{table.name}.tex"] = latex(table)
-    files["differences.md"] = differences_markdown(summary)
-    files["differences.csv"] = differences_csv(summary)
-    files["differences.tex"] = differences_latex(summary)
+    files = {
+        f"{table.name}.{suffix}": write(table)
+        for table in make_tables(summary)
+        for suffix, write in WRITERS.items()
+    }
+    for suffix, write in difference_tables.WRITERS.items():
+        files[f"{difference_tables.NAME}.{suffix}"] = write(summary)
     return files
 
 
-_NAMES = ("table1", "table2", "table3", "degraded", "differences")
+def write_tables(summary: Summary, out: Path) -> list[Path]:
+    """Write the tables' files, and remove those of tables that the run does not have.
 
+    Parameters
+    ----------
+    summary
+        Of the run.
+    out
+        The folder.
 
-def write_file(path: Path, text: str) -> Path:
-    """Write `text`; a file that was there is replaced only when the new one is complete."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path
-
-
-def write_tables(results: Results, out: Path) -> list[Path]:
-    """Write the tables' files into `out`, and remove those of tables that the latest run does
-    not have; returns the paths."""
-    files = written_tables(summarise(results))
-    for name in (f"{table}.{kind}" for table in _NAMES for kind in ("md", "csv", "tex")):
+    Returns
+    -------
+    list of Path
+        The files that were written.
+    """
+    files = written_tables(summary)
+    for name in (f"{table}.{suffix}" for table in _NAMES for suffix in WRITERS):
         if name not in files:
             (out / name).unlink(missing_ok=True)
     return [write_file(out / name, text) for name, text in files.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m cscsr.compare.tables",
-        description=f"Make the tables again (Markdown, CSV, LaTeX) from a {FILE_NAME}.",
+    """The command `python -m cscsr.compare.tables`; returns its exit code."""
+    return remake(
+        "python -m cscsr.compare.tables",
+        f"Make the tables again (Markdown, CSV, LaTeX) from a {FILE_NAME}.",
+        lambda results, folder: write_tables(summarise(results), folder),
+        arguments,
     )
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path("reports/latest"), help="default: %(default)s"
-    )
-    folder = parser.parse_args(arguments).folder
-    try:
-        with Results(folder / FILE_NAME, create=False) as results:
-            for path in write_tables(results, folder):
-                print(path)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -9,17 +9,27 @@ from cscsr.imaging.colour import (
     ycbcr_to_rgb,
 )
 from cscsr.imaging.files import read_image, write_image
-from cscsr.imaging.metrics import crop_border, crop_to_multiple, psnr, ssim
-from cscsr.imaging.protocol import LINES, PROTOCOLS, Score, degrade, line_of, luma_psnr, score
+from cscsr.imaging.metrics import (
+    METRICS,
+    Metric,
+    crop_border,
+    crop_to_multiple,
+    gmsd,
+    psnr,
+    ssim,
+)
+from cscsr.imaging.protocol import LINES, PROTOCOLS, degrade, line_of, luma_psnr, score
 from cscsr.imaging.resize import imresize
 
 __all__ = [
     "LINES",
+    "METRICS",
     "PROTOCOLS",
-    "Score",
+    "Metric",
     "crop_border",
     "crop_to_multiple",
     "degrade",
+    "gmsd",
     "imresize",
     "line_of",
     "luma_of",

@@ -1,4 +1,4 @@
-"""Why two programs measure another PSNR on the same two files: each choice, and its worth.
+"""Why two programs measure different PSNR on the same two files: each choice, and its worth.
 
 The literature's protocol is one of many: luma or RGB, which luma, how much border is cut
 off, what is rounded, which bicubic made the low-resolution image. `explain` changes one of
@@ -23,20 +23,46 @@ FULL_RANGE = np.array([0.299, 0.587, 0.114])
 
 
 class Line(NamedTuple):
-    """One way to measure: what differs from the protocol, PSNR in dB, and SSIM or NaN."""
+    """One way to measure.
 
-    what: str
+    Attributes
+    ----------
+    choice
+        What differs from the protocol.
+    psnr_db
+        PSNR in dB.
+    ssim
+        SSIM, or NaN.
+    """
+
+    choice: str
     psnr_db: float
     ssim: float = math.nan
 
 
 def explain(estimate: np.ndarray, truth: np.ndarray, scale: int) -> tuple[list[Line], list[Line]]:
-    """Two lists: how `estimate` scores if one choice differs; what bicubic reaches on this
-    truth if another program shrinks it, and if another enlarges it.
+    """Score an estimate with one choice of the protocol changed at a time.
 
-    estimate: floating point in [0,1], of the shape of the cropped truth, or its luma. truth:
-    uint8 (H,W) or (H,W,3). The first line of each is the protocol's.
-    Raises InputError if shapes disagree or the image is too small to score.
+    Parameters
+    ----------
+    estimate
+        Floating point in [0,1], of the shape of the cropped truth, or its luma.
+    truth
+        uint8 (H,W) or (H,W,3).
+    scale
+        At least 1.
+
+    Returns
+    -------
+    tuple of two lists of Line
+        How the estimate scores if one choice differs; what bicubic interpolation reaches on this
+        truth if another program shrinks it, and if another enlarges it. The first line of each
+        is the protocol's.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree or the image is too small to score.
     """
     truth = crop_to_multiple(truth, scale)
     if estimate.shape not in (truth.shape, truth.shape[:2]):
@@ -45,6 +71,7 @@ def explain(estimate: np.ndarray, truth: np.ndarray, scale: int) -> tuple[list[L
 
 
 def _measures(estimate: np.ndarray, truth: np.ndarray, scale: int) -> list[Line]:
+    """The estimate's scores, the protocol's first."""
     ours, theirs = to_uint8(estimate), truth
     y, truth_y = luma_of(ours), luma_of(theirs)
     cut, true_cut = crop_border(y, scale), crop_border(truth_y, scale)
@@ -69,11 +96,13 @@ def _measures(estimate: np.ndarray, truth: np.ndarray, scale: int) -> list[Line]
     return lines
 
 
-def _line(what: str, a: np.ndarray, b: np.ndarray) -> Line:
-    return Line(what, psnr(a, b), ssim(a, b) if a.ndim == 2 else math.nan)
+def _line(choice: str, a: np.ndarray, b: np.ndarray) -> Line:
+    """What is measured between two images."""
+    return Line(choice, psnr(a, b), ssim(a, b) if a.ndim == 2 else math.nan)
 
 
 def _box_ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIM in 7×7 squares."""
     from skimage.metrics import structural_similarity
 
     return float(structural_similarity(a, b, data_range=255))
@@ -83,10 +112,12 @@ Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
 def _matlab(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """As MATLAB's imresize."""
     return imresize(image, shape=shape)
 
 
 def _pillow(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """As Pillow's BICUBIC."""
     from PIL import Image
 
     resized = Image.fromarray(image.astype(np.float32)).resize(
@@ -96,8 +127,8 @@ def _pillow(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _opencv(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """What cv2.resize(INTER_CUBIC) and torch's interpolate compute: a = -0.75, four pixels even
-    when shrinking."""
+    """As cv2.resize(INTER_CUBIC) and torch's interpolate: a = -0.75, four pixels even when
+    shrinking."""
     import torch
 
     batch = torch.from_numpy(image.astype(np.float64))[None, None]
@@ -108,21 +139,23 @@ def _opencv(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _area(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The mean of each square."""
     height, width = shape
     return image.reshape(height, image.shape[0] // height, width, -1).mean(axis=(1, 3))
 
 
 def _resizes(truth: np.ndarray, scale: int) -> list[Line]:
+    """The scores of bicubic interpolation by several programs, the protocol's first."""
     y = luma_of(truth).astype(np.float64)
     small = tuple(n // scale for n in y.shape)
     true_cut = crop_border(luma_of(truth), scale)
 
-    def score(what: str, shrink: Resize, enlarge: Resize, rounded: bool = False) -> Line:
+    def score(choice: str, shrink: Resize, enlarge: Resize, rounded: bool = False) -> Line:
         lr = shrink(y, small)
         if rounded:
             lr = np.floor(lr + 0.5).clip(0, 255)
         hr = np.floor(enlarge(lr, y.shape) + 0.5).clip(0, 255)
-        return _line(what, crop_border(hr, scale), true_cut)
+        return _line(choice, crop_border(hr, scale), true_cut)
 
     return [
         score("MATLAB's imresize both ways: the protocol", _matlab, _matlab),
@@ -136,12 +169,14 @@ def _resizes(truth: np.ndarray, scale: int) -> list[Line]:
 
 
 def as_text(lines: list[Line]) -> str:
-    """`lines` as a table: PSNR, what it differs by from the first line, and SSIM."""
-    width = max(len(line.what) for line in lines)
+    """A table of lines: PSNR, its difference from the first line, and SSIM."""
+    width = max(len(line.choice) for line in lines)
     rows = [f"{'':{width}}  PSNR, dB   worth    SSIM"]
     for number, line in enumerate(lines):
         worth = round(line.psnr_db - lines[0].psnr_db, 2) + 0.0 if number else math.nan
         shown = f"{worth:+.2f}".replace("+0.00", "0.00") if math.isfinite(worth) else ""
         quality = "" if math.isnan(line.ssim) else f"{line.ssim:.4f}"
-        rows.append(f"{line.what:{width}}  {line.psnr_db:8.2f}  {shown:>6}  {quality:>6}".rstrip())
+        rows.append(
+            f"{line.choice:{width}}  {line.psnr_db:8.2f}  {shown:>6}  {quality:>6}".rstrip()
+        )
     return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""How a true image becomes a solver's input, and how its output becomes two figures.
+"""How a true image becomes a solver's input, and how its output is scored.
 
 The literature has two lines, which differ in what is degraded and what is rounded:
 
@@ -14,13 +14,20 @@ scoring luma against luma. A grey image is its own luma in both.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import numpy as np
 
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging.colour import luma_of, to_uint8
-from cscsr.imaging.metrics import crop_border, crop_to_multiple, psnr, ssim
+from cscsr.imaging.metrics import (
+    DEFAULT_METRICS,
+    METRICS,
+    check_metrics,
+    crop_border,
+    crop_to_multiple,
+    psnr,
+)
 from cscsr.imaging.resize import imresize
 from cscsr.problem import check_scale
 
@@ -28,69 +35,129 @@ PROTOCOLS = ("paper", "common")
 LINES = ("y", "rgb")
 
 
-class Score(NamedTuple):
-    """PSNR in dB and SSIM of one image's luma."""
-
-    psnr_db: float
-    ssim: float
-
-
 def line_of(protocol: str, solver_line: str) -> str:
-    """The line, "y" or "rgb", on which a solver is scored.
+    """The line on which a solver is scored.
 
-    "paper" gives every solver its own line (`Solver.line`), as the paper's Table 1 does;
-    "common" gives all the same 8-bit RGB input. Raises InputError for another name.
+    Parameters
+    ----------
+    protocol
+        "paper" gives every solver its own line, as the paper's Table 1 does; "common" gives all
+        the same 8-bit RGB input.
+    solver_line
+        `Solver.line`.
+
+    Returns
+    -------
+    str
+        "y" or "rgb".
+
+    Raises
+    ------
+    InputError
+        For another name.
     """
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
     return _check_line(solver_line if protocol == "paper" else "rgb")
 
 
-def degrade(truth: np.ndarray, scale: int, protocol: str) -> np.ndarray:
-    """The low-resolution input, float32, that line `protocol` ("y" or "rgb") makes of `truth`.
+def degrade(truth: np.ndarray, scale: int, line: str) -> np.ndarray:
+    """The low-resolution input that is made of a true image.
 
-    truth: uint8 (H,W) or (H,W,3), cropped here to a multiple of `scale`.
-    "y" gives (H/scale, W/scale), which may overshoot [0,1] a little, as bicubic does;
-    "rgb" gives (H/scale, W/scale[, 3]) whose values are 8-bit ones over 255.
+    Parameters
+    ----------
+    truth
+        uint8 (H,W) or (H,W,3), cropped here to a multiple of `scale`.
+    scale
+        At least 1.
+    line
+        "y" or "rgb".
 
-    Raises InputError for another array, scale or line, and for a truth smaller than the
-    scale.
+    Returns
+    -------
+    numpy.ndarray
+        float32. "y" gives (H/scale, W/scale), which may overshoot [0,1] a little, as bicubic
+        interpolation does; "rgb" gives (H/scale, W/scale[, 3]), 8-bit values over 255.
+
+    Raises
+    ------
+    InputError
+        For another array, scale or line, and for a truth smaller than the scale.
     """
     scale = check_scale(scale)
     truth = crop_to_multiple(_check_truth(truth), scale)
-    if _check_line(protocol) == "y":
+    if _check_line(line) == "y":
         small = imresize(luma_of(truth).astype(np.float64), 1 / scale)
     else:
         small = imresize(truth, 1 / scale)
     return (small / 255).astype(np.float32)
 
 
-def score(estimate: np.ndarray, truth: np.ndarray, scale: int, protocol: str) -> Score:
-    """PSNR and SSIM of `estimate` against `truth` on line `protocol` ("y" or "rgb").
+def score(
+    estimate: np.ndarray,
+    truth: np.ndarray,
+    scale: int,
+    line: str,
+    metrics: Iterable[str] = DEFAULT_METRICS,
+) -> dict[str, float]:
+    """Measure an estimate against the truth.
 
-    estimate: floating point in [0,1], of the shape of the cropped truth; on line "y" it is
-    luma (H,W), on line "rgb" it has the truth's channels. truth: uint8 (H,W) or (H,W,3).
+    Parameters
+    ----------
+    estimate
+        Floating point in [0,1], of the shape of the cropped truth; on line "y" it is luma (H,W),
+        on line "rgb" it has the truth's channels.
+    truth
+        uint8 (H,W) or (H,W,3).
+    scale
+        At least 1; as many pixels are cut off each side.
+    line
+        "y" or "rgb".
+    metrics
+        Names of `METRICS`.
 
-    Raises InputError if shapes disagree, for NaN, and for an image too small to score.
+    Returns
+    -------
+    dict
+        Name of each metric to its value.
+
+    Raises
+    ------
+    InputError
+        For an unknown metric or line, if shapes disagree, for NaN, and for an image too small
+        to score.
     """
     scale = check_scale(scale)
     truth = crop_to_multiple(_check_truth(truth), scale)
-    if _check_line(protocol) == "y":
+    if _check_line(line) == "y":
         truth = luma_of(truth)
     estimate = np.asarray(estimate)
     if estimate.shape != truth.shape:
         raise InputError(
-            f"on line {protocol} an estimate must have the shape of the truth, {truth.shape}, "
+            f"on line {line} an estimate must have the shape of the truth, {truth.shape}, "
             f"got {estimate.shape}."
         )
+    rows = [METRICS[name] for name in check_metrics(metrics)]
     estimate = crop_border(luma_of(to_uint8(estimate)), scale)
     truth = crop_border(luma_of(truth), scale)
-    return Score(psnr(estimate, truth), ssim(estimate, truth))
+    return {metric.name: metric.function(estimate, truth) for metric in rows}
 
 
 def luma_psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
-    """PSNR in dB as `score` measures it, of two floating-point images in [0,1], each luma
-    (H,W) or RGB (H,W,3); NaN where cutting off `scale` pixels a side leaves nothing."""
+    """PSNR in dB as `score` measures it, without a line.
+
+    Parameters
+    ----------
+    estimate, truth
+        Floating point in [0,1], each luma (H,W) or RGB (H,W,3).
+    scale
+        As many pixels are cut off each side.
+
+    Returns
+    -------
+    float
+        NaN where nothing is left of the image.
+    """
     if min(truth.shape[:2]) <= 2 * scale:
         return math.nan
     ours, theirs = (crop_border(luma_of(to_uint8(image)), scale) for image in (estimate, truth))
@@ -98,18 +165,20 @@ def luma_psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
 
 
 def _check_line(line: str) -> str:
+    """`line` itself; refuses what is none."""
     if line not in LINES:
         raise InputError(f"a line of the tables is y or rgb, got {line!r}.")
     return line
 
 
 def _check_truth(truth: np.ndarray) -> np.ndarray:
-    shape: tuple[int, ...] = tuple(getattr(truth, "shape", ()))
+    """`truth` itself; refuses what is no 8-bit image."""
+    shape: tuple[int, ...] = getattr(truth, "shape", ())
     if getattr(truth, "dtype", None) != np.uint8 or not (
         len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
     ):
         raise InputError(
             "a true image must be uint8 of shape (H, W) or (H, W, 3), "
-            f"got {getattr(truth, 'dtype', type(truth).__name__)} of shape {shape}."
+            f"got {getattr(truth, 'dtype', type(truth).__name__)} of shape {tuple(shape)}."
         )
     return truth

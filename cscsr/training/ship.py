@@ -52,7 +52,7 @@ def holdout_psnr(
     for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
         for scale in scales:
             problem = SuperResolution(degrade(truth, scale, line), scale)
-            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line).psnr_db)
+            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line)["psnr"])
     return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
 
 

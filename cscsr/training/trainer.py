@@ -347,7 +347,7 @@ class Trainer:
                     planes = torch.from_numpy(network.prepare(lr, scale))[None].to(self.device)
                     output = self._forward(network, planes, scale)[0].float().cpu().numpy()
                     estimate = network.scored(output, lr, scale)
-                    values.append(score(estimate, truth, scale, network.line).psnr_db)
+                    values.append(score(estimate, truth, scale, network.line)["psnr"])
         return {scale: float(np.mean(values)) for scale, values in psnr.items()}
 
     def state(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cscsr.compare.results import FILE_NAME, Results
+from cscsr.compare.records import FILE_NAME
+from cscsr.compare.results import Results
 from cscsr.compare.summary import summarise
 
 _spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
@@ -152,11 +153,11 @@ def test_differences_are_those_to_the_chosen_solver(browser, summary):
     rows = texts(browser, "#pairs-rows tr")
     (place,) = (place for place in summary.places if str(place) == "B100 ×3")
     for solver in summary.solvers[1:]:
-        found = summary.difference(place, solver, "bicubic")
+        difference = summary.difference(place, solver, "bicubic")
         (row,) = (row for row in rows if row.split()[0] == solver)
-        assert f"{abs(found.mean_db):.2f}"[:3] in row
-        assert f"{found.won} : {found.lost} of {found.images}" in row
-        assert found.verdict in row
+        assert f"{abs(difference.mean_db):.2f}"[:3] in row
+        assert f"{difference.won} : {difference.lost} of {difference.images}" in row
+        assert difference.verdict in row
     assert browser.run("return document.querySelectorAll('#pairs-rows svg path').length") >= 3 * 12
 
 

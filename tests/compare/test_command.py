@@ -1,42 +1,27 @@
-"""The comparison as a person runs it: bad input, runs cut off, solvers that fail."""
+"""The comparison as a person runs it: bad input, runs cut off, and what is said."""
 
-import hashlib
-import io
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from cscsr import InputError, Solution, Solver, Status, SuperResolution
 from cscsr.compare.command import main
-from cscsr.compare.plan import Contender, make_plan
-from cscsr.compare.progress import Progress
-from cscsr.compare.results import (
-    FAILED,
-    FILE_NAME,
-    SCORED,
-    UNSUPPORTED,
-    Key,
-    Results,
-    read_results,
-    truth_key,
-)
-from cscsr.compare.run import find_work, keep_truths, run
-from cscsr.data.datasets import demo, load_dataset, training_textures
-from cscsr.imaging import psnr, write_image
+from cscsr.compare.records import FILE_NAME
+from cscsr.compare.results import read_results
+from cscsr.data.datasets import training_textures
+from cscsr.imaging import write_image
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "cscsr", "compare"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from cscsr.compare.command import main; raise SystemExit(main())",
+]
 
 
 def start(*arguments):
@@ -44,7 +29,6 @@ def start(*arguments):
     environment.pop("CSCSR_DATA", None)
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
-        cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -55,64 +39,6 @@ def start(*arguments):
 @pytest.fixture(autouse=True)
 def _no_data(monkeypatch):
     monkeypatch.delenv("CSCSR_DATA", raising=False)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A data folder with one set, `mine`: crops of real photographs, grey and colour."""
-    place = tmp_path / "data" / "mine"
-    place.mkdir(parents=True)
-    for name, image in demo():
-        write_image(place / f"{name}.png", image[:48, :60])
-    return place.parent
-
-
-@dataclass(frozen=True)
-class Repeat(Solver[SuperResolution]):
-    """Each pixel repeated, times `gain`: a solver whose answers are easily told apart."""
-
-    gain: float = 1.0
-    weights: str | None = None
-    wrong: str = ""
-    problem_type: ClassVar[type] = SuperResolution
-    line: ClassVar[str] = "rgb"
-
-    @property
-    def name(self):
-        return "repeat"
-
-    def weights_sha256(self):
-        return hashlib.sha256(Path(self.weights).read_bytes()).hexdigest() if self.weights else None
-
-    def supports(self, problem):
-        if self.wrong == "supports raises":
-            raise KeyError("supports")
-        return (
-            "It cannot do grey images." if self.wrong == "grey" and problem.lr.ndim == 2 else None
-        )
-
-    def solve(self, problem, *, init=None, callback=None):
-        if self.wrong == "raises" and problem.lr.ndim == 2:
-            raise RuntimeError("out of\nluck")
-        large = problem.lr.repeat(problem.scale, 0).repeat(problem.scale, 1) * self.gain
-        estimate = np.full_like(large, np.nan) if self.wrong == "nan" else large
-        status = Status.DIVERGED if self.wrong == "diverges" else Status.DIRECT
-        return Solution(estimate, status, seconds=0.25)
-
-
-def carry_out(folder, results, *solvers, line="rgb", degrade=(), shown=0):
-    """Compare `solvers` on `mine` at ×2; returns (solved now, found there, failed)."""
-    contenders = [Contender(solver, line) for solver in solvers]
-    empty = make_plan([load_dataset("mine", folder)], [], [2], degradations=degrade, shown=shown)
-    plan = replace(empty, contenders=contenders, protocol="common")
-    work, already = find_work(plan, results)
-    keep_truths(plan, results)
-    progress = Progress({})
-    for task in (task for tasks in work.values() for task in tasks):
-        progress.add(task.kind, task.megapixels)
-    failures = run(work, results, progress)
-    progress.close()
-    return sum(map(len, work.values())), already, failures
 
 
 # Bad input
@@ -131,6 +57,7 @@ def carry_out(folder, results, *solvers, line="rgb", degrade=(), shown=0):
         (["--device", "abacus"], "expected a device among cpu"),
         (["--protocol", "papre"], "invalid choice: 'papre'"),
         (["--frobnicate"], "unrecognized arguments"),
+        (["--metrics", "lpips"], "unknown metric 'lpips'"),
         (["--degrade", "fog:3"], "blur:SIGMA in pixels, noise:SIGMA on the 0-255 scale"),
         (["--showcase", "7"], "invalid choice: 7"),
     ],
@@ -237,6 +164,7 @@ def _wait_for_rows(process, path, count):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_where_it_stopped(tmp_path):
     place, out = tmp_path / "data" / "textures", tmp_path / "out"
     place.mkdir(parents=True)
@@ -271,150 +199,3 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(tmp_path):
     for earlier in (killed, interrupted):
         pd.testing.assert_frame_equal(finished.head(len(earlier)), earlier)
     assert "cut off" not in (out / "table1.md").read_text()
-
-
-def test_an_unchanged_result_is_not_computed_again_and_a_changed_one_is(folder, tmp_path):
-    trained = tmp_path / "weights"
-    trained.write_text("first")
-    solver = Repeat(weights=str(trained))
-    with Results(tmp_path / FILE_NAME) as results:
-        assert carry_out(folder, results, solver) == (5, 0, 0)
-        assert carry_out(folder, results, solver) == (0, 5, 0)
-        assert carry_out(folder, results, replace(solver, gain=0.9)) == (5, 0, 0)
-        trained.write_text("second")
-        assert carry_out(folder, results, solver) == (5, 0, 0)
-        write_image(folder / "mine" / "camera.png", demo().images[1].read()[48:96, :60])
-        assert carry_out(folder, results, solver) == (1, 4, 0)
-        assert carry_out(folder, results, solver) == (0, 5, 0)
-        type(solver).version = "2"
-        try:
-            assert carry_out(folder, results, solver) == (5, 0, 0)
-        finally:
-            del type(solver).version
-
-
-def test_the_same_pixels_under_another_name_are_stored_there_and_not_computed_again(
-    folder, tmp_path
-):
-    with Results(tmp_path / FILE_NAME) as results:
-        assert carry_out(folder, results, Repeat()) == (5, 0, 0)
-        (folder / "mine" / "camera.png").rename(folder / "mine" / "cameraman.png")
-        assert carry_out(folder, results, Repeat()) == (0, 5, 0)
-        rows = results.frame().set_index("image")
-    assert len(rows) == 6
-    assert rows.psnr_db["cameraman"] == rows.psnr_db["camera"]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "failed", "message"),
-    [
-        ("raises", 1, "RuntimeError: out of luck"),
-        ("diverges", 5, Status.DIVERGED.message),
-        ("nan", 5, "InputError"),
-        ("supports raises", 5, "KeyError: 'supports'"),
-    ],
-)
-def test_a_solver_that_fails_costs_the_others_nothing(
-    folder, tmp_path, capsys, wrong, failed, message
-):
-    with Results(tmp_path / FILE_NAME) as results:
-        broken, sound = Repeat(wrong=wrong), Repeat(gain=0.99)
-        assert carry_out(folder, results, broken, sound) == (10, 0, failed)
-        rows = results.frame()
-        assert carry_out(folder, results, broken, sound)[:2] == (failed, 10 - failed)
-    assert (rows.outcome == SCORED).sum() == 10 - failed
-    failures = rows[rows.outcome == FAILED]
-    assert failures.message.str.contains(message, regex=False).all()
-    assert failures.psnr_db.isna().all()
-    assert message in capsys.readouterr().err
-
-
-def test_harder_input_has_results_of_its_own(folder, tmp_path):
-    solver = Repeat()
-    with Results(tmp_path / FILE_NAME) as results:
-        assert carry_out(folder, results, solver) == (5, 0, 0)
-        assert carry_out(folder, results, solver, degrade=["noise:20", "blur:2"]) == (10, 5, 0)
-        assert carry_out(folder, results, solver, degrade=["noise:20"]) == (0, 10, 0)
-        assert carry_out(folder, results, solver, degrade=["noise:21"]) == (5, 5, 0)
-        rows = results.frame()
-        psnr_db = rows.groupby("degradation").psnr_db.mean()
-    assert set(psnr_db.index) == {"", "noise:20", "noise:21", "blur:2"}
-    assert psnr_db["noise:21"] < psnr_db["noise:20"] < psnr_db[""] - 1
-    assert psnr_db["blur:2"] < psnr_db[""]
-
-
-def test_harder_input_is_the_same_image_for_all_whatever_their_line(folder, tmp_path):
-    with Results(tmp_path / FILE_NAME) as results:
-        carry_out(folder, results, Repeat(), line="y", degrade=["jpeg:40"])
-        rows = results.frame()
-    assert set(rows[rows.degradation == ""].protocol) == {"y"}
-    assert set(rows[rows.degradation == "jpeg:40"].protocol) == {"rgb"}
-
-
-def test_pictures_are_the_pixels_that_are_scored(folder, tmp_path):
-    solver = Repeat(gain=0.98)
-    with Results(tmp_path / FILE_NAME) as results:
-        assert carry_out(folder, results, solver) == (5, 0, 0)
-        assert carry_out(folder, results, solver, shown=3) == (3, 2, 0), "pictures were lacking"
-        assert carry_out(folder, results, solver, shown=3) == (0, 5, 0)
-        plan = make_plan([load_dataset("mine", folder)], [], [2], shown=3)
-        for shown in plan.showcases:
-            name = shown.image.source.name
-            (row,) = (row for row in results.frame().itertuples() if row.image == name)
-            key = Key(**{field: getattr(row, field) for field in Key.__dataclass_fields__})
-            assert shown.box == (2, 2, 44, 56), "a small image is kept whole"
-            estimate, truth = (
-                np.array(Image.open(io.BytesIO(results.picture(which, shown.box))))
-                for which in (key, truth_key(shown.image.sha256, 2))
-            )
-            assert psnr(estimate, truth) == pytest.approx(row.psnr_db, abs=1e-9)
-
-
-def test_what_a_solver_does_not_support_is_left_out_with_the_reason(folder, tmp_path, capsys):
-    with Results(tmp_path / FILE_NAME) as results:
-        assert carry_out(folder, results, Repeat(wrong="grey")) == (4, 0, 0)
-        row = results.frame().set_index("image").loc["camera"]
-    assert (row.outcome, row.message) == (UNSUPPORTED, "It cannot do grey images.")
-    assert "Left out: repeat on mine/camera ×2: It cannot do grey" in capsys.readouterr().out
-
-
-def test_where_nothing_is_supported_the_reason_is_an_error(folder, tmp_path):
-    for path in (folder / "mine").iterdir():
-        if path.stem != "camera":
-            path.unlink()
-    with (
-        Results(tmp_path / FILE_NAME) as results,
-        pytest.raises(InputError, match="cannot do grey"),
-    ):
-        carry_out(folder, results, Repeat(wrong="grey"))
-
-
-def test_a_row_says_how_it_came_about(folder, tmp_path):
-    with Results(tmp_path / FILE_NAME) as results:
-        carry_out(folder, results, Repeat())
-        row = results.frame().iloc[0]
-    assert (row.seconds, row.status, row.device, row.precision) == (
-        0.25,
-        "direct",
-        "cpu",
-        "float32",
-    )
-    assert row.threads >= 1
-    assert "Python" in row.machine
-    assert row.code_version
-    assert row.time
-
-
-def test_the_time_left_follows_from_what_was_measured():
-    now = [100.0]
-    progress = Progress({"slow": 10.0, "quick": 1.0}, clock=lambda: now[0])
-    progress.add(("slow", 2), 2.0)
-    progress.add(("slow", 3), 1.0)
-    progress.add(("quick", 2), 1.0)
-    assert progress.seconds_left() == pytest.approx(31.0)
-    progress.begin("slow", ("slow", 2), 1.0)
-    now[0] += 4.0
-    assert progress.seconds_left() == pytest.approx(27.0)
-    progress.done()
-    assert progress.seconds_left() == pytest.approx(4.0 + 4.0 + 1.0)
-    progress.close()

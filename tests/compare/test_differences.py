@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import interval_coverage
-from benchmarks._study.curves import read_curves
 from cscsr.compare.differences import BETTER, FEW, LEAST_IMAGES, TIE, WORSE, intervals, pairwise
 
 
@@ -38,11 +36,12 @@ def test_an_interval_is_given_from_ten_images_up():
 
 
 def test_a_clear_difference_is_none_by_chance_and_a_small_one_is_a_tie():
-    found = pairwise(figures(100, {"a": 1.0, "b": 0.0, "c": 0.001}))
-    assert found["a", "b"].verdict == BETTER
-    assert found["a", "b"].reversed().verdict == WORSE
-    assert found["b", "c"].verdict == TIE
-    assert found["b", "c"].low_db < 0 < found["b", "c"].high_db
+    differences = pairwise(figures(100, {"a": 1.0, "b": 0.0, "c": 0.001}))
+    assert differences["a", "b"].verdict == BETTER
+    assert differences["a", "b"].reversed().verdict == WORSE
+    close = differences["b", "c"]
+    assert close.verdict == TIE
+    assert close.low_db < 0 < close.high_db
 
 
 def test_equal_solvers_tie():
@@ -117,9 +116,9 @@ def test_images_that_one_of_them_lacks_do_not_count():
     holes[[1, 5]] = math.nan
     endless = a.copy()
     endless[7] = math.inf
-    found = pairwise({"a": endless, "b": holes})
+    with_holes = pairwise({"a": endless, "b": holes})["a", "b"]
     (alone,) = pairwise({"a": np.delete(a, [1, 5, 7]), "b": np.delete(b, [1, 5, 7])}).values()
-    assert found["a", "b"] == alone
+    assert with_holes == alone
     assert alone.images == 9
     nothing = pairwise({"a": a, "b": np.full(12, math.nan)})["a", "b"]
     assert nothing.images == 0
@@ -130,20 +129,3 @@ def test_images_that_one_of_them_lacks_do_not_count():
 def test_the_same_figures_give_the_same_intervals():
     once, again = (pairwise(figures(30, {"a": 0.1, "b": 0.0})) for _ in range(2))
     assert once == again
-
-
-def test_coverage_of_every_kind_of_interval_is_simulated(tmp_path):
-    table, page = interval_coverage.simulate(tmp_path, trials=200, resamples=200)
-    rows = read_curves(table)
-    covered = {(r["shape"], r["images"], r["method"]): float(r["coverage"]) for r in rows}
-    assert len(covered) == len(rows) == 3 * 4 * 4
-    for shape in interval_coverage.SHAPES:
-        assert covered[shape, "10", "percentile"] < covered[shape, "10", "studentised"] - 0.02
-        assert covered[shape, "100", "BCa"] == pytest.approx(0.94, abs=0.05)
-    assert abs(covered["normal", "10", "Student's t"] - 0.95) < 0.04
-    assert len(page.read_text().splitlines()) == 2 + 3 * 4
-
-
-def test_the_decision_shows_the_coverage_that_was_simulated():
-    table = interval_coverage.markdown(read_curves(interval_coverage.REFERENCE))
-    assert table in interval_coverage.PAGE.read_text(encoding="utf-8")

@@ -15,19 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cscsr.compare.page import PAGE_NAME, REFERENCE, main, render, write_page
-from cscsr.compare.page.content import FIGURES
-from cscsr.compare.page.plots import (
-    WIDTH,
-    Point,
-    even_ticks,
-    frontier,
-    interval,
-    power_ticks,
-    scatter,
-)
-from cscsr.compare.page.sources import engineering
-from cscsr.compare.results import FILE_NAME, Results
+from cscsr.compare.page import PAGE_NAME, REFERENCE, main, write_page
+from cscsr.compare.page.content import page_of
+from cscsr.compare.page.figures import FIGURES
+from cscsr.compare.records import FILE_NAME
+from cscsr.compare.results import Results
 from cscsr.compare.summary import summarise
 from cscsr.compare.tables import write_tables
 
@@ -60,8 +52,8 @@ class Outline(HTMLParser):
 
     def all(self, tag, **wanted):
         """Attributes of the elements of a kind that have the wanted ones."""
-        found = [attributes for name, attributes in self.elements if name == tag]
-        return [a for a in found if all(a.get(key) == value for key, value in wanted.items())]
+        elements = [attributes for name, attributes in self.elements if name == tag]
+        return [a for a in elements if all(a.get(key) == value for key, value in wanted.items())]
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +105,9 @@ def test_tables_and_page_leave_the_database_as_it_is(report, page, tmp_path, cre
     assert moved
     before = path.read_bytes()
     with Results(path, create=create) as results:
-        write_tables(results, tmp_path)
-        write_page(results, tmp_path)
+        summary = summarise(results)
+        write_tables(summary, tmp_path)
+        write_page(summary, results, tmp_path)
     assert path.read_bytes() == before
     written = (tmp_path / PAGE_NAME).read_text(encoding="utf-8")
     assert script(written, "pictures") == shown
@@ -183,10 +176,10 @@ def test_the_answer_is_first_and_says_who_by_how_much_and_whether_by_chance(page
     assert f"Best on B100 ×3 {best.solver} {best.psnr_db:.2f} dB" in text
     assert f"over {second.solver}, the second best" in text
     assert {best.solver, second.solver} == {"sharpened-0.6", "sharpened-0.61"}
-    found = summary.difference(place, best.solver, second.solver)
-    chance = "No: a tie" if found.verdict == "tie" else "Yes"
+    difference = summary.difference(place, best.solver, second.solver)
+    chance = "No: a tie" if difference.verdict == "tie" else "Yes"
     assert f"More than chance? {chance} 95 % interval" in text
-    assert f"better on {found.won} of 12 images" in text
+    assert f"better on {difference.won} of 12 images" in text
     assert "How long? 0.6" in text
     assert "From where? nothing trained version" in text
 
@@ -206,8 +199,22 @@ def test_the_ranking_names_ties_and_partial_means(page, summary):
     ranked = [mean.solver for mean in summary.ranking(summary.places[2])]
     assert "sharpened-2" not in ranked
     (place,) = (p for p in summary.places if str(p) == "B100 ×3 noise:5")
-    assert [mean.protocol for mean in summary.at(place)] == ["rgb"] * 4
+    assert [mean.line for mean in summary.at(place)] == ["rgb"] * 4
     assert "Best on B100 ×3 noise:5" in words(panel(page, "B100/3/noise:5"))
+
+
+def test_all_metrics_are_in_the_tables_and_in_the_sources(page, summary):
+    assert "GMSD (lower is better)" in words(panel(page, "B100/2"))
+    place = next(place for place in summary.places if str(place) == "B100 ×2")
+    for mean in summary.at(place)[:3]:
+        assert f"{mean.scores['gmsd']:.4f}" in words(panel(page, "B100/2"))
+    (table,) = re.findall(r'<section class="table" id="table1">.*?</section>', page, re.DOTALL)
+    assert all(f"{mean.scores['gmsd']:.4f}" in table for mean in summary.at(place)[:3])
+    lowest = min(mean.scores["gmsd"] for mean in summary.at(place) if mean.complete)
+    assert f"<b>{lowest:.4f}</b>" in table
+    facts = script(page, "data")["sources"][0]["facts"]
+    assert list(facts)[:3] == ["PSNR", "SSIM", "GMSD"]
+    assert float(facts["GMSD"]) == pytest.approx(summary.means[0].scores["gmsd"], abs=1e-5)
 
 
 def test_every_measured_cell_says_where_it_came_from(page, summary):
@@ -263,95 +270,9 @@ def test_a_caption_names_what_the_figure_varies(name, columns):
 
 def test_figures_of_the_reference_run_are_kept_in_the_database(page, report):
     with Results(report.with_name(FILE_NAME)) as results:
-        kept = results.figures()
-        assert {"fig5", "convergence"} <= set(kept)
-        assert all(figure.origin for figure in kept.values())
-        assert render(results) == page
+        figures = results.figures()
+        assert {"fig5", "convergence"} <= set(figures)
+        assert all(figure.origin for figure in figures.values())
+        assert page_of(summarise(results), results) == page
     outline = Outline(page)
-    assert len(outline.all("figure", **{"class": "picture"})) == len(kept)
-
-
-# Drawings
-
-
-def test_the_frontier_is_what_nothing_beats():
-    def point(cost, psnr_db):
-        return Point(f"{cost}", cost, psnr_db, "other", "")
-
-    points = [point(1, 30), point(2, 29), point(2, 31), point(3, 31), point(9, 33)]
-    assert [(p.cost, p.psnr_db) for p in frontier(points)] == [(1, 30), (2, 31), (9, 33)]
-
-
-@pytest.mark.parametrize(("low", "high"), [(1e-4, 30), (0.6, 2.2), (0.011, 0.013), (1e6, 1e15)])
-def test_ticks_lie_on_the_axis(low, high):
-    ticks = power_ticks(low, high)
-    assert all(low <= tick <= high for tick in ticks)
-    assert len(ticks) <= 9
-    low, high = (30 + np.log10(value) for value in (low, high))
-    ticks = even_ticks(low, high)
-    assert 3 <= len(ticks) <= 8
-    assert low <= min(ticks) and max(ticks) <= high
-
-
-def test_names_in_a_crowd_do_not_lie_on_each_other():
-    points = [
-        Point(f"solver-number-{n}", 1 + 0.3 * n, 30 + 0.1 * (n % 5), "learned", "")
-        for n in range(14)
-    ]
-    drawn = scatter(points, "seconds", str, "crowd")
-    boxes = []
-    for x, y, anchor, name in re.findall(
-        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end)">(solver[^<]*)', drawn
-    ):
-        wide = 6.7 * len(name)
-        left = float(x) - (wide if anchor == "end" else 0)
-        boxes.append((left, float(y) - 8, left + wide, float(y)))
-    assert len(boxes) == len(points)
-    overlaps = [
-        (a, b)
-        for n, a in enumerate(boxes)
-        for b in boxes[:n]
-        if min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
-    ]
-    assert len(overlaps) <= 2
-
-
-def test_names_stay_within_the_drawing_and_few_are_shown_where_it_is_narrow():
-    points = [Point(f"sharpened-{n}", 0.01 + 0.05 * n, 30 + n**0.5, "other", "") for n in range(20)]
-    drawn = scatter(points, "seconds", str, "steep")
-    narrow = []
-    for kind, x, y, anchor, name in re.findall(
-        r'class="point other([^"]*)".*?<text x="([\d.-]+)" y="([\d.]+)" '
-        r'text-anchor="(start|end)">(sharpened[^<]*)',
-        drawn,
-    ):
-        wide = 7.7 * len(name)
-        left = float(x) - (wide if anchor == "end" else 0)
-        assert left >= 0 and left + wide <= WIDTH, name
-        if "narrow" in kind:
-            wide *= 1.25
-            left = float(x) - (wide if anchor == "end" else 0)
-            narrow.append((left, float(y) - 12, left + wide, float(y)))
-    assert 3 <= len(narrow) < len(points)
-    for n, a in enumerate(narrow):
-        for b in narrow[:n]:
-            assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
-
-
-def test_an_interval_is_drawn_where_it_lies():
-    def places(drawn):
-        low, high = re.search(r'whisker" d="M([\d.]+) 9H([\d.]+)', drawn).groups()
-        return float(low), float(re.search(r'cx="([\d.]+)', drawn)[1]), float(high)
-
-    low, middle, high = places(interval(-1.0, -1.5, -0.5, -2.0))
-    assert low < middle < high
-    assert middle - low == pytest.approx(high - middle, abs=0.11)
-    assert "whisker" not in interval(-1.0, None, None, -2.0)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(350_123, "350 k"), (7.6e9, "7.6 G"), (9.96e8, "1.0 G"), (12, "12"), (float("nan"), "–")],
-)
-def test_counts_have_a_prefix(value, text):
-    assert engineering(value) == text
+    assert len(outline.all("figure", **{"class": "picture"})) == len(figures)

@@ -6,20 +6,21 @@ from dataclasses import replace
 import pytest
 
 from cscsr import InputError
-from cscsr.compare.results import (
+from cscsr.compare.records import (
     FAILED,
     SCORED,
+    UNSUPPORTED,
     Figure,
     Key,
-    Results,
     Row,
     canonical,
-    read_results,
     truth_key,
 )
+from cscsr.compare.results import Results, read_results
 
 KEY = Key("bicubic", canonical({"boundary": "clamp"}), "1", "", "ab" * 32, 2, "y")
-ROW = Row(KEY, "Set5", "baby", SCORED, psnr_db=33.0, ssim=0.93, seconds=0.1, iterations=7)
+SCORES = {"psnr": 33.0, "ssim": 0.93}
+ROW = Row(KEY, "Set5", "baby", SCORED, SCORES, seconds=0.1, iterations=7)
 
 
 @pytest.fixture
@@ -95,6 +96,31 @@ def test_an_empty_file_is_not_made_a_database_by_a_reader(path):
     assert path.read_bytes() == b""
 
 
+def test_scores_by_other_metrics_stay(path):
+    with Results(path) as results:
+        results.add(ROW)
+        results.add(replace(ROW, scores={"gmsd": 0.1, "psnr": 33.5}, seconds=9.0))
+        again = results.find(KEY, "Set5", "baby")
+        assert again.scores == {"psnr": 33.5, "ssim": 0.93, "gmsd": 0.1}
+        assert again.seconds == 9.0
+        results.add(replace(ROW, dataset="Set14", scores={}))
+        assert results.find(KEY, "Set14", "baby").scores == again.scores, "they are of the pixels"
+        frame = results.frame()
+    assert frame[["dataset", "psnr_db", "ssim", "gmsd"]].values.tolist() == [
+        ["Set5", 33.5, 0.93, 0.1],
+        ["Set14", 33.5, 0.93, 0.1],
+    ]
+
+
+@pytest.mark.parametrize("outcome", [FAILED, UNSUPPORTED])
+def test_what_was_scored_is_not_lost_to_a_later_failure(path, outcome):
+    with Results(path) as results:
+        results.add(ROW)
+        results.add(Row(KEY, "Set5", "baby", outcome, message="out of memory"))
+        assert results.find(KEY, "Set5", "baby") == ROW
+        assert results.frame().outcome.tolist() == [SCORED]
+
+
 def test_reading_gives_a_frame_of_numbers(path):
     with Results(path) as results:
         results.add(ROW)
@@ -128,12 +154,15 @@ def _foreign(path):
     connection.close()
 
 
-def _later(path):
-    Results(path).close()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.commit()
-    connection.close()
+def _of_version(number):
+    def spoil(path):
+        Results(path).close()
+        connection = sqlite3.connect(path)
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.commit()
+        connection.close()
+
+    return spoil
 
 
 def _cut_short(path):
@@ -148,34 +177,20 @@ def _cut_short(path):
     [
         (lambda path: path.write_bytes(b"not a database, " * 100), "cannot be read"),
         (_foreign, "another program's"),
-        (_later, "version 99"),
+        (_of_version(2), "of version 3 at .*, got version 2; it was left as it is"),
+        (_of_version(99), "version 99"),
         (_cut_short, "left as it is"),
     ],
-    ids=["text", "foreign", "later version", "cut short"],
+    ids=["text", "foreign", "earlier version", "later version", "cut short"],
 )
 def test_a_file_that_is_not_ours_is_refused_and_kept(tmp_path, spoil, message):
     path = tmp_path / "results.sqlite"
     spoil(path)
     before = path.read_bytes()
-    with pytest.raises(InputError, match=message):
-        Results(path)
-    assert path.read_bytes() == before
-
-
-_VERSION_1 = """
-CREATE TABLE results (solver TEXT NOT NULL, params TEXT NOT NULL, solver_version TEXT NOT NULL,
-    weights_sha256 TEXT NOT NULL, input_sha256 TEXT NOT NULL, scale INTEGER NOT NULL,
-    protocol TEXT NOT NULL, dataset TEXT NOT NULL, image TEXT NOT NULL, outcome TEXT NOT NULL,
-    psnr_db REAL, ssim REAL, seconds REAL, prepare_seconds REAL, iterations INTEGER,
-    status TEXT NOT NULL, message TEXT NOT NULL, device TEXT NOT NULL, threads INTEGER,
-    precision TEXT NOT NULL, memory_mb REAL, machine TEXT NOT NULL, code_version TEXT NOT NULL,
-    time TEXT NOT NULL, PRIMARY KEY (solver, params, solver_version, weights_sha256,
-    input_sha256, scale, protocol, dataset, image));
-CREATE TABLE runs (run INTEGER PRIMARY KEY, command TEXT NOT NULL, machine TEXT NOT NULL,
-    plan TEXT NOT NULL, started TEXT NOT NULL, finished TEXT);
-PRAGMA application_id = 1129530194;
-PRAGMA user_version = 1;
-"""
+    for create in (True, False):
+        with pytest.raises(InputError, match=message):
+            Results(path, create)
+        assert path.read_bytes() == before
 
 
 def test_pictures_and_figures_are_kept(path):

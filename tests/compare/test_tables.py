@@ -1,79 +1,34 @@
-"""Table 1: means of the rows, the published figures beside them, differences where allowed."""
+"""The tables: published figures beside ours, the best marked, three files that agree."""
 
 import csv
 import io
 import re
-from collections import defaultdict
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
-from cscsr.compare.grid import make_tables, two_digits
-from cscsr.compare.published import PUBLISHED_FILE, read_published
-from cscsr.compare.results import FAILED, SCORED, UNSUPPORTED, Key, Results, Row
-from cscsr.compare.summary import summarise
-from cscsr.compare.tables import differences_markdown, latex, latex_text, write_tables
-from cscsr.compare.tables import long_table as table_csv
-from cscsr.compare.tables import markdown as table_markdown
+from cscsr.compare.records import FAILED, UNSUPPORTED
+from cscsr.compare.summary import Place, summarise
+from cscsr.compare.tables import (
+    Column,
+    csv_file,
+    latex,
+    make_tables,
+    write_tables,
+)
+from cscsr.compare.tables import markdown as markdown_of
 
-SET5 = ["baby", "bird", "butterfly", "head", "woman"]
-LINES = {"bicubic": "y", "csc-sr[ista]": "y", "crnet-a-small": "y", "crnet-b-small": "rgb"}
-PSNR_DB = {"bicubic": 33.66, "csc-sr[ista]": 35.7, "crnet-a-small": 36.0, "crnet-b-small": 36.9}
-
-
-def identity(solver, line):
-    return {
-        "solver": solver,
-        "params": "{}",
-        "solver_version": "1",
-        "weights_sha256": "",
-        "protocol": line,
-    }
-
-
-def plan(images, lines=LINES, dataset="Set5", scales=(2,)):
-    members = [{"image": image, "input_sha256": image * 2} for image in images]
-    return {
-        "datasets": {dataset: members},
-        "scales": list(scales),
-        "solvers": [identity(*pair) for pair in lines.items()],
-        "protocol": "paper",
-    }
-
-
-def row(solver, image, dataset="Set5", line=None, scale=2, outcome=SCORED, **values):
-    who = identity(solver, line or LINES[solver])
-    key = Key(**who, input_sha256=image * 2, scale=scale)
-    return Row(key, dataset, image, outcome, **values)
-
-
-def scored(solver, image, psnr_db, **place):
-    values = {"psnr_db": psnr_db, "ssim": psnr_db / 40, "seconds": 0.12345, "threads": 2}
-    return row(solver, image, **place, **values, machine="a machine", device="cpu")
-
-
-@pytest.fixture
-def results(tmp_path):
-    with Results(tmp_path / "results.sqlite") as database:
-        yield database
-
-
-def fill(results, lines=LINES, images=SET5, planned=SET5, dataset="Set5"):
-    results.start_run("the command", {}, plan(planned, lines, dataset))
-    for solver, line in lines.items():
-        for offset, image in enumerate(images):
-            middle = (len(images) - 1) / 2
-            psnr_db = PSNR_DB[solver] + 0.1 * (offset - middle)
-            results.add(scored(solver, image, psnr_db, line=line, dataset=dataset))
-    return summarise(results)
+SET5_X2 = Place("Set5", 2)
 
 
 def markdown(summary, number=0):
-    return table_markdown(make_tables(summary)[number])
+    return markdown_of(make_tables(summary)[number])
 
 
-def long_table(summary, number=0):
-    return table_csv(make_tables(summary)[number])
+def frame(table):
+    """The CSV file of a table, by method."""
+    return pd.read_csv(io.StringIO(csv_file(table))).set_index("method")
 
 
 def cells(text, solver):
@@ -84,18 +39,8 @@ def cells(text, solver):
     return [line[column].strip() for line in lines[2:]]
 
 
-def test_means_are_means(results):
-    summary = fill(results)
-    mean = summary.mean("Set5", 2, "csc-sr[ista]")
-    assert mean.psnr_db == pytest.approx(35.7)
-    assert (mean.images, mean.expected) == (5, 5)
-    table = long_table(summary).set_index("method")
-    assert table.loc["csc-sr[ista]", "psnr_db"] == pytest.approx(35.7)
-    assert table.loc["csc-sr[ista]", "images"] == 5
-
-
-def test_a_difference_is_shown_between_a_method_and_itself_only(results):
-    text = markdown(fill(results))
+def test_a_difference_is_shown_between_a_method_and_itself_only(made_up):
+    text = markdown(made_up.fill())
     assert "(±0.00)" in cells(text, "bicubic")[0]
     assert "(−0.92)" in cells(text, "csc-sr[ista]")[0]
     for solver in ("crnet-a-small", "crnet-b-small"):
@@ -105,8 +50,10 @@ def test_a_difference_is_shown_between_a_method_and_itself_only(results):
     assert cells(text, "*published* CSC-SR") == ["*36.62*<br>*0.9549*"]
 
 
-def test_the_long_table_labels_what_is_published(results):
-    table = long_table(fill(results)).set_index("method")
+def test_the_csv_file_labels_what_is_published(made_up):
+    table = frame(make_tables(made_up.fill())[0])
+    assert table.loc["csc-sr[ista]", "psnr_db"] == pytest.approx(35.7)
+    assert table.loc["csc-sr[ista]", "images"] == 5
     assert table.loc["bicubic", "published_psnr_db"] == 33.66
     assert table.loc["csc-sr[ista]", "published_psnr_db"] == 36.62
     small = table.loc[["crnet-a-small", "crnet-b-small"], ["published_psnr_db", "published_ssim"]]
@@ -122,27 +69,33 @@ def test_the_long_table_labels_what_is_published(results):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"images": SET5[:4]}, "an image is missing"),
-        ({"planned": [*SET5, "extra"]}, "there is an image too many, not yet scored"),
-        ({"images": SET5[:4], "planned": SET5[:4]}, "the folder lacks an image"),
+        ({"images": ["baby", "bird", "butterfly", "head"]}, "an image is missing"),
+        (
+            {"planned": ["baby", "bird", "butterfly", "head", "woman", "extra"]},
+            "there is an image too many, not yet scored",
+        ),
+        (
+            {name: ["baby", "bird", "butterfly", "head"] for name in ("images", "planned")},
+            "the folder lacks an image",
+        ),
         ({"lines": {"bicubic": "rgb"}}, "the published figure is of the other line"),
         ({"dataset": "mine"}, "there is no published figure"),
     ],
 )
-def test_no_difference_unless_the_mean_is_the_published_one(results, change, reason):
-    summary = fill(results, **change)
+def test_no_difference_unless_the_mean_is_the_published_one(made_up, change, reason):
+    summary = made_up.fill(**change)
     assert "(" not in cells(markdown(summary), "bicubic")[0], reason
-    assert long_table(summary).set_index("method").loc["bicubic"].published_psnr_db != 33.66
+    assert frame(make_tables(summary)[0]).loc["bicubic"].published_psnr_db != 33.66
 
 
-def test_the_best_of_ours_is_bold_and_an_incomplete_mean_never_is(results):
-    results.start_run("the command", {}, plan(SET5))
-    for image in SET5:
-        results.add(scored("bicubic", image, 33.66))
-        results.add(scored("crnet-a-small", image, 36.0))
-    for image in SET5[:3]:
-        results.add(scored("crnet-b-small", image, 40.0))
-    text = markdown(summarise(results))
+def test_the_best_of_ours_is_bold_and_an_incomplete_mean_never_is(made_up):
+    made_up.start()
+    for image in made_up.images:
+        made_up.results.add(made_up.scored("bicubic", image, 33.66))
+        made_up.results.add(made_up.scored("crnet-a-small", image, 36.0))
+    for image in made_up.images[:3]:
+        made_up.results.add(made_up.scored("crnet-b-small", image, 40.0))
+    text = markdown(summarise(made_up.results))
     assert cells(text, "crnet-a-small")[0].startswith("**36.00**")
     assert cells(text, "bicubic")[0].startswith("<ins>33.66</ins>")
     assert "**" not in cells(text, "crnet-b-small")[0]
@@ -150,30 +103,69 @@ def test_the_best_of_ours_is_bold_and_an_incomplete_mean_never_is(results):
     assert "goes on where it stopped" in text
 
 
-def test_reasons_for_missing_cells_are_notes(results):
-    results.start_run("the command", {}, plan(SET5))
-    for image in SET5:
-        results.add(row("bicubic", image, outcome=UNSUPPORTED, message="Too <wide>."))
-        results.add(row("csc-sr[ista]", image, outcome=FAILED, message="It broke."))
-    text = markdown(summarise(results))
+@pytest.fixture
+def three_metrics(made_up):
+    """GMSD, for which lower is better, in another order than PSNR; one solver is without it."""
+    made_up.start()
+    gmsd = {"bicubic": 0.2, "csc-sr[ista]": 0.05, "crnet-a-small": None, "crnet-b-small": 0.1}
+    for solver, value in gmsd.items():
+        for image in made_up.images:
+            psnr_db = made_up.psnr_db[solver]
+            made_up.results.add(made_up.scored(solver, image, psnr_db, value))
+    return summarise(made_up.results)
+
+
+def test_the_lowest_is_the_best_where_lower_is_better(three_metrics):
+    table = make_tables(three_metrics)[0]
+    ranks = {
+        column.name: table.cells[SET5_X2, column].ranks
+        for column in table.columns
+        if not column.published
+    }
+    assert ranks == {
+        "bicubic": {},
+        "csc-sr[ista]": {"gmsd": 1},
+        "crnet-a-small": {"psnr": 2, "ssim": 2},
+        "crnet-b-small": {"psnr": 1, "ssim": 1, "gmsd": 2},
+    }
+
+
+def test_a_third_metric_stands_in_all_three_files(three_metrics):
+    table = make_tables(three_metrics)[0]
+    text = markdown_of(table)
+    assert "## PSNR (dB) above SSIM above GMSD (lower is better)" in text
+    assert cells(text, "csc-sr[ista]")[0].endswith("<br>**0.0500**")
+    assert cells(text, "crnet-a-small")[0].endswith("<br>–")
+    assert cells(text, "*published* CRNet-B") == ["***38.13***<br>***0.9610***"]
+    rows = frame(table)
+    assert list(rows.columns)[-3:] == ["published_psnr_db", "published_ssim", "gmsd"]
+    assert rows.loc["csc-sr[ista]", "gmsd"] == 0.05
+    assert rows.gmsd.notna().sum() == 3
+    paper = latex(table)
+    assert "PSNR (dB), SSIM and GMSD (lower is better); bold" in paper
+    assert r"\multicolumn{3}{c}{$\times 2$}" in paper and r"\cmidrule(lr){2-4}" in paper
+    (row,) = (line for line in paper.splitlines() if line.startswith("csc-sr"))
+    assert row.split(" & ")[3] == r"\textbf{0.0500} \\"
+
+
+def test_reasons_for_missing_cells_are_notes(made_up):
+    made_up.start()
+    for image in made_up.images:
+        made_up.results.add(
+            made_up.row("bicubic", image, outcome=UNSUPPORTED, message="Too <wide>.")
+        )
+        made_up.results.add(made_up.row("csc-sr[ista]", image, outcome=FAILED, message="It broke."))
+    text = markdown(summarise(made_up.results))
     assert cells(text, "bicubic") == ["– <sup>1</sup>"]
     assert cells(text, "csc-sr[ista]") == ["– <sup>2</sup>"]
     assert "1. Too <wide>." in text
     assert "2. It broke." in text
 
 
-def test_only_results_of_the_planned_solvers_count(results):
-    fill(results)
-    for image in SET5:
-        stale = scored("bicubic", image, 99.0)
-        results.add(replace(stale, key=replace(stale.key, solver_version="0")))
-    assert summarise(results).mean("Set5", 2, "bicubic").psnr_db == pytest.approx(33.66)
-
-
-def test_the_files_of_a_table_agree(results, tmp_path):
-    fill(results)
+def test_the_files_of_a_table_agree(made_up, tmp_path):
+    summary = made_up.fill()
     (tmp_path / "degraded.md").write_text("of an earlier run")
-    paths = write_tables(results, tmp_path)
+    paths = write_tables(summary, tmp_path)
     names = ("table1", "table2", "table3", "differences")
     assert {path.name for path in paths} == {
         f"{n}.{k}" for n in names for k in ("md", "csv", "tex")
@@ -191,10 +183,10 @@ def test_the_files_of_a_table_agree(results, tmp_path):
     assert "0.12" in text
 
 
-def test_tables_two_and_three_hold_their_kind_of_network(results):
-    summary = fill(results)
+def test_tables_two_and_three_hold_their_kind_of_network(made_up):
+    summary = made_up.fill()
     one, two, three = make_tables(summary)
-    assert [c.name for c in one.columns if not c.published] == list(LINES)
+    assert [c.name for c in one.columns if not c.published] == list(made_up.lines)
     assert [(c.name, c.published) for c in two.columns] == [
         ("bicubic", False),
         ("Bicubic", True),
@@ -207,52 +199,31 @@ def test_tables_two_and_three_hold_their_kind_of_network(results):
     assert cells(markdown(summary, 1), "*published* CRNet-A")[0].startswith("***37.79***")
 
 
-def test_a_data_set_that_the_paper_lacks_has_table_one_alone(results):
-    assert [t.name for t in make_tables(fill(results, dataset="mine"))] == ["table1"]
+def test_a_data_set_that_the_paper_lacks_has_table_one_alone(made_up):
+    assert [t.name for t in make_tables(made_up.fill(dataset="mine"))] == ["table1"]
 
 
-def test_harder_input_has_a_table_of_its_own(results):
-    harder = {**plan(SET5), "degradations": ["", "noise:5"]}
-    results.start_run("the command", {}, harder)
-    for image in SET5:
-        for solver in LINES:
-            clean = scored(solver, image, PSNR_DB[solver])
-            results.add(clean)
-            key = replace(clean.key, degradation="noise:5", protocol="rgb")
-            results.add(replace(clean, key=key, psnr_db=30.0))
-    summary = summarise(results)
-    *plain, noisy = make_tables(summary)
+def test_harder_input_has_a_table_of_its_own(made_up):
+    made_up.start(degradations=["", "noise:5"])
+    for image in made_up.images:
+        for solver in made_up.lines:
+            made_up.results.add(made_up.scored(solver, image, made_up.psnr_db[solver]))
+            made_up.results.add(made_up.scored(solver, image, 30.0, degradation="noise:5"))
+    *plain, noisy = make_tables(summarise(made_up.results))
     assert [table.name for table in plain] == ["table1", "table2", "table3"]
     assert [str(place) for place in noisy.places] == ["Set5 ×2 noise:5"]
-    table = table_csv(noisy).set_index("method")
-    assert table.loc["csc-sr[ista]"][["degradation", "psnr_db", "protocol"]].tolist() == [
+    assert frame(noisy).loc["csc-sr[ista]"][["degradation", "psnr_db", "protocol"]].tolist() == [
         "noise:5",
         30.0,
         "rgb",
     ]
-    assert long_table(summary).psnr_db.max() == pytest.approx(36.9)
-    assert "(" not in cells(table_markdown(noisy), "bicubic")[0], "nothing published beside"
+    assert frame(plain[0]).psnr_db.max() == pytest.approx(36.9)
+    assert noisy.cells[noisy.places[0], Column("bicubic")].beside == {}
+    assert "(" not in cells(markdown_of(noisy), "bicubic")[0], "nothing published beside"
 
 
-def test_differences_are_to_the_best_and_a_tie_is_named(results):
-    images = [f"image{n}" for n in range(12)]
-    results.start_run("the command", {}, plan(images, dataset="mine"))
-    for number, image in enumerate(images):
-        wobble = 0.2 * (-1) ** number
-        results.add(scored("bicubic", image, 30.0, dataset="mine"))
-        results.add(scored("csc-sr[ista]", image, 32.9 + wobble, dataset="mine"))
-        results.add(scored("crnet-b-small", image, 32.91, dataset="mine"))
-    text = differences_markdown(summarise(results))
-    assert cells(text, "crnet-b-small") == ["best"]
-    assert cells(text, "crnet-a-small") == ["–"]
-    assert cells(text, "bicubic") == ["−2.91 [−2.91, −2.91], 0 of 12"]
-    (close,) = cells(text, "csc-sr[ista]")
-    assert close.startswith("−0.010 [−0.1")
-    assert close.endswith("6 of 12, tie")
-
-
-def test_latex_is_whole_and_its_rows_have_all_columns(results):
-    summary = fill(results, images=SET5[:4])
+def test_latex_is_whole_and_its_rows_have_all_columns(made_up):
+    summary = made_up.fill(images=made_up.images[:4])
     for table in make_tables(summary):
         text = latex(table)
         for left, right in ("{}", "[]"):
@@ -268,40 +239,15 @@ def test_latex_is_whole_and_its_rows_have_all_columns(results):
         assert len(rows) == len(table.columns)
         assert all(row.count(" & ") == 2 and row.endswith(r" \\") for row in rows)
     assert "$^*$" in latex(make_tables(summary)[0]), "partial means are starred"
-    assert latex_text("a_b & 50 % [×]") == r"a\_b \& 50 \% {[}$\times${]}"
 
 
-def test_published_figures_agree_between_the_papers_tables():
-    seen = defaultdict(set)
-    with PUBLISHED_FILE.open(newline="") as file:
-        for line in csv.DictReader(file):
-            place = line["dataset"], line["scale"], line["method"]
-            seen[place].add((line["psnr_db"], line["ssim"]))
-    assert all(len(figures) == 1 for figures in seen.values())
-    assert len(read_published()) == len(seen)
+def test_files_are_made_again_from_the_database(made_up, tmp_path, capsys):
+    from cscsr.compare.tables import main
 
-
-def test_published_figures_are_the_reference(shared_data):
-    reference = shared_data.parent / "reference" / "published.csv"
-    if not reference.is_file():
-        pytest.skip(f"no {reference.name} beside the research images")
-    assert PUBLISHED_FILE.read_text() == reference.read_text()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.003142, "0.0031"),
-        (0.0995, "0.10"),
-        (0.1, "0.10"),
-        (0.996, "1.0"),
-        (4.449, "4.4"),
-        (9.96, "10"),
-        (12.3, "12"),
-        (127.0, "130"),
-        (0.0, "0"),
-        (float("nan"), "–"),
-    ],
-)
-def test_durations_have_two_significant_digits(seconds, text):
-    assert two_digits(seconds) == text
+    made_up.fill()
+    made_up.results.add(replace(made_up.scored("bicubic", "baby", 40.0), dataset="another"))
+    assert main([str(tmp_path)]) == 0
+    written = capsys.readouterr().out.split()
+    assert str(tmp_path / "table1.md") in written
+    assert (tmp_path / "table1.md").read_text() == markdown(summarise(made_up.results))
+    assert main([str(tmp_path / "nowhere")]) == 2

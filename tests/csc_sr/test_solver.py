@@ -123,7 +123,7 @@ def test_trace_ends_at_the_psnr_of_the_estimate(small, coder):
     lr = degrade(truth, 2, "y")
     problem = SuperResolution(lr, 2, truth=(truth / 255).astype(np.float32))
     solution = CSCSR(coder, weights=small[coder], trace=True).solve(problem)
-    expected = score(solution.estimate, truth, 2, "y").psnr_db
+    expected = score(solution.estimate, truth, 2, "y")["psnr"]
     assert len(solution.trace) == 12
     assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
     assert np.isfinite(solution.trace["psnr_db"]).all()

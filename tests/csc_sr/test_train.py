@@ -45,7 +45,7 @@ def test_even_a_quick_training_beats_bicubic_on_another_image(trained, coder):
     truth = rgb_to_y(dict(demo())["astronaut"])[:128, 64:192]
     lr = degrade(truth, 2, "y")
     ours = CSCSR(coder, weights=str(trained[coder])).solve(SuperResolution(lr, 2)).estimate
-    assert score(ours, truth, 2, "y").psnr_db > score(imresize(lr, 2), truth, 2, "y").psnr_db + 0.3
+    assert score(ours, truth, 2, "y")["psnr"] > score(imresize(lr, 2), truth, 2, "y")["psnr"] + 0.3
 
 
 def test_file_and_card_say_what_was_done(trained):

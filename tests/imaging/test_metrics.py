@@ -1,4 +1,4 @@
-"""PSNR in closed form, SSIM against scikit-image, and the crops before them."""
+"""PSNR in closed form, SSIM against scikit-image, GMSD against piq, and the crops before them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from skimage.metrics import structural_similarity
 
 from cscsr import InputError
 from cscsr.data.datasets import demo
-from cscsr.imaging import crop_border, crop_to_multiple, imresize, psnr, rgb_to_y, ssim
+from cscsr.imaging import (
+    METRICS,
+    crop_border,
+    crop_to_multiple,
+    gmsd,
+    imresize,
+    luma_of,
+    psnr,
+    rgb_to_y,
+    ssim,
+)
 
 pairs = st.tuples(st.integers(11, 20), st.integers(11, 20)).flatmap(
     lambda shape: st.tuples(arrays(np.uint8, shape), arrays(np.uint8, shape))
@@ -66,6 +76,50 @@ def test_psnr_does_not_wrap_around_in_8_bits():
     assert psnr(np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8)) == 0
 
 
+PIQ_GMSD = {
+    "camera": 0.10837775086319974,
+    "chelsea": 0.06772089421092965,
+    "coffee": 0.069429444356141,
+}
+"""What piq 0.8.0 gives on torch 2.13.0: `piq.gmsd(truth, estimate, data_range=255)`, float64, of
+the pairs that `distorted` makes."""
+
+
+def distorted(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The luma of an image of `demo`, of even, odd or mixed size, and its distortion: bicubic ×4
+    and back, quantised to steps of 24, every other pixel repeated."""
+    luma = luma_of(dict(demo())[name])
+    if name == "camera":
+        return luma, imresize(imresize(luma, 1 / 4), shape=luma.shape)
+    if name == "chelsea":
+        return luma[:255, :251], luma[:255, :251] // 24 * 24
+    return luma[:, :255], luma[::2, ::2].repeat(2, 0).repeat(2, 1)[:, :255]
+
+
+@pytest.mark.parametrize(("name", "value"), PIQ_GMSD.items())
+def test_gmsd_equals_piq(name, value):
+    truth, estimate = distorted(name)
+    assert gmsd(estimate, truth) == pytest.approx(value, abs=1e-12)
+
+
+@given(pairs)
+def test_gmsd_is_symmetric_and_zero_for_equals(pair):
+    a, b = pair
+    assert gmsd(a, b) == pytest.approx(gmsd(b, a), abs=1e-12)
+    assert 0 <= gmsd(a, b) <= 1
+    assert gmsd(a, a) == 0
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+def test_a_metric_knows_which_way_is_better(metric):
+    truth = luma_of(dict(demo())["camera"])
+    noise = np.random.default_rng(0).normal(0, 1, truth.shape)
+    little, much = (
+        metric.function((truth + amount * noise).clip(0, 255), truth) for amount in (5, 20)
+    )
+    assert (little > much) is metric.higher_is_better
+
+
 def test_crops():
     image = np.arange(7 * 8 * 3).reshape(7, 8, 3)
     np.testing.assert_array_equal(crop_to_multiple(image, 3), image[:6, :6])
@@ -78,6 +132,8 @@ def test_bad_input_is_told_in_one_sentence():
         psnr(np.zeros((4, 4)), np.zeros((4, 5)))
     with pytest.raises(InputError, match="11x11"):
         ssim(np.zeros((10, 40)), np.zeros((10, 40)))
+    with pytest.raises(InputError, match=r"GMSD needs images \(H, W\)"):
+        gmsd(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))
     with pytest.raises(InputError, match="2x9 pixels is smaller than the scale 3"):
         crop_to_multiple(np.zeros((2, 9)), 3)
     with pytest.raises(InputError, match="nothing left"):

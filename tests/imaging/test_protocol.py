@@ -33,7 +33,7 @@ def test_bicubic_on_line_y_is_the_papers(shared_data, name, scale):
         score(imresize(degrade(truth, scale, "y"), scale), truth, scale, "y")
         for _, truth in load_dataset(name, shared_data)
     ]
-    psnr_db, ssim = np.mean(scores, axis=0)
+    psnr_db, ssim = np.mean([(s["psnr"], s["ssim"]) for s in scores], axis=0)
     published_psnr_db, published_ssim = PUBLISHED_BICUBIC[name][scale - 2]
     if name == "Set5":
         assert (f"{psnr_db:.2f}", f"{ssim:.4f}") == (published_psnr_db, published_ssim)
@@ -70,9 +70,10 @@ def test_score_rounds_once_and_leaves_out_the_border(photographs, line, name):
         perfect = rgb_to_y(truth[:252, :255]) / 255
     almost = perfect + 0.49 / 255
     almost[:3], almost[-3:], almost[:, :3], almost[:, -3:] = 0.0, 1.0, 0.0, 1.0
-    assert score(almost.astype(np.float32), truth, 3, line) == (math.inf, pytest.approx(1.0))
+    perfect = score(almost.astype(np.float32), truth, 3, line)
+    assert perfect == {"psnr": math.inf, "ssim": pytest.approx(1.0)}
     almost[3, 3] = 0.0
-    assert score(almost, truth, 3, line).psnr_db < 80
+    assert score(almost, truth, 3, line)["psnr"] < 80
 
 
 def test_paper_gives_each_solver_its_line_and_common_gives_one():
@@ -96,3 +97,5 @@ def test_bad_input_is_told_in_one_sentence(photographs):
         score(truth / 255, truth, 2, "y")
     with pytest.raises(InputError, match="NaN"):
         score(np.full(truth.shape, np.nan), truth, 2, "rgb")
+    with pytest.raises(InputError, match="unknown metric 'psnrr': did you mean psnr"):
+        score(truth / 255, truth, 2, "rgb", ["psnrr"])

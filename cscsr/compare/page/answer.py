@@ -1,32 +1,30 @@
-"""The answer at the top of the page: the best solver at each place, the ranking, the cost."""
+"""The first section of the page: the best solver at each place, the ranking, and the costs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
-from cscsr.compare.differences import LEAST_IMAGES, TIE
-from cscsr.compare.grid import (
-    decibels,
-    two_digits,
-)
-from cscsr.compare.page.plots import Point, interval, scatter
-from cscsr.compare.page.sources import (
-    Sources,
-    engineering,
+from cscsr.compare.differences import FEW, LEAST_IMAGES, TIE, Difference
+from cscsr.compare.page.elements import (
     escaped,
-    family,
     number_cell,
     place_id,
     sortable_head,
     source_button,
 )
-from cscsr.compare.published import PUBLISHED_IMAGES, read_published
-from cscsr.compare.summary import Place, Summary
+from cscsr.compare.page.plots import Point, interval, scatter
+from cscsr.compare.page.sources import Sources
+from cscsr.compare.published import PUBLISHED_IMAGES, family, read_published
+from cscsr.compare.summary import Mean, Place, Summary
+from cscsr.compare.text import decibels, engineering, two_digits
 
 
 def default_place(summary: Summary) -> Place:
     """B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
-    images = {place: summary.at(place)[0].expected for place in summary.lines}
+    images = {
+        place: summary.at(place)[0].expected for place in summary.places if not place.degradation
+    }
     return max(
         images,
         key=lambda p: (p.dataset == "B100", images[p], -abs(p.scale - 3), p.scale),
@@ -57,217 +55,247 @@ def picker(summary: Summary) -> str:
     return "".join(parts)
 
 
-def _card(question: str, answer: str, detail: str, kind: str = "") -> str:
-    return (
-        f'<div class="card {kind}"><dt>{question}</dt>'
-        f"<dd><strong>{answer}</strong><span>{detail}</span></dd></div>"
-    )
-
-
-def best_published() -> dict[Place, tuple[str, float]]:
-    """The best of the paper's methods at each place, with its PSNR."""
+def answers(summary: Summary, sources: Sources) -> str:
+    """The panels of all places, of which the default one is shown."""
     rows = read_published().sort_values("psnr_db")
-    return {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
+    paper = {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
+    return "".join(_panel(summary, sources, place, paper) for place in summary.places)
 
 
-def answer_panel(
-    summary: Summary, sources: Sources, place: Place, paper: dict[Place, tuple[str, float]]
-) -> str:
+Paper = Mapping[Place, tuple[str, float]]
+"""The best of the paper's methods at each place, with its PSNR."""
+
+
+def _panel(summary: Summary, sources: Sources, place: Place, paper: Paper) -> str:
     """The panel of a place: five questions answered, the ranking, and the plots of cost."""
     ranking = summary.ranking(place)
-    shown = "" if place == default_place(summary) else " hidden"
-    parts = [f'<div class="answer" data-place="{escaped(place_id(place))}"{shown}>']
+    hidden = "" if place == default_place(summary) else " hidden"
+    parts = [f'<div class="answer" data-place="{escaped(place_id(place))}"{hidden}>']
     if ranking:
-        parts += _cards(summary, sources, place, paper)
+        cards = "".join(_cards(summary, sources, place))
+        parts.append(f'<dl class="cards">{cards}</dl>{_remarks(ranking, paper)}')
     else:
         parts.append("<p>No solver has finished all images here yet.</p>")
     parts += [_ranking(summary, sources, place), _costs(summary, place), "</div>"]
     return "".join(parts)
 
 
-def _cards(
-    summary: Summary, sources: Sources, place: Place, paper: dict[Place, tuple[str, float]]
-) -> list[str]:
+def _card(question: str, answer: str, detail: str, kind: str = "") -> str:
+    """A question with its answer."""
+    return (
+        f'<div class="card {kind}"><dt>{question}</dt>'
+        f"<dd><strong>{answer}</strong><span>{detail}</span></dd></div>"
+    )
+
+
+def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
+    """Which solver is best, by how much, whether by chance, how long it takes, and its origin."""
     best, *others = summary.ranking(place)
+    scores = ", ".join(
+        f"{metric.label} {best.scores[metric.name]:.{metric.digits}f}"
+        for metric in summary.metrics
+        if metric.name in best.scores and metric.name != "psnr"
+    )
+    quality = ", ".join(filter(None, [f"{best.psnr_db:.2f} dB", scores]))
     images = f"{best.images} image{'s' if best.images != 1 else ''}"
     cards = [
-        _card(
-            f"Best on {escaped(place)}",
-            escaped(best.solver),
-            f"{best.psnr_db:.2f} dB, SSIM {best.ssim:.4f}; mean of {images}",
-        )
+        _card(f"Best on {escaped(place)}", escaped(best.solver), f"{quality}; mean of {images}")
     ]
+    faster = ""
     if others:
         second = others[0]
-        found = summary.difference(place, best.solver, second.solver)
         name = escaped(second.solver)
-        cards.append(
-            _card("By how much?", f"{decibels(found.mean_db)} dB", f"over {name}, the second best")
-        )
-        won = f"better on {found.won} of {found.images} images"
-        if found.low_db is None or found.high_db is None:
-            answer, kind = "Too few images", "few"
-            detail = f"{won}; an interval needs {LEAST_IMAGES}, this set has {found.images}"
-        else:
-            spread = f"95 % interval {decibels(found.low_db)} to {decibels(found.high_db)} dB"
-            tie = found.verdict == TIE
-            answer, kind = ("No: a tie", "tie") if tie else ("Yes", "sure")
-            detail = f"{spread}; {won}"
-        cards.append(_card("More than chance?", answer, detail, kind))
+        difference = summary.difference(place, best.solver, second.solver)
+        gap = f"{decibels(difference.mean_db)} dB"
+        cards += [
+            _card("By how much?", gap, f"over {name}, the second best"),
+            _chance(difference),
+        ]
         faster = f"; {name}: {two_digits(second.seconds)} s"
-    else:
-        faster = ""
     facts = sources.of(best)["facts"]
     machine = facts["Machine"].split(",")[0]
-    cards.append(
+    weights = summary.rows[summary.rows.solver == best.solver].weights_sha256.iloc[0]
+    origin = escaped(f"weights {weights[:8]}" if weights else "nothing trained")
+    return [
+        *cards,
         _card(
             "How long?",
             f"{two_digits(best.seconds)} s an image",
             f"on {escaped(machine or 'an unknown machine')}{faster}",
-        )
-    )
-    weights = summary.rows[summary.rows.solver == best.solver].weights_sha256.iloc[0]
-    came = f"weights {weights[:8]}" if weights else "nothing trained"
-    cards.append(
+        ),
         _card(
             "From where?",
-            source_button(sources, best, escaped(came), "link"),
-            f"version {escaped(facts['Code version'])}, line {best.protocol}; "
+            source_button(sources, best, origin, "link"),
+            f"version {escaped(facts['Code version'])}, line {best.line}; "
             "press for machine and command",
-        )
-    )
-    remarks_here = []
+        ),
+    ]
+
+
+def _chance(difference: Difference) -> str:
+    """Whether a difference may be chance."""
+    won = f"better on {difference.won} of {difference.images} images"
+    if difference.verdict == FEW or difference.low_db is None or difference.high_db is None:
+        answer, kind = "Too few images", "few"
+        detail = f"{won}; an interval needs {LEAST_IMAGES}, this set has {difference.images}"
+    else:
+        low, high = decibels(difference.low_db), decibels(difference.high_db)
+        answer, kind = ("No: a tie", "tie") if difference.verdict == TIE else ("Yes", "sure")
+        detail = f"95 % interval {low} to {high} dB; {won}"
+    return _card("More than chance?", answer, detail, kind)
+
+
+def _remarks(ranking: list[Mean], paper: Paper) -> str:
+    """How the best compares with the paper's best, and whether the second had the same input."""
+    best, place = ranking[0], ranking[0].place
+    sentences = []
     if place in paper and best.images == PUBLISHED_IMAGES.get(place.dataset):
         name, psnr_db = paper[place]
         gap = round(best.psnr_db - psnr_db, 2)
-        remarks_here.append(
+        sentences.append(
             f"The paper's best here is {escaped(name)} with {psnr_db:.2f} dB, as published: ours "
             f"is {abs(gap):.2f} dB {'above' if gap > 0 else 'below'}."
         )
-    if others and others[0].protocol != best.protocol:
-        remarks_here.append(
-            f"{escaped(best.solver)} is scored on line {best.protocol}, "
-            f"{escaped(others[0].solver)} on line {others[0].protocol}: their low-resolution "
+    if len(ranking) > 1 and ranking[1].line != best.line:
+        sentences.append(
+            f"{escaped(best.solver)} is scored on line {best.line}, "
+            f"{escaped(ranking[1].solver)} on line {ranking[1].line}: their low-resolution "
             "images differ, as in the paper."
         )
-    remark = f'<p class="remark">{" ".join(remarks_here)}</p>' if remarks_here else ""
-    return [f'<dl class="cards">{"".join(cards)}</dl>{remark}']
-
-
-_RANKING_HEADS = (
-    ("#", "number"),
-    ("Solver", "text"),
-    ("PSNR (dB)", "number"),
-    ("SSIM", "number"),
-    ("Behind the best (dB), 95 % interval", "number"),
-    ("Beats it on", "number"),
-    ("Seconds an image", "number"),
-    ("Multiply-adds", "number"),
-)
+    return f'<p class="remark">{" ".join(sentences)}</p>' if sentences else ""
 
 
 def _ranking(summary: Summary, sources: Sources, place: Place) -> str:
+    """All solvers at a place, the best first."""
     ranking = summary.ranking(place)
     partial = [mean for mean in summary.at(place) if not mean.complete]
-    best = ranking[0] if ranking else None
-    found = {
+    behind = {
         mean.solver: summary.difference(place, mean.solver, ranking[0].solver)
         for mean in ranking[1:]
     }
-    least = min((difference.mean_db for difference in found.values()), default=-1.0)
-    heads = "".join(
+    least = min((difference.mean_db for difference in behind.values()), default=-1.0)
+    heads = [
+        ("#", "number"),
+        ("Solver", "text"),
+        *((metric.heading, "number") for metric in summary.metrics),
+        ("Behind the best (dB), 95 % interval", "number"),
+        ("Beats it on", "number"),
+        ("Seconds an image", "number"),
+        ("Multiply-adds", "number"),
+    ]
+    headings = "".join(
         sortable_head(text, column, kind, "ascending" if column == 0 else "none")
-        for column, (text, kind) in enumerate(_RANKING_HEADS)
+        for column, (text, kind) in enumerate(heads)
     )
     rows = []
     for number, mean in enumerate([*ranking, *partial], start=1):
-        ranked = mean.complete
-        cells = [
-            number_cell(number, str(number) if ranked else "–"),
-            f'<th scope="row"><span class="dot {family(mean.solver)}"></span>'
-            f"{escaped(mean.solver)}</th>",
-        ]
-        if not mean.images:
-            why = escaped(" ".join(mean.reasons) or "Not computed.")
-            cells.append(f'<td colspan="6" class="why">{why}</td>')
-            rows.append(f'<tr class="partial">{"".join(cells)}</tr>')
-            continue
-        part = "" if ranked else f" <i>{mean.images} of {mean.expected} images</i>"
-        cells.append(
-            number_cell(
-                mean.psnr_db, source_button(sources, mean, f"<b>{mean.psnr_db:.2f}</b>{part}")
-            )
-        )
-        cells.append(number_cell(mean.ssim, f"{mean.ssim:.4f}"))
-        if mean is best:
-            cells += [number_cell(0.0, '<span class="chip best">best</span>'), "<td></td>"]
-        elif ranked:
-            difference = found[mean.solver]
-            tie = ' <span class="chip tie">tie</span>' if difference.verdict == TIE else ""
-            bounds = ""
-            if difference.low_db is not None and difference.high_db is not None:
-                low, high = decibels(difference.low_db), decibels(difference.high_db)
-                bounds = f"<small>[{low}, {high}]</small>"
-            line = interval(difference.mean_db, difference.low_db, difference.high_db, least)
-            text = f"{line}<span>{decibels(difference.mean_db)} {bounds}{tie}</span>"
-            cells.append(number_cell(difference.mean_db, text, ' class="behind"'))
-            cells.append(number_cell(difference.won, f"{difference.won} of {difference.images}"))
+        first = number_cell(number, str(number) if mean.complete else "–")
+        first += f'<th scope="row"><span class="dot {family(mean.solver)}"></span>'
+        first += f"{escaped(mean.solver)}</th>"
+        if mean.images:
+            cells = _scores(summary, sources, mean)
+            cells += _behind(behind.get(mean.solver), least) if mean.complete else ["<td></td>"] * 2
+            cells.append(number_cell(mean.seconds, two_digits(mean.seconds)))
+            cells.append(number_cell(mean.operations, engineering(mean.operations)))
+            kind = "" if mean.complete else " class=partial"
         else:
-            cells += ["<td></td>", "<td></td>"]
-        cells.append(number_cell(mean.seconds, two_digits(mean.seconds)))
-        cells.append(number_cell(mean.operations, engineering(mean.operations)))
-        rows.append(f"<tr{'' if ranked else ' class=partial'}>{''.join(cells)}</tr>")
+            why = escaped(" ".join(mean.reasons) or "Not computed.")
+            cells = [f'<td colspan="{len(heads) - 2}" class="why">{why}</td>']
+            kind = ' class="partial"'
+        rows.append(f"<tr{kind}>{first}{''.join(cells)}</tr>")
     caption = f"All solvers on {escaped(place)}"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
         f'<table class="sortable ranking"><caption>{caption}</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<thead><tr>{headings}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _scores(summary: Summary, sources: Sources, mean: Mean) -> list[str]:
+    """The cells of a mean's metrics; PSNR shows where it came from."""
+    cells = []
+    for metric in summary.metrics:
+        value = mean.scores.get(metric.name)
+        text = "–" if value is None else f"{value:.{metric.digits}f}"
+        if metric.name == "psnr":
+            part = "" if mean.complete else f" <i>{mean.images} of {mean.expected} images</i>"
+            text = source_button(sources, mean, f"<b>{text}</b>{part}")
+        cells.append(number_cell(value, text))
+    return cells
+
+
+def _behind(difference: Difference | None, least: float) -> list[str]:
+    """By how much a solver is behind the best, and on how many images it is not; None: the best."""
+    if difference is None:
+        return [number_cell(0.0, '<span class="chip best">best</span>'), "<td></td>"]
+    tie = ' <span class="chip tie">tie</span>' if difference.verdict == TIE else ""
+    bounds = ""
+    if difference.low_db is not None and difference.high_db is not None:
+        low, high = decibels(difference.low_db), decibels(difference.high_db)
+        bounds = f"<small>[{low}, {high}]</small>"
+    line = interval(difference.mean_db, difference.low_db, difference.high_db, least)
+    text = f"{line}<span>{decibels(difference.mean_db)} {bounds}{tie}</span>"
+    return [
+        number_cell(difference.mean_db, text, ' class="behind"'),
+        number_cell(difference.won, f"{difference.won} of {difference.images}"),
+    ]
+
+
+_LEGEND = (
+    '<p class="legend"><span class="dot classical"></span>convolutional sparse coding '
+    '<span class="dot learned"></span>trained networks <span class="dot other"></span>other; '
+    "line: nothing is both better and cheaper</p>"
+)
 
 
 def _costs(summary: Summary, place: Place) -> str:
     """PSNR against seconds and against multiply-adds."""
     means = [mean for mean in summary.at(place) if mean.complete]
-    drawings = []
-    for title, axis, cost, text, tick in (
-        (
-            "PSNR against time",
-            "seconds an image (solver's own time)",
-            lambda mean: mean.seconds,
-            lambda value: f"{two_digits(value)} s",
-            lambda value: f"{value:g}",
-        ),
-        (
-            "PSNR against arithmetic",
-            "multiply-adds an image",
-            lambda mean: mean.operations,
-            lambda value: f"{engineering(value)} multiply-adds",
-            engineering,
-        ),
-    ):
-        points = [
-            Point(
-                mean.solver,
-                cost(mean),
-                mean.psnr_db,
-                family(mean.solver),
-                f"{mean.solver}: {mean.psnr_db:.2f} dB, {text(cost(mean))}",
-            )
-            for mean in means
-            if cost(mean) > 0 and math.isfinite(mean.psnr_db)
-        ]
-        if points:
-            drawn = scatter(points, axis, tick, f"{title} on {place}")
-            drawings.append(
-                f'<figure class="plot"><figcaption><h3>{title}</h3></figcaption>'
-                f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">{drawn}</div>'
-                "</figure>"
-            )
-    if not drawings:
-        return ""
-    legend = (
-        '<p class="legend"><span class="dot classical"></span>convolutional sparse coding '
-        '<span class="dot learned"></span>trained networks <span class="dot other"></span>other; '
-        "line: nothing is both better and cheaper</p>"
+    time = _cost_plot(
+        f"PSNR against time on {place}",
+        "seconds an image (solver's own time)",
+        [(m, m.seconds, f"{two_digits(m.seconds)} s") for m in means],
+        "{:g}".format,
     )
-    return f'<div class="plots">{"".join(drawings)}</div>{legend}'
+    arithmetic = _cost_plot(
+        f"PSNR against arithmetic on {place}",
+        "multiply-adds an image",
+        [
+            (mean, mean.operations, f"{engineering(mean.operations)} multiply-adds")
+            for mean in means
+        ],
+        engineering,
+    )
+    drawings = time + arithmetic
+    return f'<div class="plots">{drawings}</div>{_LEGEND}' if drawings else ""
+
+
+def _cost_plot(
+    title: str,
+    axis: str,
+    costs: list[tuple[Mean, float, str]],
+    tick_text: Callable[[float], str],
+) -> str:
+    """PSNR against one cost; "" where nothing has both.
+
+    costs: of each solver its mean, the cost, and the cost in words.
+    """
+    points = [
+        Point(
+            mean.solver,
+            cost,
+            mean.psnr_db,
+            family(mean.solver),
+            f"{mean.solver}: {mean.psnr_db:.2f} dB, {words}",
+        )
+        for mean, cost, words in costs
+        if cost > 0 and math.isfinite(mean.psnr_db)
+    ]
+    if not points:
+        return ""
+    heading = title.partition(" on ")[0]
+    return (
+        f'<figure class="plot"><figcaption><h3>{heading}</h3></figcaption>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}">'
+        f"{scatter(points, axis, tick_text, title)}</div></figure>"
+    )

@@ -18,13 +18,26 @@ _LETTER, _BOLD = 6.7, 7.7
 """Width of a letter of a name, and of one on the frontier, at page.css's 12px."""
 
 _NARROW = 1.25
-"""What page.css enlarges the letters by where the window is narrow."""
+"""How much page.css enlarges the letters where the window is narrow."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A solver in a scatter plot. cost: above 0. family: which gives colour and mark. best: on
-    the frontier, where nothing is both cheaper and better. note: what a pointer shows."""
+    """A solver in a scatter plot.
+
+    Attributes
+    ----------
+    name
+        The solver's.
+    cost
+        Above 0.
+    psnr_db
+        In dB.
+    family
+        Gives colour and mark.
+    note
+        What a pointer shows.
+    """
 
     name: str
     cost: float
@@ -35,11 +48,11 @@ class Point:
 
 def frontier(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in cost and PSNR at once, the cheapest first."""
-    kept: list[Point] = []
+    best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.psnr_db)):
-        if not kept or point.psnr_db > kept[-1].psnr_db:
-            kept.append(point)
-    return kept
+        if not best or point.psnr_db > best[-1].psnr_db:
+            best.append(point)
+    return best
 
 
 def power_ticks(low: float, high: float) -> list[float]:
@@ -63,9 +76,23 @@ def even_ticks(low: float, high: float) -> list[float]:
 def scatter(
     points: Sequence[Point], axis: str, tick_text: Callable[[float], str], title: str
 ) -> str:
-    """PSNR (upwards) against a cost (rightwards, logarithmic), the frontier as a line.
+    """Draw PSNR (upwards) against a cost (rightwards, logarithmic), the frontier as a line.
 
-    axis: the cost's name and unit. tick_text: a cost as it is written at the axis.
+    Parameters
+    ----------
+    points
+        The solvers.
+    axis
+        The cost's name and unit.
+    tick_text
+        Gives a cost as it is written at the axis.
+    title
+        For readers of the page without pictures.
+
+    Returns
+    -------
+    str
+        SVG; "" without points.
     """
     if not points:
         return ""
@@ -134,7 +161,7 @@ def scatter(
 
 
 def _mark(family: str, x: float, y: float) -> str:
-    """Families differ in their mark too, not in colour alone."""
+    """The mark of a family; families do not differ in colour alone."""
     if family == "classical":
         return f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>'
     if family == "learned":
@@ -145,7 +172,7 @@ def _mark(family: str, x: float, y: float) -> str:
 def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, str]]:
     """Where the names stand: beside the point, at the first of some places that is free.
 
-    points: of each the width of its name, x and y.
+    `points` holds of each the width of its name, x and y; the places are x, y and anchor.
     """
     marks = [(x - 7, y - 7, x + 7, y + 7) for _, x, y in points]
     taken: list[tuple[float, float, float, float]] = []
@@ -176,27 +203,43 @@ def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, f
 def _readable_when_narrow(
     labels: Sequence[tuple[int, tuple[float, float, str], int]],
 ) -> set[int]:
-    """The numbers of those names that stay clear of each other in the larger letters of a narrow
-    window, the first ones preferred. labels: number, place and count of letters of each."""
-    kept: dict[int, tuple[float, float, float, float]] = {}
+    """The numbers of names that stay clear of each other in the larger letters of a narrow window.
+
+    The first ones are preferred. `labels` holds number, place and count of letters of each.
+    """
+    clear: dict[int, tuple[float, float, float, float]] = {}
     for number, (x, y, anchor), letters in labels:
         wide = _NARROW * _BOLD * letters
         left = x - wide if anchor == "end" else x
         box = (left, y - _NARROW * (_LINE - 4), left + wide, y + 3)
         inside = left > 0 and left + wide < WIDTH + _RIGHT
-        if inside and not any(_overlap(box, other) for other in kept.values()):
-            kept[number] = box
-    return set(kept)
+        if inside and not any(_overlap(box, other) for other in clear.values()):
+            clear[number] = box
+    return set(clear)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """The area that two boxes share."""
     wide = min(a[2], b[2]) - max(a[0], b[0])
     high = min(a[3], b[3]) - max(a[1], b[1])
     return wide * high if wide > 0 and high > 0 else 0.0
 
 
 def interval(mean: float, low: float | None, high: float | None, least: float) -> str:
-    """A difference in dB as a dot with its interval, on an axis from `least` (< 0) to 0."""
+    """Draw a difference in dB as a dot with its interval.
+
+    Parameters
+    ----------
+    mean, low, high
+        The difference and the bounds of its interval, if it has one.
+    least
+        Where the axis begins, below 0; it ends at 0.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
     width, height, margin = 150, 18, 8
     span = min(least, -1e-6)
 

@@ -1,0 +1,80 @@
+"""The figures of the page: pictures that were drawn beside the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cscsr.compare.page.elements import data_address, escaped
+from cscsr.compare.records import Figure
+
+FIGURES = {
+    "fig5": (
+        "Figure 5: with and without the global skip",
+        "PSNR of small CRNet-A over training, residual and not, for K = 1 and K = 5 recursions.",
+    ),
+    "convergence": (
+        "Convergence of the sparse-coding solvers",
+        "How fast each comes near the certified optimum of one convolutional sparse coding "
+        "problem.",
+    ),
+    "sr_convergence": (
+        "Super-resolution along the iterations",
+        "PSNR of CSC-SR with each coder and of CRNet, decoded at every iteration, against "
+        "iterations, seconds and multiply-adds.",
+    ),
+    "fig4": (
+        "Figure 4: PSNR against parameters",
+        "Ours as measured, the paper's networks as published.",
+    ),
+    "ablation": (
+        "Table 1, right: ablation",
+        "PSNR of small CRNet-A with and without local residual learning (LRL), pre-activation (PA) "
+        "and the consistency constraint (CC), here and as published.",
+    ),
+    "fig8": (
+        "Figure 8: number of filters",
+        "PSNR against parameters of small CRNet-A and CRNet-B of other widths n₀/m₀.",
+    ),
+    "fig9": (
+        "Figure 9: recursions",
+        "PSNR of small CRNet-A and CRNet-B with other numbers of recursions K.",
+    ),
+    "is_crnet_sparse_coding": (
+        "Is CRNet sparse coding?",
+        "PSNR, codes and energy of the trained networks along their recursions, and the "
+        "eigenvalues of S.",
+    ),
+    "convergence_grid": (
+        "Convergence over a grid of problems",
+        "Relative objective gap against seconds at other sizes, dictionaries and weights of the ℓ1 "
+        "norm; below, the first problem against iterations and multiply-adds.",
+    ),
+}
+"""Name of a figure's files: its title, and what it shows."""
+
+
+def ordered(figures: Mapping[str, Figure]) -> list[Figure]:
+    """Figures by name, those of `FIGURES` first."""
+    names = [name for name in FIGURES if name in figures]
+    return [figures[name] for name in dict.fromkeys([*names, *figures])]
+
+
+def figures_section(figures: Iterable[Figure]) -> str:
+    """The pictures with captions and numbers."""
+    parts = []
+    for figure in figures:
+        title, caption = FIGURES.get(figure.name, (figure.name, ""))
+        origin = f" ({escaped(figure.origin)})" if figure.origin else ""
+        address = data_address("image/png", figure.png)
+        drawn = f'<img src="{address}" alt="{escaped(title)}. {escaped(caption)}">'
+        data = ""
+        if figure.csv:
+            address = data_address("text/csv", figure.csv.encode())
+            data = (
+                f'<a download="{escaped(figure.name)}.csv" href="{address}">the numbers, as CSV</a>'
+            )
+        parts.append(
+            f'<figure class="picture" id="{escaped(figure.name)}"><h3>{escaped(title)}</h3>'
+            f"{drawn}<figcaption>{escaped(caption)}{origin} {data}</figcaption></figure>"
+        )
+    return "".join(parts)

@@ -1,0 +1,70 @@
+"""The tables of the page, and the files of the tables to be copied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cscsr.compare.page.elements import escaped, number_cell, sortable_head, source_button
+from cscsr.compare.page.sources import Sources
+from cscsr.compare.summary import Place, Summary
+from cscsr.compare.tables import Cell, Table, written_tables
+from cscsr.imaging import METRICS
+
+_RANKS = {1: "<b>{}</b>", 2: "<u>{}</u>"}
+
+
+def _table_cell(table: Table, sources: Sources, cell: Cell) -> str:
+    """A cell: all metrics; of ours, a button that shows where they came from."""
+    texts = [
+        f"<span>{_RANKS.get(cell.ranks.get(metric.name, 0), '{}').format(text)}</span>"
+        for metric, text in cell.texts(table.metrics)
+    ]
+    psnr_db = cell.scores.get("psnr")
+    if cell.mean is None:
+        return number_cell(psnr_db, "".join(texts) or "–")
+    difference = cell.difference(METRICS["psnr"])
+    if difference is not None:
+        texts.append(f"<em>({difference})</em>")
+    if cell.mean.images and not cell.mean.complete:
+        texts.append(f"<i>{cell.mean.images} of {cell.mean.expected}</i>")
+    return number_cell(psnr_db, source_button(sources, cell.mean, "".join(texts) or "–"))
+
+
+def quality_table(table: Table, sources: Sources) -> str:
+    """A table with methods down, so that they can be sorted; data sets and scales across."""
+    groups: dict[tuple[str, str], list[Place]] = {}
+    for place in table.places:
+        groups.setdefault((place.dataset, place.degradation), []).append(place)
+    places = [place for members in groups.values() for place in members]
+    over = "".join(
+        f'<th scope="colgroup" colspan="{len(members)}">{escaped(" ".join(name).strip())}</th>'
+        for name, members in groups.items()
+    )
+    heads = sortable_head("Method", 0, "text") + "".join(
+        sortable_head(f"×{place.scale}", column) for column, place in enumerate(places, start=1)
+    )
+    rows = []
+    for column in table.columns:
+        kind = ' class="published"' if column.published else ""
+        label = " <small>published</small>" if column.published else ""
+        cells = "".join(_table_cell(table, sources, table.cells[place, column]) for place in places)
+        rows.append(f'<tr{kind}><th scope="row">{escaped(column.name)}{label}</th>{cells}</tr>')
+    return (
+        f'<section class="table" id="{table.name}"><h3>{escaped(table.title)}</h3>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(table.title)}">'
+        f'<table class="sortable quality"><thead><tr><td></td>{over}</tr><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+_KINDS = {".md": "Markdown", ".csv": "CSV", ".tex": "LaTeX"}
+
+
+def table_files(summary: Summary) -> str:
+    """The tables for a paper, to be copied."""
+    return "".join(
+        f'<details class="file"><summary>{escaped(name)} <small>{_KINDS[Path(name).suffix]}</small>'
+        f'</summary><button type="button" class="copy">Copy</button>'
+        f"<pre>{escaped(text)}</pre></details>"
+        for name, text in written_tables(summary).items()
+    )

@@ -1,0 +1,161 @@
+"""What the results database holds: keys, rows and figures.
+
+Needs the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+FILE_NAME = "results.sqlite"
+
+SCORED = "scored"
+UNSUPPORTED = "unsupported"
+FAILED = "failed"
+
+DEGRADED_LINE = "rgb"
+"""The line on which degraded input is scored, whatever the protocol: noise and JPEG belong to
+8-bit image files, and every solver is given the same."""
+
+
+def canonical(values: Mapping[str, Any]) -> str:
+    """JSON text that is equal for equal values: keys sorted, other objects by their repr."""
+    return json.dumps(dict(values), sort_keys=True, default=repr)
+
+
+@dataclass(frozen=True)
+class Key:
+    """What determines a result.
+
+    Attributes
+    ----------
+    solver, solver_version
+        The solver's name and version.
+    params
+        The solver's parameters as `canonical` text.
+    weights_sha256
+        "" for a solver without trained parameters.
+    input_sha256
+        Of the true image's pixels.
+    scale
+        How many times the image is enlarged.
+    protocol
+        The line, "y" or "rgb".
+    degradation
+        What was done to the low-resolution image, such as "noise:5"; "" for nothing.
+    """
+
+    solver: str
+    params: str
+    solver_version: str
+    weights_sha256: str
+    input_sha256: str
+    scale: int
+    protocol: str
+    degradation: str = ""
+
+    @classmethod
+    def of(
+        cls, identity: Mapping[str, str], input_sha256: str, scale: int, degradation: str = ""
+    ) -> Key:
+        """The key of a result that a plan calls for.
+
+        Parameters
+        ----------
+        identity
+            The solver's part, `Contender.identity`; its line counts where the input is not
+            degraded.
+        input_sha256, scale, degradation
+            The other parts.
+        """
+        line = DEGRADED_LINE if degradation else identity["protocol"]
+        parts = {**identity, "protocol": line, "degradation": degradation}
+        return cls(**parts, input_sha256=input_sha256, scale=scale)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image, one solver, one scale: the figures and how they came about.
+
+    Attributes
+    ----------
+    key
+        What determines the figures.
+    dataset, image
+        The names under which the image was compared.
+    outcome
+        `SCORED`; or `UNSUPPORTED` or `FAILED`, with the reason in `message` and no figures, in
+        which case the next run tries again.
+    scores
+        Name of each metric (`cscsr.imaging.METRICS`) to its value.
+    seconds, prepare_seconds
+        The solver's own time for this image, and for what it does once.
+    iterations
+        How many an iterative solver made.
+    operations
+        Multiply-adds of the solve (`cscsr.Solver.operations`).
+    status
+        How the solve ended (`cscsr.Status`).
+    device, threads, precision, machine, code_version
+        What computed it.
+    memory_mb
+        The process's peak resident memory during the solve where the system tells, on a GPU that
+        of the device.
+    time
+        When, in UTC.
+    run
+        The number of the run that computed it; `Results.commands` has its command.
+    """
+
+    key: Key
+    dataset: str
+    image: str
+    outcome: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    prepare_seconds: float | None = None
+    iterations: int | None = None
+    operations: float | None = None
+    status: str = ""
+    message: str = ""
+    device: str = ""
+    threads: int | None = None
+    precision: str = ""
+    memory_mb: float | None = None
+    machine: str = ""
+    code_version: str = ""
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    run: int | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that was drawn beside the tables.
+
+    Attributes
+    ----------
+    name
+        The files' name without the suffix, such as "fig5".
+    png, csv
+        The picture, and the numbers it was drawn from, or "".
+    origin
+        Where the files came from, if not from the run.
+    """
+
+    name: str
+    png: bytes
+    csv: str = ""
+    origin: str = ""
+
+
+Box = tuple[int, int, int, int]
+"""Part of an image: top row, left column, height, width, in pixels."""
+
+
+def truth_key(input_sha256: str, scale: int) -> Key:
+    """The key under which the true luma of an image is stored beside its estimates."""
+    return Key("truth", "", "", "", input_sha256, scale, "")

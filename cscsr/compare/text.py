@@ -1,0 +1,146 @@
+"""Numbers as the tables print them, and the pieces of Markdown, CSV and LaTeX they share."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign: +0.12, −0.03, ±0.00."""
+    value = round(value, digits)
+    return f"{'±' if value == 0 else '+' if value > 0 else '−'}{abs(value):.{digits}f}"
+
+
+def decibels(value: float) -> str:
+    """A difference in dB: two decimals, small ones three or four."""
+    digits = 2 if abs(value) >= 0.0995 else 3 if abs(value) >= 0.00095 else 4
+    return signed(value, digits)
+
+
+def difference_text(ours: float, published: float, digits: int) -> str:
+    """Ours minus the published figure, both as they are printed."""
+    return signed(round(round(ours, digits) - published, digits), digits)
+
+
+def two_digits(seconds: float) -> str:
+    """A duration with two significant digits and no exponent: 0.0031, 0.12, 4.5, 130."""
+    if not seconds or not math.isfinite(seconds):
+        return "0" if seconds == 0 else "–"
+    decimals = 1 - math.floor(math.log10(abs(seconds)))
+    rounded = round(seconds, decimals)
+    decimals = 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(decimals, 0)}f}"
+
+
+def engineering(value: float) -> str:
+    """A count with two digits and a prefix: 1.2 G, 340 M."""
+    if not math.isfinite(value):
+        return "–"
+    for unit, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.995 * unit:
+            return two_digits(value / unit) + prefix
+    return two_digits(value)
+
+
+def enumeration(words: Sequence[str]) -> str:
+    """Words in a row: a; a and b; a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def markdown_rows(heads: Iterable[str], rows: Iterable[tuple[Any, Iterable[str]]]) -> list[str]:
+    """The lines of a Markdown table.
+
+    Parameters
+    ----------
+    heads
+        Of all columns but the first.
+    rows
+        Of each row the first cell, whose spaces become no-break ones, and the others.
+    """
+    heads = list(heads)
+    lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
+    for first, cells in rows:
+        nowrap = str(first).replace(" ", "\u00a0")
+        lines.append(f"| {nowrap} | {' | '.join(cells)} |")
+    return lines
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV file; floats have six significant digits, and what is missing or NaN is empty."""
+
+    def text(value: Any) -> Any:
+        if isinstance(value, float):
+            return "" if math.isnan(value) else f"{value:.6g}"
+        return value
+
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([text(row.get(column)) for column in columns] for row in rows)
+    return file.getvalue()
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "×": r"$\times$",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "λ": r"$\lambda$",
+    "[": "{[}",
+    "]": "{]}",
+}
+
+
+def latex_text(text: str) -> str:
+    """`text` with the characters escaped that mean something to LaTeX."""
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def latex_table(caption: str, label: str, columns: str, body: Sequence[str], note: str = "") -> str:
+    """A LaTeX table with the rules of `booktabs`.
+
+    Parameters
+    ----------
+    caption, note
+        LaTeX; the note stands under the table.
+    label
+        Behind "tab:".
+    columns
+        The argument of `tabular`.
+    body
+        The lines between the top and the bottom rule.
+    """
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:{label}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *([note] if note else []),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def write_file(path: Path, text: str) -> Path:
+    """Write a text file; an earlier one is replaced only when the new one is complete."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+    return path

@@ -286,6 +286,11 @@ def remarks(summary: Summary) -> list[str]:
             "The -small networks are narrower than the paper's and trained for a small part of "
             "its time; they are not its networks, so no difference is shown."
         )
+    if "srcnn" in summary.solvers:
+        sentences.append(
+            "srcnn has the architecture of Dong et al. (2014), with weights of minutes of training "
+            "(cscsr/weights/srcnn.md): its figures say nothing of the authors' network."
+        )
     scored = rows[rows.outcome == SCORED]
     if len(scored):
         machines = "; ".join(dict.fromkeys(scored.machine))

@@ -267,4 +267,4 @@ def _means(rows: Sequence[Row]) -> str:
         metric, mean = METRICS[name], float(np.mean([row.scores[name] for row in rows]))
         texts.append(f"{metric.label} {mean:.{metric.digits}f} {metric.unit}".rstrip())
     seconds = float(np.mean([row.seconds for row in rows]))
-    return f"{', '.join(texts)}, {two_digits(seconds)} s an image"
+    return f"{', '.join(texts)}, {two_digits(seconds)} s per image"

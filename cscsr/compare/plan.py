@@ -113,7 +113,7 @@ class Contender:
             "params": canonical(self.solver.params()),
             "solver_version": self.solver.version,
             "weights_sha256": self.solver.weights_sha256() or "",
-            "protocol": self.line,
+            "line": self.line,
         }
 
 

@@ -43,8 +43,8 @@ class Key:
         Of the true image's pixels.
     scale
         How many times the image is enlarged.
-    protocol
-        The line, "y" or "rgb".
+    line
+        "y" or "rgb".
     degradation
         What was done to the low-resolution image, such as "noise:5"; "" for nothing.
     """
@@ -55,7 +55,7 @@ class Key:
     weights_sha256: str
     input_sha256: str
     scale: int
-    protocol: str
+    line: str
     degradation: str = ""
 
     @classmethod
@@ -72,8 +72,8 @@ class Key:
         input_sha256, scale, degradation
             The other parts.
         """
-        line = DEGRADED_LINE if degradation else identity["protocol"]
-        parts = {**identity, "protocol": line, "degradation": degradation}
+        line = DEGRADED_LINE if degradation else identity["line"]
+        parts = {**identity, "line": line, "degradation": degradation}
         return cls(**parts, input_sha256=input_sha256, scale=scale)
 
 

@@ -46,7 +46,7 @@ _KEY_COLUMNS = """
     weights_sha256 TEXT NOT NULL,
     input_sha256 TEXT NOT NULL,
     scale INTEGER NOT NULL,
-    protocol TEXT NOT NULL,
+    line TEXT NOT NULL,
     degradation TEXT NOT NULL"""
 
 _SCHEMA = f"""

@@ -117,7 +117,7 @@ def _unsupported(task: Task) -> str | None:
     """Why the solver cannot solve the task, or None; from the shape of the image alone."""
     scale = task.cell.scale
     small = (task.image.shape[0] // scale, task.image.shape[1] // scale)
-    colours = task.image.shape[2:] if task.key.protocol == "rgb" else ()
+    colours = task.image.shape[2:] if task.key.line == "rgb" else ()
     problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
     try:
         return task.cell.contender.solver.supports(problem)
@@ -131,7 +131,7 @@ _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
     """The problem that a true image makes: shrunk, and degraded where the cell says so."""
-    small = degrade(truth, task.cell.scale, task.key.protocol)
+    small = degrade(truth, task.cell.scale, task.key.line)
     if task.cell.degradation is not None:
         small = task.cell.degradation.apply(to_uint8(small)).astype(np.float32) / 255
     return SuperResolution(small, task.cell.scale)
@@ -176,7 +176,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         estimate = np.asarray(solution.estimate)
         if solution.status is Status.DIVERGED:
             return Outcome(task.row(FAILED, message=solution.status.message, **recorded))
-        scores = score(estimate, truth, task.cell.scale, task.key.protocol, task.metrics)
+        scores = score(estimate, truth, task.cell.scale, task.key.line, task.metrics)
         trace = solution.trace["iteration"]
         iterations = int(trace[-1]) if len(trace) else None
         operations = solver.operations(problem, iterations)
@@ -267,4 +267,4 @@ def _means(rows: Sequence[Row]) -> str:
         metric, mean = METRICS[name], float(np.mean([row.scores[name] for row in rows]))
         texts.append(f"{metric.label} {mean:.{metric.digits}f} {metric.unit}".rstrip())
     seconds = float(np.mean([row.seconds for row in rows]))
-    return f"{', '.join(texts)}, {two_digits(seconds)} s an image"
+    return f"{', '.join(texts)}, {two_digits(seconds)} s per image"

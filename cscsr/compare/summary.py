@@ -227,7 +227,7 @@ def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
     return Mean(
         place,
         solver,
-        cell.protocol.iloc[0],
+        cell.line.iloc[0],
         {name: value for name, value in means.items() if not math.isnan(value)},
         float(scored.seconds.mean()),
         float(scored.operations.mean()),
@@ -263,7 +263,7 @@ def remarks(summary: Summary) -> list[str]:
     plan, rows = summary.run["plan"], summary.rows
     by_line: dict[str, list[str]] = {}
     for solver in plan["solvers"]:
-        by_line.setdefault(solver["protocol"], []).append(solver["solver"])
+        by_line.setdefault(solver["line"], []).append(solver["solver"])
     each = "; ".join(f"{_LINE_MEANING[line]}: {', '.join(who)}" for line, who in by_line.items())
     meaning = _PROTOCOL_MEANING[plan["protocol"]]
     sentences = [f"Protocol {plan['protocol']}, {meaning}. {each[0].upper()}{each[1:]}."]

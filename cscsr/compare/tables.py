@@ -260,7 +260,7 @@ def markdown(table: Table) -> str:
         "",
         *(f"{number}. {reason}" for number, reason in enumerate(notes, start=1)),
         *([""] if notes else []),
-        "## Seconds an image",
+        "## Seconds per image",
         "",
         *markdown_rows((column.name for column in ours), seconds),
         "",

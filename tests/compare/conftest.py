@@ -213,7 +213,7 @@ class MadeUp:
             "params": "{}",
             "solver_version": "1",
             "weights_sha256": "",
-            "protocol": self.lines[solver],
+            "line": self.lines[solver],
         }
 
     def start(

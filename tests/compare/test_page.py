@@ -226,7 +226,7 @@ def test_every_measured_cell_says_where_it_came_from(page, summary):
     for source in sources:
         facts = source["facts"]
         assert facts["Weights (SHA-256)"] == "none: nothing is trained"
-        assert facts["Protocol"].startswith("line ")
+        assert facts["Line"].startswith(("y: ", "rgb: "))
         assert "Python" in facts["Machine"]
         assert facts["Code version"]
         assert source["commands"] == ["python -m benchmarks.compare --for 'a <test> & more'"]

@@ -82,7 +82,7 @@ def large(tmp_path_factory) -> Path:
                 "params": "{}",
                 "solver_version": "1",
                 "weights_sha256": "0" * 64,
-                "protocol": "y",
+                "line": "y",
             }
             for solver in SOLVERS
         ],

@@ -108,7 +108,7 @@ def test_every_solver_has_the_line_of_the_protocol():
 def test_harder_input_is_on_line_rgb_whatever_the_solvers(compare, repeat):
     plan = compare.plan(repeat(), line="y", degradations=["jpeg:40"])
     image = plan.images["mine"][0]
-    lines = {cell.key(image).degradation: cell.key(image).protocol for cell in plan.cells()}
+    lines = {cell.key(image).degradation: cell.key(image).line for cell in plan.cells()}
     assert lines == {"": "y", "jpeg:40": "rgb"}
 
 
@@ -137,4 +137,4 @@ def test_a_solver_that_is_named_twice_is_compared_once():
 def test_a_contender_is_known_by_all_that_determines_its_figures(repeat):
     identity = Contender(repeat(gain=0.5), "y").identity
     assert identity["params"] == '{"gain": 0.5, "weights": null, "wrong": ""}'
-    assert (identity["protocol"], identity["weights_sha256"]) == ("y", "")
+    assert (identity["line"], identity["weights_sha256"]) == ("y", "")

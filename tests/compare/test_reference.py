@@ -38,7 +38,7 @@ def build(path: Path) -> Results:
             place = row["dataset"], row["image"]
             identity, degradation = identities[row["solver"]], row["degradation"]
             key = Key.of(identity, hashes[place], int(row["scale"]), degradation)
-            assert key.protocol == row["protocol"]
+            assert key.line == row["line"]
             if row["outcome"] != "scored":
                 results.add(
                     Row(key, *place, row["outcome"], message=row["message"], time=row["time"])

@@ -44,7 +44,7 @@ def test_a_row_is_found_again_after_reopening(path):
         {"weights_sha256": "cd"},
         {"input_sha256": "ef"},
         {"scale": 3},
-        {"protocol": "rgb"},
+        {"line": "rgb"},
         {"degradation": "noise:5"},
     ],
 )
@@ -103,10 +103,13 @@ def test_scores_by_other_metrics_stay(path):
         again = results.find(KEY, "Set5", "baby")
         assert again.scores == {"psnr": 33.5, "ssim": 0.93, "gmsd": 0.1}
         assert again.seconds == 9.0
+        results.add(Row(KEY, "B100", "baby", FAILED, message="out of memory"))
+        assert results.frame().psnr_db.isna().tolist() == [False, True]
         results.add(replace(ROW, dataset="Set14", scores={}))
         assert results.find(KEY, "Set14", "baby").scores == again.scores, "they are of the pixels"
         frame = results.frame()
-    assert frame[["dataset", "psnr_db", "ssim", "gmsd"]].values.tolist() == [
+    scored = frame[frame.outcome == SCORED]
+    assert scored[["dataset", "psnr_db", "ssim", "gmsd"]].values.tolist() == [
         ["Set5", 33.5, 0.93, 0.1],
         ["Set14", 33.5, 0.93, 0.1],
     ]

@@ -98,8 +98,8 @@ def test_harder_input_has_results_of_its_own(compare, repeat):
 def test_harder_input_is_the_same_image_for_all_whatever_their_line(compare, repeat):
     compare(repeat(), line="y", degradations=["jpeg:40"])
     rows = compare.results.frame()
-    assert set(rows[rows.degradation == ""].protocol) == {"y"}
-    assert set(rows[rows.degradation == "jpeg:40"].protocol) == {"rgb"}
+    assert set(rows[rows.degradation == ""].line) == {"y"}
+    assert set(rows[rows.degradation == "jpeg:40"].line) == {"rgb"}
 
 
 def test_pictures_are_the_pixels_that_are_scored(compare, repeat):

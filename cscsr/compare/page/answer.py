@@ -120,7 +120,7 @@ def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
         *cards,
         _card(
             "How long?",
-            f"{two_digits(best.seconds)} s an image",
+            f"{two_digits(best.seconds)} s per image",
             f"on {escaped(machine or 'an unknown machine')}{faster}",
         ),
         _card(
@@ -180,7 +180,7 @@ def _ranking(summary: Summary, sources: Sources, place: Place) -> str:
         *((metric.heading, "number") for metric in summary.metrics),
         ("Behind the best (dB), 95 % interval", "number"),
         ("Beats it on", "number"),
-        ("Seconds an image", "number"),
+        ("Seconds per image", "number"),
         ("Multiply-adds", "number"),
     ]
     headings = "".join(
@@ -253,13 +253,13 @@ def _costs(summary: Summary, place: Place) -> str:
     means = [mean for mean in summary.at(place) if mean.complete]
     time = _cost_plot(
         f"PSNR against time on {place}",
-        "seconds an image (solver's own time)",
+        "seconds per image (the solver's own time)",
         [(m, m.seconds, f"{two_digits(m.seconds)} s") for m in means],
         "{:g}".format,
     )
     arithmetic = _cost_plot(
         f"PSNR against arithmetic on {place}",
-        "multiply-adds an image",
+        "multiply-adds per image",
         [
             (mean, mean.operations, f"{engineering(mean.operations)} multiply-adds")
             for mean in means

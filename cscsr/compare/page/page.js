@@ -182,21 +182,21 @@ function showPairs() {
     .filter((value) => value !== null).map(Math.abs).sort((a, b) => a - b);
   const reach = Math.max(single[Math.floor(0.98 * (single.length - 1))] || 0, 0.01);
   find("#strip-range").textContent = `(axis ±${reach.toPrecision(2)} dB)`;
-  find("#pairs-rows").replaceChildren(...rows.map(([solver, found]) => {
+  find("#pairs-rows").replaceChildren(...rows.map(([solver, gap]) => {
     const row = make("tr", {}, make("th", { scope: "row" }, solver));
-    if (!found) {
+    if (!gap) {
       row.append(make("td", { colspan: 6, class: "why" }, "No image that both have scored."));
       return row;
     }
-    const [kind, text] = verdict(found);
-    const bounds = found.low === null ? "–" : `${decibels(found.low)} to ${decibels(found.high)}`;
+    const [kind, text] = verdict(gap);
+    const bounds = gap.low === null ? "–" : `${decibels(gap.low)} to ${decibels(gap.high)}`;
     row.append(
-      make("td", {}, decibels(found.mean)),
+      make("td", {}, decibels(gap.mean)),
       make("td", {}, bounds),
-      make("td", {}, found.spread === null ? "–" : found.spread.toFixed(2)),
-      make("td", {}, `${found.won} : ${found.lost} of ${found.images}`),
+      make("td", {}, gap.spread === null ? "–" : gap.spread.toFixed(2)),
+      make("td", {}, `${gap.won} : ${gap.lost} of ${gap.images}`),
       make("td", {}, make("span", { class: `chip ${kind}` }, text)),
-      make("td", {}, strip(here, solver, than, found, reach)));
+      make("td", {}, strip(here, solver, than, gap, reach)));
     return row;
   }));
 }
@@ -206,7 +206,7 @@ function each(here, solver, than, number) {
   return a === null || b === null ? null : a - b;
 }
 
-function strip(here, solver, than, found, reach) {
+function strip(here, solver, than, gap, reach) {
   const x = (value) => (130 + 122 * Math.max(-1, Math.min(1, value / reach))).toFixed(1);
   const picture = drawing("svg", {
     class: "strip", viewBox: "0 0 260 22", role: "img",
@@ -218,7 +218,7 @@ function strip(here, solver, than, found, reach) {
     picture.append(drawing("path", { d: `M${x(value)} 5V17` },
       Object.assign(drawing("title", {}), { textContent: `${image}: ${decibels(value)} dB` })));
   });
-  picture.append(drawing("path", { class: "mean", d: `M${x(found.mean)} 2V20` }));
+  picture.append(drawing("path", { class: "mean", d: `M${x(gap.mean)} 2V20` }));
   return picture;
 }
 

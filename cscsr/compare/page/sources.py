@@ -65,7 +65,7 @@ class Sources:
         facts = {
             "Images": f"{mean.images} of {mean.expected}",
             "Missing": " ".join(mean.reasons),
-            "Protocol": f"line {_LINES[mean.line]}",
+            "Line": _LINES[mean.line],
             "Input": mean.place.degradation or "as it is",
             "Weights (SHA-256)": first.weights_sha256 or "none: nothing is trained",
             "Solver": f"{mean.solver}, version {first.solver_version}",
@@ -95,10 +95,10 @@ def _figures(mean: Mean, scored: pd.DataFrame) -> dict[str, str]:
         metric = METRICS[name]
         digits = max(4, metric.digits + 1)
         figures[metric.label] = f"{value:.{digits}f} {metric.unit}".rstrip()
-    figures["Seconds an image"] = (
+    figures["Seconds per image"] = (
         f"{two_digits(mean.seconds)} ({_between(scored.seconds, two_digits)})"
     )
-    figures["Multiply-adds an image"] = engineering(mean.operations)
+    figures["Multiply-adds per image"] = engineering(mean.operations)
     return figures
 
 

@@ -45,6 +45,8 @@ NOT_MEASURED = {
     },
     "docs/training-log.md": {
         "fall over the last 30 % of a stretch": "a setting",
+        "makes four to five times the steps": "0.5 TFLOP/s against 108 GFLOP/s, a trial by hand",
+        "paused once for twelve minutes": "how the run was made",
         "stopped by hand at 44 %": "how the run ended, `done` in its curve",
         "after 55 minutes stopped": "how the run was made",
         "were also scored on Set5, four times": "a count",
@@ -266,6 +268,7 @@ RUNS = (
     *("crnet-a-small" + run for run in ("-first", "-second", "-third", "-fourth", "")),
     *("crnet-b-small" + run for run in ("-first", "-second", "-third", "-free", "-t91-free")),
     *("crnet-b-small" + run for run in ("-48", "-fourth", "-t91", "")),
+    *("crnet-b-256" + run for run in ("-first", "-second")),
 )
 
 LEVERS = {

@@ -146,6 +146,22 @@ def test_bicubic_gives_the_papers_figures(shared_data, tmp_path):
     assert table.ssim.round(4).tolist() == table.published_ssim.tolist()
 
 
+def test_the_wanted_metrics_are_in_the_tables(folder, tmp_path, capsys):
+    command = ["--data", str(folder), "--datasets", "mine", "--solvers", "bicubic"]
+    command += ["--scales", "2", "--out", str(tmp_path / "out"), "--metrics"]
+    assert main([*command, "gmsd"]) == 0
+    table = pd.read_csv(tmp_path / "out" / "table1.csv")
+    rows = read_results(tmp_path / "out" / FILE_NAME)
+    assert table.gmsd[0] == pytest.approx(rows.gmsd.mean(), rel=1e-5)
+    assert table.psnr_db[0] == pytest.approx(rows.psnr_db.mean(), rel=1e-5)
+    assert table.ssim.isna().all()
+    capsys.readouterr()
+    assert main([*command, "gmsd"]) == 0
+    assert "5 results are in" in capsys.readouterr().out
+    assert main([*command, "ssim", "gmsd"]) == 0
+    assert pd.read_csv(tmp_path / "out" / "table1.csv").ssim.notna().all()
+
+
 def _rows(path):
     if not path.is_file():
         return 0

@@ -1,9 +1,9 @@
 """The simulation of how often intervals cover the true mean, and where its figures stand."""
 
 import pytest
-from benchmarks.curves import read_curves
 
 from benchmarks import interval_coverage
+from benchmarks._study.curves import read_curves
 
 
 def test_coverage_of_every_kind_of_interval_is_simulated(tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cscsr.errors import InputError
-from cscsr.operators import BLOCK_BYTES, PATCH_ELEMENTS, ConvDictionary, convolve
+from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, convolve
+from cscsr.patch_operator import BLOCK_BYTES
 
 
 @st.composite

@@ -402,12 +402,15 @@ class ProximalSolver(IterativeCoder):
         codes = monitor.start
         iterates = self.iterates(problem, codes)
         for iteration in range(1, self.iterations + 1):
-            previous = codes
+
+            def previous(codes: torch.Tensor = codes) -> torch.Tensor:
+                return codes
+
             codes, residual, operations = next(iterates)
             if monitor.ends(
                 iteration,
                 codes,
-                lambda previous=previous: previous,
+                previous,
                 clock,
                 tol=self.tol,
                 residual=residual,

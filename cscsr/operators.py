@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -56,11 +56,11 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     size = filters.shape[-1]
     height, width = (n - size + 1 for n in maps.shape[-2:])
     columns = maps.unfold(-1, size, 1).permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
-    lines = (
+    products = (
         flipped[:, :, row].flatten(1) @ columns[..., row * width : (row + height) * width]
         for row in range(size)
     )
-    return sum(lines, start=maps.new_zeros(())).unflatten(-1, (height, width))
+    return reduce(torch.add, products).unflatten(-1, (height, width))
 
 
 def transform_operations(pixels: int) -> float:
@@ -379,7 +379,10 @@ class Sweep:
 
     def __init__(self, operator: ConvDictionary, residual: torch.Tensor) -> None:
         self._operator, self._residual = operator, residual
-        self._full: torch.Tensor | None = None
+
+    @cached_property
+    def _full(self) -> torch.Tensor:
+        return self._operator._empty_synthesis(len(self._residual))
 
     def __iter__(self) -> Iterator[tuple[Block, torch.Tensor]]:
         around = self._operator._surroundings(self._residual)
@@ -388,14 +391,11 @@ class Sweep:
 
     def put(self, block: Block, codes: torch.Tensor) -> None:
         """Add F of the new codes (b,M,rows,W) of `block` to the image."""
-        if self._full is None:
-            self._full = self._operator._empty_synthesis(len(self._residual))
         self._operator._add_synthesis(codes, self._full, block)
 
     @property
     def image(self) -> torch.Tensor:
         """F of all that was put, (B,C,*grid); read it once, at the end."""
-        assert self._full is not None, "no codes were put"
         return self._operator._gathered(self._full)
 
 

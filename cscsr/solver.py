@@ -193,12 +193,15 @@ class Solver(ABC, Generic[P]):
     Attributes
     ----------
     problem_type : `cscsr.SparseCoding` or `cscsr.SuperResolution`.
-    version : raised whenever the same parameters would give another answer, so that stored results
-        are computed again. Include the inner solver's version.
     """
 
     problem_type: ClassVar[type]
-    version: ClassVar[str] = "1"
+
+    @property
+    def version(self) -> str:
+        """Raised whenever the same parameters would give another answer, so that stored results
+        are computed again. Include the inner solver's version."""
+        return "1"
 
     @property
     @abstractmethod

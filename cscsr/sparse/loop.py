@@ -403,14 +403,14 @@ class ProximalSolver(IterativeCoder):
         iterates = self.iterates(problem, codes)
         for iteration in range(1, self.iterations + 1):
 
-            def previous(codes: torch.Tensor = codes) -> torch.Tensor:
-                return codes
+            def earlier(previous: torch.Tensor = codes) -> torch.Tensor:
+                return previous
 
             codes, residual, operations = next(iterates)
             if monitor.ends(
                 iteration,
                 codes,
-                previous,
+                earlier,
                 clock,
                 tol=self.tol,
                 residual=residual,

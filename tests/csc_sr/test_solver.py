@@ -270,3 +270,14 @@ def test_psnr_of_a_trace_is_that_of_the_protocol(small):
     rounded = np.clip(np.floor(solution.estimate.astype(float) * 255 + 0.5), 0, 255)
     expected = psnr(rounded[3:-3, 3:-3], truth[3:-3, 3:-3].astype(float))
     assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_computes_on_the_device_of_the_image(small):
+    lr = torch.from_numpy(degrade(photo(), 2, "y"))
+    torch.cuda.reset_peak_memory_stats()
+    on_gpu = CSCSR("ista", weights=small["ista"]).solve(SuperResolution(lr.cuda(), 2)).estimate
+    assert torch.cuda.max_memory_allocated() > 4 * 6 * (16 + 2 * MARGIN) ** 2  # the codes
+    on_cpu = CSCSR("ista", weights=small["ista"]).solve(SuperResolution(lr, 2)).estimate
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-4)

@@ -12,6 +12,7 @@ import torch
 
 from cscsr import InputError, SuperResolution, weights
 from cscsr.cli import main
+from cscsr.csc_sr.card import command_line
 from cscsr.csc_sr.decompose import split
 from cscsr.csc_sr.dictionary import draw_patches
 from cscsr.csc_sr.map_training import MapTraining
@@ -197,3 +198,10 @@ def test_first_filters_are_patches_of_unit_norm():
 def test_flat_images_teach_no_filters():
     with pytest.raises(InputError, match="contrast"):
         draw_patches(np.zeros((2, 20, 20)), 3, 5, np.random.default_rng(0))
+
+
+def test_command_on_the_card_names_no_folder():
+    words = ["train", "csc-sr", "--data", "/home/me/images", "--out", "runs/my filters"]
+    expected = "cscsr train csc-sr --data images --out 'my filters'"
+    assert command_line(words) == expected
+    assert command_line(["-q", "tests/csc_sr"]) == "cscsr.csc_sr.train.train_csc_sr(...)"

@@ -96,9 +96,9 @@ def test_layers_of_single_precision_are_the_same_sums(drawn, batch):
         torch.testing.assert_close(
             operator.synthesis(arranged).double(), image, rtol=0, atol=1e-5 * float(image.norm())
         )
-    found = operator.adjoint(residual.float())
+    codes = operator.adjoint(residual.float())
     torch.testing.assert_close(
-        found.double(), correlation, rtol=0, atol=1e-5 * float(correlation.norm())
+        codes.double(), correlation, rtol=0, atol=1e-5 * float(correlation.norm())
     )
 
 

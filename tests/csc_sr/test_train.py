@@ -201,7 +201,7 @@ def test_flat_images_teach_no_filters():
 
 
 def test_command_on_the_card_names_no_folder():
-    words = ["train", "csc-sr", "--data", "/home/me/images", "--out", "runs/my filters"]
+    words = ["train", "csc-sr", "--data", "/data/images", "--out", "runs/my filters"]
     expected = "cscsr train csc-sr --data images --out 'my filters'"
     assert command_line(words) == expected
     assert command_line(["-q", "tests/csc_sr"]) == "cscsr.csc_sr.train.train_csc_sr(...)"

@@ -1,7 +1,7 @@
 """Convolution by a dictionary: synthesis F, its adjoint Fᵀ, L = ‖FᵀF‖ and the CISTA filters.
 
-Every sum over shifted filters in the toolkit is made here. Needs torch (numpy arrays are
-carried over and back).
+Every sum over shifted filters in the toolkit is made here or in `cscsr.patch_operator`. Needs
+torch (numpy arrays are carried over and back).
 
 ``⊗`` is true convolution, (f⊗z)[n] = Σₖ f[k] z[n−k], and a filter's origin is its top-left
 element k = (0, 0), as in sporco. Two boundaries:
@@ -17,7 +17,7 @@ torch's `conv2d` is a correlation; `convolve` is the one place where filters are
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property, reduce
 from typing import Any
 
@@ -26,6 +26,7 @@ import torch.nn.functional as F
 
 from cscsr.arrays import to_tensor, to_type_of
 from cscsr.errors import InputError, unknown_name
+from cscsr.patch_operator import Block, PatchOperator
 
 BOUNDARIES = ("circular", "zero")
 
@@ -34,23 +35,18 @@ PATCH_ELEMENTS = 128
 Patches take C·s² multiply-adds a code at nearly the processor's peak, a transform some tens at
 the pace of memory: the two cross at one or two hundred elements."""
 
-BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**28}
-"""What the patches and codes of one block may take: on a CPU what its caches hold, so that a
-block is read from memory once, however often it is used."""
-
-LANES = 16
-"""A convolution layer of a CPU makes its outputs in groups of so many channels."""
-
-
-Block = tuple[slice, slice, slice]
-"""An index of codes (B,M,H,W): some signals, all atoms, some rows."""
-
 
 def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """True convolution where the filters fit inside the maps: out_i = Σⱼ filtersᵢⱼ ⊗ mapsⱼ.
+    """Convolve where the filters fit inside the maps: outᵢ = Σⱼ filtersᵢⱼ ⊗ mapsⱼ.
 
-    maps (B,J,H,W), filters (I,J,k,k); returns (B,I,H−k+1,W−k+1), whose first element is
-    that at (k−1, k−1) of the full convolution.
+    Parameters
+    ----------
+    maps : (B,J,H,W).
+    filters : (I,J,k,k).
+
+    Returns
+    -------
+    (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
     """
     flipped = filters.flip(-2, -1)
     if maps.dtype != torch.float64 or maps.is_cuda:
@@ -68,21 +64,30 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 
 
 def transform_operations(pixels: int) -> float:
-    """Multiply-adds of a Fourier transform of `pixels` real numbers: 1.25·n·log₂ n."""
+    """Return the multiply-adds of a Fourier transform of `pixels` real numbers: 1.25·n·log₂ n."""
     return 1.25 * pixels * math.log2(max(pixels, 2))
 
 
 class ConvDictionary:
     """The linear map F of a dictionary on a grid, codes → Σᵢ fᵢ⊗zᵢ, and what is derived from it.
 
-    filters: (M,C,s,s), or (M,s,s) for C = 1; numpy or torch, of any norm.
-    shape: (H,W) of the codes, which is that of the signal.
-    boundary: "circular" or "zero", as this module's first lines say.
-
     Codes are (M,H,W) or (B,M,H,W); signals (C,·,·) or (B,C,·,·), numpy or torch, and the
     answer is of the same kind. `synthesis` and `adjoint` are differentiable by torch.
-    Raises InputError for a wrong shape, a filter larger than the grid, or a boundary that
-    does not exist.
+
+    Parameters
+    ----------
+    filters : (M,C,s,s), or (M,s,s) for C = 1; numpy or torch, of any norm.
+    shape : (H,W) of the codes, which is that of the signal.
+    boundary : "circular" or "zero"; see the module.
+
+    Raises
+    ------
+    InputError : for a wrong shape, a filter larger than the grid, or an unknown boundary.
+
+    Attributes
+    ----------
+    filters : (M,C,s,s), a tensor.
+    atoms, channels, size : M, C and s.
     """
 
     def __init__(self, filters: Any, shape: tuple[int, int], boundary: str = "circular") -> None:
@@ -103,17 +108,13 @@ class ConvDictionary:
                 f"but they are {self.size}x{self.size}."
             )
         self.boundary = boundary
-        self._uses_patches = self.channels * self.size**2 <= PATCH_ELEMENTS
-        self._uses_layers = (
-            self._uses_patches
-            and self.filters.dtype == torch.float32
-            and self.filters.device.type == "cpu"
-            and torch.backends.mkldnn.is_available()
-        )
+        self._patches: PatchOperator | None = None
+        if self.channels * self.size**2 <= PATCH_ELEMENTS:
+            self._patches = PatchOperator(self.filters, self.shape)
 
     @property
     def full_shape(self) -> tuple[int, int]:
-        """(H+s−1, W+s−1), the size of the full convolution."""
+        """The size of the full convolution, (H+s−1, W+s−1)."""
         return self.shape[0] + self.size - 1, self.shape[1] + self.size - 1
 
     @property
@@ -124,15 +125,15 @@ class ConvDictionary:
     @property
     def operations(self) -> float:
         """Multiply-adds of one F and one Fᵀ of a single signal, as they are computed here (those
-        with the zeros that fill up F's layer, `_phases`, left out)."""
-        if self._uses_patches:
+        with the zeros that fill up the layers of `PatchOperator` left out)."""
+        if self._patches is not None:
             return 2.0 * self.atoms * self.channels * self.size**2 * math.prod(self.shape)
         pixels = math.prod(self.grid)
         transforms = 2 * (self.atoms + self.channels) * transform_operations(pixels)
         return transforms + 4.0 * self.atoms * self.channels * pixels
 
     def extend(self, signal: Any) -> Any:
-        """A signal (…,H,W) zero-extended to `grid`; unchanged if circular."""
+        """Return a signal (…,H,W) zero-extended to `grid`; unchanged if circular."""
         if self.boundary == "circular":
             return signal
         tensor = to_tensor(signal)
@@ -141,159 +142,139 @@ class ConvDictionary:
         return to_type_of(F.pad(tensor, (before, after, before, after)), signal)
 
     def synthesis(self, codes: Any) -> Any:
-        """F z = Σᵢ fᵢ⊗zᵢ: codes (…,M,H,W) to a signal (…,C,*grid)."""
+        """Return F z = Σᵢ fᵢ⊗zᵢ.
+
+        Parameters
+        ----------
+        codes : z, (…,M,H,W).
+
+        Returns
+        -------
+        A signal (…,C,*grid).
+
+        Raises
+        ------
+        InputError : for another shape.
+        """
         return self._apply(self._synthesis, codes, (self.atoms, *self.shape), "codes")
 
     def adjoint(self, residual: Any) -> Any:
-        """Fᵀ r, with (Fᵀr)ᵢ[n] = Σ_c Σₖ fᵢ_c[k] r_c[n+k]: (…,C,*grid) to (…,M,H,W)."""
+        """Return Fᵀ r, with (Fᵀr)ᵢ[n] = Σ_c Σₖ fᵢ_c[k] r_c[n+k].
+
+        Parameters
+        ----------
+        residual : r, (…,C,*grid).
+
+        Returns
+        -------
+        Codes (…,M,H,W).
+
+        Raises
+        ------
+        InputError : for another shape.
+        """
         return self._apply(self._adjoint, residual, (self.channels, *self.grid), "a residual")
 
-    def _apply(self, function: Any, array: Any, shape: tuple[int, ...], what: str) -> Any:
+    def _apply(
+        self,
+        function: Callable[[torch.Tensor], torch.Tensor],
+        array: Any,
+        shape: tuple[int, ...],
+        label: str,
+    ) -> Any:
+        """Apply a function of batches to an array with or without a batch."""
         if array.ndim not in (3, 4) or tuple(array.shape[-3:]) != shape:
             raise InputError(
-                f"{what} must have shape {shape}, with or without a leading batch, "
+                f"{label} must have shape {shape}, with or without a leading batch, "
                 f"got {tuple(array.shape)}."
             )
         tensor = to_tensor(array, self.filters.device, self.filters.dtype)
         out = function(tensor if array.ndim == 4 else tensor[None])
         return to_type_of(out if array.ndim == 4 else out[0], array)
 
+    @property
+    def _atoms_last(self) -> bool:
+        """Whether a pixel's atoms lie side by side in memory, as convolution layers need them."""
+        return self._patches is not None and self._patches.uses_layers
+
     def zeros(self, *batch: int) -> torch.Tensor:
-        """Codes ([B,]M,H,W) of zero, arranged; no memory is touched before they are written to."""
-        if not self._uses_layers:
+        """Return codes ([B,]M,H,W) of zero, arranged; memory is touched only when written to."""
+        if not self._atoms_last:
             return self.filters.new_zeros(*batch, self.atoms, *self.shape)
         return self.filters.new_zeros(*batch, *self.shape, self.atoms).movedim(-1, -3)
 
     def arrange(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes ([B,]M,H,W), all the same, in the order in memory for which F and Fᵀ are fastest:
+        """Return the same codes ([B,]M,H,W) in the order in memory for which F and Fᵀ are fastest:
         a pixel's atoms side by side where they are convolution layers, else as they come."""
-        if not self._uses_layers:
+        if not self._atoms_last:
             return codes
         batch = codes if codes.ndim == 4 else codes[None]
         batch = batch.contiguous(memory_format=torch.channels_last)
         return batch if codes.ndim == 4 else batch[0]
 
     def blocks(self, batch: int) -> Iterator[Block]:
-        """The codes (B,M,H,W) of `batch` signals in parts: indices of whole rows of all M maps
-        of one signal, or of several small signals; one part for all if F goes by FFT."""
-        height, width = self.shape
-        if not self._uses_patches:
-            yield slice(0, batch), slice(None), slice(0, height)
-            return
-        pixel = (self.atoms + self.channels * self.size**2) * self.filters.element_size()
-        rows = max(
-            BLOCK_BYTES.get(self.filters.device.type, BLOCK_BYTES["cuda"]) // (pixel * width), 1
-        )
-        signals = max(rows // height, 1)
-        for first in range(0, batch, signals):
-            for top in range(0, height, rows):
-                bottom = min(top + rows, height)
-                yield slice(first, min(first + signals, batch)), slice(None), slice(top, bottom)
+        """Yield the codes (B,M,H,W) of `batch` signals in parts: indices of whole rows of all M
+        maps of one signal, or of several small signals; one part for all if F goes by FFT."""
+        if self._patches is not None:
+            yield from self._patches.blocks(batch)
+        else:
+            yield slice(0, batch), slice(None), slice(0, self.shape[0])
 
     def sweep(self, residual: torch.Tensor) -> Sweep:
-        """Fᵀ of a residual (B,C,*grid), and F of new codes, in one pass over the blocks."""
+        """Return a pass over the blocks: Fᵀ of a residual (B,C,*grid), and F of new codes."""
         return Sweep(self, residual)
 
     def _synthesis(self, codes: torch.Tensor) -> torch.Tensor:
-        if self._uses_patches and not _is_tracked(codes, self.filters):
-            full = self._empty_synthesis(len(codes))
-            for block in self.blocks(len(codes)):
-                self._add_synthesis(codes[block], full, block)
-            return self._gathered(full)
-        if not self._uses_patches:
+        if self._patches is None:
             spectrum = torch.fft.rfft2(codes, self.grid)
             return torch.fft.irfft2(_contract(spectrum, self._spectrum), self.grid)
-        columns = self._matrix.T @ codes.flatten(2)
-        return self._gathered(F.fold(columns, self.full_shape, self.size))
+        if _is_tracked(codes, self.filters):
+            columns = self.filters.flatten(1).T @ codes.flatten(2)
+            return self._gathered(F.fold(columns, self.full_shape, self.size))
+        full = self._empty_synthesis(len(codes))
+        for block in self._patches.blocks(len(codes)):
+            self._patches.add_synthesis(codes[block], full, block)
+        return self._gathered(full)
 
     def _adjoint(self, residual: torch.Tensor) -> torch.Tensor:
-        if self._uses_patches and not _is_tracked(residual, self.filters):
-            codes = torch.empty(
-                (len(residual), self.atoms, *self.shape),
-                dtype=residual.dtype,
-                device=residual.device,
-                memory_format=(
-                    torch.channels_last if self._uses_layers else torch.contiguous_format
-                ),
-            )
-            around = self._surroundings(residual)
-            for block in self.blocks(len(residual)):
-                codes[block] = self._correlate(around, block)
-            return codes
-        if not self._uses_patches:
+        if self._patches is None:
             spectrum = torch.fft.rfft2(residual)
             conjugate = self._spectrum.transpose(0, 1).conj()
             codes = torch.fft.irfft2(_contract(spectrum, conjugate), self.grid)
             return codes[..., : self.shape[0], : self.shape[1]]
-        codes = self._matrix @ F.unfold(self._surroundings(residual), self.size)
-        return codes.unflatten(-1, self.shape)
+        if _is_tracked(residual, self.filters):
+            patches = F.unfold(self._surroundings(residual), self.size)
+            return (self.filters.flatten(1) @ patches).unflatten(-1, self.shape)
+        return self._patches.adjoint(self._surroundings(residual))
 
     def _surroundings(self, residual: torch.Tensor) -> torch.Tensor:
         """The residual with all that the codes' patches reach into."""
-        if self._uses_patches and self.boundary == "circular":
+        if self._patches is not None and self.boundary == "circular":
             return self._unwrap(residual)
         return residual
 
     def _correlate(self, around: torch.Tensor, block: Block) -> torch.Tensor:
-        """Fᵀr on the codes of `block`: (b,M,rows,W)."""
-        if not self._uses_patches:
+        """Fᵀ of a residual with its surroundings on the codes of `block`: (b,M,rows,W)."""
+        if self._patches is None:
             return self._adjoint(around)
-        signals, _, rows = block
-        size, width = self.size, self.shape[1]
-        part = around[signals, :, rows.start : rows.stop + size - 1]
-        if self._uses_layers:
-            part = torch.empty_like(part, memory_format=torch.channels_last).copy_(part)
-            return F.conv2d(part, self._analysis_layer)
-        height = rows.stop - rows.start
-        patches = part.new_empty(self.channels, size, size, len(part), height, width)
-        for row in range(size):  # C, column, b, rows, W
-            shifted = part[:, :, row : row + height].unfold(-1, width, 1)
-            patches[:, row] = shifted.permute(1, 3, 0, 2, 4)
-        codes = self._matrix @ patches.flatten(3).flatten(0, 2)
-        return codes.view(self.atoms, len(part), height, width).transpose(0, 1)
+        return self._patches.correlate(around, block)
 
     def _empty_synthesis(self, batch: int) -> torch.Tensor:
-        shape = self.full_shape if self._uses_patches else self.grid
+        """Zeros that `_add_synthesis` adds to: (B,C,·,·)."""
+        shape = self.grid if self._patches is None else self.full_shape
         return self.filters.new_zeros(batch, self.channels, *shape)
 
     def _add_synthesis(self, codes: torch.Tensor, full: torch.Tensor, block: Block) -> None:
-        """Adds F of the codes (b,M,rows,W) of `block` to `full`."""
-        if not self._uses_patches:
+        """Add F of the codes (b,M,rows,W) of `block` to `full`."""
+        if self._patches is None:
             full += self._synthesis(codes)
-            return
-        signals, _, rows = block
-        lines = self._lines_by_layer(codes) if self._uses_layers else self._lines(codes)
-        for row, line in enumerate(lines):
-            top = rows.start + row
-            full[signals, :, top : top + codes.shape[-2]].add_(line)
-
-    def _lines(self, codes: torch.Tensor) -> torch.Tensor:
-        """What the codes (b,M,rows,W) add to the output by each row of the filters: (s,b,C,rows,
-        W+s−1)."""
-        size, width = self.size, self.shape[1]
-        count, _, height, _ = codes.shape
-        columns = self._matrix.T @ codes.transpose(0, 1).reshape(self.atoms, -1)
-        columns = columns.view(self.channels, size, size, count, height, width)
-        lines = columns.new_zeros(self.channels, size, count, height, width + size - 1)
-        for column in range(size):
-            lines[..., column : column + width] += columns[:, :, column]
-        return lines.permute(1, 2, 0, 3, 4)
-
-    def _lines_by_layer(self, codes: torch.Tensor) -> torch.Tensor:
-        """`_lines`, by a convolution layer whose channels are the filters' rows at each of
-        `_phases` neighbouring columns."""
-        size, phases = self.size, self._phases
-        lines = F.conv2d(
-            codes, self._synthesis_layer, stride=(1, phases), padding=(0, size + phases - 2)
-        )
-        lines = lines.permute(0, 2, 3, 1).unflatten(-1, (size, self.channels, phases))
-        lines = lines.permute(3, 0, 4, 1, 2, 5).flatten(-2)
-        # Padding is the same on both sides, so that the first output is at column 1 − phases.
-        return lines[..., phases - 1 : phases - 1 + self.shape[1] + size - 1]
+        else:
+            self._patches.add_synthesis(codes, full, block)
 
     def _gathered(self, full: torch.Tensor) -> torch.Tensor:
         """F's output from sums over whole patches."""
-        return self._wrap(full) if self._uses_patches and self.boundary == "circular" else full
+        wraps = self._patches is not None and self.boundary == "circular"
+        return self._wrap(full) if wraps else full
 
     def _wrap(self, full: torch.Tensor) -> torch.Tensor:
         """(…,H+s−1,W+s−1) to (…,H,W): what left the grid comes in on the other side."""
@@ -309,48 +290,15 @@ class ConvDictionary:
         return torch.cat([rows, rows[..., :margin]], dim=-1)
 
     @property
-    def _matrix(self) -> torch.Tensor:
-        """(M, C·s²): one filter a row."""
-        return self.filters.flatten(1)
-
-    @cached_property
-    def _phases(self) -> int:
-        """How many neighbouring columns F's layer makes as channels of one output. Each takes
-        s−1 taps of nothing more a line, and fills up the `LANES` that are computed anyway."""
-        rows = self.channels * self.size
-
-        def cost(phases: int) -> float:
-            channels = math.ceil(rows * phases / LANES) * LANES
-            return channels * (self.size + phases - 1) / phases
-
-        return min(range(1, self.size + 1), key=cost)
-
-    @cached_property
-    def _analysis_layer(self) -> torch.Tensor:
-        """(M,C,s,s): Fᵀ is a correlation with the filters."""
-        return self.filters.contiguous(memory_format=torch.channels_last)
-
-    @cached_property
-    def _synthesis_layer(self) -> torch.Tensor:
-        """(s·C·phases,M,1,s+phases−1): the rows of the filters, flipped and shifted."""
-        size, phases = self.size, self._phases
-        shape = (size, self.channels, phases, self.atoms, size + phases - 1)
-        bank = self.filters.new_zeros(shape)
-        for phase in range(phases):
-            bank[:, :, phase, :, phase : phase + size] = self.filters.flip(-1).permute(2, 1, 0, 3)
-        bank = bank.flatten(0, 2).unsqueeze(2)
-        return bank.contiguous(memory_format=torch.channels_last)
-
-    @property
     def _spectrum(self) -> torch.Tensor:
-        """(M,C,*grid): the filters' transforms (half of the spectrum); made anew for each use
-        that gradients of the filters are wanted of."""
+        """The filters' transforms (M,C,*grid), half of the spectrum; made anew for each use where
+        gradients of the filters are wanted."""
         if _is_tracked(self.filters):
             return torch.fft.rfft2(self.filters, self.grid)
-        return self._kept_spectrum
+        return self._fixed_spectrum
 
     @cached_property
-    def _kept_spectrum(self) -> torch.Tensor:
+    def _fixed_spectrum(self) -> torch.Tensor:
         return torch.fft.rfft2(self.filters.detach(), self.grid)
 
     def _correlation(self, contraction: str) -> torch.Tensor:
@@ -387,19 +335,23 @@ class ConvDictionary:
         return 1.0 / self.lipschitz if self.lipschitz else math.inf
 
     def prepare(self) -> None:
-        """Compute now what is computed once: L and the filters' transforms."""
+        """Compute now what is computed once: L and the filters' transforms or layers."""
         _ = self.lipschitz
-        if self._uses_layers:
-            _ = self._analysis_layer, self._synthesis_layer
-        elif not self._uses_patches:
+        if self._patches is not None:
+            self._patches.prepare()
+        else:
             _ = self._spectrum
 
     def cista_filters(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The two filter banks of CISTA (eq. 8), W = (1/L) flip(f) (M,C,s,s) and
-        S = n − (1/L) flip(f)⊗f (M,M,2s−1,2s−1), n being the identity filter.
+        """Return the two filter banks of CISTA (eq. 8), W and S.
 
         Both are filters of true convolutions whose origin is the element (s−1, s−1), W's
         last and S's middle one, so that h(W⊗y + S⊗z) is one step of ISTA.
+
+        Returns
+        -------
+        W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
+        identity filter.
         """
         step = self.step
         weights = step * self.filters.flip(-2, -1)
@@ -418,6 +370,11 @@ class Sweep:
         for block, correlation in sweep:          # Fᵀ residual there: (b,M,rows,W), yours
             sweep.put(block, …)                   # new codes, (b,M,rows,W)
         image = sweep.image                       # F of the new codes, (B,C,*grid)
+
+    Parameters
+    ----------
+    operator : the map F.
+    residual : (B,C,*grid).
     """
 
     def __init__(self, operator: ConvDictionary, residual: torch.Tensor) -> None:
@@ -433,11 +390,12 @@ class Sweep:
             yield block, self._operator._correlate(around, block)
 
     def put(self, block: Block, codes: torch.Tensor) -> None:
+        """Add F of the new codes (b,M,rows,W) of `block` to the image."""
         self._operator._add_synthesis(codes, self._full, block)
 
     @property
     def image(self) -> torch.Tensor:
-        """F of all that was put; once, at the end."""
+        """F of all that was put, (B,C,*grid); read it once, at the end."""
         return self._operator._gathered(self._full)
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cscsr.errors import InputError
-from cscsr.operators import BLOCK_BYTES, PATCH_ELEMENTS, ConvDictionary, convolve
+from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, convolve
+from cscsr.patch_operator import BLOCK_BYTES
 
 
 @st.composite
@@ -84,6 +85,30 @@ def test_blocks_are_all_codes_once_and_fill_the_cache(batch, shape):
         assert (signals.stop - signals.start) * (rows.stop - rows.start) <= max(most, 1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("boundary", ["circular", "zero"])
+def test_several_blocks_make_the_sums_of_one(boundary, dtype):
+    """F written out, and ⟨Fz, r⟩ = ⟨z, Fᵀr⟩, where codes are taken block by block."""
+    rng = np.random.default_rng(0)
+    filters = torch.from_numpy(rng.standard_normal((6, 1, 5, 5))).to(dtype)
+    operator = ConvDictionary(filters, (400, 96), boundary)
+    assert len(list(operator.blocks(1))) > 1
+    codes = rng.standard_normal((6, 400, 96))
+    residual = rng.standard_normal((1, *operator.grid))
+    image = operator.synthesis(codes)
+    atol = 1e3 * torch.finfo(dtype).eps
+    np.testing.assert_allclose(image, written_out(operator, codes), atol=atol)
+    sweep = operator.sweep(torch.from_numpy(residual[None]).to(dtype))
+    for block, correlation in sweep:
+        expected = torch.from_numpy(operator.adjoint(residual)[None])[block]
+        assert torch.equal(correlation.double(), expected)
+        sweep.put(block, torch.from_numpy(codes[None]).to(dtype)[block])
+    np.testing.assert_array_equal(sweep.image[0].double(), image)
+    scale = np.linalg.norm(codes) * np.linalg.norm(residual) * operator.lipschitz**0.5
+    difference = np.vdot(image, residual) - np.vdot(codes, operator.adjoint(residual))
+    assert abs(difference) <= 10 * torch.finfo(dtype).eps * scale
+
+
 @given(operators(), st.integers(1, 3))
 def test_layers_of_single_precision_are_the_same_sums(drawn, batch):
     exact, rng = drawn
@@ -95,9 +120,9 @@ def test_layers_of_single_precision_are_the_same_sums(drawn, batch):
         torch.testing.assert_close(
             operator.synthesis(arranged).double(), image, rtol=0, atol=1e-5 * float(image.norm())
         )
-    found = operator.adjoint(residual.float())
+    codes = operator.adjoint(residual.float())
     torch.testing.assert_close(
-        found.double(), correlation, rtol=0, atol=1e-5 * float(correlation.norm())
+        codes.double(), correlation, rtol=0, atol=1e-5 * float(correlation.norm())
     )
 
 

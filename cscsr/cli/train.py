@@ -87,7 +87,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def run_csc_sr(words: Sequence[str]) -> int:
     """Run the training that the words after ``cscsr train csc-sr`` ask for."""
-    from cscsr.csc_sr import train
+    from cscsr.cli import train_csc_sr
 
-    train.main(words, prog=f"cscsr train {CSC_SR}")
-    return 0
+    return train_csc_sr.main(words)

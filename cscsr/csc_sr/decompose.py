@@ -21,29 +21,49 @@ around stays out of the picture."""
 
 
 class Split(NamedTuple):
-    """smooth + residual = y, each (…,H,W)."""
+    """The two parts of an image, smooth + residual = y.
+
+    Attributes
+    ----------
+    smooth, residual : (…,H,W), float64.
+    """
 
     smooth: np.ndarray
     residual: np.ndarray
 
 
 def smooth_code(y: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
-    """The code Z of the smooth part, the minimiser of
+    """Return the code Z of the smooth part, the minimiser of
 
         ‖y − s⊗Z‖² + γ(‖∂h⊗Z‖² + ‖∂v⊗Z‖²),    s = ones(3, 3), ∂ = [1, −1], all wrapping:
 
         Z = IFFT( conj(Ŝ)·ŷ / (|Ŝ|² + γ(|Ĥ|² + |V̂|²)) ).
 
-    y: (…,H,W), real, at least 3×3; returns float64 of the same shape. Filters have their
-    origin in the top-left element. The denominator is nowhere zero: Ŝ(0) = 9, and
-    elsewhere a difference is seen by ∂h or ∂v.
+    Filters have their origin in the top-left element. The denominator is nowhere zero: Ŝ(0) = 9,
+    and Ĥ or V̂ differs from zero at every other frequency.
+
+    Parameters
+    ----------
+    y : (…,H,W), real, at least 3×3.
+    gamma : γ.
+
+    Returns
+    -------
+    Z, float64, of the shape of `y`.
+
+    References
+    ----------
+    Gu et al., ICCV 2015: the decomposition into smooth part and residual.
     """
     blur, energy = _transfer(y.shape[-2:], gamma)
     return np.fft.irfft2(blur.conj() * np.fft.rfft2(y) / energy, y.shape[-2:])
 
 
 def split(y: np.ndarray, gamma: float = GAMMA) -> Split:
-    """y as its smooth part s⊗Z (see `smooth_code`) and the residual y − s⊗Z; float64."""
+    """Split y into its smooth part s⊗Z and the residual y − s⊗Z.
+
+    Parameters are those of `smooth_code`.
+    """
     blur, energy = _transfer(y.shape[-2:], gamma)
     smooth = np.fft.irfft2(np.abs(blur) ** 2 / energy * np.fft.rfft2(y), y.shape[-2:])
     return Split(smooth, y - smooth)
@@ -59,11 +79,11 @@ def _transfer(shape: tuple[int, int], gamma: float) -> tuple[np.ndarray, np.ndar
 
 
 def continued(image: np.ndarray, margin: int = MARGIN) -> np.ndarray:
-    """(H,W) to (H+2·margin, W+2·margin): the edge pixels repeated, as the authors do."""
+    """Repeat the edge pixels, as the authors do: (H,W) to (H+2·margin, W+2·margin)."""
     return np.pad(image, margin, mode="edge")
 
 
 def reflected(image: np.ndarray) -> np.ndarray:
-    """(H,W) to (2H,2W): the image and its reflections, a picture without a seam on the torus."""
+    """Put an image (H,W) and its reflections together, (2H,2W), without a seam on the torus."""
     rows = np.concatenate([image, image[::-1]])
     return np.concatenate([rows, rows[:, ::-1]], axis=1)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cscsr.errors import InputError
 
 FLAT = 0.15
-"""Patches of a smaller ℓ2 norm say little and are not taken as first filters."""
+"""Patches of a smaller ℓ2 norm are too flat to start filters from."""
 
 CODING_ITERATIONS = 25
 RHO = 10.0
@@ -28,16 +28,36 @@ def learn_filters(
     rng: np.random.Generator,
     progress: bool = True,
 ) -> np.ndarray:
-    """Unit-norm filters (atoms, size, size), float32, for residuals like `tiles`.
+    """Learn unit-norm filters for residuals like `tiles`.
 
     Solves min over f, z of Σₖ ½‖yₖ − Σᵢ fᵢ⊗zᵢₖ‖² + λ‖zₖ‖₁ with ‖fᵢ‖ ≤ 1 by the stochastic
-    gradient method of Liu et al. (2018), `sporco.dictlrn.onlinecdl`: each step codes one
-    tile and moves the filters against the gradient. It starts at patches drawn from the
-    tiles; from noise it takes many times the steps to get as far.
+    gradient method of `sporco.dictlrn.onlinecdl`: each step codes one tile and moves the filters
+    against the gradient. It starts at patches drawn from the tiles; from noise it takes many
+    times the steps to get as far.
 
-    tiles: (K,h,w), of at least the filters' size. steps: tiles coded.
-    step_size: η of the first step; it falls as 1/(1 + j/steps).
-    Raises InputError if too few patches have contrast to begin with.
+    Parameters
+    ----------
+    tiles : (K,h,w), of at least the filters' size.
+    atoms : the number of filters.
+    size : their side.
+    lam : λ, on the tiles' scale.
+    steps : tiles coded.
+    step_size : η of the first step; it falls as 1/(1 + j/steps).
+    rng : the source of all draws.
+    progress : whether to show a progress bar.
+
+    Returns
+    -------
+    (atoms, size, size), float32.
+
+    Raises
+    ------
+    InputError : if too few patches have contrast to begin with.
+
+    References
+    ----------
+    Liu et al., "First- and second-order methods for online convolutional dictionary learning",
+    SIAM Journal on Imaging Sciences, 2018.
     """
     from sporco.dictlrn.onlinecdl import OnlineConvBPDNDictLearn
 
@@ -65,9 +85,22 @@ def learn_filters(
 
 
 def draw_patches(tiles: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` patches of unit norm (count, size, size), float32, at random from (K,h,w).
+    """Draw patches of tiles at random and scale them to unit norm.
 
-    Raises InputError if hardly any patch has an ℓ2 norm of `FLAT`.
+    Parameters
+    ----------
+    tiles : (K,h,w).
+    count : the number of patches.
+    size : their side.
+    rng : the source of the draws.
+
+    Returns
+    -------
+    (count, size, size), float32.
+
+    Raises
+    ------
+    InputError : if hardly any patch has an ℓ2 norm above `FLAT`.
     """
     patches: list[np.ndarray] = []
     rows, columns = tiles.shape[1] - size + 1, tiles.shape[2] - size + 1

@@ -29,18 +29,34 @@ MAPPING_STEPS = 25
 
 @dataclass(frozen=True)
 class Mapping:
-    """mapping: wⱼᵢ, (M,N), rows on the simplex. filters: hⱼ, (M,k,k)."""
+    """A mapping and its HR filters.
+
+    Attributes
+    ----------
+    mapping : wⱼᵢ, (M,N), rows on the simplex.
+    filters : hⱼ, (M,k,k).
+    """
 
     mapping: torch.Tensor
     filters: torch.Tensor
 
     def kernels(self) -> torch.Tensor:
-        """Both steps in one: Gᵢ = Σⱼ wⱼᵢ hⱼ, (N,k,k)."""
+        """Return both steps in one, Gᵢ = Σⱼ wⱼᵢ hⱼ: (N,k,k)."""
         return torch.einsum("ji,jkl->ikl", self.mapping, self.filters)
 
 
 def project_to_simplex(rows: torch.Tensor) -> torch.Tensor:
-    """The nearest point of {w ≥ 0, Σw = 1} to each row (Duchi et al. 2008, figure 1)."""
+    """Return the nearest point of {w ≥ 0, Σw = 1} to each row.
+
+    Parameters
+    ----------
+    rows : (…,N).
+
+    References
+    ----------
+    Duchi et al., "Efficient projections onto the ℓ1-ball for learning in high dimensions",
+    ICML 2008, figure 1.
+    """
     descending = rows.sort(dim=-1, descending=True).values
     count = torch.arange(1, rows.shape[-1] + 1, dtype=rows.dtype, device=rows.device)
     shift = (descending.cumsum(-1) - 1) / count
@@ -49,8 +65,17 @@ def project_to_simplex(rows: torch.Tensor) -> torch.Tensor:
 
 
 def check_hr_atoms(atoms: int, hr_atoms: int) -> None:
-    """Raises InputError unless N ≤ M ≤ N + N(N−1)/2, one HR filter for each of N kernels and at
-    most one for each pair."""
+    """Check that N ≤ M ≤ N + N(N−1)/2: one HR filter per kernel and at most one per pair.
+
+    Parameters
+    ----------
+    atoms : N.
+    hr_atoms : M.
+
+    Raises
+    ------
+    InputError : for another M.
+    """
     most = atoms + atoms * (atoms - 1) // 2
     if not atoms <= hr_atoms <= most:
         raise InputError(
@@ -60,10 +85,19 @@ def check_hr_atoms(atoms: int, hr_atoms: int) -> None:
 
 
 def start_from(kernels: torch.Tensor, hr_atoms: int) -> Mapping:
-    """The mapping that gives back the ridge kernels (N,k,k): wⱼ = eⱼ and hⱼ = Gⱼ for j ≤ N.
+    """Return the mapping that gives back the ridge kernels: wⱼ = eⱼ and hⱼ = Gⱼ for j ≤ N.
 
     The M − N others start at hⱼ = 0, each mixing in equal parts two codes whose kernels
-    are alike, the most alike first. Raises InputError for another M than `check_hr_atoms` takes.
+    are alike, the most alike first.
+
+    Parameters
+    ----------
+    kernels : G, (N,k,k).
+    hr_atoms : M.
+
+    Raises
+    ------
+    InputError : for an M that `check_hr_atoms` refuses.
     """
     atoms = len(kernels)
     check_hr_atoms(atoms, hr_atoms)
@@ -82,7 +116,7 @@ def start_from(kernels: torch.Tensor, hr_atoms: int) -> Mapping:
 
 
 class Fit:
-    """Minimises over w and h, by turns, with the constraints on w,
+    """The minimisation over w and h, by turns, with the constraints on w, of
 
         Σ ‖x − Σⱼ hⱼ⊗((Σᵢ wⱼᵢ zᵢ)↑s)‖² + ρ Σⱼ‖hⱼ‖²,
 
@@ -90,7 +124,11 @@ class Fit:
     whose problem is quadratic, and accelerated projected-gradient steps (FISTA) on w. Neither
     raises the objective.
 
-    equations: the sums. start: see `start_from`. ridge: ρ over the mean diagonal of the sums.
+    Parameters
+    ----------
+    equations : the sums.
+    start : where to begin; see `start_from`.
+    ridge : ρ over the mean diagonal of the sums.
     """
 
     def __init__(self, equations: NormalEquations, start: Mapping, ridge: float) -> None:
@@ -106,17 +144,17 @@ class Fit:
 
     @property
     def result(self) -> Mapping:
-        """The present mapping and HR filters."""
+        """The current mapping and HR filters."""
         return Mapping(self._mapping, self._equations.kernels(self._filters.flatten(0, 1)))
 
     def objective(self) -> float:
-        """Of the present point, less the constant Σ‖x‖², over the sums' mean diagonal."""
+        """Return the objective less the constant Σ‖x‖², over the sums' mean diagonal."""
         kernels = self._collapsed(self._mapping, self._filters)
         data = (kernels * (self._applied(kernels) - 2 * self._right)).sum()
         return float(data + self._ridge * self._filters.square().sum())
 
     def round(self) -> float:
-        """Improves the HR filters, then the mapping; returns the objective."""
+        """Improve the HR filters, then the mapping; return the objective."""
         self.improve_filters()
         self._improve_mapping()
         return self.objective()
@@ -127,10 +165,11 @@ class Fit:
         return mapping.T @ filters
 
     def _applied(self, kernels: torch.Tensor) -> torch.Tensor:
+        """A G, for G (m²,N,s²)."""
         return (self._matrix @ kernels.flatten(0, 1)).view_as(kernels)
 
     def improve_filters(self, steps: int = FILTER_STEPS) -> None:
-        """Conjugate gradients on (W A Wᵀ + ρI) h = W b, the HR filters for the present mapping."""
+        """Take conjugate-gradient steps on (W A Wᵀ + ρI) h = W b, for the current mapping."""
         mapping, filters = self._mapping, self._filters
 
         def applied(h: torch.Tensor) -> torch.Tensor:

@@ -34,12 +34,17 @@ PIECE = 1 << 24
 
 
 def kernel_offset(kernel: int, filter_size: int, scale: int) -> int:
-    """HR pixels from s·i, the first under a filter at i, back to the first of its kernel."""
+    """Return how many HR pixels before s·i, the first under a filter at i, its kernel begins."""
     return scale * ((kernel // scale - filter_size) // 2)
 
 
 def check_support(support: int, filter_size: int) -> None:
-    """Raises InputError unless a kernel over `support` LR pixels can be centred on a filter."""
+    """Check that a kernel over `support` LR pixels can be centred on a filter.
+
+    Raises
+    ------
+    InputError : if it cannot.
+    """
     if support < filter_size or (support - filter_size) % 2:
         raise InputError(
             f"support must be the filters' side {filter_size} or an even number more, "
@@ -50,10 +55,18 @@ def check_support(support: int, filter_size: int) -> None:
 def enlarge_codes(
     codes: torch.Tensor, kernels: torch.Tensor, filter_size: int, scale: int
 ) -> torch.Tensor:
-    """The HR residual Σᵢ kernelsᵢ ⊗ (codesᵢ with s−1 zeros between), cropped to the grid.
+    """Return the HR residual Σᵢ kernelsᵢ ⊗ (codesᵢ with s−1 zeros between).
 
-    codes (N,H,W), kernels (N,k,k) with k a multiple of s; returns (sH,sW). What reaches
-    over the edge of the grid is cut off.
+    Parameters
+    ----------
+    codes : (N,H,W).
+    kernels : (N,k,k), k a multiple of s.
+    filter_size : the side of the LR filters.
+    scale : s.
+
+    Returns
+    -------
+    (sH,sW); what reaches over the edge of the grid is cut off.
     """
     kernel = kernels.shape[-1]
     height, width = codes.shape[-2:]
@@ -67,8 +80,10 @@ def enlarge_codes(
 
 
 class NormalEquations:
-    """Those of min over G of Σ ‖x − G(z)‖² + ρ‖G‖², summed over pairs of codes z and HR
-    residuals x on a torus, G being `enlarge_codes` with all indices wrapping.
+    """The normal equations of min over G of Σ ‖x − G(z)‖² + ρ‖G‖².
+
+    They are summed over pairs of codes z and HR residuals x on a torus, G being `enlarge_codes`
+    with all indices wrapping.
 
     An HR block at LR pixel p is a linear function of the m×m codes around p, so there are
     N·m² unknowns for each of the s² places in a block, and one matrix for them all. On a
@@ -81,9 +96,21 @@ class NormalEquations:
     of n = BLOCK + 2m − 2, and one complex N×N product a frequency sums over the blocks. That
     is about 2·(n/BLOCK)²·N² multiply-adds a pixel; lag by lag it would be (2m−1)²/2·N².
 
-    atoms: N; scale: s; support: m, the kernel's side in LR pixels: the filters' side or
-    an even number more. dtype: of the sums, torch.float32 or torch.float64.
-    Raises InputError for another support.
+    Parameters
+    ----------
+    atoms : N.
+    scale : s.
+    support : m, the kernel's side in LR pixels: the filters' side or an even number more.
+    filter_size : the filters' side.
+    dtype : of the sums, torch.float32 or torch.float64.
+
+    Raises
+    ------
+    InputError : for another support.
+
+    Attributes
+    ----------
+    pixels : LR pixels summed over so far.
     """
 
     def __init__(
@@ -109,7 +136,7 @@ class NormalEquations:
         self.dtype, self.pixels = dtype, 0
 
     def add(self, codes: torch.Tensor, target: torch.Tensor) -> None:
-        """Adds one torus: codes (N,H,W) and the HR residual (sH,sW) of its image."""
+        """Add one torus: codes (N,H,W) and the HR residual (sH,sW) of its image."""
         codes, target = codes.to(self.dtype), target.to(self.dtype)
         last = self.support - 1
         height, width = codes.shape[-2:]
@@ -133,8 +160,8 @@ class NormalEquations:
         self.pixels += height * width
 
     def _sum(self, count: int) -> None:
-        """Adds the first `count` of the blocks that wait: with many at a time the sums are
-        bound by arithmetic, not by memory."""
+        """Add the first `count` waiting blocks: with many at a time the sums are bound by
+        arithmetic, not by memory."""
         still, moving = (torch.stack(b) for b in zip(*self._waiting[:count], strict=True))
         left = _spectra(still, self._side, conjugate=True)
         right = _spectra(moving, self._side)
@@ -142,41 +169,49 @@ class NormalEquations:
         del self._waiting[:count]
 
     def state(self) -> dict[str, Any]:
-        """The sums so far, to go on from with `restore`."""
+        """Return the sums so far, to go on from with `restore`."""
         if self._waiting:
             self._sum(len(self._waiting))
         return {"sums": self._sums, "pixels": self.pixels}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes up the sums of a `state`."""
+        """Go on from the sums of a `state`."""
         self._sums, self.pixels = state["sums"], state["pixels"]
 
     def _correlations(self) -> torch.Tensor:
-        """Those of codes and targets with the codes at the lags 1−m … m−1, down and right:
+        """Correlations of codes and targets with the codes at the lags 1−m … m−1, down and right:
         (2m−1,2m−1,N+s²,N)."""
         if self._waiting:
             self._sum(len(self._waiting))
         side, lags = self._side, 2 * self.support - 1
         rows = self._sums.shape[1]
-        found = torch.empty(lags, lags, rows, self.atoms, dtype=self.dtype)
+        correlations = torch.empty(lags, lags, rows, self.atoms, dtype=self.dtype)
         step = max(1, PIECE // (self.atoms * side * side))
         for start in range(0, rows, step):
             piece = self._sums[:, start : start + step].unflatten(0, (side, side // 2 + 1))
             piece = torch.fft.irfft2(piece, (side, side), dim=(0, 1))
-            found[:, :, start : start + step] = piece[:lags, :lags]
-        return found
+            correlations[:, :, start : start + step] = piece[:lags, :lags]
+        return correlations
 
     def system(self, ridge: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """A + ρI, (m²N, m²N), and the right sides, (m²N, s²), with ρ = ridge × the mean of A's
-        diagonal: in float64 up to `LARGE` unknowns, else in float32.
+        """Return the equations' matrix and right sides.
 
         Unknowns are in the order (a, b, i): rows and columns of the m×m codes, atom.
+
+        Parameters
+        ----------
+        ridge : ρ over the mean of A's diagonal.
+
+        Returns
+        -------
+        A + ρI, (m²N, m²N), and the right sides, (m²N, s²), in float64 up to `LARGE` unknowns,
+        else in float32.
         """
         support, last = self.support, self.support - 1
         unknowns = support**2 * self.atoms
         dtype = torch.float64 if unknowns <= LARGE else torch.float32
-        found = self._correlations()
-        lags, targets = found[:, :, : self.atoms], found[:, :, self.atoms :]
+        correlations = self._correlations()
+        lags, targets = correlations[:, :, : self.atoms], correlations[:, :, self.atoms :]
         matrix = torch.empty((support, support, self.atoms) * 2, dtype=dtype)
         for a in range(support):
             for b in range(support):
@@ -189,8 +224,12 @@ class NormalEquations:
         return matrix, right.permute(0, 1, 3, 2).reshape(unknowns, -1).to(dtype)
 
     def solve(self, ridge: float) -> torch.Tensor:
-        """The kernels (N,k,k) for ρ = ridge × the mean of A's diagonal. Raises InputError if all
-        codes were zero."""
+        """Return the kernels (N,k,k) for ρ = ridge × the mean of A's diagonal.
+
+        Raises
+        ------
+        InputError : if all codes were zero.
+        """
         matrix, right = self.system(ridge)
         if not matrix.diagonal().any():
             raise InputError("a map cannot be fitted to codes that are all zero: lower lambda.")
@@ -199,7 +238,7 @@ class NormalEquations:
         return self.kernels(torch.cholesky_solve(right, factor))
 
     def kernels(self, solution: torch.Tensor) -> torch.Tensor:
-        """Unknowns (m²N, s²), as `system` orders them, as kernels (N,k,k), of any N."""
+        """Return unknowns (m²N, s²), as `system` orders them, as kernels (N,k,k), of any N."""
         support, scale = self.support, self.scale
         # (code's offset, atom, place in the block) to kernels: a code further down adds to HR
         # pixels further up in its kernel.
@@ -209,7 +248,7 @@ class NormalEquations:
         return kernels.reshape(-1, side, side).contiguous()
 
     def unknowns(self, kernels: torch.Tensor) -> torch.Tensor:
-        """Kernels (N,k,k) as unknowns (m²N, s²): the inverse of `kernels`."""
+        """Return kernels (N,k,k) as unknowns (m²N, s²): the inverse of `kernels`."""
         support, scale = self.support, self.scale
         blocks = kernels.reshape(-1, support, scale, support, scale)
         return blocks.permute(1, 3, 0, 2, 4).flip(0, 1).reshape(-1, scale**2).contiguous()

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from cscsr import weights
-from cscsr.arrays import check_device, to_numpy, to_type_of
+from cscsr.arrays import check_device, device_of, to_numpy, to_type_of
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
 from cscsr.csc_sr.mapping import enlarge_codes
@@ -45,11 +45,11 @@ FORMS = ("paper", "ridge")
 """Kernels by mapping and HR filters, as the paper has them, or by ridge regression."""
 
 KIND = "csc-sr"
-"""What the metadata of a weight file of this method calls itself."""
+"""The `kind` in the metadata of a weight file of this method."""
 
 
 def weights_name(coder: str, preset: str = "small") -> str:
-    """The name of the shipped filters and maps that a coder uses."""
+    """Return the name of the shipped filters and maps that `coder` uses."""
     size = "" if preset == "small" else f"-{preset}"
     return f"csc-sr{size}-{TRAINED_FOR[coder]}"
 
@@ -58,11 +58,14 @@ def weights_name(coder: str, preset: str = "small") -> str:
 class Weights:
     """Filters and maps of one coder, as a weight file has them.
 
-    coder: the coder whose codes the maps were fitted to.
-    filters: (N,s,s), float32, unit norm, origin top-left.
-    kernels: scale to the ridge kernels (N,k,k), float32.
-    lams: scale to λ. settings: scale to the coder's parameters, stop rule included.
-    mappings: scale to mapping (M,N) and HR filters (M,k,k); see `cscsr.csc_sr.hr_filters`.
+    Attributes
+    ----------
+    coder : the coder whose codes the maps were fitted to.
+    filters : (N,s,s), float32, unit norm, origin top-left.
+    kernels : scale to the ridge kernels (N,k,k), float32.
+    lams : scale to λ, on the [0,1] scale.
+    settings : scale to the coder's parameters, stop rule included.
+    mappings : scale to mapping (M,N) and HR filters (M,k,k); see `cscsr.csc_sr.hr_filters`.
     """
 
     coder: str
@@ -71,29 +74,44 @@ class Weights:
     lams: dict[int, float]
     settings: dict[int, dict[str, Any]]
     mappings: dict[int, Mapping] = field(default_factory=dict)
+    _collapsed: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     def collapsed(self, scale: int, form: str) -> np.ndarray:
-        """The kernels (N,k,k) of a scale that turn codes into the HR residual."""
+        """Return the kernels (N,k,k) that turn the codes of a scale into the HR residual.
+
+        Parameters
+        ----------
+        scale : one of `scales`.
+        form : one of `FORMS`.
+        """
         if form == "ridge":
             return self.kernels[scale]
         if scale not in self._collapsed:
             self._collapsed[scale] = self.mappings[scale].kernels().numpy()
         return self._collapsed[scale]
 
-    _collapsed: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
-
     @property
     def scales(self) -> list[int]:
+        """The scales that have maps, ascending."""
         return sorted(self.kernels)
 
     @property
     def filter_size(self) -> int:
+        """The side of the LR filters."""
         return self.filters.shape[-1]
 
     def coding(
         self, residual: np.ndarray, scale: int, coder: str, record_every: int = 0
     ) -> tuple[Solver[SparseCoding], SparseCoding]:
-        """The coder, built as the maps need it, and its problem for a `residual` (H,W)."""
+        """Return the coder, built as the maps need it, and its problem.
+
+        Parameters
+        ----------
+        residual : what is to be coded, (H,W), float32 or float64.
+        scale : one of `scales`.
+        coder : a key of `TRAINED_FOR`.
+        record_every : iterations between two rows of the coder's trace; 0: no trace.
+        """
         solver = make_solver(coder, **self.settings[scale], record_every=record_every)
         problem = SparseCoding(
             residual, self.filters.astype(residual.dtype), self.lams[scale], boundary="circular"
@@ -102,9 +120,11 @@ class Weights:
 
 
 def read_weights(name: str) -> Weights:
-    """Filters and maps from shipped weights or a file; see `cscsr.weights.load`.
+    """Read filters and maps from shipped weights or a file; see `cscsr.weights.load`.
 
-    Raises InputError if it holds something else.
+    Raises
+    ------
+    InputError : if there is no such file, or it holds something else.
     """
     tensors, metadata = weights.load(name)
     if metadata.get("kind") != KIND:
@@ -114,8 +134,8 @@ def read_weights(name: str) -> Weights:
         )
     scales = {int(scale): row for scale, row in metadata["scales"].items()}
 
-    def tensor(what: str, scale: int) -> torch.Tensor:
-        return torch.from_numpy(tensors[f"{what}_x{scale}"].astype(np.float32))
+    def tensor(part: str, scale: int) -> torch.Tensor:
+        return torch.from_numpy(tensors[f"{part}_x{scale}"].astype(np.float32))
 
     return Weights(
         coder=metadata["coder"],
@@ -129,10 +149,10 @@ def read_weights(name: str) -> Weights:
 
 @contextmanager
 def quick_plans(coder: str) -> Iterator[None]:
-    """Inside the `with` block sporco's FFTs of a new size are planned by rule.
+    """Have sporco plan its FFTs of a new size by rule inside the `with` block.
 
-    By default they are planned by measuring, which for one size takes ten times as long as
-    the ten iterations that are wanted of it, and makes none of them faster.
+    By default it plans them by measuring, which takes ten times as long as the ten iterations
+    wanted of that size, and makes none of them faster.
     """
     if coder != "sporco-admm":
         yield
@@ -148,7 +168,8 @@ def quick_plans(coder: str) -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def _kept(name: str, sha256: str) -> Weights:
+def _cached_weights(name: str, sha256: str) -> Weights:
+    """`read_weights`, once for each content of the file."""
     return read_weights(name)
 
 
@@ -156,22 +177,32 @@ def _kept(name: str, sha256: str) -> Weights:
 class CSCSR(Solver[SuperResolution]):
     """Convolutional sparse coding, with mapping and HR filters for each coder and scale.
 
-    coder: "admm", "sporco-admm", "ista", "fista" or "cista", the solver of the sparse-coding
-    problem.
-    form: "paper" (mapping with wⱼ ≥ 0 and Σᵢ wⱼᵢ = 1, then HR filters) or "ridge" (one kernel a
-    code by ridge regression, the baseline without constraints).
-    preset: "small" or the name of other shipped weights.
-    weights: a ``.safetensors`` file from ``cscsr train csc-sr``, or None for the shipped one.
-    device: where the coder computes; sporco's ADMM and the map run on the CPU.
-    dtype: "float32" or "float64", of the whole computation.
-    trace: record every iteration of the coder, and its PSNR (luma, rounded, `scale` pixels
-    cut off each side) where the problem knows the truth: each iterate decoded by the map,
-    which was fitted to the last one only.
-
     Colour: luma by CSC-SR, Cb and Cr by bicubic. The estimate is not clipped to [0,1].
     Codes of the solution are those of the luma, continued by `MARGIN` pixels a side.
-    Raises InputError for an unknown coder or dtype, and, when used, for weights whose maps
-    were fitted to another coder.
+
+    Parameters
+    ----------
+    coder : "admm", "sporco-admm", "ista", "fista" or "cista", the solver of the sparse-coding
+        problem.
+    form : "paper" (mapping with wⱼ ≥ 0 and Σᵢ wⱼᵢ = 1, then HR filters) or "ridge" (one kernel per
+        code by ridge regression, the baseline without constraints).
+    preset : "small" or the name of other shipped weights.
+    weights : a ``.safetensors`` file from ``cscsr train csc-sr``; None: the shipped one.
+    device : where the coder computes; None: the image's device. sporco's ADMM and the map run on
+        the CPU.
+    dtype : "float32" or "float64", of the whole computation.
+    trace : record every iteration of the coder, and its PSNR (luma, rounded, `scale` pixels
+        cut off each side) where the problem knows the truth: each iterate decoded by the map,
+        which was fitted to the last one only.
+
+    Raises
+    ------
+    InputError : for an unknown coder, form or dtype, and, when used, for weights whose maps were
+        fitted to another coder.
+
+    References
+    ----------
+    Gu et al., "Convolutional sparse coding for image super-resolution", ICCV 2015.
     """
 
     problem_type: ClassVar[type] = SuperResolution
@@ -181,7 +212,7 @@ class CSCSR(Solver[SuperResolution]):
     form: str = "paper"
     preset: str = "small"
     weights: str | None = None
-    device: str = "cpu"
+    device: str | None = None
     dtype: str = "float32"
     trace: bool = False
 
@@ -192,7 +223,7 @@ class CSCSR(Solver[SuperResolution]):
             raise unknown_name("form", str(self.form), FORMS)
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype must be float32 or float64, got {self.dtype!r}.")
-        if self.coder == "sporco-admm" and self.device != "cpu":
+        if self.coder == "sporco-admm" and self.device not in (None, "cpu"):
             raise InputError(f"{self.name} computes on the CPU only, not on {self.device}.")
 
     @property
@@ -204,7 +235,7 @@ class CSCSR(Solver[SuperResolution]):
 
     @property
     def version(self) -> str:
-        """This method's own and its coder's, whose codes the answer is made of."""
+        """This method's own version and the coder's."""
         return f"2, {self.coder} {make_solver(self.coder).version}"
 
     def weights_sha256(self) -> str:
@@ -217,83 +248,96 @@ class CSCSR(Solver[SuperResolution]):
 
     def _weights(self) -> Weights:
         name = self._weights_name()
-        kept = _kept(name, weights.sha256(name))
-        if kept.coder != TRAINED_FOR[self.coder]:
+        trained = _cached_weights(name, weights.sha256(name))
+        if trained.coder != TRAINED_FOR[self.coder]:
             raise InputError(
-                f"the maps in {name} were fitted to codes of {kept.coder}, so {self.name} cannot "
-                f"use them; take csc-sr[{kept.coder}], or train maps for {self.coder}."
+                f"the maps in {name} were fitted to codes of {trained.coder}, so {self.name} "
+                f"cannot use them; take csc-sr[{trained.coder}], or train maps for {self.coder}."
             )
-        return kept
+        return trained
+
+    def _device(self, problem: SuperResolution) -> str:
+        """Where the coder computes."""
+        if self.coder == "sporco-admm":
+            return "cpu"
+        return device_of(problem.lr) if self.device is None else self.device
 
     def supports(self, problem: SuperResolution) -> str | None:
-        """None, or the reason: another problem, a scale without a map, an image smaller than
-        the filters, or one that the coder would take too long for (explicit CISTA)."""
+        """Return None, or the reason against: another type of problem, a scale without a map, an
+        image smaller than the filters, or one too large for the coder (explicit CISTA)."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        check_device(self.device)
-        kept = self._weights()
+        check_device(self._device(problem))
+        trained = self._weights()
         height, width = problem.lr.shape[:2]
-        if problem.scale not in kept.scales:
+        if problem.scale not in trained.scales:
             return (
-                f"{self.name} has maps for {', '.join(f'×{scale}' for scale in kept.scales)}, "
+                f"{self.name} has maps for {', '.join(f'×{scale}' for scale in trained.scales)}, "
                 f"not for ×{problem.scale}."
             )
-        size = kept.filter_size
+        size = trained.filter_size
         if min(height, width) < size:
             return (
                 f"{self.name} needs an image of at least {size}x{size}, the size of its filters, "
                 f"not {height}x{width}."
             )
         blank = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), self.dtype)
-        solver, coding = kept.coding(blank, problem.scale, self.coder)
+        solver, coding = trained.coding(blank, problem.scale, self.coder)
         return solver.supports(coding)
 
     def operations(self, problem: SuperResolution, iterations: int | None = None) -> float | None:
-        """The coder's; N·k² for each place of the codes (the map); the split's three transforms
-        and the bicubic enlargement of the smooth part."""
-        kept, scale = self._weights(), problem.scale
+        """Return the coder's multiply-adds, N·k² for each place of the codes (the map), those of
+        the split's three transforms and of the bicubic enlargement of the smooth part."""
+        trained, scale = self._weights(), problem.scale
         height, width = (n + 2 * MARGIN for n in problem.lr.shape[:2])
-        coder, coding = kept.coding(np.zeros((height, width), self.dtype), scale, self.coder)
+        coder, coding = trained.coding(np.zeros((height, width), self.dtype), scale, self.coder)
         coded = coder.operations(coding, iterations)
         if coded is None:
             return None
         pixels = height * width
-        mapped = float(kept.collapsed(scale, self.form).size) * pixels
+        mapped = float(trained.collapsed(scale, self.form).size) * pixels
         enlarged = 4.0 * scale * (1 + scale) * pixels
         return coded + mapped + 3 * transform_operations(pixels) + enlarged
 
     def halo(self, scale: int) -> int:
-        """32 pixels. Split and codes depend on the whole image, but what they owe to pixels
-        further away is less than a hundredth of an 8-bit step (a test measures it)."""
+        """32 pixels. Split and codes depend on the whole image, but pixels further away change them
+        by less than a hundredth of an 8-bit step (a test measures it)."""
         return 32
 
     def prepare(self, problem: SuperResolution) -> None:
-        """Reads the weights, and has the coder import and transform what it needs."""
+        """Read the weights, and prepare the coder."""
         _, residual = divide(luma_of(to_numpy(problem.lr)), problem.scale, self.dtype)
-        coder, coding = self._coding(problem.scale, residual)
+        coder, coding = self._coding(problem, residual)
         with quick_plans(self.coder):
             coder.prepare(coding)
 
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
-        """The enlarged image.
+        """Enlarge the image.
 
-        init: codes that the coder starts from; the maps were fitted to codes from zero.
-        callback: called with each of the coder's iterations and the image it decodes to.
-        Raises InputError when `supports(problem)` gives a reason.
+        Parameters
+        ----------
+        problem : the problem.
+        init : codes that the coder starts from; the maps were fitted to codes from zero.
+        callback : called after each iteration of the coder with its number and the image that the
+            iterate decodes to.
+
+        Raises
+        ------
+        InputError : if `supports(problem)` returns a reason.
         """
         reason = self.supports(problem)
         if reason is not None:
             raise InputError(reason)
-        clock = Stopwatch(self.device)
-        kept, scale = self._weights(), problem.scale
+        clock = Stopwatch(self._device(problem))
+        trained, scale = self._weights(), problem.scale
         smooth, residual = divide(luma_of(to_numpy(problem.lr)), scale, self.dtype)
-        kernels = kept.collapsed(scale, self.form)
+        kernels = trained.collapsed(scale, self.form)
 
         def luma(codes: Any) -> np.ndarray:
-            return smooth + enlarged_residual(codes, kernels, kept.filter_size, scale)
+            return smooth + enlarged_residual(codes, kernels, trained.filter_size, scale)
 
         quality: dict[int, float] = {}
         wants_psnr = self.trace and problem.truth is not None
@@ -303,14 +347,14 @@ class CSCSR(Solver[SuperResolution]):
             y = luma(codes)
             if truth is not None:
                 quality[iteration] = luma_psnr(y, truth, scale)
-            return callback is not None and bool(callback(iteration, _as_asked(y, problem)))
+            return callback is not None and bool(callback(iteration, _like_input(y, problem)))
 
-        coder, coding = self._coding(scale, residual)
+        coder, coding = self._coding(problem, residual)
         before = clock.seconds
         watched = watch if wants_psnr or callback is not None else None
         with clock.paused(), quick_plans(self.coder):
             coded = coder.solve(coding, init=init, callback=watched)
-        estimate = _as_asked(luma(coded.codes), problem)
+        estimate = _like_input(luma(coded.codes), problem)
         return Solution(
             estimate=estimate,
             status=coded.status,
@@ -320,23 +364,49 @@ class CSCSR(Solver[SuperResolution]):
         )
 
     def _coding(
-        self, scale: int, residual: np.ndarray
+        self, problem: SuperResolution, residual: np.ndarray
     ) -> tuple[Solver[SparseCoding], SparseCoding]:
+        """The coder and its problem, on the device to compute on."""
         every = 1 if self.trace else 0
-        coder, coding = self._weights().coding(residual, scale, self.coder, every)
-        return coder, coding if self.device == "cpu" else coding.on(self.device)
+        coder, coding = self._weights().coding(residual, problem.scale, self.coder, every)
+        device = self._device(problem)
+        return coder, coding if device == "cpu" else coding.on(device)
 
 
 def divide(luma: np.ndarray, scale: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """What CSC-SR makes of a luma (H,W): its smooth part enlarged (sH,sW), and the residual
-    that is to be coded, continued, (H+2·MARGIN, W+2·MARGIN). The split is made in float64."""
+    """Divide a luma into its smooth part and the residual that is to be coded.
+
+    The split is made in float64.
+
+    Parameters
+    ----------
+    luma : (H,W), on the [0,1] scale.
+    scale : s.
+    dtype : "float32" or "float64", of the results.
+
+    Returns
+    -------
+    The smooth part, enlarged, (sH,sW), and the residual, continued, (H+2·MARGIN, W+2·MARGIN).
+    """
     parts = split(continued(luma.astype(np.float64)))
     smooth = _inside(imresize(parts.smooth, scale), scale)
     return smooth.astype(dtype), parts.residual.astype(dtype)
 
 
 def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: int) -> np.ndarray:
-    """The HR residual (sH,sW) that `kernels` (N,k,k) make of the codes of a continued one."""
+    """Return the HR residual that kernels make of the codes of a continued LR residual.
+
+    Parameters
+    ----------
+    codes : (N, H+2·MARGIN, W+2·MARGIN), numpy or torch.
+    kernels : (N,k,k).
+    filter_size : the side of the LR filters.
+    scale : s.
+
+    Returns
+    -------
+    (sH,sW), in the codes' dtype.
+    """
     codes = torch.as_tensor(codes).cpu()
     weights_of_codes = torch.from_numpy(kernels).to(codes.dtype)
     return _inside(enlarge_codes(codes, weights_of_codes, filter_size, scale).numpy(), scale)
@@ -348,8 +418,8 @@ def _inside(continued_image: np.ndarray, scale: int) -> np.ndarray:
     return continued_image[margin:-margin, margin:-margin]
 
 
-def _as_asked(luma: np.ndarray, problem: SuperResolution) -> Any:
-    """An enlarged luma (sH,sW) as the image asked for: its colour, kind, dtype and device."""
+def _like_input(luma: np.ndarray, problem: SuperResolution) -> Any:
+    """An enlarged luma (sH,sW) with the colour, array type, dtype and device of the input."""
     return to_type_of(with_luma(luma, to_numpy(problem.lr), problem.scale), problem.lr)
 
 

@@ -96,10 +96,10 @@ def test_estimate_is_smooth_part_plus_mapped_codes(small):
     codes at its place, each of which adds its HR filter."""
     lr = degrade(photo(28), 2, "y").astype(np.float64)
     solution = CSCSR("ista", weights=small["ista"], dtype="float64").solve(SuperResolution(lr, 2))
-    kept = read_weights(small["ista"])
+    trained = read_weights(small["ista"])
     smooth, residual = divide(lr, 2, "float64")
     assert residual.shape == tuple(n + 2 * MARGIN for n in lr.shape)
-    mapping = kept.mappings[2]
+    mapping = trained.mappings[2]
     full = np.zeros([2 * n + 10 for n in residual.shape])
     for atom, row, column in zip(*np.nonzero(solution.codes), strict=True):
         place = np.s_[2 * row : 2 * row + 10, 2 * column : 2 * column + 10]
@@ -139,15 +139,15 @@ def test_no_psnr_without_a_truth(small):
 
 def test_callback_sees_images_and_can_stop(small):
     lr = degrade(photo(colour=True), 2, "rgb")
-    seen = []
+    images = []
 
     def third(iteration, image):
-        seen.append(image)
+        images.append(image)
         return iteration == 3
 
     solution = CSCSR("ista", weights=small["ista"]).solve(SuperResolution(lr, 2), callback=third)
-    assert [image.shape for image in seen] == [(32, 32, 3)] * 3
-    np.testing.assert_array_equal(seen[-1], solution.estimate)
+    assert [image.shape for image in images] == [(32, 32, 3)] * 3
+    np.testing.assert_array_equal(images[-1], solution.estimate)
 
 
 def test_colour_is_luma_by_the_method_and_bicubic_chroma(small):
@@ -229,17 +229,17 @@ def test_unknown_coder_and_dtype():
 
 @pytest.mark.parametrize("coder", SHIPPED)
 def test_shipped_metadata_is_complete(coder):
-    kept = read_weights(weights_name(coder))
-    assert kept.coder == coder
-    assert kept.scales == list(SCALES)
-    np.testing.assert_allclose(np.linalg.norm(kept.filters, axis=(1, 2)), 1, rtol=1e-6)
+    trained = read_weights(weights_name(coder))
+    assert trained.coder == coder
+    assert trained.scales == list(SCALES)
+    np.testing.assert_allclose(np.linalg.norm(trained.filters, axis=(1, 2)), 1, rtol=1e-6)
     for scale in SCALES:
-        assert kept.settings[scale]["tol"] == 0
-        assert kept.kernels[scale].shape[0] == len(kept.filters)
-        assert kept.kernels[scale].shape[1] % scale == 0
-        mapping = kept.mappings[scale].mapping
-        assert mapping.shape[1] == len(kept.filters)
-        assert mapping.shape[0] == len(kept.mappings[scale].filters) >= len(kept.filters)
+        assert trained.settings[scale]["tol"] == 0
+        assert trained.kernels[scale].shape[0] == len(trained.filters)
+        assert trained.kernels[scale].shape[1] % scale == 0
+        mapping = trained.mappings[scale].mapping
+        assert mapping.shape[1] == len(trained.filters)
+        assert mapping.shape[0] == len(trained.mappings[scale].filters) >= len(trained.filters)
         assert (mapping >= 0).all()
         torch.testing.assert_close(mapping.sum(1), torch.ones(len(mapping)), atol=2e-3, rtol=0)
     assert weights.weights_path(weights_name(coder)).stat().st_size < 12_000_000
@@ -270,3 +270,14 @@ def test_psnr_of_a_trace_is_that_of_the_protocol(small):
     rounded = np.clip(np.floor(solution.estimate.astype(float) * 255 + 0.5), 0, 255)
     expected = psnr(rounded[3:-3, 3:-3], truth[3:-3, 3:-3].astype(float))
     assert solution.trace["psnr_db"][-1] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_computes_on_the_device_of_the_image(small):
+    lr = torch.from_numpy(degrade(photo(), 2, "y"))
+    torch.cuda.reset_peak_memory_stats()
+    on_gpu = CSCSR("ista", weights=small["ista"]).solve(SuperResolution(lr.cuda(), 2)).estimate
+    assert torch.cuda.max_memory_allocated() > 4 * 6 * (16 + 2 * MARGIN) ** 2  # the codes
+    on_cpu = CSCSR("ista", weights=small["ista"]).solve(SuperResolution(lr, 2)).estimate
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-4)

@@ -11,10 +11,16 @@ import pytest
 import torch
 
 from cscsr import InputError, SuperResolution, weights
+from cscsr.cli import main
+from cscsr.csc_sr.card import command_line
 from cscsr.csc_sr.decompose import split
 from cscsr.csc_sr.dictionary import draw_patches
+from cscsr.csc_sr.map_training import MapTraining
+from cscsr.csc_sr.options import Coding, Options
 from cscsr.csc_sr.solver import CSCSR, read_weights
-from cscsr.csc_sr.train import Coding, Kept, Options, _Run, main, train_csc_sr, training_pair
+from cscsr.csc_sr.store import RunStore
+from cscsr.csc_sr.train import train_csc_sr
+from cscsr.csc_sr.training_images import training_pair
 from cscsr.data.datasets import demo, licence_of_weights, training_textures
 from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
 
@@ -72,15 +78,15 @@ def test_same_seed_same_weights(data, trained, tmp_path):
 
 def test_sums_go_on_where_they_were_saved(trained, tmp_path):
     """A run over the first two images, saved, taken up by one over all four."""
-    kept = read_weights(str(trained["ista"]))
+    start = read_weights(str(trained["ista"]))
     images = [luma_of(image)[:64, :64] for _, image in list(demo())[:4]]
-    whole, part = (Kept(tmp_path / name, name) for name in ("whole", "part"))
+    whole, part = (RunStore(tmp_path / name, name) for name in ("whole", "part"))
 
-    def sums(where, count):
-        return _Run(kept, QUICK, images[:count], [], 0, False, where).sums(2)
+    def sums(store, count):
+        return MapTraining(start, QUICK, images[:count], [], 0, False, store).sums(2)
 
     assert sums(part, 2).pixels < sums(part, 4).pixels == sums(whole, 4).pixels
-    ends = [sums(where, 4).solve(0.1) for where in (part, whole)]  # float32, added otherwise
+    ends = [sums(store, 4).solve(0.1) for store in (part, whole)]  # float32, added otherwise
     torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=0)
 
 
@@ -115,12 +121,11 @@ def test_coder_without_a_map_of_its_own(data, tmp_path):
 )
 def test_command_says_at_once_what_is_wrong(data, tmp_path, capsys, words, sentence):
     out = tmp_path / "out"
-    with pytest.raises(SystemExit) as stopped:
-        main(["--data", str(data), "--out", str(out), "--coder", "ista", *words.split()])
-    assert stopped.value.code == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    options = ["--data", str(data), "--out", str(out), "--coder", "ista", *words.split()]
+    assert main(["train", "csc-sr", *options]) == 2
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert message.count("\n") == 1
     assert not out.exists()
 
 
@@ -144,12 +149,12 @@ def test_memory_does_not_grow_with_the_images(data, tmp_path, monkeypatch):
     alive, counts = [], []
 
     def luma(path):
-        read = luma_of(read_image(path)).view(Watched)
-        alive.append(weakref.ref(read))
+        image = luma_of(read_image(path)).view(Watched)
+        alive.append(weakref.ref(image))
         counts.append(sum(other() is not None for other in alive))
-        return read
+        return image
 
-    monkeypatch.setattr("cscsr.csc_sr.train._luma", luma)
+    monkeypatch.setattr("cscsr.csc_sr.training_images.read_luma", luma)
     train_csc_sr(tmp_path, tmp_path, coders=("ista",), scales=(2,), options=QUICK, progress=False)
     assert len(counts) == 1 + 8 + 8  # the held-out one, for the filters, for the sums
     assert max(counts) <= 3  # the held-out one, this one and the one before
@@ -161,12 +166,12 @@ class Watched(np.ndarray):
 
 def test_a_folder_where_nothing_was_made_is_free(data, tmp_path):
     """A run that ended before it had learned anything leaves the folder to others."""
-    Kept(tmp_path / "state", "one")
-    other = Kept(tmp_path / "state", "other")
+    RunStore(tmp_path / "state", "one")
+    other = RunStore(tmp_path / "state", "other")
     other.save("filters", {"filters": torch.zeros(1)})
-    Kept(tmp_path / "state", "other")
+    RunStore(tmp_path / "state", "other")
     with pytest.raises(InputError, match="other options"):
-        Kept(tmp_path / "state", "one")
+        RunStore(tmp_path / "state", "one")
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -193,3 +198,10 @@ def test_first_filters_are_patches_of_unit_norm():
 def test_flat_images_teach_no_filters():
     with pytest.raises(InputError, match="contrast"):
         draw_patches(np.zeros((2, 20, 20)), 3, 5, np.random.default_rng(0))
+
+
+def test_command_on_the_card_names_no_folder():
+    words = ["train", "csc-sr", "--data", "/data/images", "--out", "runs/my filters"]
+    expected = "cscsr train csc-sr --data images --out 'my filters'"
+    assert command_line(words) == expected
+    assert command_line(["-q", "tests/csc_sr"]) == "cscsr.csc_sr.train.train_csc_sr(...)"

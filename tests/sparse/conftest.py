@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmarks._study.problems import camera_problem as camera
 from cscsr import Solution, SparseCoding
+from cscsr.data.problems import camera_problem as camera
 from cscsr.sparse.ista import FISTA
 
 

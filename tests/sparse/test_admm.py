@@ -142,11 +142,13 @@ def test_started_at_the_optimum_it_stays_there(nonnegative, auto_rho):
     problem = small_problem(nonnegative=nonnegative)
     optimum = FISTA(iterations=4000, tol=1e-15, record_every=0).solve(problem).codes
     assert optimum.any()
-    seen = []
+    distances = []
     ADMM(iterations=20, tol=0, auto_rho=auto_rho).solve(
-        problem, init=optimum, callback=lambda _, codes: seen.append(np.abs(codes - optimum).max())
+        problem,
+        init=optimum,
+        callback=lambda _, codes: distances.append(np.abs(codes - optimum).max()),
     )
-    assert max(seen) <= 1e-10
+    assert max(distances) <= 1e-10
     assert ADMM(tol=1e-8).solve(problem, init=optimum).trace["iteration"].tolist() == [1]
 
 

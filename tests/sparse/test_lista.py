@@ -198,7 +198,7 @@ def test_gradients_reach_all_that_is_learned(form):
     learner = Learner(form, torch.from_numpy(dictionary), 3).double()
     problem = SparseCoding(small_signal(side=8)[None], dictionary.astype(np.float64), 0.1)
     names = [name for name, _ in learner.named_parameters()]
-    given = [parameter.detach().clone().requires_grad_() for parameter in learner.parameters()]
+    parameters = [parameter.detach().clone().requires_grad_() for parameter in learner.parameters()]
 
     def loss(*parameters):
         changed = dict(zip(names, parameters, strict=True))
@@ -208,9 +208,9 @@ def test_gradients_reach_all_that_is_learned(form):
             LearnedSteps(log_gains.exp(), log_thresholds.exp(), *banks), problem
         )
 
-    assert torch.autograd.gradcheck(loss, given, atol=1e-6)
-    loss(*given).backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in given)
+    assert torch.autograd.gradcheck(loss, parameters, atol=1e-6)
+    loss(*parameters).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in parameters)
 
 
 class Interrupting(np.ndarray):

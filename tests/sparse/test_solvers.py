@@ -125,18 +125,18 @@ def test_too_long_a_step_ends_as_diverged_with_the_last_good_codes(name, record_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_callback_sees_codes_and_ends_the_solve(name):
-    problem, seen = small_problem(), []
+    problem, objectives = small_problem(), []
 
     def callback(iteration, codes):
-        seen.append((iteration, problem.objective(codes)))
+        objectives.append((iteration, problem.objective(codes)))
         return iteration == 7
 
     solution = make_solver(name, iterations=50, tol=0).solve(problem, callback=callback)
     assert solution.status is Status.STOPPED
     assert solution.status.message == "The callback asked for the end."
-    assert [iteration for iteration, _ in seen] == list(range(1, 8))
-    np.testing.assert_allclose([value for _, value in seen], solution.trace["objective"])
-    assert problem.objective(solution.codes) == seen[-1][1]
+    assert [iteration for iteration, _ in objectives] == list(range(1, 8))
+    np.testing.assert_allclose([value for _, value in objectives], solution.trace["objective"])
+    assert problem.objective(solution.codes) == objectives[-1][1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -258,11 +258,11 @@ def test_nan_that_appears_in_a_solve_ends_it_with_the_last_good_codes(name, reco
 
 @pytest.mark.parametrize("name", NAMES)
 def test_codes_given_to_a_callback_are_its_own(name):
-    kept = []
+    iterates = []
     solver = make_solver(name, iterations=6, tol=0)
     problem = small_problem(lam=2.0)
-    trace = solver.solve(problem, callback=lambda _, codes: kept.append(codes)).trace
-    assert [problem.objective(codes) for codes in kept] == trace["objective"].tolist()
+    trace = solver.solve(problem, callback=lambda _, codes: iterates.append(codes)).trace
+    assert [problem.objective(codes) for codes in iterates] == trace["objective"].tolist()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -290,7 +290,7 @@ EXTREME = [
 @pytest.mark.parametrize("name", NAMES)
 def test_numbers_out_of_range_end_as_diverged_or_at_the_cap(name, boundary, changes):
     problem = small_problem()
-    arrays = {what: factor * getattr(problem, what) for what, factor in changes.items()}
+    arrays = {name: factor * getattr(problem, name) for name, factor in changes.items()}
     problem = dataclasses.replace(problem, lam=1e-210, boundary=boundary, **arrays)
     solver = make_solver(name, iterations=60, tol=0)
     if solver.supports(problem) is None:

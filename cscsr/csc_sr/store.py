@@ -1,0 +1,66 @@
+"""The results of a training run so far, one file each, so that a stopped run can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cscsr.errors import InputError
+
+
+class RunStore:
+    """A folder of named results that belong to one run.
+
+    Parameters
+    ----------
+    folder : the folder; made if missing.
+    identity : what tells this run from others (its options, seed, images), as JSON can hold it.
+
+    Raises
+    ------
+    InputError : if the folder holds results of another run, or cannot be written to.
+    """
+
+    def __init__(self, folder: Path, identity: Any) -> None:
+        self.folder = folder
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        mark = folder / "options.sha256"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            begun = any(folder.glob("*.pt"))
+            if begun and mark.exists() and mark.read_text() != digest:
+                raise InputError(
+                    f"{folder} holds a run with other options: give another --out or remove it."
+                )
+            mark.write_text(digest)
+        except OSError as error:
+            raise InputError(f"cannot write into {folder}: {error.strerror}.") from error
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Return the result saved under `name`, or None."""
+        path = self._path(name)
+        return torch.load(path, weights_only=True) if path.exists() else None
+
+    def save(self, name: str, content: dict[str, Any]) -> None:
+        """Save a result under a temporary name and rename it, so that a kill leaves whole files."""
+        part = self.folder / f"{name}.part"
+        torch.save(content, part)
+        part.replace(self._path(name))
+
+    def drop(self, name: str) -> None:
+        """Delete a result, if it is there."""
+        self._path(name).unlink(missing_ok=True)
+
+    def made(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the result saved under `name`; make and save it first if there is none."""
+        if not self._path(name).exists():
+            self.save(name, make())
+        return torch.load(self._path(name), weights_only=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.pt"

@@ -1,0 +1,162 @@
+"""Convolution by small filters and its adjoint, patch by patch, block by block of the codes' rows.
+
+`cscsr.operators` uses it for filters so small that products with their elements are cheaper than
+Fourier transforms. Needs torch. Not differentiable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+
+BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**28}
+"""What the patches and codes of one block may take: on a CPU what its caches hold, so that a
+block is read from memory once, however often it is used."""
+
+LANES = 16
+"""A convolution layer of a CPU makes its outputs in groups of so many channels."""
+
+Block = tuple[slice, slice, slice]
+"""An index of codes (B,M,H,W): some signals, all atoms, some rows."""
+
+
+class PatchOperator:
+    """The full convolution by a dictionary, codes (B,M,H,W) to (B,C,H+s−1,W+s−1), in parts.
+
+    Parameters
+    ----------
+    filters : (M,C,s,s).
+    shape : (H,W) of the codes.
+
+    Attributes
+    ----------
+    uses_layers : whether torch's convolution layers do the products (float32 on a CPU), for which
+        a pixel's atoms lie side by side in memory, instead of matrix products.
+    """
+
+    def __init__(self, filters: torch.Tensor, shape: tuple[int, int]) -> None:
+        self.filters = filters
+        self.atoms, self.channels, self.size = (int(n) for n in filters.shape[:3])
+        self.shape = shape
+        self.uses_layers = (
+            filters.dtype == torch.float32
+            and filters.device.type == "cpu"
+            and torch.backends.mkldnn.is_available()
+        )
+
+    def blocks(self, batch: int) -> Iterator[Block]:
+        """Yield the blocks of `batch` signals: whole rows of all M maps of one signal, or of
+        several small signals."""
+        height, width = self.shape
+        pixel = (self.atoms + self.channels * self.size**2) * self.filters.element_size()
+        rows = max(
+            BLOCK_BYTES.get(self.filters.device.type, BLOCK_BYTES["cuda"]) // (pixel * width), 1
+        )
+        signals = max(rows // height, 1)
+        for first in range(0, batch, signals):
+            for top in range(0, height, rows):
+                bottom = min(top + rows, height)
+                yield slice(first, min(first + signals, batch)), slice(None), slice(top, bottom)
+
+    def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
+        """Return Fᵀ of a residual (B,C,H+s−1,W+s−1): (B,M,H,W)."""
+        codes = torch.empty(
+            (len(residual), self.atoms, *self.shape),
+            dtype=residual.dtype,
+            device=residual.device,
+            memory_format=torch.channels_last if self.uses_layers else torch.contiguous_format,
+        )
+        for block in self.blocks(len(residual)):
+            codes[block] = self.correlate(residual, block)
+        return codes
+
+    def correlate(self, residual: torch.Tensor, block: Block) -> torch.Tensor:
+        """Return Fᵀ of a residual (B,C,H+s−1,W+s−1) on the codes of `block`: (b,M,rows,W)."""
+        signals, _, rows = block
+        size, width = self.size, self.shape[1]
+        part = residual[signals, :, rows.start : rows.stop + size - 1]
+        if self.uses_layers:
+            part = torch.empty_like(part, memory_format=torch.channels_last).copy_(part)
+            return F.conv2d(part, self._analysis_layer)
+        height = rows.stop - rows.start
+        patches = part.new_empty(self.channels, size, size, len(part), height, width)
+        for row in range(size):  # C, column, b, rows, W
+            shifted = part[:, :, row : row + height].unfold(-1, width, 1)
+            patches[:, row] = shifted.permute(1, 3, 0, 2, 4)
+        codes = self._matrix @ patches.flatten(3).flatten(0, 2)
+        return codes.view(self.atoms, len(part), height, width).transpose(0, 1)
+
+    def add_synthesis(self, codes: torch.Tensor, full: torch.Tensor, block: Block) -> None:
+        """Add F of the codes (b,M,rows,W) of `block` to `full`, (B,C,H+s−1,W+s−1)."""
+        signals, _, rows = block
+        lines = self._lines_by_layer(codes) if self.uses_layers else self._lines(codes)
+        for row, line in enumerate(lines):
+            top = rows.start + row
+            full[signals, :, top : top + codes.shape[-2]].add_(line)
+
+    def prepare(self) -> None:
+        """Arrange the filters for the layers now, where layers are used."""
+        if self.uses_layers:
+            _ = self._analysis_layer
+            _ = self._synthesis_layer
+
+    def _lines(self, codes: torch.Tensor) -> torch.Tensor:
+        """What each row of the filters adds to the output: (s,b,C,rows,W+s−1)."""
+        size, width = self.size, self.shape[1]
+        count, _, height, _ = codes.shape
+        columns = self._matrix.T @ codes.transpose(0, 1).reshape(self.atoms, -1)
+        columns = columns.view(self.channels, size, size, count, height, width)
+        lines = columns.new_zeros(self.channels, size, count, height, width + size - 1)
+        for column in range(size):
+            lines[..., column : column + width] += columns[:, :, column]
+        return lines.permute(1, 2, 0, 3, 4)
+
+    def _lines_by_layer(self, codes: torch.Tensor) -> torch.Tensor:
+        """`_lines`, by a layer whose channels are the filters' rows at `_phases` columns each."""
+        size, phases = self.size, self._phases
+        lines = F.conv2d(
+            codes, self._synthesis_layer, stride=(1, phases), padding=(0, size + phases - 2)
+        )
+        lines = lines.permute(0, 2, 3, 1).unflatten(-1, (size, self.channels, phases))
+        lines = lines.permute(3, 0, 4, 1, 2, 5).flatten(-2)
+        # Padding is the same on both sides, so that the first output is at column 1 − phases.
+        return lines[..., phases - 1 : phases - 1 + self.shape[1] + size - 1]
+
+    @property
+    def _matrix(self) -> torch.Tensor:
+        """The filters as rows, (M, C·s²)."""
+        return self.filters.flatten(1)
+
+    @cached_property
+    def _phases(self) -> int:
+        """How many neighbouring columns F's layer makes as channels of one output.
+
+        Each takes s−1 taps of zero more per line, and fills up the `LANES` computed anyway.
+        """
+        rows = self.channels * self.size
+
+        def cost(phases: int) -> float:
+            channels = math.ceil(rows * phases / LANES) * LANES
+            return channels * (self.size + phases - 1) / phases
+
+        return min(range(1, self.size + 1), key=cost)
+
+    @cached_property
+    def _analysis_layer(self) -> torch.Tensor:
+        """The filters (M,C,s,s): Fᵀ is a correlation with them."""
+        return self.filters.contiguous(memory_format=torch.channels_last)
+
+    @cached_property
+    def _synthesis_layer(self) -> torch.Tensor:
+        """The rows of the filters, flipped and shifted: (s·C·phases,M,1,s+phases−1)."""
+        size, phases = self.size, self._phases
+        shape = (size, self.channels, phases, self.atoms, size + phases - 1)
+        bank = self.filters.new_zeros(shape)
+        for phase in range(phases):
+            bank[:, :, phase, :, phase : phase + size] = self.filters.flip(-1).permute(2, 1, 0, 3)
+        bank = bank.flatten(0, 2).unsqueeze(2)
+        return bank.contiguous(memory_format=torch.channels_last)

@@ -48,7 +48,8 @@ def check_device(device: str) -> str:
 
     Raises
     ------
-    InputError : for a name that is no device and for a GPU that this machine lacks.
+    InputError
+        For a name that is no device and for a GPU that this machine lacks.
     """
     if device == "cpu":
         return device

@@ -24,11 +24,13 @@ class Bicubic(Solver[SuperResolution]):
 
     Parameters
     ----------
-    boundary : "clamp" repeats the edge pixel (the tables' convention), "mirror" reflects.
+    boundary
+        "clamp" repeats the edge pixel (the tables' convention), "mirror" reflects.
 
     Raises
     ------
-    InputError : for an unknown boundary.
+    InputError
+        For an unknown boundary.
     """
 
     problem_type: ClassVar[type] = SuperResolution
@@ -63,7 +65,8 @@ class Bicubic(Solver[SuperResolution]):
 
         Raises
         ------
-        InputError : for a problem of another type.
+        InputError
+            For a problem of another type.
         """
         reason = self.supports(problem)
         if reason is not None:

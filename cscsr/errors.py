@@ -20,9 +20,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 
     Parameters
     ----------
-    kind : the kind of thing that is named ("solver", "data set").
-    name : the unknown name.
-    known : all names that exist.
+    kind
+        The kind of thing that is named ("solver", "data set").
+    name
+        The unknown name.
+    known
+        All names that exist.
     """
     spelled = {entry.lower(): entry for entry in sorted(known)}
     near = difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)

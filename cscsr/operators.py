@@ -41,8 +41,10 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 
     Parameters
     ----------
-    maps : (B,J,H,W).
-    filters : (I,J,k,k).
+    maps
+        (B,J,H,W).
+    filters
+        (I,J,k,k).
 
     Returns
     -------
@@ -76,18 +78,24 @@ class ConvDictionary:
 
     Parameters
     ----------
-    filters : (M,C,s,s), or (M,s,s) for C = 1; numpy or torch, of any norm.
-    shape : (H,W) of the codes, which is that of the signal.
-    boundary : "circular" or "zero"; see the module.
+    filters
+        (M,C,s,s), or (M,s,s) for C = 1; numpy or torch, of any norm.
+    shape
+        (H,W) of the codes, which is that of the signal.
+    boundary
+        "circular" or "zero"; see the module.
 
     Raises
     ------
-    InputError : for a wrong shape, a filter larger than the grid, or an unknown boundary.
+    InputError
+        For a wrong shape, a filter larger than the grid, or an unknown boundary.
 
     Attributes
     ----------
-    filters : (M,C,s,s), a tensor.
-    atoms, channels, size : M, C and s.
+    filters
+        (M,C,s,s), a tensor.
+    atoms, channels, size
+        M, C and s.
     """
 
     def __init__(self, filters: Any, shape: tuple[int, int], boundary: str = "circular") -> None:
@@ -146,7 +154,8 @@ class ConvDictionary:
 
         Parameters
         ----------
-        codes : z, (…,M,H,W).
+        codes
+            z, (…,M,H,W).
 
         Returns
         -------
@@ -154,7 +163,8 @@ class ConvDictionary:
 
         Raises
         ------
-        InputError : for another shape.
+        InputError
+            For another shape.
         """
         return self._apply(self._synthesis, codes, (self.atoms, *self.shape), "codes")
 
@@ -163,7 +173,8 @@ class ConvDictionary:
 
         Parameters
         ----------
-        residual : r, (…,C,*grid).
+        residual
+            r, (…,C,*grid).
 
         Returns
         -------
@@ -171,7 +182,8 @@ class ConvDictionary:
 
         Raises
         ------
-        InputError : for another shape.
+        InputError
+            For another shape.
         """
         return self._apply(self._adjoint, residual, (self.channels, *self.grid), "a residual")
 
@@ -373,8 +385,10 @@ class Sweep:
 
     Parameters
     ----------
-    operator : the map F.
-    residual : (B,C,*grid).
+    operator
+        The map F.
+    residual
+        (B,C,*grid).
     """
 
     def __init__(self, operator: ConvDictionary, residual: torch.Tensor) -> None:

@@ -29,12 +29,15 @@ class PatchOperator:
 
     Parameters
     ----------
-    filters : (M,C,s,s).
-    shape : (H,W) of the codes.
+    filters
+        (M,C,s,s).
+    shape
+        (H,W) of the codes.
 
     Attributes
     ----------
-    uses_layers : whether torch's convolution layers do the products (float32 on a CPU), for which
+    uses_layers
+        Whether torch's convolution layers do the products (float32 on a CPU), for which
         a pixel's atoms lie side by side in memory, instead of matrix products.
     """
 

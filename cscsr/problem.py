@@ -36,14 +36,18 @@ class SuperResolution:
 
     Parameters
     ----------
-    lr : (H,W) or (H,W,3) RGB, floating point in [0,1], numpy or torch.
-    scale : the factor, a whole number.
-    truth : the high-resolution image (scale·H, scale·W[, 3]) where it is known. It scores traces;
+    lr
+        (H,W) or (H,W,3) RGB, floating point in [0,1], numpy or torch.
+    scale
+        The factor, a whole number.
+    truth
+        The high-resolution image (scale·H, scale·W[, 3]) where it is known. It scores traces;
         no solver computes with it.
 
     Raises
     ------
-    InputError : if a shape, a value (NaN, infinity) or the scale is wrong.
+    InputError
+        If a shape, a value (NaN, infinity) or the scale is wrong.
     """
 
     lr: Any
@@ -85,18 +89,24 @@ class SparseCoding:
 
     Parameters
     ----------
-    signal : y, (C,H,W) on the [0,1] scale, (H,W) for C = 1, or a batch (B,C,H,W) of independent
+    signal
+        y, (C,H,W) on the [0,1] scale, (H,W) for C = 1, or a batch (B,C,H,W) of independent
         problems; float32 or float64, numpy or torch.
-    dictionary : f, (M,C,s,s), or (M,s,s) for C = 1, of any norm; converted to the signal's dtype
+    dictionary
+        f, (M,C,s,s), or (M,s,s) for C = 1, of any norm; converted to the signal's dtype
         and device.
-    lam : λ ≥ 0, on the signal's scale.
-    nonnegative : add the constraint z ≥ 0.
-    boundary : "circular" (all indices wrap) or "zero" (the full convolution of a zero-extended y);
+    lam
+        λ ≥ 0, on the signal's scale.
+    nonnegative
+        Add the constraint z ≥ 0.
+    boundary
+        "circular" (all indices wrap) or "zero" (the full convolution of a zero-extended y);
         see `cscsr.operators`.
 
     Raises
     ------
-    InputError : if a shape, a value (NaN, infinity), λ or the boundary is wrong.
+    InputError
+        If a shape, a value (NaN, infinity), λ or the boundary is wrong.
     """
 
     signal: Any
@@ -150,12 +160,15 @@ class SparseCoding:
 
         Parameters
         ----------
-        device : "cpu", "cuda:0", …; None: the signal's.
-        dtype : "float32", torch.float64, …; None: the signal's.
+        device
+            "cpu", "cuda:0", …; None: the signal's.
+        dtype
+            "float32", torch.float64, …; None: the signal's.
 
         Raises
         ------
-        InputError : for another dtype or a device that this machine lacks.
+        InputError
+            For another dtype or a device that this machine lacks.
         """
         key = (str(device), str(dtype))
         if key not in self._cache:
@@ -201,7 +214,8 @@ class SparseCoding:
 
         Raises
         ------
-        InputError : if their shape is not `codes_shape`.
+        InputError
+            If their shape is not `codes_shape`.
         """
         if tuple(getattr(codes, "shape", ())) != self.codes_shape:
             raise InputError(
@@ -228,7 +242,8 @@ class SparseCoding:
 
         Raises
         ------
-        InputError : if λ = 0, where the dual point would be zero and certify nothing.
+        InputError
+            If λ = 0, where the dual point would be zero and certify nothing.
         """
         return self.objective_and_gap(codes)[1]
 
@@ -249,8 +264,10 @@ class SparseCoding:
 
         Parameters
         ----------
-        residual : r, ([B,]C,·,·).
-        largest : q, () or (B,); see `correlation`.
+        residual
+            r, ([B,]C,·,·).
+        largest
+            q, () or (B,); see `correlation`.
         """
         import torch
 

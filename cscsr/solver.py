@@ -85,13 +85,17 @@ class Trace:
 
         Parameters
         ----------
-        iteration : the number of the iteration, from 1 (0: the start).
-        seconds : the solver's own time so far.
-        **values : further columns by name.
+        iteration
+            The number of the iteration, from 1 (0: the start).
+        seconds
+            The solver's own time so far.
+        **values
+            Further columns by name.
 
         Raises
         ------
-        TypeError : for a column that does not exist.
+        TypeError
+            For a column that does not exist.
         """
         unknown = set(values) - set(self.COLUMNS)
         if unknown:
@@ -125,13 +129,18 @@ class Solution:
 
     Attributes
     ----------
-    estimate : the answer, in the array type, dtype and device of the problem's own array: codes
+    estimate
+        The answer, in the array type, dtype and device of the problem's own array: codes
         ([B,]M,H,W) of a `SparseCoding`, the high-resolution image (sH,sW[,3]) of a
         `SuperResolution`, nominally in [0,1].
-    status : how the solve ended.
-    trace : its recorded iterations.
-    seconds : the solver's own wall time.
-    codes : the sparse codes, where the method has any.
+    status
+        How the solve ended.
+    trace
+        Its recorded iterations.
+    seconds
+        The solver's own wall time.
+    codes
+        The sparse codes, where the method has any.
     """
 
     estimate: Any
@@ -146,12 +155,14 @@ class Stopwatch:
 
     Parameters
     ----------
-    device : with a CUDA device the GPU is synchronised before each reading, so that queued work
+    device
+        With a CUDA device the GPU is synchronised before each reading, so that queued work
         counts for whoever queued it.
 
     Attributes
     ----------
-    clock : the function that is read, in seconds of wall time; a benchmark may replace it.
+    clock
+        The function that is read, in seconds of wall time; a benchmark may replace it.
     """
 
     clock: ClassVar[staticmethod[[], float]] = staticmethod(time.perf_counter)
@@ -192,7 +203,8 @@ class Solver(ABC, Generic[P]):
 
     Attributes
     ----------
-    problem_type : `cscsr.SparseCoding` or `cscsr.SuperResolution`.
+    problem_type
+        `cscsr.SparseCoding` or `cscsr.SuperResolution`.
     """
 
     problem_type: ClassVar[type]
@@ -220,13 +232,17 @@ class Solver(ABC, Generic[P]):
 
         Parameters
         ----------
-        problem : an instance of `problem_type`.
-        init : the starting point, where the method has one.
-        callback : called after each iteration of an iterative method; see `Callback`.
+        problem
+            An instance of `problem_type`.
+        init
+            The starting point, where the method has one.
+        callback
+            Called after each iteration of an iterative method; see `Callback`.
 
         Raises
         ------
-        InputError : if `supports(problem)` returns a reason.
+        InputError
+            If `supports(problem)` returns a reason.
         """
 
     def supports(self, problem: P) -> str | None:
@@ -251,8 +267,10 @@ class Solver(ABC, Generic[P]):
 
         Parameters
         ----------
-        problem : the problem to solve.
-        iterations : the number of iterations; None: the solver's cap.
+        problem
+            The problem to solve.
+        iterations
+            The number of iterations; None: the solver's cap.
         """
         return None
 

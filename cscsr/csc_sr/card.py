@@ -23,11 +23,16 @@ class RunFacts:
 
     Attributes
     ----------
-    options : its sizes.
-    filter_set : the data set that the filters were learned on.
-    holdout_crop : the side in pixels of the held-out images' crops.
-    images, heldout : how many images were fitted to and held out.
-    seed : of all that was random.
+    options
+        Its sizes.
+    filter_set
+        The data set that the filters were learned on.
+    holdout_crop
+        The side in pixels of the held-out images' crops.
+    images, heldout
+        How many images were fitted to and held out.
+    seed
+        Of all that was random.
     """
 
     options: Options
@@ -45,11 +50,16 @@ def write_weights(
 
     Parameters
     ----------
-    out : the folder of ``csc-sr-CODER.safetensors`` and ``.md``.
-    ship : put them among the shipped weights too, as SHIP-CODER; None: do not.
-    start : the coder, its filters, λ and settings.
-    fitted : scale to what `MapTraining.fit` returned.
-    facts : what the training was made from.
+    out
+        The folder of ``csc-sr-CODER.safetensors`` and ``.md``.
+    ship
+        Put them among the shipped weights too, as SHIP-CODER; None: do not.
+    start
+        The coder, its filters, λ and settings.
+    fitted
+        Scale to what `MapTraining.fit` returned.
+    facts
+        What the training was made from.
 
     Returns
     -------
@@ -141,7 +151,8 @@ def command_line(words: Sequence[str]) -> str:
 
     Parameters
     ----------
-    words : the process's arguments; unless they are those of ``cscsr train``, the training was
+    words
+        The process's arguments; unless they are those of ``cscsr train``, the training was
         called from Python.
     """
     if "train" not in words:

@@ -25,7 +25,8 @@ class Split(NamedTuple):
 
     Attributes
     ----------
-    smooth, residual : (…,H,W), float64.
+    smooth, residual
+        (…,H,W), float64.
     """
 
     smooth: np.ndarray
@@ -44,8 +45,10 @@ def smooth_code(y: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
 
     Parameters
     ----------
-    y : (…,H,W), real, at least 3×3.
-    gamma : γ.
+    y
+        (…,H,W), real, at least 3×3.
+    gamma
+        γ.
 
     Returns
     -------

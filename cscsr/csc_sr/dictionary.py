@@ -37,14 +37,22 @@ def learn_filters(
 
     Parameters
     ----------
-    tiles : (K,h,w), of at least the filters' size.
-    atoms : the number of filters.
-    size : their side.
-    lam : λ, on the tiles' scale.
-    steps : tiles coded.
-    step_size : η of the first step; it falls as 1/(1 + j/steps).
-    rng : the source of all draws.
-    progress : whether to show a progress bar.
+    tiles
+        (K,h,w), of at least the filters' size.
+    atoms
+        The number of filters.
+    size
+        Their side.
+    lam
+        λ, on the tiles' scale.
+    steps
+        Tiles coded.
+    step_size
+        η of the first step; it falls as 1/(1 + j/steps).
+    rng
+        The source of all draws.
+    progress
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -52,7 +60,8 @@ def learn_filters(
 
     Raises
     ------
-    InputError : if too few patches have contrast to begin with.
+    InputError
+        If too few patches have contrast to begin with.
 
     References
     ----------
@@ -89,10 +98,14 @@ def draw_patches(tiles: np.ndarray, count: int, size: int, rng: np.random.Genera
 
     Parameters
     ----------
-    tiles : (K,h,w).
-    count : the number of patches.
-    size : their side.
-    rng : the source of the draws.
+    tiles
+        (K,h,w).
+    count
+        The number of patches.
+    size
+        Their side.
+    rng
+        The source of the draws.
 
     Returns
     -------
@@ -100,7 +113,8 @@ def draw_patches(tiles: np.ndarray, count: int, size: int, rng: np.random.Genera
 
     Raises
     ------
-    InputError : if hardly any patch has an ℓ2 norm above `FLAT`.
+    InputError
+        If hardly any patch has an ℓ2 norm above `FLAT`.
     """
     patches: list[np.ndarray] = []
     rows, columns = tiles.shape[1] - size + 1, tiles.shape[2] - size + 1

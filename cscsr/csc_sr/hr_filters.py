@@ -33,8 +33,10 @@ class Mapping:
 
     Attributes
     ----------
-    mapping : wⱼᵢ, (M,N), rows on the simplex.
-    filters : hⱼ, (M,k,k).
+    mapping
+        wⱼᵢ, (M,N), rows on the simplex.
+    filters
+        hⱼ, (M,k,k).
     """
 
     mapping: torch.Tensor
@@ -50,7 +52,8 @@ def project_to_simplex(rows: torch.Tensor) -> torch.Tensor:
 
     Parameters
     ----------
-    rows : (…,N).
+    rows
+        (…,N).
 
     References
     ----------
@@ -69,12 +72,15 @@ def check_hr_atoms(atoms: int, hr_atoms: int) -> None:
 
     Parameters
     ----------
-    atoms : N.
-    hr_atoms : M.
+    atoms
+        N.
+    hr_atoms
+        M.
 
     Raises
     ------
-    InputError : for another M.
+    InputError
+        For another M.
     """
     most = atoms + atoms * (atoms - 1) // 2
     if not atoms <= hr_atoms <= most:
@@ -92,12 +98,15 @@ def start_from(kernels: torch.Tensor, hr_atoms: int) -> Mapping:
 
     Parameters
     ----------
-    kernels : G, (N,k,k).
-    hr_atoms : M.
+    kernels
+        G, (N,k,k).
+    hr_atoms
+        M.
 
     Raises
     ------
-    InputError : for an M that `check_hr_atoms` refuses.
+    InputError
+        For an M that `check_hr_atoms` refuses.
     """
     atoms = len(kernels)
     check_hr_atoms(atoms, hr_atoms)
@@ -126,9 +135,12 @@ class Fit:
 
     Parameters
     ----------
-    equations : the sums.
-    start : where to begin; see `start_from`.
-    ridge : ρ over the mean diagonal of the sums.
+    equations
+        The sums.
+    start
+        Where to begin; see `start_from`.
+    ridge
+        ρ over the mean diagonal of the sums.
     """
 
     def __init__(self, equations: NormalEquations, start: Mapping, ridge: float) -> None:

@@ -32,9 +32,12 @@ class CodedImage(NamedTuple):
 
     Attributes
     ----------
-    truth : the luma (H,W), uint8.
-    smooth : its smooth part, enlarged, (H,W).
-    codes : of its residual, continued by `MARGIN`.
+    truth
+        The luma (H,W), uint8.
+    smooth
+        Its smooth part, enlarged, (H,W).
+    codes
+        Of its residual, continued by `MARGIN`.
     """
 
     truth: np.ndarray
@@ -48,8 +51,10 @@ class HeldOut:
 
     Attributes
     ----------
-    images : the images with their codes.
-    filter_size, scale : as in `cscsr.csc_sr.solver.enlarged_residual`.
+    images
+        The images with their codes.
+    filter_size, scale
+        As in `cscsr.csc_sr.solver.enlarged_residual`.
     """
 
     images: list[CodedImage]
@@ -94,13 +99,20 @@ class MapTraining:
 
     Attributes
     ----------
-    weights : the coder, its filters and settings; no maps yet.
-    options : the sizes.
-    images : the training images' lumas, uint8.
-    heldout : the held-out images' lumas, uint8, cropped.
-    seed : of all that is random.
-    progress : whether to show progress bars and print figures.
-    store : where results are saved.
+    weights
+        The coder, its filters and settings; no maps yet.
+    options
+        The sizes.
+    images
+        The training images' lumas, uint8.
+    heldout
+        The held-out images' lumas, uint8, cropped.
+    seed
+        Of all that is random.
+    progress
+        Whether to show progress bars and print figures.
+    store
+        Where results are saved.
     """
 
     weights: Weights
@@ -123,7 +135,8 @@ class MapTraining:
 
         Raises
         ------
-        InputError : if no image is large enough, or all codes are zero.
+        InputError
+            If no image is large enough, or all codes are zero.
         """
         equations, heldout = self.sums(scale), self.held_out(scale)
         kernels_of = {ridge: equations.solve(ridge) for ridge in RIDGES}
@@ -179,7 +192,8 @@ class MapTraining:
 
         Raises
         ------
-        InputError : if no image is large enough.
+        InputError
+            If no image is large enough.
         """
         options, name = self.options, self._sums_name(scale)
         equations = NormalEquations(

@@ -43,7 +43,8 @@ def check_support(support: int, filter_size: int) -> None:
 
     Raises
     ------
-    InputError : if it cannot.
+    InputError
+        If it cannot.
     """
     if support < filter_size or (support - filter_size) % 2:
         raise InputError(
@@ -59,10 +60,14 @@ def enlarge_codes(
 
     Parameters
     ----------
-    codes : (N,H,W).
-    kernels : (N,k,k), k a multiple of s.
-    filter_size : the side of the LR filters.
-    scale : s.
+    codes
+        (N,H,W).
+    kernels
+        (N,k,k), k a multiple of s.
+    filter_size
+        The side of the LR filters.
+    scale
+        s.
 
     Returns
     -------
@@ -98,19 +103,26 @@ class NormalEquations:
 
     Parameters
     ----------
-    atoms : N.
-    scale : s.
-    support : m, the kernel's side in LR pixels: the filters' side or an even number more.
-    filter_size : the filters' side.
-    dtype : of the sums, torch.float32 or torch.float64.
+    atoms
+        N.
+    scale
+        s.
+    support
+        m, the kernel's side in LR pixels: the filters' side or an even number more.
+    filter_size
+        The filters' side.
+    dtype
+        Of the sums, torch.float32 or torch.float64.
 
     Raises
     ------
-    InputError : for another support.
+    InputError
+        For another support.
 
     Attributes
     ----------
-    pixels : LR pixels summed over so far.
+    pixels
+        LR pixels summed over so far.
     """
 
     def __init__(
@@ -200,7 +212,8 @@ class NormalEquations:
 
         Parameters
         ----------
-        ridge : ρ over the mean of A's diagonal.
+        ridge
+            ρ over the mean of A's diagonal.
 
         Returns
         -------
@@ -228,7 +241,8 @@ class NormalEquations:
 
         Raises
         ------
-        InputError : if all codes were zero.
+        InputError
+            If all codes were zero.
         """
         matrix, right = self.system(ridge)
         if not matrix.diagonal().any():

@@ -19,8 +19,10 @@ class Coding:
 
     Attributes
     ----------
-    lam : λ on the [0,1] scale.
-    settings : the coder's parameters, stop rule included.
+    lam
+        λ on the [0,1] scale.
+    settings
+        The coder's parameters, stop rule included.
     """
 
     lam: float
@@ -52,18 +54,28 @@ class Options:
 
     Attributes
     ----------
-    atoms : N, the number of LR filters.
-    hr_atoms : M, the number of HR filters.
-    filter_size : the side of the LR filters.
-    filter_lam, filter_steps, filter_step_size : of the dictionary learning; see
+    atoms
+        N, the number of LR filters.
+    hr_atoms
+        M, the number of HR filters.
+    filter_size
+        The side of the LR filters.
+    filter_lam, filter_steps, filter_step_size
+        Of the dictionary learning; see
         `cscsr.csc_sr.dictionary.learn_filters`.
-    support : the side of the HR filters in LR pixels; k = support·scale.
-    crop : the side in LR pixels of the central part of each training image that is used.
-    phases : how many of an image's s² LR images, which differ in where their grid begins, are
+    support
+        The side of the HR filters in LR pixels; k = support·scale.
+    crop
+        The side in LR pixels of the central part of each training image that is used.
+    phases
+        How many of an image's s² LR images, which differ in where their grid begins, are
         used; None: s²/4, so that all scales have as many LR pixels.
-    rounds : the greatest number of turns of mapping and HR filters.
-    sets : the data sets learned from.
-    codings : coder to how it makes the codes.
+    rounds
+        The greatest number of turns of mapping and HR filters.
+    sets
+        The data sets learned from.
+    codings
+        Coder to how it makes the codes.
     """
 
     atoms: int = 384
@@ -96,7 +108,8 @@ def check_coders(options: Options, coders: Sequence[str]) -> None:
 
     Raises
     ------
-    InputError : for a coder that has no map of its own.
+    InputError
+        For a coder that has no map of its own.
     """
     for coder in coders:
         if coder not in options.codings:
@@ -108,7 +121,8 @@ def check_options(options: Options, coders: Sequence[str], seed: int) -> None:
 
     Raises
     ------
-    InputError : for an option, a coder's parameter or a seed out of range.
+    InputError
+        For an option, a coder's parameter or a seed out of range.
     """
     if seed < 0:
         raise InputError(f"seed must be at least 0, got {seed}.")

@@ -10,8 +10,7 @@ choices. Needs torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -30,6 +29,7 @@ from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
+from cscsr.sparse.sporco import quick_plans
 
 TRAINED_FOR = {
     "admm": "admm",
@@ -60,12 +60,18 @@ class Weights:
 
     Attributes
     ----------
-    coder : the coder whose codes the maps were fitted to.
-    filters : (N,s,s), float32, unit norm, origin top-left.
-    kernels : scale to the ridge kernels (N,k,k), float32.
-    lams : scale to λ, on the [0,1] scale.
-    settings : scale to the coder's parameters, stop rule included.
-    mappings : scale to mapping (M,N) and HR filters (M,k,k); see `cscsr.csc_sr.hr_filters`.
+    coder
+        The coder whose codes the maps were fitted to.
+    filters
+        (N,s,s), float32, unit norm, origin top-left.
+    kernels
+        Scale to the ridge kernels (N,k,k), float32.
+    lams
+        Scale to λ, on the [0,1] scale.
+    settings
+        Scale to the coder's parameters, stop rule included.
+    mappings
+        Scale to mapping (M,N) and HR filters (M,k,k); see `cscsr.csc_sr.hr_filters`.
     """
 
     coder: str
@@ -81,8 +87,10 @@ class Weights:
 
         Parameters
         ----------
-        scale : one of `scales`.
-        form : one of `FORMS`.
+        scale
+            One of `scales`.
+        form
+            One of `FORMS`.
         """
         if form == "ridge":
             return self.kernels[scale]
@@ -107,10 +115,14 @@ class Weights:
 
         Parameters
         ----------
-        residual : what is to be coded, (H,W), float32 or float64.
-        scale : one of `scales`.
-        coder : a key of `TRAINED_FOR`.
-        record_every : iterations between two rows of the coder's trace; 0: no trace.
+        residual
+            What is to be coded, (H,W), float32 or float64.
+        scale
+            One of `scales`.
+        coder
+            A key of `TRAINED_FOR`.
+        record_every
+            Iterations between two rows of the coder's trace; 0: no trace.
         """
         solver = make_solver(coder, **self.settings[scale], record_every=record_every)
         problem = SparseCoding(
@@ -124,7 +136,8 @@ def read_weights(name: str) -> Weights:
 
     Raises
     ------
-    InputError : if there is no such file, or it holds something else.
+    InputError
+        If there is no such file, or it holds something else.
     """
     tensors, metadata = weights.load(name)
     if metadata.get("kind") != KIND:
@@ -147,26 +160,6 @@ def read_weights(name: str) -> Weights:
     )
 
 
-@contextmanager
-def quick_plans(coder: str) -> Iterator[None]:
-    """Have sporco plan its FFTs of a new size by rule inside the `with` block.
-
-    By default it plans them by measuring, which takes ten times as long as the ten iterations
-    wanted of that size, and makes none of them faster.
-    """
-    if coder != "sporco-admm":
-        yield
-        return
-    import sporco.fft
-
-    usual = sporco.fft.pyfftw_planner_effort
-    sporco.fft.pyfftw_planner_effort = "FFTW_ESTIMATE"
-    try:
-        yield
-    finally:
-        sporco.fft.pyfftw_planner_effort = usual
-
-
 @lru_cache(maxsize=8)
 def _cached_weights(name: str, sha256: str) -> Weights:
     """`read_weights`, once for each content of the file."""
@@ -182,22 +175,30 @@ class CSCSR(Solver[SuperResolution]):
 
     Parameters
     ----------
-    coder : "admm", "sporco-admm", "ista", "fista" or "cista", the solver of the sparse-coding
+    coder
+        "admm", "sporco-admm", "ista", "fista" or "cista", the solver of the sparse-coding
         problem.
-    form : "paper" (mapping with wⱼ ≥ 0 and Σᵢ wⱼᵢ = 1, then HR filters) or "ridge" (one kernel per
+    form
+        "paper" (mapping with wⱼ ≥ 0 and Σᵢ wⱼᵢ = 1, then HR filters) or "ridge" (one kernel per
         code by ridge regression, the baseline without constraints).
-    preset : "small" or the name of other shipped weights.
-    weights : a ``.safetensors`` file from ``cscsr train csc-sr``; None: the shipped one.
-    device : where the coder computes; None: the image's device. sporco's ADMM and the map run on
+    preset
+        "small" or the name of other shipped weights.
+    weights
+        A ``.safetensors`` file from ``cscsr train csc-sr``; None: the shipped one.
+    device
+        Where the coder computes; None: the image's device. sporco's ADMM and the map run on
         the CPU.
-    dtype : "float32" or "float64", of the whole computation.
-    trace : record every iteration of the coder, and its PSNR (luma, rounded, `scale` pixels
+    dtype
+        "float32" or "float64", of the whole computation.
+    trace
+        Record every iteration of the coder, and its PSNR (luma, rounded, `scale` pixels
         cut off each side) where the problem knows the truth: each iterate decoded by the map,
         which was fitted to the last one only.
 
     Raises
     ------
-    InputError : for an unknown coder, form or dtype, and, when used, for weights whose maps were
+    InputError
+        For an unknown coder, form or dtype, and, when used, for weights whose maps were
         fitted to another coder.
 
     References
@@ -309,7 +310,7 @@ class CSCSR(Solver[SuperResolution]):
         """Read the weights, and prepare the coder."""
         _, residual = divide(luma_of(to_numpy(problem.lr)), problem.scale, self.dtype)
         coder, coding = self._coding(problem, residual)
-        with quick_plans(self.coder):
+        with self._quick_plans():
             coder.prepare(coding)
 
     def solve(
@@ -319,14 +320,17 @@ class CSCSR(Solver[SuperResolution]):
 
         Parameters
         ----------
-        problem : the problem.
-        init : codes that the coder starts from; the maps were fitted to codes from zero.
-        callback : called after each iteration of the coder with its number and the image that the
+        problem
+        init
+            Codes that the coder starts from; the maps were fitted to codes from zero.
+        callback
+            Called after each iteration of the coder with its number and the image that the
             iterate decodes to.
 
         Raises
         ------
-        InputError : if `supports(problem)` returns a reason.
+        InputError
+            If `supports(problem)` returns a reason.
         """
         reason = self.supports(problem)
         if reason is not None:
@@ -352,7 +356,7 @@ class CSCSR(Solver[SuperResolution]):
         coder, coding = self._coding(problem, residual)
         before = clock.seconds
         watched = watch if wants_psnr or callback is not None else None
-        with clock.paused(), quick_plans(self.coder):
+        with clock.paused(), self._quick_plans():
             coded = coder.solve(coding, init=init, callback=watched)
         estimate = _like_input(luma(coded.codes), problem)
         return Solution(
@@ -362,6 +366,9 @@ class CSCSR(Solver[SuperResolution]):
             seconds=clock.seconds + coded.seconds,
             codes=to_type_of(to_numpy(coded.codes), problem.lr),
         )
+
+    def _quick_plans(self) -> AbstractContextManager[None]:
+        return quick_plans() if self.coder == "sporco-admm" else nullcontext()
 
     def _coding(
         self, problem: SuperResolution, residual: np.ndarray
@@ -380,9 +387,12 @@ def divide(luma: np.ndarray, scale: int, dtype: str) -> tuple[np.ndarray, np.nda
 
     Parameters
     ----------
-    luma : (H,W), on the [0,1] scale.
-    scale : s.
-    dtype : "float32" or "float64", of the results.
+    luma
+        (H,W), on the [0,1] scale.
+    scale
+        s.
+    dtype
+        "float32" or "float64", of the results.
 
     Returns
     -------
@@ -398,10 +408,14 @@ def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: 
 
     Parameters
     ----------
-    codes : (N, H+2·MARGIN, W+2·MARGIN), numpy or torch.
-    kernels : (N,k,k).
-    filter_size : the side of the LR filters.
-    scale : s.
+    codes
+        (N, H+2·MARGIN, W+2·MARGIN), numpy or torch.
+    kernels
+        (N,k,k).
+    filter_size
+        The side of the LR filters.
+    scale
+        s.
 
     Returns
     -------

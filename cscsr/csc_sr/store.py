@@ -18,12 +18,15 @@ class RunStore:
 
     Parameters
     ----------
-    folder : the folder; made if missing.
-    identity : what tells this run from others (its options, seed, images), as JSON can hold it.
+    folder
+        The folder; made if missing.
+    identity
+        What tells this run from others (its options, seed, images), as JSON can hold it.
 
     Raises
     ------
-    InputError : if the folder holds results of another run, or cannot be written to.
+    InputError
+        If the folder holds results of another run, or cannot be written to.
     """
 
     def __init__(self, folder: Path, identity: Any) -> None:

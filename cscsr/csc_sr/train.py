@@ -79,16 +79,25 @@ def train_csc_sr(
 
     Parameters
     ----------
-    data : a folder with the data sets and holdout.txt.
-    out : the folder for ``csc-sr-CODER.safetensors`` and its model card; a stopped run is taken
+    data
+        A folder with the data sets and holdout.txt.
+    out
+        The folder for ``csc-sr-CODER.safetensors`` and its model card; a stopped run is taken
         up from its results there.
-    coders : the coders, each with a map of its own.
-    scales : the scales to fit maps for.
-    options : the sizes; None: the preset "small".
-    filters : a weight file to take the filters from; None: learn them.
-    ship : put the files among the shipped weights too: "csc-sr" gives csc-sr-CODER.
-    seed : of all that is random.
-    progress : whether to show progress bars and print figures.
+    coders
+        The coders, each with a map of its own.
+    scales
+        The scales to fit maps for.
+    options
+        The sizes; None: the preset "small".
+    filters
+        A weight file to take the filters from; None: learn them.
+    ship
+        Put the files among the shipped weights too: "csc-sr" gives csc-sr-CODER.
+    seed
+        Of all that is random.
+    progress
+        Whether to show progress bars and print figures.
 
     Returns
     -------
@@ -96,7 +105,8 @@ def train_csc_sr(
 
     Raises
     ------
-    InputError : for a coder that has no map of its own, an option out of range, missing data, or
+    InputError
+        For a coder that has no map of its own, an option out of range, missing data, or
         a folder that holds a run with other options.
     """
     options = options or Options()
@@ -141,7 +151,8 @@ def read_filters(name: str) -> np.ndarray:
 
     Raises
     ------
-    InputError : for weights of something else.
+    InputError
+        For weights of something else.
     """
     tensors, metadata = weights.load(name)
     if metadata.get("kind") != KIND:

@@ -59,10 +59,14 @@ def training_pairs(
 
     Parameters
     ----------
-    image : (H,W), uint8.
-    scale : s.
-    options : `crop` and `phases` are used.
-    rng : the source of the draws.
+    image
+        (H,W), uint8.
+    scale
+        s.
+    options
+        `crop` and `phases` are used.
+    rng
+        The source of the draws.
     """
     for phase in rng.permutation(scale**2)[: options.phases_at(scale)]:
         part = central_crop(image[phase // scale :, phase % scale :], options.crop * scale)
@@ -82,8 +86,10 @@ def training_pair(truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray
 
     Parameters
     ----------
-    truth : (sh,sw), uint8.
-    scale : s.
+    truth
+        (sh,sw), uint8.
+    scale
+        s.
 
     Returns
     -------
@@ -104,9 +110,12 @@ def residual_tiles(
 
     Parameters
     ----------
-    images : lumas (H,W), uint8; an image too small for a tile at a scale gives none.
-    scales : the scales.
-    rng : the source of the tiles' places.
+    images
+        Lumas (H,W), uint8; an image too small for a tile at a scale gives none.
+    scales
+        The scales.
+    rng
+        The source of the tiles' places.
     """
     for image in images:
         for scale in scales:

@@ -34,11 +34,16 @@ def camera_problem(
 
     Parameters
     ----------
-    size : side of the crop in pixels, from `filter_size` to `MAX_CROP`.
-    atoms : number of atoms.
-    filter_size : their side.
-    lam : λ.
-    seed : of the atoms' random start.
+    size
+        Side of the crop in pixels, from `filter_size` to `MAX_CROP`.
+    atoms
+        Number of atoms.
+    filter_size
+        Their side.
+    lam
+        λ.
+    seed
+        Of the atoms' random start.
 
     Returns
     -------
@@ -46,7 +51,8 @@ def camera_problem(
 
     Raises
     ------
-    InputError : for a size out of range.
+    InputError
+        For a size out of range.
     """
     if not filter_size <= size <= MAX_CROP:
         raise InputError(

@@ -63,15 +63,19 @@ class ActiveSet(ProximalSolver):
 
     Parameters
     ----------
-    tol : besides the change of the codes, the relative duality gap must be at most tol.
-    device : None or "cpu", the only device it runs on.
-    warm_up : the first iterations, by a dense method (`ADMM`; `FISTA` at the boundary "zero"); none
+    tol
+        Besides the change of the codes, the relative duality gap must be at most tol.
+    device
+        None or "cpu", the only device it runs on.
+    warm_up
+        The first iterations, by a dense method (`ADMM`; `FISTA` at the boundary "zero"); none
         if there is an `init`. The dense method continues at λ = 0 and while over a quarter of the
         codes are active.
 
     Raises
     ------
-    InputError : for a parameter out of range.
+    InputError
+        For a parameter out of range.
 
     References
     ----------

@@ -33,16 +33,21 @@ class Splitting(IterativeCoder):
 
     Parameters
     ----------
-    rho : the penalty ρ at the start; None: the method's default.
-    auto_rho : adapt ρ to the primal and dual residuals.
-    relaxation : the over-relaxation α, in [1, 2).
-    rho_growth : above 1, multiply ρ by it after each iteration from the second on, instead of
+    rho
+        The penalty ρ at the start; None: the method's default.
+    auto_rho
+        Adapt ρ to the primal and dual residuals.
+    relaxation
+        The over-relaxation α, in [1, 2).
+    rho_growth
+        Above 1, multiply ρ by it after each iteration from the second on, instead of
         `auto_rho` (Gu et al. 2015). The codes are then meant to be stopped at a fixed k, not to
         converge.
 
     Raises
     ------
-    InputError : for a parameter out of range.
+    InputError
+        For a parameter out of range.
     """
 
     circular_only: ClassVar[bool] = True
@@ -121,12 +126,15 @@ class ADMM(Splitting, ProximalSolver):
 
     Parameters
     ----------
-    rho : None: ⅓‖f‖²·√(λ/λ_max), ‖f‖² being the sum of the squares of all filters' elements, so
+    rho
+        None: ⅓‖f‖²·√(λ/λ_max), ‖f‖² being the sum of the squares of all filters' elements, so
         that neither y's scale nor f's changes the iterates.
-    auto_rho : balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after the
+    auto_rho
+        Balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after the
         iterations 16, 32, 64, … multiply ρ by √(p/d), clamped to [1/10, 10]. As the changes become
         ever rarer, they cannot keep ADMM from converging.
-    tol : besides the change of the codes, ‖x − z_before‖ must be at most tol·‖z‖.
+    tol
+        Besides the change of the codes, ‖x − z_before‖ must be at most tol·‖z‖.
 
     References
     ----------

@@ -54,7 +54,8 @@ class CISTA(ProximalSolver):
 
     Parameters
     ----------
-    cost_cap : the most multiply-adds that an iteration may take; `supports` refuses a problem that
+    cost_cap
+        The most multiply-adds that an iteration may take; `supports` refuses a problem that
         needs more.
     """
 

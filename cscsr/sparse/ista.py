@@ -34,10 +34,14 @@ def proximal_gradient(
 
     Parameters
     ----------
-    problem : the problem in torch.
-    start : z₀.
-    accelerated : FISTA instead of ISTA.
-    restart : drop FISTA's momentum when it points uphill; see `FISTA`.
+    problem
+        The problem in torch.
+    start
+        z₀.
+    accelerated
+        FISTA instead of ISTA.
+    restart
+        Drop FISTA's momentum when it points uphill; see `FISTA`.
     """
     operator, observed = problem.operator(), as_batch(problem.observed())
     step = operator.step
@@ -99,7 +103,8 @@ class FISTA(ProximalSolver):
 
     Parameters
     ----------
-    restart : drop the momentum when it points uphill, for a batch when it does so for the batch as
+    restart
+        Drop the momentum when it points uphill, for a batch when it does so for the batch as
         a whole (O'Donoghue and Candès 2015, gradient scheme).
 
     References

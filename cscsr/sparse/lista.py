@@ -63,9 +63,12 @@ class LearnedSteps:
 
     Attributes
     ----------
-    gains : γ, (K,).
-    thresholds : θ, (K,1), or (K,M) with one per atom.
-    analysis, synthesis : W and B, (1,M,C,s,s) if all steps share them, else (K,M,C,s,s); None: the
+    gains
+        γ, (K,).
+    thresholds
+        θ, (K,1), or (K,M) with one per atom.
+    analysis, synthesis
+        W and B, (1,M,C,s,s) if all steps share them, else (K,M,C,s,s); None: the
         problem's own dictionary.
     """
 
@@ -126,14 +129,18 @@ class LISTA(ProximalSolver):
 
     Parameters
     ----------
-    iterations : fewer than K stop at a learned step, each of which was trained to be the last; more
+    iterations
+        Fewer than K stop at a learned step, each of which was trained to be the last; more
         continue from z_K with ISTA.
-    form : "step", "tied" or "untied"; see the module.
-    weights : a ``.safetensors`` file of `cscsr.training.lista`; None: the shipped one.
+    form
+        "step", "tied" or "untied"; see the module.
+    weights
+        A ``.safetensors`` file of `cscsr.training.lista`; None: the shipped one.
 
     Raises
     ------
-    InputError : for an unknown form, and at first use for weights of another kind or form.
+    InputError
+        For an unknown form, and at first use for weights of another kind or form.
     """
 
     iterations: int = STEPS

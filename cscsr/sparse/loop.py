@@ -51,24 +51,34 @@ class IterativeCoder(Solver[SparseCoding]):
 
     Parameters
     ----------
-    iterations : the most iterations.
-    tol : stop when the relative change ‖zₖ − zₖ₋₁‖/‖zₖ‖ (and the method's own residual, if it has
+    iterations
+        The most iterations.
+    tol
+        Stop when the relative change ‖zₖ − zₖ₋₁‖/‖zₖ‖ (and the method's own residual, if it has
         one) is at most this; 0 runs all iterations.
-    dtype : the precision to compute in, "float32" or "float64"; None: the signal's.
-    record_every : iterations between two rows of the trace; 0: only the last iteration has one.
-    gap : record the duality gap too.
-    gap_tol : stop, certified, when the duality gap is at most this fraction of the objective; 0:
+    dtype
+        The precision to compute in, "float32" or "float64"; None: the signal's.
+    record_every
+        Iterations between two rows of the trace; 0: only the last iteration has one.
+    gap
+        Record the duality gap too.
+    gap_tol
+        Stop, certified, when the duality gap is at most this fraction of the objective; 0:
         never. The gap is computed every `GAP_EVERY` iterations and costs one F and one Fᵀ.
-    max_seconds : stop when the solver's own time reaches this; None: never.
+    max_seconds
+        Stop when the solver's own time reaches this; None: never.
 
     Raises
     ------
-    InputError : for a parameter out of range.
+    InputError
+        For a parameter out of range.
 
     Attributes
     ----------
-    growth : the factor of `GROWTH` for this method.
-    circular_only : whether the method solves only the boundary "circular".
+    growth
+        The factor of `GROWTH` for this method.
+    circular_only
+        Whether the method solves only the boundary "circular".
     """
 
     problem_type: ClassVar[type] = SparseCoding
@@ -124,13 +134,16 @@ class IterativeCoder(Solver[SparseCoding]):
 
         Parameters
         ----------
-        problem : the problem.
-        init : z₀, (M,H,W) or (B,M,H,W); None: zero.
-        callback : called after each iteration with its number and a copy of the codes.
+        problem
+        init
+            z₀, (M,H,W) or (B,M,H,W); None: zero.
+        callback
+            Called after each iteration with its number and a copy of the codes.
 
         Raises
         ------
-        InputError : if `supports(problem)` returns a reason, or if `init` has another shape or
+        InputError
+            If `supports(problem)` returns a reason, or if `init` has another shape or
             holds NaN or infinity.
         """
         reason = self.supports(problem)
@@ -168,17 +181,25 @@ class Monitor:
 
     Parameters
     ----------
-    solver : the solver, whose parameters decide when to record and when to stop.
-    problem : the problem in torch.
-    like : the array whose type, dtype and device the solution takes.
-    start : z₀; None: zero.
-    callback : the callback of `solve`.
+    solver
+        The solver, whose parameters decide when to record and when to stop.
+    problem
+        The problem in torch.
+    like
+        The array whose type, dtype and device the solution takes.
+    start
+        z₀; None: zero.
+    callback
+        The callback of `solve`.
 
     Attributes
     ----------
-    start : z₀ as a tensor, arranged in memory as F and Fᵀ are fastest.
-    status : how the solve ended; MAX_ITERATIONS while it runs.
-    trace : the recorded iterations.
+    start
+        z₀ as a tensor, arranged in memory as F and Fᵀ are fastest.
+    status
+        How the solve ended; MAX_ITERATIONS while it runs.
+    trace
+        The recorded iterations.
     """
 
     def __init__(
@@ -224,13 +245,20 @@ class Monitor:
 
         Parameters
         ----------
-        iteration : k, from 1.
-        codes : zₖ.
-        previous : returns zₖ₋₁, where the change is needed.
-        clock : the solver's own time.
-        tol : the bound on the relative change and on `residual`; 0: no test for convergence.
-        residual : the method's own residual, relative to zₖ.
-        operations : the multiply-adds so far, where they depend on the codes.
+        iteration
+            k, from 1.
+        codes
+            zₖ.
+        previous
+            Returns zₖ₋₁, where the change is needed.
+        clock
+            The solver's own time.
+        tol
+            The bound on the relative change and on `residual`; 0: no test for convergence.
+        residual
+            The method's own residual, relative to zₖ.
+        operations
+            The multiply-adds so far, where they depend on the codes.
         """
         change = math.nan
         if tol > 0:
@@ -351,9 +379,12 @@ class Iterate(NamedTuple):
 
     Attributes
     ----------
-    codes : zₖ.
-    residual : a residual of the method, relative to zₖ, that must be small at convergence.
-    operations : the multiply-adds so far, where they depend on the codes.
+    codes
+        zₖ.
+    residual
+        A residual of the method, relative to zₖ, that must be small at convergence.
+    operations
+        The multiply-adds so far, where they depend on the codes.
     """
 
     codes: torch.Tensor
@@ -367,7 +398,8 @@ class ProximalSolver(IterativeCoder):
 
     Parameters
     ----------
-    device : the device to compute on ("cpu", "cuda", …); None: the signal's.
+    device
+        The device to compute on ("cpu", "cuda", …); None: the signal's.
     """
 
     device: Any = None
@@ -381,11 +413,7 @@ class ProximalSolver(IterativeCoder):
         """Yield z₁, z₂, … without end.
 
         Keep the last two yielded tensors intact; older ones may be overwritten. Never modify z₀.
-
-        Parameters
-        ----------
-        problem : the problem in torch.
-        codes : z₀.
+        `problem` is in torch; `codes` is z₀.
         """
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:

@@ -143,9 +143,12 @@ class SporcoADMM(Splitting, _Sporco):
 
     Parameters
     ----------
-    tol : sporco's RelStopTol, on the primal and the dual residual; 0 runs all iterations.
-    rho : None: sporco's 50λ + 1.
-    auto_rho : let sporco adapt ρ to the residuals.
+    tol
+        sporco's RelStopTol, on the primal and the dual residual; 0 runs all iterations.
+    rho
+        None: sporco's 50λ + 1.
+    auto_rho
+        Let sporco adapt ρ to the residuals.
     """
 
     stops_itself: ClassVar[bool] = True
@@ -199,14 +202,17 @@ class SporcoPGM(_Sporco):
 
     Parameters
     ----------
-    tol : on the relative change of the codes, as for our own solvers (sporco's own rule compares
+    tol
+        On the relative change of the codes, as for our own solvers (sporco's own rule compares
         an absolute change).
-    lipschitz : sporco's L, the inverse of the step; None: the exact one of the dictionary
+    lipschitz
+        sporco's L, the inverse of the step; None: the exact one of the dictionary
         (sporco's default of 500 is too small for some dictionaries, and diverges).
 
     Raises
     ------
-    InputError : for a parameter out of range.
+    InputError
+        For a parameter out of range.
     """
 
     lipschitz: float | None = None
@@ -251,6 +257,23 @@ def _threads_of_torch() -> Iterator[None]:
         yield
     finally:
         sporco.fft.pyfftw_threads = before
+
+
+@contextmanager
+def quick_plans() -> Iterator[None]:
+    """Have sporco plan its FFTs of a new size by rule inside the `with` block.
+
+    By default it plans them by measuring, which takes ten times as long as the ten iterations
+    wanted of that size, and makes none of them faster.
+    """
+    import sporco.fft
+
+    usual = sporco.fft.pyfftw_planner_effort
+    sporco.fft.pyfftw_planner_effort = "FFTW_ESTIMATE"
+    try:
+        yield
+    finally:
+        sporco.fft.pyfftw_planner_effort = usual
 
 
 def to_sporco(codes: torch.Tensor) -> np.ndarray:

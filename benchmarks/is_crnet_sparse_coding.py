@@ -62,8 +62,9 @@ def recurrence(name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.n
 
     from cscsr.network import load_network
 
-    tensors, metadata = weights.load(name)
-    network = load_network(name, weights.sha256(name), "cpu")
+    digest = weights.sha256(name)
+    tensors, metadata = weights.load(name, digest)
+    network = load_network(name, digest, "cpu")
     with torch.no_grad():
         layer = network.block.S
         bias = None if layer.bias is None else layer.bias.double().numpy()

@@ -45,16 +45,17 @@ def load_network(source: str, digest: str, device: str) -> Network:
     source
         Name of shipped weights, or path of a safetensors file.
     digest
-        The file's SHA-256, so that a changed file is read again.
+        The SHA-256 that the file must have.
     device
         "cpu", "cuda", "cuda:1".
 
     Raises
     ------
     InputError
-        For a file that is not there, or that holds something other than a network.
+        For a file that is not there, that holds something other than a network, or that does
+        not have `digest`.
     """
-    tensors, metadata = weights.load(source)
+    tensors, metadata = weights.load(source, digest)
     if "architecture" not in metadata:
         raise InputError(
             f"expected the weights of a network in {source}, got those of "

@@ -137,7 +137,8 @@ def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.
     """Name, SHA-256 and pixels of the images that a study is tested on."""
     if not held_out:
         dataset = tested_images(data)
-        return dataset.name, pixels_sha256(dataset), [truth for _, truth in dataset]
+        images = list(dataset)  # read once: the pixels that are hashed are those that are scored
+        return dataset.name, pixels_sha256(images), [truth for _, truth in images]
     from cscsr.training.run import holdout_crops
 
     crops = holdout_crops(needed_data(data))

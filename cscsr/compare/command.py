@@ -178,6 +178,12 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
         "%(default)s)",
     )
     parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave out images that cannot be read or scored, and name them (default: refuse them "
+        "before anything is computed)",
+    )
+    parser.add_argument(
         "--device", default="cpu", help="cpu, cuda or cuda:N, for solvers that can (default: cpu)"
     )
     parser.add_argument(
@@ -273,7 +279,10 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
         options.metrics,
         options.degrade,
         options.showcase,
+        options.skip_broken,
     )
+    for image in plan.left_out:
+        print(f"Left out: {image.dataset}/{image.image}: {image.reason}", file=sys.stderr)
     with Results(options.out / FILE_NAME) as results:
         work, already = find_work(plan, results)
         about = {"machine": machine.describe(device)}

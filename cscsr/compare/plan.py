@@ -1,10 +1,11 @@
 """What is to be compared: images, solvers, scales and degradations, all of it checked.
 
-Every image is read here, once: what cannot be read or scored ends the run before it begins. Its
-pixels are hashed and stay in memory, and it is those pixels that are scored later, so that a
-result is always of the pixels whose hash it is stored under. Beyond `KEPT_BYTES` an image is read
-again whenever it is solved, and refused if its hash has changed. The first images stay rather than
-the latest used, because a run goes through all of them again and again.
+Every image is read here, once: what cannot be read or scored ends the run before it begins, or is
+left out where that is asked for. The pixels are hashed and stay in memory, and it is those pixels
+that are scored later, so that a result is always of the pixels whose hash it is stored under.
+Beyond `KEPT_BYTES` an image is read again whenever it is solved, and refused if its hash has
+changed. The first images stay rather than the latest used, because a run goes through all of them
+again and again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.compare import showcase
-from cscsr.compare.records import Box, Key, canonical
+from cscsr.compare.records import Box, Key, canonical, printable
 from cscsr.data.datasets import Dataset, ImageSource
 from cscsr.errors import InputError
 from cscsr.imaging import line_of, luma_of
@@ -73,12 +74,31 @@ class Image:
         """
         if self.pixels is not None:
             return self.pixels
-        pixels = self.source.read()
+        pixels = read_source(self.source)
         if fingerprint(pixels) != self.sha256:
             raise InputError(
                 f"{self} was changed while it was compared; the same command takes it as it is now."
             )
         return pixels
+
+
+def read_source(source: ImageSource) -> np.ndarray:
+    """The pixels of an image.
+
+    Raises
+    ------
+    InputError
+        Whatever its decoder raises, as a sentence that names the file.
+    """
+    try:
+        return source.read()
+    except InputError as error:
+        if str(source.path) in str(error):
+            raise
+        raise InputError(f"{source.path} cannot be read: {error}") from error
+    except Exception as error:  # decoders raise whatever they like where a file is broken
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": .")
+        raise InputError(f"{source.path} cannot be read ({reason}).") from error
 
 
 def fingerprint(pixels: np.ndarray) -> str:
@@ -142,6 +162,15 @@ def text_of(degradation: Degradation | None) -> str:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """An image that cannot be compared, and the sentence that says why."""
+
+    dataset: str
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Showcase:
     """An image of which a part of every estimate at one scale is stored, to be looked at."""
 
@@ -166,6 +195,8 @@ class Plan:
         None for input as it is, and those that harder input is made by.
     showcases
         What is stored as pictures.
+    left_out
+        Images of the data sets that cannot be compared.
     """
 
     images: Mapping[str, Sequence[Image]]
@@ -175,6 +206,7 @@ class Plan:
     metrics: Sequence[str] = DEFAULT_METRICS
     degradations: Sequence[Degradation | None] = (None,)
     showcases: Sequence[Showcase] = ()
+    left_out: Sequence[LeftOut] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as it is stored with the run."""
@@ -198,6 +230,7 @@ class Plan:
                 }
                 for shown in self.showcases
             ],
+            "left_out": [asdict(image) for image in self.left_out],
         }
 
     def cells(self) -> Iterator[Cell]:
@@ -225,6 +258,7 @@ def make_plan(
     metrics: Sequence[str] = DEFAULT_METRICS,
     degradations: Sequence[str] = (),
     shown: int = 0,
+    skip_broken: bool = False,
 ) -> Plan:
     """Check everything that a comparison needs, and read its images.
 
@@ -240,18 +274,23 @@ def make_plan(
         As `Degradation.parse` reads them.
     shown
         How many showcase images to store.
+    skip_broken
+        Leave out images that cannot be read or scored.
 
     Raises
     ------
     InputError
-        For whatever would end the run later.
+        For whatever would end the run later, all broken images among them; with `skip_broken`
+        for a data set of which no image is left.
     """
     metrics = check_metrics(["psnr", *metrics])
     harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
     contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
     for contender in contenders.values():
         _ = contender.identity  # fails here if a weight file is missing
-    images = _read_images(datasets, scales)
+    images, left_out = _read_images(datasets, scales)
+    if left_out:
+        _check_left_out(images, left_out, skip_broken)
     showcases = _choose_showcases(images, scales, len(contenders), shown)
     return Plan(
         images,
@@ -261,6 +300,7 @@ def make_plan(
         metrics,
         [None, *harder],
         showcases,
+        left_out,
     )
 
 
@@ -279,15 +319,26 @@ def _contender(name: str, device: str, protocol: str) -> Contender:
     return Contender(solver, line_of(protocol, solver.line))
 
 
-def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str, list[Image]]:
-    """Read and check every image; the pixels of the first ones stay in memory."""
+def _read_images(
+    datasets: Sequence[Dataset], scales: Sequence[int]
+) -> tuple[dict[str, list[Image]], list[LeftOut]]:
+    """Read and check every image; the pixels of the first ones stay in memory.
+
+    Returns the images of each data set, and those that cannot be compared.
+    """
     images: dict[str, list[Image]] = {}
+    left_out: list[LeftOut] = []
     room = KEPT_BYTES
     for dataset in datasets:
         images[dataset.name] = []
         for source in dataset.images:
-            pixels = source.read()
-            _check_size(pixels, scales, f"{dataset.name}/{source.name}")
+            try:
+                _check_name(source)
+                pixels = read_source(source)
+                _check_size(pixels, scales, f"{dataset.name}/{source.name}")
+            except InputError as error:
+                left_out.append(LeftOut(dataset.name, printable(source.name), str(error)))
+                continue
             room -= pixels.nbytes
             image = Image(
                 dataset.name,
@@ -298,7 +349,42 @@ def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str
                 pixels if room >= 0 else None,
             )
             images[dataset.name].append(image)
-    return images
+    return images, left_out
+
+
+def _check_name(source: ImageSource) -> None:
+    """Refuse a name that no database and no page can hold."""
+    if printable(source.name) != source.name:
+        raise InputError(
+            f"the file {printable(str(source.path))} has a name that is not UTF-8; rename it."
+        )
+
+
+_MOST_NAMED = 5
+"""Broken images that an error names."""
+
+
+def _check_left_out(
+    images: Mapping[str, Sequence[Image]], left_out: Sequence[LeftOut], skip_broken: bool
+) -> None:
+    """Refuse broken images unless they are to be skipped, and a data set of which none is left."""
+    first = left_out[0].reason
+    if not skip_broken:
+        if len(left_out) == 1:
+            raise InputError(f"{first.rstrip('.')}; --skip-broken leaves it out.")
+        names = [f"{image.dataset}/{image.image}" for image in left_out[:_MOST_NAMED]]
+        more = len(left_out) - len(names)
+        listed = ", ".join(names) + (f" and {more} more" if more else "")
+        raise InputError(
+            f"{len(left_out)} images cannot be compared ({listed}), the first because "
+            f"{first.rstrip('.')}; --skip-broken leaves them out."
+        )
+    for name in dict.fromkeys(image.dataset for image in left_out):
+        if not images[name]:
+            reason = next(image.reason for image in left_out if image.dataset == name)
+            raise InputError(
+                f"no image of the data set {name} can be compared, the first because {reason}"
+            )
 
 
 def _check_size(pixels: np.ndarray, scales: Sequence[int], name: str) -> None:

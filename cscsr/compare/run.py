@@ -137,6 +137,29 @@ def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
     return SuperResolution(small, task.cell.scale)
 
 
+class ChangedInput(InputError):
+    """A solver or its weights are not those that the result would be stored under."""
+
+
+def _check_solver(task: Task) -> None:
+    """Refuse to go on with a solver that has changed since the task's key was made.
+
+    Called before and after a solve: whatever weights a solver reads in between are those of the
+    key.
+    """
+    solver = task.cell.contender.solver
+    if (solver.weights_sha256() or "") != task.key.weights_sha256:
+        raise ChangedInput(
+            f"the weights of {solver.name} were changed while it was compared; "
+            "the same command takes them as they are now."
+        )
+    if solver.version != task.key.solver_version:
+        raise ChangedInput(
+            f"expected version {task.key.solver_version} of {solver.name} where it is run, got "
+            f"version {solver.version}; install the same packages there."
+        )
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of a task: its row, and the picture to be stored, if any."""
@@ -167,6 +190,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     except InputError as error:
         return Outcome(task.row(FAILED, message=str(error), **recorded))
     try:
+        _check_solver(task)
         problem = _problem(task, truth)
         with machine.peak_memory(device) as peak:
             start = time.perf_counter()
@@ -180,6 +204,9 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         trace = solution.trace["iteration"]
         iterations = int(trace[-1]) if len(trace) else None
         operations = solver.operations(problem, iterations)
+        _check_solver(task)
+    except ChangedInput as error:
+        return Outcome(task.row(FAILED, message=str(error), **recorded))
     except Exception as error:  # a solver may be anyone's: whatever it raises, the run goes on
         message = f"{solver.name} failed: {type(error).__name__}: {error}"
         return Outcome(task.row(FAILED, message=" ".join(message.split()), **recorded))
@@ -203,11 +230,17 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
 
 
 def keep_truths(plan: Plan, results: Results) -> None:
-    """Store the true pictures beside which the estimates are shown."""
+    """Store the true pictures beside which the estimates are shown.
+
+    One that was changed meanwhile has none: its tasks fail too, and say so.
+    """
     for shown in plan.showcases:
         key = truth_key(shown.image.sha256, shown.scale)
         if results.picture(key, shown.box) is None:
-            luma = luma_of(shown.image.read())
+            try:
+                luma = luma_of(shown.image.read())
+            except InputError:
+                continue
             results.add_picture(key, shown.box, showcase.as_png(showcase.cut(luma, shown.box)))
 
 

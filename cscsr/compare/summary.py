@@ -291,6 +291,9 @@ def remarks(summary: Summary) -> list[str]:
             "srcnn has the architecture of Dong et al. (2014), with weights of minutes of training "
             "(cscsr/weights/srcnn.md): its figures say nothing of the authors' network."
         )
+    left_out = [f"{image['dataset']}/{image['image']}" for image in plan.get("left_out", [])]
+    if left_out:
+        sentences.append(f"Left out, as they cannot be read or scored: {', '.join(left_out)}.")
     scored = rows[rows.outcome == SCORED]
     if len(scored):
         machines = "; ".join(dict.fromkeys(scored.machine))

@@ -131,15 +131,15 @@ class Weights:
         return solver, problem
 
 
-def read_weights(name: str) -> Weights:
-    """Read filters and maps from shipped weights or a file; see `cscsr.weights.load`.
+def read_weights(name: str, digest: str | None = None) -> Weights:
+    """Read filters and maps from shipped weights or a file; arguments as `cscsr.weights.load`.
 
     Raises
     ------
     InputError
-        If there is no such file, or it holds something else.
+        If there is no such file, it holds something else, or it does not have `digest`.
     """
-    tensors, metadata = weights.load(name)
+    tensors, metadata = weights.load(name, digest)
     if metadata.get("kind") != KIND:
         raise InputError(
             f"expected filters and maps of csc-sr in {name}, got weights of "
@@ -163,7 +163,7 @@ def read_weights(name: str) -> Weights:
 @lru_cache(maxsize=8)
 def _cached_weights(name: str, sha256: str) -> Weights:
     """`read_weights`, once for each content of the file."""
-    return read_weights(name)
+    return read_weights(name, sha256)
 
 
 @dataclass(frozen=True)

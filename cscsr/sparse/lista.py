@@ -254,8 +254,8 @@ def _descending(
 
 @lru_cache(maxsize=8)
 def _load(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
-    """Read the steps, their dictionary and their form from a weight file."""
-    tensors, metadata = weights.load(name)
+    """Read the steps, their dictionary and their form from a weight file with that SHA-256."""
+    tensors, metadata = weights.load(name, sha256)
     if metadata.get("kind") != KIND:
         raise InputError(
             f"expected learned steps of lista in {name}, got weights of "

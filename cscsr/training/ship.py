@@ -86,15 +86,19 @@ def publish(
     Raises
     ------
     InputError
-        If the run has no weights, or if the shipped weights of that name are at least as good on
-        the held-out images, by the mean over scales, and `replace` is False.
+        If the run has no weights, if they are changed while they are scored, or if the shipped
+        weights of that name are at least as good on the held-out images, by the mean over scales,
+        and `replace` is False.
     """
     source = Path(run) / "weights.safetensors"
-    tensors, metadata = weights.load(source)
+    digest = weights.sha256(source)
+    tensors, metadata = weights.load(source, digest)
     line, scales = metadata["line"], metadata["scales"]
     solver = NetworkSolver(model=name, weights=str(source), device=device)
     truths = holdout_crops(data)
     ours = holdout_psnr(solver, truths, scales, line)
+    if solver.weights_sha256() != digest:
+        raise InputError(f"{source} was changed while it was scored; ship it when it is finished.")
     metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
     if name in weights.manifest() and not replace:
         before = weights.load(name)[1]["holdout_psnr_db"]

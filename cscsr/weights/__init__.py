@@ -66,16 +66,22 @@ def sha256(name: str | os.PathLike[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, size: int, modified: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(_content(path)).hexdigest()
 
 
-def load(name: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load(
+    name: str | os.PathLike[str], digest: str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a weight file; a shipped one is checked against the manifest.
+
+    The file is read once: what is hashed and what is decoded are the same bytes.
 
     Parameters
     ----------
     name
         As in `weights_path`.
+    digest
+        The SHA-256 that the file must have; None: any that the manifest allows.
 
     Returns
     -------
@@ -85,42 +91,54 @@ def load(name: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     Raises
     ------
     InputError
-        For a file that is missing, cut short, altered or of another kind.
+        For a file that is missing, cut short, altered or of another kind, and for one that does
+        not have `digest`, because it was changed since it was hashed.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as decode
 
     path = weights_path(name)
+    content = _content(path)
     known = manifest().get(str(name))
+    actual = hashlib.sha256(content).hexdigest() if known is not None or digest else ""
     if known is not None:
-        size = path.stat().st_size
-        if size != known["bytes"]:
+        if len(content) != known["bytes"]:
             raise InputError(
-                f"weight file {path} should have {known['bytes']} bytes but has {size}: "
+                f"weight file {path} should have {known['bytes']} bytes but has {len(content)}: "
                 "it is cut short or altered; install the package again."
             )
-        if sha256(name) != known["sha256"]:
+        if actual != known["sha256"]:
             raise InputError(
                 f"weight file {path} does not match its SHA-256 in the manifest; "
                 "install the package again."
             )
+    if digest is not None and actual != digest:
+        raise InputError(f"weight file {path} was changed while it was in use.")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = (file.metadata() or {}).get(_METADATA_KEY)
-            names = list(file.keys())
-            tensors = {key: file.get_tensor(key) for key in names}
+        tensors = decode(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except SafetensorError as error:
         raise InputError(
             f"{path} should be a safetensors weight file but cannot be read ({error}): "
             "it is cut short or of another kind."
         ) from error
+    metadata = header.get("__metadata__", {}).get(_METADATA_KEY)
     if metadata is None:
         raise InputError(f"{path} is a safetensors file, but not one written by this toolkit.")
     return tensors, json.loads(metadata)
 
 
+def _content(path: Path) -> bytes:
+    """The bytes of a weight file."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"weight file {path} cannot be read: {error.strerror}.") from error
+
+
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
-) -> None:
+) -> bytes:
     """Write a weight file: under a temporary name first, which is renamed when it is complete.
 
     Parameters
@@ -131,6 +149,11 @@ def write(
         Arrays by name.
     metadata
         What `load` is to return beside them; it has to be JSON.
+
+    Returns
+    -------
+    bytes
+        The content of the file.
     """
     from safetensors.numpy import save as serialise
 
@@ -139,8 +162,10 @@ def write(
     part = path.with_suffix(".part")
     arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
     header = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}
-    part.write_bytes(serialise(arrays, metadata=header))
+    content = serialise(arrays, metadata=header)
+    part.write_bytes(content)
     part.replace(path)
+    return content
 
 
 def save(
@@ -163,9 +188,9 @@ def save(
         The weight file.
     """
     path = FOLDER / f"{name}.safetensors"
-    write(path, tensors, metadata)
+    content = write(path, tensors, metadata)
     (FOLDER / f"{name}.md").write_text(card)
     rows = manifest()
-    rows[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    rows[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (FOLDER / _MANIFEST).write_text(json.dumps(dict(sorted(rows.items())), indent=2) + "\n")
     return path

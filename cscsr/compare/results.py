@@ -19,12 +19,12 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cscsr.compare.records import SCORED, Box, Figure, Key, Row
+from cscsr.compare.records import SCORED, Box, Figure, Key, Row, printable
 from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS
 
@@ -174,11 +174,28 @@ class Results:
                 f"expected a results database of version {_SCHEMA_VERSION} at {self.path}, got "
                 f"version {version}; it was left as it is, so name another folder."
             )
-        if damage != "ok":
+        if damage == "ok":
+            self._check_numbers()
+        else:
             raise InputError(
                 f"the results database {self.path} is damaged ({damage}); it was left as it is, "
                 "so move it away or name another folder."
             )
+
+    def _check_numbers(self) -> None:
+        """Refuse a database with text where numbers belong: SQLite takes both."""
+        for table, columns in (("results", ["scale", *_NUMBERS]), ("scores", ["scale", "value"])):
+            for column in columns:
+                wrong = self._fetch(
+                    f"SELECT {column} FROM {table} "
+                    f"WHERE typeof({column}) NOT IN ('integer', 'real', 'null') LIMIT 1"
+                )
+                if wrong:
+                    raise InputError(
+                        f"expected numbers as {column} in the results database {self.path}, got "
+                        f"{wrong[0][0]!r}; it was left as it is, so move it away or name another "
+                        "folder."
+                    )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -244,6 +261,7 @@ class Results:
         It takes the place of an earlier row of its key and names, unless that one is scored and
         this one is not. Scores by other metrics than this row's stay.
         """
+        row = replace(row, message=printable(row.message))
         key = astuple(row.key)
         scores = [(_INSERT_SCORE, (*key, *score)) for score in row.scores.items()]
         self._write((_INSERT_ROW, (*key, *(getattr(row, name) for name in _VALUES))), *scores)
@@ -311,7 +329,20 @@ class Results:
         if not rows:
             raise InputError(f"the results database {self.path} holds no run yet.")
         run = dict(zip(names, rows[0], strict=True))
-        return {**run, "machine": json.loads(run["machine"]), "plan": json.loads(run["plan"])}
+        try:
+            machine, plan = json.loads(run["machine"]), json.loads(run["plan"])
+        except (TypeError, ValueError):
+            machine = plan = None
+        if not isinstance(machine, dict) or not isinstance(plan, dict):
+            raise self._strange_run(run["run"])
+        return {**run, "machine": machine, "plan": plan}
+
+    def _strange_run(self, number: int) -> InputError:
+        """The error for a run whose record is none."""
+        return InputError(
+            f"the record of run {number} in the results database {self.path} cannot be read; the "
+            "same command as before makes a new one."
+        )
 
     def frame(self) -> pd.DataFrame:
         """All rows as a DataFrame.

@@ -297,7 +297,13 @@ def _means(rows: Sequence[Row]) -> str:
     """The mean scores and seconds of the images of a cell, in words."""
     texts = []
     for name in rows[0].scores:
-        metric, mean = METRICS[name], float(np.mean([row.scores[name] for row in rows]))
-        texts.append(f"{metric.label} {mean:.{metric.digits}f} {metric.unit}".rstrip())
+        metric = METRICS[name]
+        values = np.array([row.scores[name] for row in rows])
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            text = f"{metric.label} {finite.mean():.{metric.digits}f} {metric.unit}".rstrip()
+            texts.append(text)
+        if len(finite) < len(values):
+            texts.append(f"no error on {len(values) - len(finite)}")
     seconds = float(np.mean([row.seconds for row in rows]))
     return f"{', '.join(texts)}, {two_digits(seconds)} s per image"

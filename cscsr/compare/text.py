@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from cscsr.errors import InputError
 
 
 def signed(value: float, digits: int) -> str:
@@ -53,30 +57,55 @@ def enumeration(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
+def markdown_text(text: str) -> str:
+    """`text` as Markdown shows it, on one line: what would be markup, a cell's end or HTML is
+    escaped."""
+    line = " ".join(text.split("\n")).replace("\r", " ")
+    line = re.sub(r"[\\`*_|]|\](?=\()", r"\\\g<0>", line)
+    return line.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def markdown_code(text: str) -> list[str]:
+    """The lines of a code block, whatever backticks `text` holds."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [fence, text, fence]
+
+
 def markdown_rows(heads: Iterable[str], rows: Iterable[tuple[Any, Iterable[str]]]) -> list[str]:
     """The lines of a Markdown table.
 
     Parameters
     ----------
     heads
-        Of all columns but the first.
+        Of all columns but the first, as Markdown.
     rows
-        Of each row the first cell, whose spaces become no-break ones, and the others.
+        Of each row the first cell, a text whose spaces become no-break ones, and the others, as
+        Markdown.
     """
     heads = list(heads)
     lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
     for first, cells in rows:
-        nowrap = str(first).replace(" ", "\u00a0")
+        nowrap = markdown_text(str(first)).replace(" ", "\u00a0")
         lines.append(f"| {nowrap} | {' | '.join(cells)} |")
     return lines
 
 
+_FORMULA = ("=", "+", "-", "@")
+"""How a text begins that a spreadsheet takes for a formula."""
+
+
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A CSV file; floats have six significant digits, and what is missing or NaN is empty."""
+    """A CSV file; floats have six significant digits, and what is missing or NaN is empty.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
 
     def text(value: Any) -> Any:
         if isinstance(value, float):
             return "" if math.isnan(value) else f"{value:.6g}"
+        if isinstance(value, str) and value.lstrip().startswith(_FORMULA):
+            return f"'{value}"
         return value
 
     file = io.StringIO()
@@ -97,6 +126,11 @@ _LATEX = {
     "λ": r"$\lambda$",
     "[": "{[}",
     "]": "{]}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "\n": " ",
+    "\r": " ",
 }
 
 
@@ -139,8 +173,20 @@ def latex_table(caption: str, label: str, columns: str, body: Sequence[str], not
 
 
 def write_file(path: Path, text: str) -> Path:
-    """Write a text file; an earlier one is replaced only when the new one is complete."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    """Write a text file; an earlier one is replaced only when the new one is complete.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written; nothing of it is left then.
+    """
+    # Two runs may write into one folder: each has a part of its own.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
     return path

@@ -65,6 +65,7 @@ class Sources:
         facts = {
             "Images": f"{mean.images} of {mean.expected}",
             "Missing": " ".join(mean.reasons),
+            "Without error": f"{mean.exact} of {mean.images} images" if mean.exact else "",
             "Line": _LINES[mean.line],
             "Input": mean.place.degradation or "as it is",
             "Weights (SHA-256)": first.weights_sha256 or "none: nothing is trained",

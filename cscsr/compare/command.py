@@ -15,12 +15,14 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from cscsr.arrays import check_device
 from cscsr.compare import machine, showcase
+from cscsr.compare.claims import Claims
+from cscsr.compare.cluster import cluster_pool
 from cscsr.compare.page import PAGE_NAME, keep_figures, write_page
 from cscsr.compare.plan import make_plan
 from cscsr.compare.progress import PRIOR_SECONDS, Progress
@@ -40,6 +42,7 @@ from cscsr.data.datasets import (
 from cscsr.errors import InputError
 from cscsr.imaging import METRICS, PROTOCOLS
 from cscsr.imaging.metrics import DEFAULT_METRICS
+from cscsr.parallel import parse_jobs
 from cscsr.problem import check_scale
 
 DEFAULT_SOLVERS = (
@@ -66,6 +69,8 @@ examples:
       every solver given the same 8-bit images, networks on the GPU
   PROGRAM --datasets demo --scales 3 --degrade noise:5 jpeg:40
       one more table, of input that is noisy, and of input that went through JPEG
+  PROGRAM --jobs 2
+      two images at a time, each in a process of its own
   PROGRAM --datasets demo --metrics psnr ssim gmsd
       gradient magnitude similarity deviation too
 
@@ -186,6 +191,20 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", default="cpu", help="cpu, cuda or cuda:N, for solvers that can (default: cpu)"
     )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs",
+        default="1",
+        metavar="N",
+        help="solve in N processes of one thread each (default: in this one; more need the extra "
+        "cscsr[cluster])",
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="solve on the workers of a Dask scheduler, such as tcp://host:8786 (needs "
+        "cscsr[cluster] here and there)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -269,6 +288,7 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
     options = _parser(program, extras).parse_args(arguments)
     scales = _parse_scales(options.scales)
     device = check_device(options.device)
+    jobs = parse_jobs(options.jobs)
     extras = [extra for extra in extras if extra.check(options)]
     plan = make_plan(
         _choose_datasets(options.datasets, data_folder(options.data)),
@@ -297,7 +317,14 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
                 progress.add((extra.name, 0), 1.0)
             try:
                 keep_truths(plan, results)
-                failures = run(work, results, progress, number)
+                with ExitStack() as stack:
+                    claims = stack.enter_context(Claims(results, number))
+                    pool = None
+                    if any(work.values()) and (jobs > 1 or options.scheduler):
+                        pool = stack.enter_context(
+                            cluster_pool(jobs, options.scheduler, progress, number)
+                        )
+                    failures = run(work, results, progress, number, claims, pool)
                 results.finish_run(number)
                 drawn, undrawn = _draw(extras, options, progress)
                 for name in keep_figures(results, options.out):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cscsr import Status, SuperResolution
 from cscsr.compare import machine, showcase
+from cscsr.compare.claims import Claims
 from cscsr.compare.plan import Cell, Image, Plan, text_of
 from cscsr.compare.progress import Progress
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Box, Key, Row, truth_key
@@ -20,7 +22,7 @@ from cscsr.errors import InputError
 from cscsr.imaging import METRICS, degrade, luma_of, score, to_uint8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """One image of a cell, to be enlarged and scored.
 
@@ -244,11 +246,108 @@ def keep_truths(plan: Plan, results: Results) -> None:
             results.add_picture(key, shown.box, showcase.as_png(showcase.cut(luma, shown.box)))
 
 
+class Pool(Protocol):
+    """Where tasks are solved.
+
+    Attributes
+    ----------
+    by_image
+        Whether tasks of one image are best started one after the other.
+    """
+
+    by_image: bool
+
+    def room(self) -> int:
+        """How many more tasks may be started now."""
+
+    def start(self, task: Task) -> None:
+        """Have a task solved."""
+
+    def busy(self) -> int:
+        """How many tasks have been started and not yet been returned by `finished`."""
+
+    def finished(self) -> list[tuple[Task, Outcome]]:
+        """Tasks that have come to their end; waits a moment for one."""
+
+
+class Here:
+    """A pool of this process alone: a task is solved while it is started.
+
+    Parameters
+    ----------
+    progress
+        Where the user sees which one it is.
+    number
+        Of the run.
+    """
+
+    by_image = False
+
+    def __init__(self, progress: Progress, number: int | None) -> None:
+        self._progress, self._number = progress, number
+        self._version = machine.code_version()
+        self._machines: dict[str, str] = {}
+        self._done: list[tuple[Task, Outcome]] = []
+
+    def room(self) -> int:
+        return 1 - len(self._done)
+
+    def start(self, task: Task) -> None:
+        contender = task.cell.contender
+        self._progress.begin(f"{contender.name} on {task}", task.kind, task.megapixels)
+        if contender.device not in self._machines:
+            self._machines[contender.device] = machine.describe(contender.device)
+        about = {"machine": self._machines[contender.device], "code_version": self._version}
+        self._done.append((task, solve(task, {**about, "run": self._number})))
+        self._progress.done()
+
+    def busy(self) -> int:
+        return len(self._done)
+
+    def finished(self) -> list[tuple[Task, Outcome]]:
+        done, self._done = self._done, []
+        return done
+
+
+WAIT_SECONDS = 0.5
+"""How long to wait before asking again for a task that another run computes."""
+
+
+class _Cells:
+    """What has come of the tasks of each cell, said when all of them are done."""
+
+    def __init__(self, work: Mapping[Cell, Sequence[Task]], progress: Progress) -> None:
+        self._progress = progress
+        self._left = {cell: len(tasks) for cell, tasks in work.items()}
+        self._rows: dict[Cell, list[Row]] = {cell: [] for cell in work}
+        self.failures = 0
+
+    def scored(self, task: Task, row: Row) -> None:
+        """Note a scored row."""
+        self._rows[task.cell].append(row)
+        self.over(task)
+
+    def failed(self, task: Task, message: str) -> None:
+        """Note a failure, and say it."""
+        self.failures += 1
+        self._progress.say(f"{task}: {message}", error=True)
+        self.over(task)
+
+    def over(self, task: Task) -> None:
+        """Note that a task is done, here or by another run."""
+        self._left[task.cell] -= 1
+        rows = self._rows[task.cell]
+        if not self._left[task.cell] and rows:
+            self._progress.say(f"{task.cell}: {_means(rows)} ({len(rows)})")
+
+
 def run(
     work: Mapping[Cell, Sequence[Task]],
     results: Results,
     progress: Progress,
     number: int | None = None,
+    claims: Claims | None = None,
+    pool: Pool | None = None,
 ) -> int:
     """Do all the work; each row is stored as soon as it is there.
 
@@ -260,37 +359,70 @@ def run(
         Where rows are stored, and where the user sees how far it is.
     number
         Of the run (`Results.start_run`).
+    claims
+        Of the run, where others may work into the same database.
+    pool
+        Where tasks are solved; None: in this process.
 
     Returns
     -------
     int
         How many tasks failed.
     """
-    failures = 0
-    version = machine.code_version()
-    devices = {cell.contender.device for cell in work}
-    abouts = {
-        device: {"machine": machine.describe(device), "code_version": version, "run": number}
-        for device in devices
-    }
-    for cell, tasks in work.items():
-        rows = []
-        for task in tasks:
-            progress.begin(f"{cell.contender.name} on {task}", task.kind, task.megapixels)
-            outcome = solve(task, abouts[cell.contender.device])
-            row = outcome.row
-            if outcome.picture is not None and task.box is not None:
-                results.add_picture(task.key, task.box, outcome.picture)
-            results.add(row)
-            progress.done()
-            if row.outcome == SCORED:
-                rows.append(row)
+    pool = Here(progress, number) if pool is None else pool
+    cells = _Cells(work, progress)
+    waiting = deque(task for tasks in work.values() for task in tasks)
+    if pool.by_image:
+        waiting = deque(sorted(waiting, key=_order_of_images(waiting).__getitem__))
+    elsewhere: list[Task] = []
+    while waiting or elsewhere or pool.busy():
+        while waiting and pool.room() > 0:
+            task = waiting.popleft()
+            owner = None if claims is None else claims.take(task.key)
+            if claims is not None and _is_stored(task, results):
+                progress.finish(task.kind, task.megapixels)
+                cells.over(task)
+            elif owner is None:
+                pool.start(task)
+            elif (failure := _failure(task, results, owner)) is not None:
+                progress.finish(task.kind, task.megapixels)
+                cells.failed(task, failure)
             else:
-                failures += 1
-                progress.say(f"{task}: {row.message}", error=True)
-        if rows:
-            progress.say(f"{cell}: {_means(rows)} ({len(rows)})")
-    return failures
+                elsewhere.append(task)
+        if pool.busy():
+            for task, outcome in pool.finished():
+                _store(task, outcome, results, cells)
+        elif elsewhere:
+            progress.show(f"waiting for another run, which has {len(elsewhere)} of the images")
+            time.sleep(WAIT_SECONDS)
+        if not waiting:
+            waiting.extend(elsewhere)
+            elsewhere.clear()
+    return cells.failures
+
+
+def _order_of_images(tasks: Iterable[Task]) -> dict[Task, int]:
+    """Of each task, the place of its image among the images."""
+    places: dict[str, int] = {}
+    return {task: places.setdefault(task.image.sha256, len(places)) for task in tasks}
+
+
+def _failure(task: Task, results: Results, owner: int) -> str | None:
+    """Why a task failed in another run that is at work; None if it has not (yet)."""
+    stored = results.failure(task.key, task.image.dataset, task.image.source.name)
+    return stored[0] if stored is not None and stored[1] == owner else None
+
+
+def _store(task: Task, outcome: Outcome, results: Results, cells: _Cells) -> None:
+    """Store what came of a task."""
+    row = outcome.row
+    if outcome.picture is not None and task.box is not None:
+        results.add_picture(task.key, task.box, outcome.picture)
+    results.add(row)
+    if row.outcome == SCORED:
+        cells.scored(task, row)
+    else:
+        cells.failed(task, row.message)
 
 
 def _means(rows: Sequence[Row]) -> str:

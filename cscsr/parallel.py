@@ -10,11 +10,13 @@ Needs dask and distributed where it is used.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cscsr.errors import InputError
 
@@ -90,10 +92,16 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
             yield client
 
 
-def check_connected(client: Any, scheduler: str) -> None:
-    """Raise InputError if the scheduler is lost."""
-    if client.status != "running":
+@contextmanager
+def reached(client: Client, address: str) -> Iterator[None]:
+    """Turn the errors of a lost scheduler, in the `with` block, into an InputError."""
+    try:
+        yield
+        lost = client.status != "running"
+    except (OSError, asyncio.CancelledError, CancelledError):
+        lost = True
+    if lost:
         raise InputError(
-            f"the scheduler at {scheduler} was lost; what is done is stored, and the same command "
+            f"the scheduler at {address} was lost; what is done is stored, and the same command "
             "goes on from there."
         )

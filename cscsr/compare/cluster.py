@@ -28,7 +28,7 @@ from cscsr.compare.progress import Progress
 from cscsr.compare.records import FAILED
 from cscsr.compare.run import Outcome, Task, solve
 from cscsr.errors import InputError
-from cscsr.parallel import check_connected, connect
+from cscsr.parallel import connect, reached
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -129,34 +129,35 @@ class ClusterPool:
 
     def room(self) -> int:
         if time.monotonic() - self._asked >= _ASK_SECONDS:
-            check_connected(self._client, self._address)
-            self._threads = sum(self._client.nthreads().values())
+            with reached(self._client, self._address):
+                self._threads = sum(self._client.nthreads().values())
             self._progress.workers = max(1, self._threads)
             self._asked = time.monotonic()
         return max(LEAST_AHEAD, AHEAD * self._threads) - len(self._tasks) - len(self._done)
 
     def start(self, task: Task) -> None:
         try:
-            image, weights = self._image(task), self._weight_file(task)
+            sha256 = task.key.input_sha256
+            pixels = None if sha256 in self._images else task.image.read()
+            weights = self._weight_file(task)
         except InputError as error:
             self._done.append((task, Outcome(task.row(FAILED, message=str(error)))))
             return
         light = replace(task, image=replace(task.image, pixels=None))
-        future = self._client.submit(
-            solve_on_worker, light, image, weights, self._number, pure=False
-        )
-        self._tasks[future] = task
+        with reached(self._client, self._address):
+            image = self._image(sha256, pixels)
+            future = self._client.submit(
+                solve_on_worker, light, image, weights, self._number, pure=False
+            )
+            self._tasks[future] = task
 
-    def _image(self, task: Task) -> Future:
-        """The pixels of a task's image; those that no task needs any more are let go."""
-        sha256 = task.key.input_sha256
+    def _image(self, sha256: str, pixels: np.ndarray | None) -> Future:
+        """The pixels of an image; those that no task needs any more are let go."""
         if sha256 not in self._images:
             needed = {other.key.input_sha256 for other in self._tasks.values()}
             for old in self._images.keys() - needed:
                 del self._images[old]
-            self._images[sha256] = self._client.submit(
-                _kept, task.image.read(), key=f"image-{sha256}"
-            )
+            self._images[sha256] = self._client.submit(_kept, pixels, key=f"image-{sha256}")
         return self._images[sha256]
 
     def _weight_file(self, task: Task) -> Future | None:
@@ -186,23 +187,22 @@ class ClusterPool:
             return done
         workers = f"{self._threads} worker{'s' if self._threads != 1 else ''}"
         self._progress.show(f"{len(self._tasks)} images with {workers}")
-        try:
-            wait(list(self._tasks), timeout=_ASK_SECONDS, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            return done
-        finally:
-            check_connected(self._client, self._address)
-        for future in [future for future in self._tasks if future.done()]:
-            task = self._tasks.pop(future)
-            if future.status == "finished":
-                outcome, seconds = future.result()
-                self._progress.finish(task.kind, task.megapixels, seconds)
-                done.append((task, outcome))
-            elif future.status == "error":
-                self._progress.finish(task.kind, task.megapixels)
-                done.append((task, Outcome(task.row(FAILED, message=_reason(task, future)))))
-            else:  # the scheduler has forgotten it
-                self.start(task)
+        with reached(self._client, self._address):
+            try:
+                wait(list(self._tasks), timeout=_ASK_SECONDS, return_when="FIRST_COMPLETED")
+            except TimeoutError:
+                return done
+            for future in [future for future in self._tasks if future.done()]:
+                task = self._tasks.pop(future)
+                if future.status == "finished":
+                    outcome, seconds = future.result()
+                    self._progress.finish(task.kind, task.megapixels, seconds)
+                    done.append((task, outcome))
+                elif future.status == "error":
+                    self._progress.finish(task.kind, task.megapixels)
+                    done.append((task, Outcome(task.row(FAILED, message=_reason(task, future)))))
+                else:  # the scheduler has forgotten it
+                    self.start(task)
         return done
 
 

@@ -38,7 +38,7 @@ SMALLEST_TILE = 16
 
 @lru_cache(maxsize=8)
 def load_network(source: str, digest: str, device: str) -> Network:
-    """The network that a weight file describes, in evaluation mode.
+    """Return the network of a weight file, in evaluation mode.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class NetworkSolver(Solver[SuperResolution]):
         return self.network().line
 
     def network(self) -> Network:
-        """The network with its weights, on the solver's device.
+        """Return the network with its weights, on the solver's device.
 
         Raises
         ------
@@ -141,7 +141,8 @@ class NetworkSolver(Solver[SuperResolution]):
         return reason
 
     def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
-        """Multiply-adds of every convolution, halos of tiles and the ensemble's passes included.
+        """Return the multiply-adds of all convolutions, with the halos of tiles and all passes of
+        the self-ensemble.
 
         `iterations` changes nothing: a network makes its K recursions.
         """
@@ -151,7 +152,7 @@ class NetworkSolver(Solver[SuperResolution]):
         return passes * self.network().multiply_adds(scale) * pixels
 
     def halo(self, scale: int) -> int | None:
-        """Half the receptive field, in pixels of the low-resolution image.
+        """Return half the receptive field, in pixels of the low-resolution image.
 
         None for a scale that the network was not trained for, as `supports` says.
         """
@@ -159,7 +160,8 @@ class NetworkSolver(Solver[SuperResolution]):
         return max(network.radius(scale), BICUBIC_REACH) if scale in network.scales else None
 
     def tile_side(self, scale: int) -> int | None:
-        """Largest side of a tile without its halo, in low-resolution pixels; None for no tiles."""
+        """Return the largest side of a tile without its halo, in low-resolution pixels; None for no
+        tiles."""
         network, halo = self.network(), self.halo(scale)
         if not self.tile or halo is None:
             return None

@@ -48,7 +48,8 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
+    torch.Tensor
+        (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
     """
     flipped = filters.flip(-2, -1)
     if maps.dtype != torch.float64 or maps.is_cuda:
@@ -159,7 +160,8 @@ class ConvDictionary:
 
         Returns
         -------
-        A signal (…,C,*grid).
+        Any
+            A signal (…,C,*grid).
 
         Raises
         ------
@@ -178,7 +180,8 @@ class ConvDictionary:
 
         Returns
         -------
-        Codes (…,M,H,W).
+        Any
+            Codes (…,M,H,W).
 
         Raises
         ------
@@ -362,8 +365,9 @@ class ConvDictionary:
 
         Returns
         -------
-        W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
-        identity filter.
+        tuple[torch.Tensor, torch.Tensor]
+            W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
+            identity filter.
         """
         step = self.step
         weights = step * self.filters.flip(-2, -1)

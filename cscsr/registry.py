@@ -131,7 +131,7 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def list_solvers(problem: str | type | None = None) -> dict[str, str]:
-    """Names of all solvers with a one-line description each.
+    """Return the names of all solvers with one-line descriptions.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def list_solvers(problem: str | type | None = None) -> dict[str, str]:
 
 
 def make_solver(name: str, **params: Any) -> Solver:
-    """A solver by its registered name, for instance ``make_solver("fista", iterations=200)``.
+    """Return a solver by its registered name, such as ``make_solver("fista", iterations=200)``.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def make_solver(name: str, **params: Any) -> Solver:
 
 
 def solver_family(name: str) -> str:
-    """The kind of method that a solver is: see `SolverRow`; "other" where nobody says.
+    """Return the family of a solver (see `SolverRow`); "other" where it states none.
 
     A solver of another package says so by a class attribute `family`.
     """
@@ -181,7 +181,7 @@ def solver_family(name: str) -> str:
 
 
 def published_method(name: str) -> tuple[str, bool] | None:
-    """The published method beside a solver, and whether the solver is that method itself.
+    """Return the published method beside a solver, and whether the solver is that method itself.
 
     See `SolverRow`. A solver of another package names it by a class attribute `published`, such as
     ``("VDSR", True)``. None for a solver without one, and for an unknown name.

@@ -46,11 +46,11 @@ class Tile(NamedTuple):
     window: tuple[slice, slice]
 
     def target(self, scale: int) -> tuple[slice, slice]:
-        """Where the part lies in the enlarged image."""
+        """Return the rows and columns of the part in the enlarged image."""
         return _enlarged(self.rows, scale), _enlarged(self.columns, scale)
 
     def inside(self, scale: int) -> tuple[slice, slice]:
-        """Where the part lies in its enlarged window."""
+        """Return the rows and columns of the part in its enlarged window."""
         tall, wide = self.window
         return (
             _enlarged(self.rows, scale, tall.start),
@@ -65,7 +65,7 @@ class Tile(NamedTuple):
 
 
 def tiles(height: int, width: int, side: int, halo: int) -> list[list[Tile]]:
-    """An image cut into the fewest parts of at most `side` pixels a side, as equal as can be.
+    """Cut an image into the fewest parts of at most `side` pixels per side, as equal as possible.
 
     Along an axis on which the image is no longer than such a part with its halo, it is not cut.
 

@@ -315,8 +315,8 @@ def training_log() -> Iterator[str]:
     )
     yield f"takes at most {100 * speed['data_share'].max():.1f} % of a step"
     times = speed[speed["precision"] == "bf16"]["times_fp32"].groupby("what").agg(["min", "max"])
-    spans = {what: f"{low:.1f} to {high:.1f}" for what, low, high in times.itertuples()}
-    spans = {what: span.replace(".0", "") for what, span in spans.items()}
+    spans = {kind: f"{low:.1f} to {high:.1f}" for kind, low, high in times.itertuples()}
+    spans = {kind: span.replace(".0", "") for kind, span in spans.items()}
     yield (
         f"bfloat16 makes inference {spans['inference']} times and training {spans['training']} "
         "times as fast"

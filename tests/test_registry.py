@@ -85,9 +85,9 @@ def test_name_is_the_registered_one(solver, request):
 def test_solution_is_of_the_kind_of_the_problem(name, kind):
     problem = problem_for(name, kind)
     solution = cscsr.make_solver(name).solve(problem)
-    given = problem.signal if name in SPARSE else problem.lr
-    assert type(solution.estimate) is type(given)
-    assert solution.estimate.dtype == given.dtype
+    data = problem.signal if name in SPARSE else problem.lr
+    assert type(solution.estimate) is type(data)
+    assert solution.estimate.dtype == data.dtype
     expected = problem.codes_shape if name in SPARSE else (48, 40)
     assert tuple(solution.estimate.shape) == expected
     assert np.isfinite(numbers(solution.estimate)).all()

@@ -21,7 +21,8 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_scale(text: str) -> int:
-    """The value of ``--scale``. Raises InputError unless it is a whole number from 1."""
+    """Return the value of ``--scale``; raise InputError unless it is a whole number of at least
+    1."""
     for number in (int, float):
         try:
             return check_scale(number(text))

@@ -66,7 +66,7 @@ class Difference:
         return BETTER if self.low_db > 0 else WORSE
 
     def reversed(self) -> Difference:
-        """The same, seen from the other solver."""
+        """Return the same difference from the other solver's side."""
         low = None if self.high_db is None else -self.high_db
         high = None if self.low_db is None else -self.low_db
         return Difference(
@@ -82,7 +82,7 @@ def _draws(images: int) -> np.ndarray:
 
 
 def intervals(differences: np.ndarray) -> np.ndarray:
-    """The 95 % intervals of means, by the studentised bootstrap (bootstrap-t).
+    """Return the 95 % intervals of means, by the studentised bootstrap (bootstrap-t).
 
     With x̄ and s the mean and the standard deviation of the n differences, and x̄* and s* those of
     n drawn from them with replacement, t* = √n (x̄* − x̄) / s*, and the interval is
@@ -117,7 +117,7 @@ def intervals(differences: np.ndarray) -> np.ndarray:
 
 
 def pairwise(psnr_db: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Difference]:
-    """The difference of every two solvers.
+    """Return the difference of every pair of solvers.
 
     Parameters
     ----------

@@ -17,14 +17,15 @@ _RECORDED = ("torch", "numpy", "sporco")
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def threads() -> int:
-    """Threads that torch computes with (all cores, or OMP_NUM_THREADS, until it is loaded)."""
+    """Return the number of threads that torch uses; before torch is loaded, OMP_NUM_THREADS or the
+    number of cores."""
     if "torch" in sys.modules:
         return sys.modules["torch"].get_num_threads()
     limit = os.environ.get("OMP_NUM_THREADS", "")
@@ -32,7 +33,7 @@ def threads() -> int:
 
 
 def load() -> float | str:
-    """The average number of processes that wanted a core in the last minute.
+    """Return the load average of the last minute.
 
     Seconds measured while it is above the number of cores are too long.
 
@@ -84,7 +85,7 @@ def _packages() -> Iterator[str]:
 
 
 def code_version() -> str:
-    """The toolkit's version, with the commit where it runs from a checkout."""
+    """Return the toolkit's version, with the commit where it runs from a checkout."""
     root = Path(cscsr.__file__).parents[1]
     if not (root / ".git").exists():
         return cscsr.__version__

@@ -64,7 +64,7 @@ class Image:
         return f"{self.dataset}/{self.source.name}"
 
     def read(self) -> np.ndarray:
-        """The pixels whose hash is `sha256`.
+        """Return the pixels whose hash is `sha256`.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Image:
 
 
 def fingerprint(pixels: np.ndarray) -> str:
-    """The SHA-256 of an image's pixels, its shape, and the version of the scoring."""
+    """Return the SHA-256 of an image's pixels, its shape, and the version of the scoring."""
     digest = hashlib.sha256(f"{SCORING_VERSION} {pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
@@ -131,13 +131,13 @@ class Cell:
         return " ".join(part for part in parts if part)
 
     def key(self, image: Image) -> Key:
-        """What determines the result for an image."""
+        """Return the key of the result for an image."""
         degradation = text_of(self.degradation)
         return Key.of(self.contender.identity, image.sha256, self.scale, degradation)
 
 
 def text_of(degradation: Degradation | None) -> str:
-    """A degradation as it is stored: "" for none."""
+    """Return a degradation as text for the database: "" for none."""
     return "" if degradation is None else str(degradation)
 
 
@@ -177,7 +177,7 @@ class Plan:
     showcases: Sequence[Showcase] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as it is stored with the run."""
+        """Return the plan as JSON values, to be stored with the run."""
         return {
             "datasets": {
                 name: [{"image": i.source.name, "input_sha256": i.sha256} for i in images]
@@ -201,7 +201,7 @@ class Plan:
         }
 
     def cells(self) -> Iterator[Cell]:
-        """The cells of the tables in the order in which they are computed."""
+        """Yield the cells of the tables in the order in which they are computed."""
         for degradation in self.degradations:
             for dataset in self.images:
                 for scale in self.scales:
@@ -209,7 +209,7 @@ class Plan:
                         yield Cell(dataset, scale, contender, degradation)
 
     def box(self, cell: Cell, image: Image) -> Box | None:
-        """The part of an estimate that is stored as a picture, or None if none is."""
+        """Return the part of an estimate that is stored as a picture, or None if none is."""
         if cell.degradation is not None:
             return None
         boxes = (s.box for s in self.showcases if s.image is image and s.scale == cell.scale)

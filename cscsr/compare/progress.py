@@ -102,7 +102,7 @@ class Progress:
         return self._prior.get(kind[0], _UNKNOWN_SECONDS)
 
     def seconds_left(self) -> float:
-        """The estimate for all that is still to be done."""
+        """Return the estimated seconds of the remaining work."""
         left = sum(self._rate(kind) * amount for kind, amount in self._left.items())
         if self._current is not None:
             kind, amount, begun = self._current

@@ -32,7 +32,7 @@ PUBLISHED_LINES = {
 
 @cache
 def published_beside(solver: str) -> tuple[str, bool] | None:
-    """The published method whose figures stand beside a solver's.
+    """Return the published method whose figures stand beside a solver's.
 
     Returns
     -------
@@ -44,20 +44,20 @@ def published_beside(solver: str) -> tuple[str, bool] | None:
 
 
 def beside_name(solver: str) -> str | None:
-    """The name of the published method beside a solver, or None."""
+    """Return the name of the published method beside a solver, or None."""
     beside = published_beside(solver)
     return beside[0] if beside else None
 
 
 def same_method(solver: str) -> str | None:
-    """The name of the published method that a solver is, or None."""
+    """Return the name of the published method that a solver is, or None."""
     beside = published_beside(solver)
     return beside[0] if beside and beside[1] else None
 
 
 @cache
 def family(solver: str) -> str:
-    """The kind of method that a solver is: "classical", "learned" or "other"."""
+    """Return the kind of method that a solver is: "classical", "learned" or "other"."""
     name = registry.solver_family(solver)
     return name if name in ("classical", "learned") else "other"
 

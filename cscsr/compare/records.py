@@ -23,7 +23,7 @@ DEGRADED_LINE = "rgb"
 
 
 def canonical(values: Mapping[str, Any]) -> str:
-    """JSON text that is equal for equal values: keys sorted, other objects by their repr."""
+    """Return JSON text that is equal for equal values: keys sorted, other objects by their repr."""
     return json.dumps(dict(values), sort_keys=True, default=repr)
 
 
@@ -62,7 +62,7 @@ class Key:
     def of(
         cls, identity: Mapping[str, str], input_sha256: str, scale: int, degradation: str = ""
     ) -> Key:
-        """The key of a result that a plan calls for.
+        """Return the key of a result that a plan calls for.
 
         Parameters
         ----------
@@ -157,5 +157,5 @@ Box = tuple[int, int, int, int]
 
 
 def truth_key(input_sha256: str, scale: int) -> Key:
-    """The key under which the true luma of an image is stored beside its estimates."""
+    """Return the key under which the true luma of an image is stored beside its estimates."""
     return Key("truth", "", "", "", input_sha256, scale, "")

@@ -261,7 +261,7 @@ class Results:
         self._write((_INSERT_PICTURE, (*astuple(key), json.dumps(box), png)))
 
     def picture(self, key: Key, box: Sequence[int]) -> bytes | None:
-        """The PNG of `key` and `box`, or None if it has yet to be made."""
+        """Return the PNG of `key` and `box`, or None if it has yet to be made."""
         rows = self._fetch(
             f"SELECT png FROM pictures WHERE {_IS_KEY} AND box = ?",
             (*astuple(key), json.dumps(box)),
@@ -273,7 +273,7 @@ class Results:
         self._write((_insert("figures", ["name", "png", "csv", "origin"]), astuple(figure)))
 
     def figures(self) -> dict[str, Figure]:
-        """The stored figures by name."""
+        """Return the stored figures by name."""
         rows = self._fetch("SELECT name, png, csv, origin FROM figures ORDER BY name")
         return {row[0]: Figure(*row) for row in rows}
 
@@ -289,11 +289,11 @@ class Results:
         self._write(("UPDATE runs SET finished = ? WHERE run = ?", (finished, run)))
 
     def commands(self) -> dict[int, str]:
-        """The command of each run by its number."""
+        """Return the command of each run, by run number."""
         return dict(self._fetch("SELECT run, command FROM runs"))
 
     def latest_run(self) -> dict[str, Any]:
-        """The newest run.
+        """Return the newest run.
 
         Returns
         -------
@@ -314,7 +314,7 @@ class Results:
         return {**run, "machine": json.loads(run["machine"]), "plan": json.loads(run["plan"])}
 
     def frame(self) -> pd.DataFrame:
-        """All rows as a DataFrame.
+        """Return all rows as a DataFrame.
 
         Returns
         -------
@@ -342,7 +342,7 @@ class Results:
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
-    """The rows of a results database, as `Results.frame` gives them.
+    """Return the rows of a results database, as `Results.frame` gives them.
 
     Raises
     ------

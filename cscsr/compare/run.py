@@ -56,7 +56,7 @@ class Task:
         return f"{self.image} ×{self.cell.scale} {text_of(self.cell.degradation)}".rstrip()
 
     def row(self, outcome: str, **values: Any) -> Row:
-        """The row of what came of it."""
+        """Return the row that records the outcome of this task."""
         return Row(self.key, self.image.dataset, self.image.source.name, outcome, **values)
 
 

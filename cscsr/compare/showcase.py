@@ -27,7 +27,7 @@ _STEP = 8
 
 
 def side_for(solvers: int) -> int:
-    """The side in pixels of the square that is stored where so many solvers are compared."""
+    """Return the side in pixels of the stored square for a comparison of `solvers` solvers."""
     return next((side for most, side in SIDES.items() if solvers <= most), _LEAST_SIDE)
 
 
@@ -38,7 +38,7 @@ def _gradient(luma: np.ndarray) -> np.ndarray:
 
 
 def detail(luma: np.ndarray) -> float:
-    """How much there is to see in an image.
+    """Return how much detail an image has.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def choose(details: Mapping[str, Sequence[float]], most: int = MOST) -> list[tup
 
 
 def window(luma: np.ndarray, side: int, scale: int) -> Box:
-    """The square with the most detail in the part of an image that is scored.
+    """Return the square with the most detail in the part of an image that is scored.
 
     That part has neither the rows and columns that `scale` does not divide nor `scale` pixels on
     each side.
@@ -127,13 +127,13 @@ def _starts(last: int) -> list[int]:
 
 
 def cut(luma: np.ndarray, box: Box) -> np.ndarray:
-    """The part of a luma (H,W) that a box names."""
+    """Return the part of a luma (H,W) inside a box."""
     top, left, height, width = box
     return luma[top : top + height, left : left + width]
 
 
 def as_png(luma: np.ndarray) -> bytes:
-    """A luma (H,W), uint8, as a PNG file."""
+    """Return a luma (H,W), uint8, as a PNG file."""
     from PIL import Image
 
     file = io.BytesIO()

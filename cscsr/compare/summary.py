@@ -140,15 +140,15 @@ class Summary:
         return {(mean.place, mean.solver): mean for mean in self.means}
 
     def mean(self, place: Place, solver: str) -> Mean:
-        """The mean of a solver at a place."""
+        """Return the mean of a solver at a place."""
         return self._by_place[place, solver]
 
     def at(self, place: Place) -> list[Mean]:
-        """The means of a row of the tables, in the order of the plan."""
+        """Return the means of a row of the tables, in the order of the plan."""
         return [self._by_place[place, solver] for solver in self.solvers]
 
     def ranking(self, place: Place) -> list[Mean]:
-        """The means over all images, the best PSNR first; partial ones are not ranked."""
+        """Return the means over all images, the best PSNR first; partial ones are not ranked."""
         complete = [mean for mean in self.at(place) if mean.complete]
         return sorted(complete, key=lambda mean: -mean.psnr_db)
 
@@ -168,7 +168,7 @@ class Summary:
         return differences
 
     def difference(self, place: Place, solver: str, other: str) -> Difference:
-        """How much better `solver` is than `other`."""
+        """Return by how much `solver` is better than `other`."""
         pairs = self.differences[place]
         if (solver, other) in pairs:
             return pairs[solver, other]
@@ -238,7 +238,7 @@ def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
 
 
 def notes_of(summary: Summary) -> list[str]:
-    """The reasons for missing cells, each once, to be numbered."""
+    """Return the distinct reasons for missing cells, which become numbered notes."""
     return list(dict.fromkeys(reason for mean in summary.means for reason in mean.reasons))
 
 
@@ -259,7 +259,7 @@ _PROTOCOL_MEANING = {
 
 
 def remarks(summary: Summary) -> list[str]:
-    """The sentences under the tables, apart from the numbered notes."""
+    """Return the sentences below the tables, apart from the numbered notes."""
     plan, rows = summary.run["plan"], summary.rows
     by_line: dict[str, list[str]] = {}
     for solver in plan["solvers"]:

@@ -73,8 +73,8 @@ class Cell:
         return self.mean is None or self.mean.complete
 
     def texts(self, metrics: Iterable[Metric]) -> list[tuple[Metric, str]]:
-        """The metrics and their values as they are printed, with a dash for a value of ours that
-        is missing beside others."""
+        """Return the metrics and their values as they are printed, with a dash for a value of ours
+        that is missing beside others."""
         if not self.scores:
             return []
         return [
@@ -86,7 +86,7 @@ class Cell:
         ]
 
     def difference(self, metric: Metric) -> str | None:
-        """Ours minus the published score of the same method, or None if there is none."""
+        """Return ours minus the published score of the same method, or None if there is none."""
         if metric.name not in self.beside or metric.name not in self.scores:
             return None
         return difference_text(self.scores[metric.name], self.beside[metric.name], metric.digits)
@@ -123,7 +123,7 @@ class Table:
         return self.summary.metrics
 
     def row(self, place: Place) -> list[Cell]:
-        """The cells of a place, in the order of the columns."""
+        """Return the cells of a place, in the order of the columns."""
         return [self.cells[place, column] for column in self.columns]
 
 
@@ -238,7 +238,7 @@ def make_tables(summary: Summary) -> list[Table]:
 
 
 def markdown(table: Table) -> str:
-    """A table as a Markdown page: quality, seconds, and how it was made."""
+    """Return a table as a Markdown page: quality, seconds, and how it was made."""
     summary = table.summary
     notes = notes_of(summary)
     ours = [column for column in table.columns if not column.published]
@@ -299,7 +299,7 @@ def _markdown_cell(table: Table, cell: Cell, notes: Sequence[str]) -> str:
 
 
 def csv_columns(table: Table) -> list[str]:
-    """The columns of a table's CSV file: metrics beyond PSNR and SSIM come last."""
+    """Return the columns of a table's CSV file; metrics other than PSNR and SSIM come last."""
     defaults = [METRICS[name].column for name in DEFAULT_METRICS]
     columns = ["dataset", "scale"]
     columns += ["degradation"] if table.name == "degraded" else []
@@ -310,7 +310,7 @@ def csv_columns(table: Table) -> list[str]:
 
 
 def csv_file(table: Table) -> str:
-    """A table as CSV: a row for each data set, scale and method.
+    """Return a table as CSV, one row for each data set, scale and method.
 
     At each place our solvers come first, in the order of the plan, and then the published methods
     that stand beside them, whose name says so. The published columns are filled where the method is
@@ -340,7 +340,7 @@ def csv_file(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A table for a paper: methods down, scales across, a block for each data set.
+    """Return a table as LaTeX: methods down, scales across, one block per data set.
 
     The best of ours is bold, the second best underlined; partial means are starred.
     """
@@ -396,7 +396,7 @@ _NAMES = ("table1", "table2", "table3", "degraded", difference_tables.NAME)
 
 
 def written_tables(summary: Summary) -> dict[str, str]:
-    """All files of tables: name to text."""
+    """Return the files of all tables: name to text."""
     files = {
         f"{table.name}.{suffix}": write(table)
         for table in make_tables(summary)
@@ -430,7 +430,7 @@ def write_tables(summary: Summary, out: Path) -> list[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m cscsr.compare.tables`; returns its exit code."""
+    """Run `python -m cscsr.compare.tables`; return its exit code."""
     return remake(
         "python -m cscsr.compare.tables",
         f"Make the tables again (Markdown, CSV, LaTeX) from a {FILE_NAME}.",

@@ -63,7 +63,8 @@ def write_weights(
 
     Returns
     -------
-    The weight file.
+    Path
+        The weight file.
     """
     options = facts.options
     tensors = {"filters": start.filters}

@@ -128,10 +128,11 @@ class MapTraining:
 
         Returns
         -------
-        The tensors `kernels`, `mapping` and `hr_filters` in half precision; `ridge`, the ridge
-        weight; and how each did: `psnr_db` (by ridge weight), `rounds_psnr_db` (by round, 0 is the
-        ridge kernels), `objective` (by round), `bicubic_db`, `pixels` (LR pixels fitted to) and
-        `density` (share of the held-out codes that are not zero).
+        dict[str, Any]
+            The tensors `kernels`, `mapping` and `hr_filters` in half precision; `ridge`, the ridge
+            weight; and how each did: `psnr_db` (by ridge weight), `rounds_psnr_db` (by round, 0 is
+            the ridge kernels), `objective` (by round), `bicubic_db`, `pixels` (LR pixels fitted to)
+            and `density` (share of the held-out codes that are not zero).
 
         Raises
         ------

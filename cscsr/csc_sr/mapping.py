@@ -71,7 +71,8 @@ def enlarge_codes(
 
     Returns
     -------
-    (sH,sW); what reaches over the edge of the grid is cut off.
+    torch.Tensor
+        (sH,sW); what reaches over the edge of the grid is cut off.
     """
     kernel = kernels.shape[-1]
     height, width = codes.shape[-2:]
@@ -217,8 +218,9 @@ class NormalEquations:
 
         Returns
         -------
-        A + ρI, (m²N, m²N), and the right sides, (m²N, s²), in float64 up to `LARGE` unknowns,
-        else in float32.
+        tuple[torch.Tensor, torch.Tensor]
+            A + ρI, (m²N, m²N), and the right sides, (m²N, s²), in float64 up to `LARGE` unknowns,
+            else in float32.
         """
         support, last = self.support, self.support - 1
         unknowns = support**2 * self.atoms

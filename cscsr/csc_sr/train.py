@@ -101,7 +101,8 @@ def train_csc_sr(
 
     Returns
     -------
-    The weight files.
+    list[Path]
+        The weight files.
 
     Raises
     ------
@@ -139,8 +140,9 @@ def fit_parts(
 
     Returns
     -------
-    The sums over the training images, the held-out images that a map is judged on, and the store
-    of the run's results in `out`.
+    tuple[NormalEquations, HeldOut, RunStore]
+        The sums over the training images, the held-out images that a map is judged on, and the
+        store of the run's results in `out`.
     """
     (run,) = _runs(data, out, [coder], [scale], options, None, seed, progress)
     return run.sums(scale), run.held_out(scale), run.store

@@ -118,7 +118,7 @@ class Dataset:
 
 
 def demo() -> Dataset:
-    """The embedded data set: 256×256 crops of five photographs, one of them grey."""
+    """Return the embedded data set: 256×256 crops of five photographs, one of them grey."""
     return Dataset(
         "demo",
         tuple(
@@ -129,7 +129,7 @@ def demo() -> Dataset:
 
 
 def training_textures() -> dict[str, np.ndarray]:
-    """Embedded images to train on, none of them in `demo`.
+    """Return embedded images to train on, none of them in `demo`.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def _embedded(file: str) -> Path:
 
 
 def data_folder(folder: str | Path | None = None) -> Path | None:
-    """The folder of data sets: `folder`, else the one that CSCSR_DATA names, else None.
+    """Return the folder of data sets: `folder`, else the one that CSCSR_DATA names, else None.
 
     Raises
     ------
@@ -171,7 +171,8 @@ def _existing_folder(path: Path) -> Path:
 
 
 def find_datasets(folder: str | Path) -> dict[str, Path]:
-    """The data sets in a folder: the folders directly under it that hold images, and itself.
+    """Return the data sets in a folder: itself and the folders directly under it, where they hold
+    images.
 
     Returns
     -------
@@ -196,7 +197,7 @@ def find_datasets(folder: str | Path) -> dict[str, Path]:
 
 
 def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
-    """A data set by its name.
+    """Return a data set by its name.
 
     Parameters
     ----------
@@ -236,14 +237,14 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
 
 
 def join_datasets(names: Iterable[str], folder: str | Path | None = None) -> Dataset:
-    """The images of several data sets, by the names that `load_dataset` takes, as one."""
+    """Return one data set of the images of several, named as for `load_dataset`."""
     sets = [load_dataset(name, folder) for name in names]
     images = tuple(image for dataset in sets for image in dataset.images)
     return Dataset(",".join(dataset.name for dataset in sets), images)
 
 
 def training_images(folder: str | Path, sets: Iterable[str]) -> list[Path]:
-    """The files that may be trained on.
+    """Return the files that may be trained on.
 
     Images on two lists beside a data set are left out: those of holdout.txt, on which every
     choice is made, and those of leaks.txt, which are copies of test images. A line of a list is
@@ -287,7 +288,7 @@ def _missing_training_set(name: str, folder: str | Path, known: Iterable[str]) -
 
 
 def holdout_images(folder: str | Path) -> list[Path]:
-    """The images that the holdout.txt of `folder` lists, in that order.
+    """Return the images that the holdout.txt of `folder` lists, in that order.
 
     Raises
     ------
@@ -306,7 +307,7 @@ def holdout_images(folder: str | Path) -> list[Path]:
 
 
 def licence_of_weights(sets: Iterable[str]) -> str:
-    """The line of a model card on the licence of weights.
+    """Return the line of a model card that states the licence of the weights.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class RemoteFile:
 
 
 def remote_files(dataset: str) -> list[RemoteFile]:
-    """The files of a data set.
+    """Return the files of a data set.
 
     Raises
     ------

@@ -96,7 +96,7 @@ class _Features:
 def find_leaks(
     train: Dataset, test: Dataset, progress: Callable[[str, int, int], None] | None = None
 ) -> list[Leak]:
-    """The training images that show a test image.
+    """Return the training images that show a test image.
 
     Parameters
     ----------

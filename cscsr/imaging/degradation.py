@@ -50,7 +50,7 @@ class Degradation:
 
     @classmethod
     def parse(cls, text: str) -> Degradation:
-        """The degradation that a text such as "blur:1.2", "noise:5" or "jpeg:40" names.
+        """Return the degradation that a text such as "blur:1.2", "noise:5" or "jpeg:40" names.
 
         Raises
         ------

@@ -71,13 +71,13 @@ class Layout:
         return self.shape[2] in (2, 4)
 
     def enlarged(self, scale: int) -> Layout:
-        """The layout of an image `scale` times as high and wide."""
+        """Return the layout of an image `scale` times as high and wide."""
         height, width, channels = self.shape
         return replace(self, shape=(scale * height, scale * width, channels))
 
 
 def format_of(path: str | Path) -> str:
-    """The format that the suffix of a file name stands for, a value of `SUFFIXES`.
+    """Return the format of a file name by its suffix: a value of `SUFFIXES`.
 
     Raises
     ------

@@ -169,7 +169,7 @@ def _resizes(truth: np.ndarray, scale: int) -> list[Line]:
 
 
 def as_text(lines: list[Line]) -> str:
-    """A table of lines: PSNR, its difference from the first line, and SSIM."""
+    """Return a table of lines: PSNR, its difference from the first line, and SSIM."""
     width = max(len(line.choice) for line in lines)
     rows = [f"{'':{width}}  PSNR, dB   worth    SSIM"]
     for number, line in enumerate(lines):

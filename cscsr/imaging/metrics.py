@@ -25,7 +25,7 @@ GMSD_T = 170.0
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio, 10 log₁₀(255² / mean (a - b)²).
+    """Return the peak signal-to-noise ratio, 10 log₁₀(255² / mean (a - b)²).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity, the mean over all windows that lie inside the image.
+    """Return the structural similarity: the mean over all windows that lie inside the image.
 
     The window is an 11×11 Gaussian with σ = 1.5, K = (0.01, 0.03); the image is not
     down-sampled first.
@@ -103,7 +103,7 @@ def _local_mean(images: np.ndarray) -> np.ndarray:
 
 
 def gmsd(a: np.ndarray, b: np.ndarray) -> float:
-    """Gradient magnitude similarity deviation: how unevenly an estimate's edges differ.
+    """Return the gradient magnitude similarity deviation: how unevenly an estimate's edges differ.
 
     The variant is that of the paper: both images are averaged over 2×2 pixels and decimated by 2
     (an odd last row or column is averaged with zeros), the gradient is Prewitt's divided by 3
@@ -210,7 +210,7 @@ DEFAULT_METRICS = ("psnr", "ssim")
 
 
 def check_metrics(names: Iterable[str]) -> list[str]:
-    """The names of metrics, each once.
+    """Return the names of metrics without repeats.
 
     Raises
     ------

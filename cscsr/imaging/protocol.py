@@ -36,7 +36,7 @@ LINES = ("y", "rgb")
 
 
 def line_of(protocol: str, solver_line: str) -> str:
-    """The line on which a solver is scored.
+    """Return the line on which a solver is scored.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def line_of(protocol: str, solver_line: str) -> str:
 
 
 def degrade(truth: np.ndarray, scale: int, line: str) -> np.ndarray:
-    """The low-resolution input that is made of a true image.
+    """Return the low-resolution input made from a true image.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def score(
 
 
 def luma_psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
-    """PSNR in dB as `score` measures it, without a line.
+    """Return the PSNR of two lumas, as `score` measures it.
 
     Parameters
     ----------

@@ -157,7 +157,7 @@ def _fold(index: np.ndarray, size: int, boundary: str) -> np.ndarray:
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5, zero beyond |x| = 2."""
+    """Return Keys' cubic convolution kernel with a = -0.5, zero beyond |x| = 2."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2

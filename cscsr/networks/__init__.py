@@ -35,7 +35,7 @@ __all__ = [
 
 @cache
 def architectures() -> dict[str, type[Network]]:
-    """The network classes of this folder, by the names that recipes and weight files use."""
+    """Return the network classes of this folder, by the names that recipes and weight files use."""
     classes: dict[str, type[Network]] = {}
     for file in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{file.name}")
@@ -47,7 +47,7 @@ def architectures() -> dict[str, type[Network]]:
 
 
 def architecture(name: str) -> type[Network]:
-    """The network class of an architecture, such as "crnet-a".
+    """Return the network class of an architecture, such as "crnet-a".
 
     Raises
     ------
@@ -61,7 +61,7 @@ def architecture(name: str) -> type[Network]:
 
 
 def build(name: str, /, **arguments: Any) -> Network:
-    """A network of random weights.
+    """Return a network with random weights.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class Convolution(NamedTuple):
 
 
 def convolutions_of(*modules: nn.Module) -> Iterator[Convolution]:
-    """The convolutions of `modules`, applied one after the other, once each."""
+    """Yield the convolutions of `modules`, which are applied in turn, once each."""
     places = 1
     for module in modules:
         for layer in module.modules():
@@ -113,7 +113,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """The network's input for an image.
+        """Return the network's input for an image.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def finish(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
-        """The enlarged image, with the colours of the low-resolution `image`.
+        """Return the enlarged image, with the colours of the low-resolution `image`.
 
         Parameters
         ----------
@@ -146,13 +146,14 @@ class Network(nn.Module, ABC):
         """
 
     def scored(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
-        """What the network's line scores of an output; arguments as those of `finish`."""
+        """Return the part of an output that is scored on the network's line; parameters as
+        `finish`."""
         return self.finish(output, image, scale)
 
     @staticmethod
     @abstractmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """Input and target for one image.
+        """Return the input and the target for one image.
 
         Parameters
         ----------
@@ -168,14 +169,14 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def input_ratio(self, scale: int) -> int:
-        """Pixels of the network's input per low-resolution pixel and side."""
+        """Return the pixels of the network's input per low-resolution pixel and side."""
 
     def convolutions(self, scale: int) -> Iterator[Convolution]:
-        """The convolutions of a forward pass at `scale`; here all layers, one after the other."""
+        """Yield the convolutions of a forward pass at `scale`; by default all layers, once each."""
         return convolutions_of(self)
 
     def input_radius(self, scale: int) -> int:
-        """How far an input pixel reaches in the output, in pixels of the input.
+        """Return how far the influence of an input pixel reaches, in pixels of the input.
 
         That is half the kernel of every convolution. Layers behind a pixel shuffle count in full,
         which is on the safe side.
@@ -186,10 +187,11 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def radius(self, scale: int) -> int:
-        """How far an output pixel depends on the low-resolution image, in its pixels."""
+        """Return the radius, in low-resolution pixels, of the window that an output pixel depends
+        on."""
 
     def multiply_adds(self, scale: int) -> float:
-        """Multiply-adds of all convolutions per low-resolution pixel, biases left out."""
+        """Return the multiply-adds of all convolutions per low-resolution pixel, without biases."""
         each = sum(
             conv.times * conv.places * conv.layer.weight.numel()
             for conv in self.convolutions(scale)
@@ -197,7 +199,8 @@ class Network(nn.Module, ABC):
         return float(self.input_ratio(scale) ** 2 * each)
 
     def pixel_bytes(self, scale: int) -> int:
-        """Peak memory of activations per pixel of the network's input, in bytes of float32.
+        """Return the peak memory of activations per pixel of the network's input, in bytes of
+        float32.
 
         Here that is the widest layer's output, and a copy of it with ReLU or shuffled.
         """
@@ -225,7 +228,7 @@ class LumaRefiner(Network):
 
     @staticmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """The enlargement of the degraded luma, float32 (1, H, W), and the luma, uint8."""
+        """Return the enlargement of the degraded luma, float32 (1, H, W), and the luma, uint8."""
         truth = crop_to_multiple(image, scale)
         return _enlarged_luma(degrade(truth, scale, "y"), scale), luma_of(truth)[None]
 
@@ -254,7 +257,8 @@ class RGBEnlarger(Network):
 
     @staticmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """The 8-bit low-resolution image (3, H/s, W/s) and the image (3, H, W), both uint8."""
+        """Return the 8-bit low-resolution image (3, H/s, W/s) and the image (3, H, W), both
+        uint8."""
         truth = crop_to_multiple(image, scale)
         colour = truth if truth.ndim == 3 else np.repeat(truth[..., None], 3, axis=2)
         small = np.rint(degrade(colour, scale, "rgb") * 255).astype(np.uint8)

@@ -19,7 +19,8 @@ from cscsr.networks.base import Convolution, Visit, convolutions_of
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
-    """A zero-padded convolution that keeps the size, drawn as in A.4: variance 2 / n_out."""
+    """Return a size-preserving, zero-padded convolution, initialised as in A.4: variance 2 /
+    n_out."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
     nn.init.normal_(layer.weight, std=(2.0 / (kernel * kernel * outputs)) ** 0.5)
     if layer.bias is not None:
@@ -58,7 +59,7 @@ def fused_recursion(
     bias: Tensor | None,
     padding: Any,
 ) -> Callable[[Tensor], Tensor] | None:
-    """The function z → ReLU(drive + z − outer⊗(inner⊗z) − bias), which overwrites z.
+    """Return the function z → ReLU(drive + z − outer⊗(inner⊗z) − bias), which overwrites z.
 
     It adds and rectifies while the outer convolution writes its output: one pass over the codes in
     place of three.
@@ -127,12 +128,13 @@ class FactoredS(nn.Module):
             self.A.weight.copy_(adjoint / torch.linalg.matrix_norm(spectrum, 2).max() ** 2)
 
     def forward(self, z: Tensor) -> Tensor:
-        """S⊗z, (B, m₀, H, W), of codes z of that shape."""
+        """Return S⊗z for codes z, both (B, m₀, H, W)."""
         step = self.A(self.B(z))
         return z - step if torch.is_grad_enabled() else torch.sub(z, step, out=step)
 
     def fused(self, drive: Tensor) -> Callable[[Tensor], Tensor] | None:
-        """The function z → ReLU(drive + S⊗z), which overwrites z, for a `drive` (B, m₀, H, W).
+        """Return the function z → ReLU(drive + S⊗z), which overwrites z, for a `drive` (B, m₀, H,
+        W).
 
         It adds and rectifies while A's convolution writes its output: one pass over the codes in
         place of three. None outside of inference mode, and where the processor or torch has no
@@ -224,7 +226,7 @@ class CISTABlock(nn.Module):
             self.S = FactoredS(codes, s_rank, s_kernel, bias)
 
     def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
-        """Codes (B, m₀, H, W) of features y (B, inputs, H, W).
+        """Return the codes (B, m₀, H, W) of features y (B, inputs, H, W).
 
         `visit(k, z)` is called with each iterate, k = 0 … K; in inference mode the next recursion
         may overwrite z.
@@ -251,20 +253,20 @@ class CISTABlock(nn.Module):
         return z
 
     def convolutions(self) -> Iterator[Convolution]:
-        """The convolutions of a forward pass: W once, those of S at each recursion."""
+        """Yield the convolutions of a forward pass: W once, those of S at each recursion."""
         yield from convolutions_of(self.W)
         for layer in convolutions_of(self.S):
             yield layer._replace(times=self.recursions)
 
     def pixel_bytes(self) -> int:
-        """Peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
+        """Return the peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
         return 4 * 3 * self.W.out_channels
 
 
 def with_decoder(
     visit: Visit | None, decode: Callable[[Tensor], Tensor]
 ) -> Callable[[int, Tensor], None] | None:
-    """The `visit` that `CISTABlock` calls, for one of `Network.forward`."""
+    """Return the `visit` of `Network.forward` as a function that `CISTABlock` can call."""
     if visit is None:
         return None
     return lambda k, z: visit(k, z, lambda: decode(z))

@@ -88,7 +88,7 @@ class CRNetA(LumaRefiner):
         return max(super().pixel_bytes(scale), self.block.pixel_bytes())
 
     def decode(self, z: Tensor, image: Tensor) -> Tensor:
-        """The refined luma (B, 1, H, W) of codes z, eqs. (13) and (14)."""
+        """Return the refined luma (B, 1, H, W) of codes z, eqs. (13) and (14)."""
         detail = in_float32(self.H, self.Wh(z).relu_())
         return image + detail if self.residual else MEAN_Y + detail
 

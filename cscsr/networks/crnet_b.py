@@ -20,7 +20,7 @@ from cscsr.networks.cista_block import CISTABlock, convolution, with_decoder
 
 
 def bicubic(image: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement (B, C, scale·H, scale·W) of (B, C, H, W), float32.
+    """Return the bicubic enlargement (B, C, scale·H, scale·W) of (B, C, H, W), float32.
 
     With antialias torch takes the kernel a = −0.5 of MATLAB and PIL (without, a = −0.75). In
     enlarging it differs from theirs only in a pixel or two at the border.
@@ -124,11 +124,11 @@ class CRNetB(RGBEnlarger):
         return max(super().pixel_bytes(scale), self.block.pixel_bytes())
 
     def coded(self, features: Tensor) -> Tensor:
-        """The signal y that the block codes, of features (B, n0, H, W)."""
+        """Return the signal y that the block codes, of features (B, n0, H, W)."""
         return self.F1(self.F0(features).relu_()).relu_()
 
     def decode(self, z: Tensor, features: Tensor, image: Tensor, scale: int) -> Tensor:
-        """The enlarged image (B, 3, scale·H, scale·W) of codes z.
+        """Return the enlarged image (B, 3, scale·H, scale·W) of codes z.
 
         Parameters
         ----------

@@ -53,5 +53,5 @@ class CRNetBTied(CRNetB):
         self.block = TiedCISTABlock(signal, m0, recursions, threshold=threshold)
 
     def coded(self, features: Tensor) -> Tensor:
-        """The signal y (B, signal, H, W) that the block codes, of features (B, n0, H, W)."""
+        """Return the signal y (B, signal, H, W) that the block codes, of features (B, n0, H, W)."""
         return self.F1(self.F0(features).relu_())

@@ -19,7 +19,7 @@ from cscsr.networks.cista_block import convolution, fused_recursion
 
 
 def lipschitz_bound(filters: Tensor) -> Tensor:
-    """An upper bound of ‖D‖² for the zero-padded convolution D by a bank of filters.
+    """Return an upper bound of ‖D‖² for the zero-padded convolution D by a bank of filters.
 
     ‖D‖² is at most the maximum over all frequencies ω of λ(ω), the largest eigenvalue of
     D̂(ω)D̂(ω)ᴴ. For a fixed vector u, |D̂(ω)ᴴu|² is a trigonometric polynomial of degree n = k − 1 in
@@ -94,17 +94,19 @@ class TiedCISTABlock(nn.Module):
         return self.raw_threshold.abs()
 
     def dictionary(self) -> Tensor:
-        """d (inputs, m₀, k, k), with ‖d‖ ≤ 1, as the correlation that torch computes."""
+        """Return d (inputs, m₀, k, k), with ‖d‖ ≤ 1, as the correlation that torch computes."""
         return self.g.weight / lipschitz_bound(self.g.weight).sqrt()
 
     def objective(self, y: Tensor, z: Tensor) -> Tensor:
-        """½‖y − d⊗z‖² + ⟨θ, z⟩ of codes z (B, m₀, H, W) for features y; one value per image."""
+        """Return ½‖y − d⊗z‖² + ⟨θ, z⟩ of codes z (B, m₀, H, W) for features y; one value per
+        image."""
         misfit = y - conv2d(z, self.dictionary(), padding="same")
         penalty = z * self.threshold[:, None, None]
         return misfit.square().sum((1, 2, 3)) / 2 + penalty.sum((1, 2, 3))
 
     def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
-        """Codes (B, m₀, H, W) of features y (B, inputs, H, W); `visit` as in `CISTABlock`."""
+        """Return the codes (B, m₀, H, W) of features y (B, inputs, H, W); `visit` as in
+        `CISTABlock`."""
         synthesis = self.dictionary()
         analysis = synthesis.transpose(0, 1).flip(-2, -1).contiguous()
         padding = self.g.padding
@@ -124,10 +126,10 @@ class TiedCISTABlock(nn.Module):
         return z
 
     def convolutions(self) -> Iterator[Convolution]:
-        """The filters once for W, and twice at each recursion."""
+        """Yield the convolutions of a forward pass: one for W, two at each recursion."""
         for layer in convolutions_of(self.g):
             yield layer._replace(times=1 + 2 * self.recursions)
 
     def pixel_bytes(self) -> int:
-        """Peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
+        """Return the peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
         return 4 * 3 * self.g.in_channels

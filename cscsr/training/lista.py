@@ -111,7 +111,7 @@ class Learner(nn.Module):
             self.synthesis = nn.Parameter(banks.clone())
 
     def learned(self) -> LearnedSteps:
-        """The steps, differentiable in the parameters."""
+        """Return the steps, differentiable in the parameters."""
         return LearnedSteps(
             self.log_gains.exp(), self.log_thresholds.exp(), self.analysis, self.synthesis
         )
@@ -130,7 +130,7 @@ class Learner(nn.Module):
 
 
 def mean_log_objective(learned: LearnedSteps, problem: SparseCoding) -> Tensor:
-    """The loss: the mean of log P(zₖ), k = 1 … K, over a batch of signals."""
+    """Return the loss: the mean of log P(zₖ), k = 1 … K, over a batch of signals."""
     step, operator, observed = lista_step(learned, problem), problem.operator(), problem.observed()
     codes = observed.new_zeros(problem.codes_shape)
     total = observed.new_zeros(())
@@ -143,7 +143,7 @@ def mean_log_objective(learned: LearnedSteps, problem: SparseCoding) -> Tensor:
 
 
 def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarray]:
-    """The LR residual (h,w), float32, that CSC-SR codes, of each image and scale."""
+    """Yield, for each image and scale, the LR residual (h,w) that CSC-SR codes, float32."""
     for path in tqdm(paths, "reading images", leave=False):
         image = read_image(path)
         for scale in scales:
@@ -154,7 +154,7 @@ def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarr
 def draw(
     images: Sequence[np.ndarray], options: Options, generator: torch.Generator
 ) -> tuple[Tensor, float]:
-    """A batch of crops (B,1,c,c) and a λ."""
+    """Return a batch of crops (B,1,c,c) and a λ."""
 
     def whole(end: int) -> int:
         return int(torch.randint(end, (1,), generator=generator))
@@ -371,7 +371,7 @@ def _dictionary(filters: str) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line of this module; ``--help`` has the options."""
+    """Run the command line of this module; ``--help`` lists the options."""
     usual = Options()
     parser = argparse.ArgumentParser(
         prog="python -m cscsr.training.lista",

@@ -75,7 +75,7 @@ class PatchBank:
         generator: torch.Generator,
         part: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """Random pairs of patches; every position of every image is equally likely.
+        """Cut random pairs of patches; every position of every image is equally likely.
 
         Images smaller than the patch are left out.
 
@@ -181,7 +181,7 @@ twelve only eight differ, and the reflections occur twice."""
 
 
 def partition_counts(sizes: Tensor, patch: int, multiple: int = 64) -> tuple[Tensor, int]:
-    """How many patches a `Partition` has.
+    """Return the number of patches of a `Partition`.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ class Partition:
         return self._order[place * batch : (place + 1) * batch]
 
     def batch(self, step: int, batch: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (N, C, patch, patch) of a step, of which only the `part` is cut."""
+        """Return the inputs and targets (N, C, patch, patch) of a step, cut only for `part`."""
         number = self._pairs(step, batch)[part]
         turn = self._turns[number % len(ORIENTATIONS)]
         number = number // len(ORIENTATIONS)
@@ -262,7 +262,7 @@ class Partition:
 def load_banks(
     recipe: Recipe, data: str | os.PathLike[str], device: str = "cpu"
 ) -> dict[int, PatchBank]:
-    """The patches that a recipe trains on, without the images of holdout.txt and leaks.txt.
+    """Return the patches that a recipe trains on, without the images of holdout.txt and leaks.txt.
 
     Parameters
     ----------

@@ -159,12 +159,12 @@ class Recipe(_Checked):
     steps: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as nested dictionaries."""
+        """Return the recipe as nested dictionaries."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
-        """The recipe that `as_dict` wrote, or a TOML file holds.
+        """Return the recipe of a dictionary, from `as_dict` or a TOML file.
 
         Raises
         ------
@@ -217,12 +217,12 @@ def _value(kind: Any, value: Any, key: str) -> Any:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def load_recipe(name: str | os.PathLike[str]) -> Recipe:
-    """The recipe called `name`, or the one in the TOML file at that path.
+    """Return the recipe called `name`, or the one in the TOML file at that path.
 
     Raises
     ------

@@ -42,7 +42,8 @@ PACE_STEPS = 30
 
 
 def holdout_crops(data: str | os.PathLike[str]) -> list[np.ndarray]:
-    """Central crops of the held-out images, uint8, at most `HOLDOUT_CROP` pixels per side."""
+    """Return central crops of the held-out images, uint8, at most `HOLDOUT_CROP` pixels per
+    side."""
     crops = []
     for path in holdout_images(Path(data)):
         image = read_image(path)

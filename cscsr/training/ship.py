@@ -32,7 +32,7 @@ from cscsr.training.run import HOLDOUT_CROP, holdout_crops
 def holdout_psnr(
     solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
 ) -> dict[int, float]:
-    """Mean PSNR of a solver at each scale.
+    """Return the mean PSNR of a solver at each scale.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ _LOSSES = {
 
 
 def card(name: str, metadata: dict[str, Any], bicubic: dict[int, float], count: int) -> str:
-    """The model card of a network, as Markdown.
+    """Return the model card of a network, as Markdown.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ Figures on the test sets are in README.md.
 
 
 def main() -> int:
-    """The command line of this module; ``--help`` has the options."""
+    """Run the command line of this module, and return its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="the folder of a training run")
     parser.add_argument("name", help="of the shipped weights, such as crnet-a-small")

@@ -77,7 +77,7 @@ class Progress:
 
 
 def join_processes(device: str) -> str:
-    """Under ``torchrun``, join its processes; returns this one's device."""
+    """Join the processes of ``torchrun``, if it runs, and return the device of this one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return device
     if device.startswith("cuda"):
@@ -211,7 +211,7 @@ class Trainer:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def batch(self) -> dict[int, tuple[Tensor, Tensor]]:
-        """Inputs and targets of the next step, by scale.
+        """Return the inputs and targets of the next step, by scale.
 
         A network with `joint_scales` takes patches of all scales in one step, another takes one
         scale per step, in turn.
@@ -232,7 +232,7 @@ class Trainer:
         }
 
     def loss(self, batch: dict[int, tuple[Tensor, Tensor]]) -> Tensor:
-        """The recipe's loss of a batch, the mean over its scales."""
+        """Return the loss of a batch, averaged over its scales."""
         scales = list(batch)
         sources = [source for source, _ in batch.values()]
         output = self._forward(self._parallel, torch.cat(sources), scales[0])
@@ -244,7 +244,7 @@ class Trainer:
         return torch.stack(losses).mean()
 
     def step(self) -> float:
-        """One update; returns the loss.
+        """Make one update, and return the loss.
 
         Raises
         ------
@@ -291,7 +291,7 @@ class Trainer:
                 self.average[name].copy_(tensor)
 
     def seconds_per_step(self, steps: int = 4) -> float:
-        """Measured time of a step, without changing the network or the random state."""
+        """Measure the seconds per step, without changing the network or the random state."""
         state = self.generator.get_state()
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         self.loss(self.batch()).backward()
@@ -319,7 +319,7 @@ class Trainer:
         self.bf16 = bool(self.broadcast_from_rank0(float(seconds[True] < seconds[False])))
 
     def broadcast_from_rank0(self, value: float) -> float:
-        """The `value` of the first process, in every process."""
+        """Return the `value` of the first process, in every process."""
         if self.processes == 1:
             return value
         shared = torch.tensor(value, dtype=torch.float64, device=self.device)
@@ -328,7 +328,7 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[Network]:
-        """The network with its averaged weights in place, for evaluation."""
+        """Yield the network with its averaged weights in place, for evaluation."""
         current = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         try:
@@ -338,7 +338,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, truths: list[np.ndarray]) -> dict[int, float]:
-        """Mean PSNR in dB at each scale over uint8 images, on the network's line."""
+        """Return the mean PSNR in dB at each scale over uint8 images, on the network's line."""
         psnr: dict[int, list[float]] = {scale: [] for scale in self.recipe.scales}
         with self.averaged() as network:
             for truth in truths:
@@ -351,7 +351,7 @@ class Trainer:
         return {scale: float(np.mean(values)) for scale, values in psnr.items()}
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs to go on along the same curve."""
+        """Return all that a resumed run needs to continue along the same curve."""
         return {
             "recipe": self.recipe.as_dict(),
             "network": self.network.state_dict(),

@@ -26,13 +26,13 @@ _METADATA_KEY = "cscsr"
 
 
 def manifest() -> dict[str, dict[str, Any]]:
-    """The shipped weights: name to {"bytes": size, "sha256": hex digest}."""
+    """Return the shipped weights: name to {"bytes": size, "sha256": hex digest}."""
     path = FOLDER / _MANIFEST
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 def weights_path(name: str | os.PathLike[str]) -> Path:
-    """The file of weights.
+    """Return the file of weights.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
 
 
 def sha256(name: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
+    """Return the SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
     path = weights_path(name)
     stat = path.stat()
     return _digest(path, stat.st_size, stat.st_mtime_ns)

@@ -68,8 +68,8 @@ def test_an_image_that_is_not_kept_in_memory_is_refused_once_it_has_changed(
 ):
     monkeypatch.setattr(planning, "KEPT_BYTES", 48 * 60 * 3)  # the first image, which is in colour
     plan = compare.plan(repeat())
-    kept = [image.source.name for image in plan.images["mine"] if image.pixels is not None]
-    assert kept == ["astronaut"]
+    in_memory = [image.source.name for image in plan.images["mine"] if image.pixels is not None]
+    assert in_memory == ["astronaut"]
     _, after = overwrite(compare.folder)
     assert compare.run(plan) == (5, 0, 1)
     assert sorted(reads) == sorted(2 * [name for name, _ in demo()])[1:]

@@ -72,7 +72,7 @@ def write_page(summary: Summary, results: Results, out: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m cscsr.compare.page`; returns its exit code."""
+    """Run `python -m cscsr.compare.page`; return its exit code."""
     return remake(
         "python -m cscsr.compare.page",
         f"Make {PAGE_NAME} again from a {FILE_NAME}, which is all it needs.",

@@ -21,7 +21,7 @@ from cscsr.compare.text import decibels, engineering, two_digits
 
 
 def default_place(summary: Summary) -> Place:
-    """B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
+    """Return B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
     images = {
         place: summary.at(place)[0].expected for place in summary.places if not place.degradation
     }
@@ -32,7 +32,7 @@ def default_place(summary: Summary) -> Place:
 
 
 def picker(summary: Summary) -> str:
-    """Radio buttons for data set, scale and input."""
+    """Return radio buttons for data set, scale and input."""
     default = default_place(summary)
     plan = summary.run["plan"]
     groups = [
@@ -56,7 +56,7 @@ def picker(summary: Summary) -> str:
 
 
 def answers(summary: Summary, sources: Sources) -> str:
-    """The panels of all places, of which the default one is shown."""
+    """Return the panels of all places; only that of the default place is visible."""
     rows = read_published().sort_values("psnr_db")
     paper = {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
     return "".join(_panel(summary, sources, place, paper) for place in summary.places)

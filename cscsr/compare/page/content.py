@@ -23,7 +23,7 @@ _HERE = Path(__file__).parent
 
 
 def page_of(summary: Summary, results: Results) -> str:
-    """The page, as HTML.
+    """Return the page, as HTML.
 
     Parameters
     ----------

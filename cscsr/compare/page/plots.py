@@ -47,7 +47,7 @@ class Point:
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in cost and PSNR at once, the cheapest first."""
+    """Return the Pareto frontier of cost and PSNR, the cheapest point first."""
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.psnr_db)):
         if not best or point.psnr_db > best[-1].psnr_db:
@@ -56,7 +56,8 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def power_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from `low` to `high`, with 2 and 5 times them where they are few."""
+    """Return the powers of ten from `low` to `high`, and where they are few, also 2 and 5 times
+    each."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     decades = [10.0**e for e in exponents if low <= 10.0**e <= high]
     if len(decades) >= 3:
@@ -66,7 +67,7 @@ def power_ticks(low: float, high: float) -> list[float]:
 
 
 def even_ticks(low: float, high: float) -> list[float]:
-    """Four to eight round numbers from `low` to `high`."""
+    """Return four to eight round numbers from `low` to `high`."""
     span = high - low
     base = 10.0 ** math.floor(math.log10(span / 4))
     step = next(m * base for m in (1, 2, 2.5, 5, 10, 20) if span / (m * base) <= 7)

@@ -31,7 +31,8 @@ def _table_cell(table: Table, sources: Sources, cell: Cell) -> str:
 
 
 def quality_table(table: Table, sources: Sources) -> str:
-    """A table with methods down, so that they can be sorted; data sets and scales across."""
+    """Return a table as HTML: one row per method, so that methods can be sorted; one column per
+    data set and scale."""
     groups: dict[tuple[str, str], list[Place]] = {}
     for place in table.places:
         groups.setdefault((place.dataset, place.degradation), []).append(place)
@@ -61,7 +62,7 @@ _KINDS = {".md": "Markdown", ".csv": "CSV", ".tex": "LaTeX"}
 
 
 def table_files(summary: Summary) -> str:
-    """The tables for a paper, to be copied."""
+    """Return the tables' files as text to be copied."""
     return "".join(
         f'<details class="file"><summary>{escaped(name)} <small>{_KINDS[Path(name).suffix]}</small>'
         f'</summary><button type="button" class="copy">Copy</button>'

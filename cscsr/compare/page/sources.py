@@ -46,11 +46,11 @@ class Sources:
             self.rows.append(self._described(summary.mean(place, solver), cell))
 
     def number(self, mean: Mean) -> int:
-        """The number of a mean's origin."""
+        """Return the number of a mean's origin."""
         return self._numbers[mean.place, mean.solver]
 
     def of(self, mean: Mean) -> dict[str, Any]:
-        """The origin of a mean."""
+        """Return the origin of a mean."""
         return self.rows[self.number(mean)]
 
     def _described(self, mean: Mean, cell: pd.DataFrame) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def difference_words(difference: Difference) -> str:
 
 
 def _rows(summary: Summary) -> list[tuple[Place, list[str]]]:
-    """Of each place, the difference of each solver to the best in words."""
+    """The places, each with the difference of every solver to the best in words."""
     rows = []
     for place in summary.places:
         ranking = summary.ranking(place)

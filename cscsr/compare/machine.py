@@ -1,4 +1,4 @@
-"""What a measurement was made on: the computer, its threads and memory, the code's version."""
+"""The machine of a measurement: the computer, its threads and memory, the code's version."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def threads() -> int:
 def load() -> float | str:
     """Return the load average of the last minute.
 
-    Seconds measured while it is above the number of cores are too long.
+    Times measured while it exceeds the number of cores are too long.
 
     Returns
     -------
     float or str
-        "" where it is not known.
+        The load average, or "" where the system does not report it.
     """
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else ""
 
 
 def describe(device: str = "cpu") -> str:
-    """Describe the computer and the packages that do the arithmetic in a line.
+    """Return one line on the computer and the packages that do the arithmetic.
 
     Parameters
     ----------
     device
-        "cpu", or a GPU such as "cuda:0", whose name is then a part.
+        "cpu", or a GPU such as "cuda:0", whose name the line then includes.
     """
     parts = [_processor(), f"{cores()} cores"]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -106,19 +106,19 @@ def code_version() -> str:
 
 
 class PeakMemory:
-    """The most memory in use inside `peak_memory`, in MB; None where it is not known."""
+    """The peak memory inside `peak_memory`, in MB; None where it is unknown."""
 
     megabytes: float | None = None
 
 
 @contextmanager
 def peak_memory(device: str = "cpu") -> Iterator[PeakMemory]:
-    """Measure the peak memory of what is done in the `with` block.
+    """Measure the peak memory of the `with` block.
 
     Parameters
     ----------
     device
-        "cpu" for the process's resident memory, which Linux alone tells; "cuda…" for the memory
+        "cpu" for the resident memory of the process, known on Linux only; "cuda…" for the memory
         allocated on a GPU.
     """
     peak = PeakMemory()

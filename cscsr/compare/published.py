@@ -1,4 +1,4 @@
-"""The figures of the paper's tables, and which of them stand beside which solver.
+"""The figures of the paper's tables, and the solvers that they stand beside.
 
 Published figures are always labelled as published. A difference is shown only between a method
 and itself, for a mean over the whole data set, scored on the same line.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PUBLISHED_FILE = Path(__file__).with_name("published.csv")
 
 PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
-"""How many images the published means are over."""
+"""The number of images behind each published mean."""
 
 PUBLISHED_LINES = {
     "Bicubic": "y",
@@ -37,8 +37,8 @@ def published_beside(solver: str) -> tuple[str, bool] | None:
     Returns
     -------
     tuple or None
-        The method by the name that the paper gives it, and whether the solver is that method
-        itself rather than a relative of it.
+        The method's name in the paper, and whether the solver is that method itself rather than a
+        relative; None if there is none.
     """
     return registry.published_method(solver)
 

@@ -27,13 +27,13 @@ class Task:
     Attributes
     ----------
     cell, image
-        Which solver on which image.
+        The cell, which names the solver, and the image.
     key
-        What determines the result.
+        The key of the result.
     metrics
-        By which it is scored.
+        The names of the metrics to score it by.
     box
-        The part of the estimate to store as a picture, if any.
+        The part of the estimate to store as a picture, or None.
     """
 
     cell: Cell
@@ -44,12 +44,12 @@ class Task:
 
     @property
     def kind(self) -> tuple[str, int]:
-        """Tasks of one kind take about as long per megapixel."""
+        """The kind of work: tasks of one kind take about the same time per megapixel."""
         return self.cell.contender.name, self.cell.scale
 
     @property
     def megapixels(self) -> float:
-        """The size of the large image."""
+        """The size of the large image in megapixels."""
         return self.image.shape[0] * self.image.shape[1] / 1e6
 
     def __str__(self) -> str:
@@ -61,11 +61,11 @@ class Task:
 
 
 def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
-    """Find what has yet to be done.
+    """Find the tasks of a plan whose results are not stored yet.
 
-    A result of the same pixels under another name is stored under this one too. A solver that says
-    it cannot solve a problem is left out there, its reason stored; one that cannot even say so
-    fails when its turn comes.
+    Where the same pixels have a result under another name, it is stored under this name too. Where
+    `Solver.supports` returns a reason, the reason is stored instead of a task; where it raises, the
+    task remains and `solve` reports the failure.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int
     Raises
     ------
     InputError
-        With the first reason, if nothing at all can be solved.
+        If no task remains and nothing is stored; its text is the first reason.
     """
     work: dict[Cell, list[Task]] = {}
     already = 0
@@ -102,7 +102,7 @@ def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int
 
 
 def _is_stored(task: Task, results: Results) -> bool:
-    """Whether all that a task would give is stored."""
+    """Whether the scores and the picture of a task are stored."""
     dataset, image = task.image.dataset, task.image.source.name
     stored = results.find(task.key, dataset, image)
     if stored is None:
@@ -121,16 +121,16 @@ def _unsupported(task: Task) -> str | None:
     problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
     try:
         return task.cell.contender.solver.supports(problem)
-    except Exception:  # a solver may be anyone's: `solve` fails too, and is reported
+    except Exception:  # third-party code: `solve` will fail too, and be reported
         return None
 
 
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-"""What networks call their precision, by the name that arrays have for it."""
+"""A network's `precision` to the name of the dtype."""
 
 
 def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
-    """The problem that a true image makes: shrunk, and degraded where the cell says so."""
+    """The problem of a true image: shrunk, then degraded if the cell has a degradation."""
     small = degrade(truth, task.cell.scale, task.key.line)
     if task.cell.degradation is not None:
         small = task.cell.degradation.apply(to_uint8(small)).astype(np.float32) / 255
@@ -139,7 +139,7 @@ def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: its row, and the picture to be stored, if any."""
+    """The outcome of a task: its row, and a picture to store or None."""
 
     row: Row
     picture: bytes | None = None
@@ -151,14 +151,14 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     Parameters
     ----------
     task
-        What to do.
+        The task.
     about
         The `machine`, `code_version` and `run` to record.
 
     Returns
     -------
     Outcome
-        Whatever goes wrong becomes a row that says so.
+        Never an exception: a failure becomes a row with outcome `FAILED` and the reason.
     """
     solver, device = task.cell.contender.solver, task.cell.contender.device
     recorded = {**about, "device": device}
@@ -180,7 +180,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         trace = solution.trace["iteration"]
         iterations = int(trace[-1]) if len(trace) else None
         operations = solver.operations(problem, iterations)
-    except Exception as error:  # a solver may be anyone's: whatever it raises, the run goes on
+    except Exception as error:  # third-party code: the run goes on whatever it raises
         message = f"{solver.name} failed: {type(error).__name__}: {error}"
         return Outcome(task.row(FAILED, message=" ".join(message.split()), **recorded))
     row = task.row(
@@ -203,7 +203,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
 
 
 def keep_truths(plan: Plan, results: Results) -> None:
-    """Store the true pictures beside which the estimates are shown."""
+    """Store the true pictures, which the report shows beside the estimates."""
     for shown in plan.showcases:
         key = truth_key(shown.image.sha256, shown.scale)
         if results.picture(key, shown.box) is None:
@@ -217,21 +217,21 @@ def run(
     progress: Progress,
     number: int | None = None,
 ) -> int:
-    """Do all the work; each row is stored as soon as it is there.
+    """Do all the work, and store each row as soon as it is computed.
 
     Parameters
     ----------
     work
-        As `find_work` gives it.
+        The tasks of each cell, from `find_work`.
     results, progress
-        Where rows are stored, and where the user sees how far it is.
+        The database for the rows, and the progress bar.
     number
-        Of the run (`Results.start_run`).
+        The number of the run (`Results.start_run`).
 
     Returns
     -------
     int
-        How many tasks failed.
+        The number of failed tasks.
     """
     failures = 0
     version = machine.code_version()

@@ -1,4 +1,4 @@
-"""Numbers as the tables print them, and the pieces of Markdown, CSV and LaTeX they share."""
+"""The formats of numbers in tables, and shared pieces of Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def markdown_rows(heads: Iterable[str], rows: Iterable[tuple[Any, Iterable[str]]
     Parameters
     ----------
     heads
-        Of all columns but the first.
+        The headings of all columns but the first.
     rows
-        Of each row the first cell, whose spaces become no-break ones, and the others.
+        Each row's first cell, whose spaces become no-break spaces, and its other cells.
     """
     heads = list(heads)
     lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
@@ -111,9 +111,9 @@ def latex_table(caption: str, label: str, columns: str, body: Sequence[str], not
     Parameters
     ----------
     caption, note
-        LaTeX; the note stands under the table.
+        LaTeX; the note goes below the table.
     label
-        Behind "tab:".
+        The part of the label after "tab:".
     columns
         The argument of `tabular`.
     body

@@ -74,7 +74,7 @@ def test_an_image_that_is_not_kept_in_memory_is_refused_once_it_has_changed(
     assert compare.run(plan) == (5, 0, 1)
     assert sorted(reads) == sorted(2 * [name for name, _ in demo()])[1:]
     rows = compare.results.frame().set_index("image")
-    assert rows.message["camera"].startswith("mine/camera was changed while it was compared")
+    assert rows.message["camera"].startswith("mine/camera changed during the comparison")
     assert np.isnan(rows.psnr_db["camera"])
     assert compare(repeat()) == (1, 4, 0)
     rows = compare.results.frame().set_index("input_sha256")

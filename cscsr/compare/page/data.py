@@ -1,4 +1,4 @@
-"""What page.js needs, as JSON: figures of each image, all pairs, sources and pictures."""
+"""The data of page.js, as JSON: scores of each image, all pairs, sources and pictures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def page_data(summary: Summary, sources: Sources) -> dict[str, Any]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """A figure as JSON can hold it."""
+    """A number rounded for JSON; None where it is missing or not finite."""
     if value is None or not math.isfinite(value):
         return None
     return round(value, 5)

@@ -1,4 +1,4 @@
-"""The tables of the page, and the files of the tables to be copied."""
+"""The tables of the page, and the tables' files to copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RANKS = {1: "<b>{}</b>", 2: "<u>{}</u>"}
 
 
 def _table_cell(table: Table, sources: Sources, cell: Cell) -> str:
-    """A cell: all metrics; of ours, a button that shows where they came from."""
+    """A cell with all metrics; a cell of ours is a button that shows their origin."""
     texts = [
         f"<span>{_RANKS.get(cell.ranks.get(metric.name, 0), '{}').format(text)}</span>"
         for metric, text in cell.texts(table.metrics)

@@ -10,7 +10,7 @@ from cscsr.errors import InputError
 from cscsr.problem import check_scale
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""What `add_parser` of a subcommand adds its parser to."""
+"""The type of the argument of `add_parser`."""
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
 """Pixel values: 8-bit and floating point, RGB and the YCbCr of ITU-R BT.601.
 
-The conversion is that of MATLAB's `rgb2ycbcr` (studio swing: Y from 16 to 235, Cb and Cr
-from 16 to 240 on the 0-255 scale), on which the literature's figures are measured. Needs
-numpy, and scipy to enlarge chroma.
+The conversion is that of MATLAB's `rgb2ycbcr` (studio swing: Y from 16 to 235, Cb and Cr from 16 to
+240 on the 0-255 scale), which the literature uses for its figures. Needs numpy, and scipy to
+enlarge chroma.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Return a floating-point image in [0,1] as uint8: times 255, rounded half up, clipped.
 
-    A uint8 image is returned as it is.
+    A uint8 image is returned unchanged.
 
     Raises
     ------

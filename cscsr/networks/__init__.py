@@ -1,7 +1,7 @@
 """The super-resolution networks, as torch modules: one file each.
 
-A file of this folder that defines a concrete `Network` is an architecture, named by the file:
-``crnet_a.py`` holds "crnet-a". No other place lists them.
+A file of this folder that defines a concrete `Network` is an architecture named after the file:
+``crnet_a.py`` holds "crnet-a". There is no other list of them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def build(name: str, /, **arguments: Any) -> Network:
     name
         The architecture, such as "crnet-a".
     **arguments
-        Those of the class, `scales` among them.
+        The arguments of its class, including `scales`.
 
     Raises
     ------

@@ -31,12 +31,12 @@ class CRNetA(LumaRefiner):
     recursions
         K.
     residual
-        The global skip of eq. (14), switched off in Fig. 5.
+        Whether to use the global skip of eq. (14), which Fig. 5 switches off.
     s_kernel, bias, local_residual, pre_activation, s_rank
-        See `CISTABlock`; without `bias` no layer has one.
+        See `CISTABlock`; without `bias` no layer has a bias.
     small_start
-        With the skip, draw the last layer so small that training starts at the enlarged image
-        (A.4 draws it like all others).
+        With the skip, initialise the last layer so small that training starts at the bicubic
+        enlargement (A.4 initialises it like all others).
     scales
         The factors it is trained for; the layers do not depend on them.
     """

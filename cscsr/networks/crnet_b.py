@@ -63,15 +63,15 @@ class CRNetB(RGBEnlarger):
     recursions
         K.
     scales
-        The factors it can enlarge by, among 2, 3 and 4.
+        The factors that it can enlarge by, among 2, 3 and 4.
     residual
         Add the bicubic enlargement to the output, as eq. (14) does in CRNet-A. The paper's
         CRNet-B does not.
     s_kernel, bias, s_rank
-        See `CISTABlock`; without `bias` no layer has one.
+        See `CISTABlock`; without `bias` no layer has a bias.
     small_start
-        Draw the layers that end a skip, and the last one, at a tenth of A.4's standard deviation
-        (the last, with `residual`, at a hundredth).
+        Initialise the layers at the end of a skip, and the last layer, with a tenth of A.4's
+        standard deviation (the last layer, with `residual`, with a hundredth).
     """
 
     mean: Tensor
@@ -135,10 +135,11 @@ class CRNetB(RGBEnlarger):
         z
             (B, m0, H, W).
         features
-            Those before the feature skip, (B, n0, H, W).
+            The features at the start of the skip, (B, n0, H, W).
         image
             The low-resolution image, (B, 3, H, W).
         scale
+            One of `scales`.
         """
         x = self.up[str(scale)](features + self.H(self.Wh(z).relu_()))
         detail = in_float32(self.tail, x)

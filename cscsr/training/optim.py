@@ -1,9 +1,9 @@
-"""How the weights are moved: optimisers, the schedule of the learning rate, clipping, losses.
+"""Optimisers, the schedule of the learning rate, gradient clipping and losses.
 
-Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) is momentum whose step is
-made orthogonal, for the inner convolutions of a network. A convolution's weights (M,N,k,k) are
-taken as the matrix (M, N·k·k). All its singular directions move by the same length in a step,
-whereas a few of them dominate the gradient itself. Needs torch.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) is momentum with an
+orthogonalised step, for the inner convolutions of a network. It treats the weights (M,N,k,k) of a
+convolution as a matrix (M, N·k·k). A step moves all singular directions by the same length, whereas
+a few of them dominate the gradient itself. Needs torch.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from torch.nn.functional import l1_loss, mse_loss
 from cscsr.training.recipe import Optimiser
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of Jordan's quintic, which takes singular values in (0,1] to about 1 in five rounds."""
+"""The coefficients of Jordan's quintic, which maps singular values in (0,1] to about 1 in five
+rounds."""
 
 ROUNDS = 5
 
 STEP = 0.2
-"""Root mean square of a step at learning rate 1. It is about Adam's (Liu et al. 2025,
-https://arxiv.org/abs/2502.16982, section 2.2), so both take the same rate."""
+"""Root mean square of a step at learning rate 1. It is close to Adam's (Liu et al. 2025,
+https://arxiv.org/abs/2502.16982, section 2.2), so that both use the same rate."""
 
 NARROWEST = 16
-"""Layers of fewer channels on either side are left to Adam, which suits first and last ones."""
+"""Adam updates the layers with fewer channels on either side, such as the first and the last."""
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
     """Return approximately U Vᵀ for a matrix U S Vᵀ, by a Newton–Schulz iteration; zero stays zero.
 
-    The singular values of the result lie between 0.7 and 1.2, except those under a thousandth of
-    the norm, for which five rounds are too few.
+    The singular values of the result lie between 0.7 and 1.2, except for those below a thousandth
+    of the norm, which five rounds do not suffice for.
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]

@@ -86,7 +86,7 @@ def _empty(folder):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (_no_image, "zebra.png is no whole PNG"),
+        (_no_image, "zebra.png is not a complete PNG"),
         (_too_small, "at least 16x16 pixels to score at scale 2, but mine/zebra has 12x40"),
         (_empty, "but found none"),
     ],

@@ -17,6 +17,7 @@ from cscsr.networks.base import (
     in_float32,
 )
 from cscsr.networks.cista_block import CISTABlock, convolution, with_decoder
+from cscsr.networks.tied_block import TiedCISTABlock
 
 
 def bicubic(image: Tensor, scale: int) -> Tensor:
@@ -75,6 +76,7 @@ class CRNetB(RGBEnlarger):
     """
 
     mean: Tensor
+    block: CISTABlock | TiedCISTABlock
 
     def __init__(
         self,
@@ -96,9 +98,7 @@ class CRNetB(RGBEnlarger):
         self.pre = nn.ModuleDict(units)
         self.F0 = convolution(n0, n0, bias=bias)
         self.F1 = convolution(n0, n0, bias=bias)
-        self.block: nn.Module = CISTABlock(
-            n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank
-        )
+        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank)
         self.Wh = convolution(m0, n0, bias=bias)
         self.H = convolution(n0, n0, bias=bias)
         self.up = nn.ModuleDict({str(scale): _upsampler(n0, scale, bias) for scale in self.scales})

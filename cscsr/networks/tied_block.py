@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from cscsr.networks.base import Convolution, convolutions_of
-from cscsr.networks.cista_block import convolution, fused_recursion
+from cscsr.networks.cista_block import CISTABlock, FactoredS, convolution, fused_recursion
 
 
 def lipschitz_bound(filters: Tensor) -> Tensor:
@@ -123,6 +124,21 @@ class TiedCISTABlock(nn.Module):
             if visit is not None:
                 visit(k + 1, z)
         return z
+
+    def untied(self) -> CISTABlock:
+        """The free block, with a factored S, that has these W and S and so computes the same."""
+        signal, atoms, kernel, _ = self.g.weight.shape
+        block = CISTABlock(signal, atoms, self.recursions, kernel, kernel, s_rank=signal)
+        block.to(self.g.weight)
+        S = cast(FactoredS, block.S)
+        with torch.no_grad():
+            synthesis = self.dictionary()
+            analysis = synthesis.transpose(0, 1).flip(-2, -1)
+            block.W.weight.copy_(analysis)
+            cast(Tensor, block.W.bias).copy_(-self.threshold)
+            S.B.weight.copy_(synthesis)
+            S.A.weight.copy_(analysis)
+        return block
 
     def convolutions(self) -> Iterator[Convolution]:
         """Yield the convolutions of a forward pass: one for W, two at each recursion."""

@@ -27,7 +27,7 @@ from benchmarks.pins import COLUMNS, EXPENSIVE, WHOLE_SET14, main, measure, sele
 from cscsr import list_solvers
 from cscsr.data.datasets import load_dataset
 
-REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
+REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 MEAN = "mean"
 
 Case = tuple[str, str, int]

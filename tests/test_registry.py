@@ -77,6 +77,10 @@ def test_parameters_make_the_same_solver_again(solver):
     assert again.name == solver.name
 
 
+def test_the_device_is_the_problems_unless_one_is_named(solver):
+    assert solver.params().get("device") is None
+
+
 def test_name_is_the_registered_one(solver, request):
     assert solver.name == request.node.callspec.params["solver"]
 

@@ -24,11 +24,14 @@ TRAINING_CROP = 64
 """Corners and side in pixels of the crops that atoms are learned on."""
 
 
+@lru_cache(maxsize=1)
 def camera() -> np.ndarray:
-    """Return scikit-image's camera, (512,512) on the [0,1] scale."""
+    """Return scikit-image's camera, (512,512) on the [0,1] scale, read-only."""
     from skimage.data import camera
 
-    return camera() / 255.0
+    image = camera() / 255.0
+    image.flags.writeable = False
+    return image
 
 
 def high_passed(image: np.ndarray) -> np.ndarray:

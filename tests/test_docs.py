@@ -54,6 +54,7 @@ def test_python_of_readme_runs_in_six_lines(tmp_path):
     assert Image.open(tmp_path / "large.png").size == (48, 60)
 
 
+@pytest.mark.slow
 def test_python_of_the_quick_start_runs(tmp_path):
     text = (ROOT / "docs" / "quick-start.md").read_text(encoding="utf-8")
     first, second = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
@@ -147,6 +148,7 @@ def test_added_solver_is_listed_and_enlarges(nearest, tmp_path):
     np.testing.assert_array_equal(large, np.kron(small, np.ones((2, 2, 1), np.uint8)))
 
 
+@pytest.mark.slow
 def test_added_solver_keeps_the_contract(nearest, tmp_path):
     options = ["-q", "-p", "no:cacheprovider", "-k", "nearest and not unknown"]
     contract = ROOT / "tests" / "test_registry.py"

@@ -46,6 +46,7 @@ def test_four_curves_are_trained_drawn_and_kept(tmp_path):
     assert pd.read_csv(table).steps.unique().tolist() == [1]
 
 
+@pytest.mark.slow
 def test_other_pixels_under_the_same_name_are_measured_anew(tmp_path):
     def one_image(gain):
         place = tmp_path / "data" / "Set5"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import conv2d, relu
 
 from cscsr.networks.base import Convolution, Visit, convolutions_of
 
@@ -49,6 +49,53 @@ def _add_convolution_relu(dtype: torch.dtype) -> Callable[..., Tensor] | None:
 
 _PLAIN: tuple[Any, ...] = ([1, 1], [1, 1], 1, "add", 1.0, "relu", [], "")
 """Stride, dilation and groups of a plain convolution, then what follows it there."""
+
+
+def fused_recursion(
+    drive: Tensor,
+    inner: Tensor,
+    outer: Tensor,
+    bias: Tensor | None,
+    padding: Any,
+) -> Callable[[Tensor], Tensor] | None:
+    """The function z → ReLU(drive + z − outer⊗(inner⊗z) − bias), which overwrites z.
+
+    It adds and rectifies while the outer convolution writes its output: one pass over the codes in
+    place of three.
+
+    Parameters
+    ----------
+    drive
+        (B, m₀, H, W).
+    inner, outer
+        Filters (r, m₀, k, k) and (m₀, r, k, k).
+    bias
+        (m₀,) or None.
+    padding
+        Of both convolutions.
+
+    Returns
+    -------
+    Callable or None
+        None outside of inference mode, and where the processor or torch has no such operation.
+    """
+    usable = (
+        torch.is_inference_mode_enabled()
+        and drive.device.type == "cpu"
+        and drive.is_contiguous(memory_format=torch.channels_last)
+        and not drive.is_contiguous()  # a single pixel is in both orders
+    )
+    kernel = _add_convolution_relu(drive.dtype) if usable else None
+    if kernel is None:
+        return None
+    inner, weight = inner.to(drive.dtype), -outer.to(drive.dtype)
+    negative_bias = None if bias is None else -bias.to(drive.dtype)
+
+    def recursion(z: Tensor) -> Tensor:
+        product = conv2d(z, inner, padding=padding)
+        return kernel(z.add_(drive), product, weight, negative_bias, padding, *_PLAIN)
+
+    return recursion
 
 
 class FactoredS(nn.Module):
@@ -91,26 +138,11 @@ class FactoredS(nn.Module):
         place of three. None outside of inference mode, and where the processor or torch has no
         such operation.
         """
-        usable = (
-            torch.is_inference_mode_enabled()
-            and drive.device.type == "cpu"
-            and drive.is_contiguous(memory_format=torch.channels_last)
-            and not drive.is_contiguous()  # a single pixel is in both orders
-            and not any(  # a hook would not be called
-                layer._forward_hooks or layer._forward_pre_hooks for layer in (self, self.A)
-            )
-        )
-        kernel = _add_convolution_relu(drive.dtype) if usable else None
-        if kernel is None:
+        if any(  # a hook would not be called
+            layer._forward_hooks or layer._forward_pre_hooks for layer in (self, self.A, self.B)
+        ):
             return None
-        weight = -self.A.weight.to(drive.dtype)
-        bias = None if self.A.bias is None else -self.A.bias.to(drive.dtype)
-
-        def recursion(z: Tensor) -> Tensor:
-            inner = self.B(z)
-            return kernel(z.add_(drive), inner, weight, bias, self.A.padding, *_PLAIN)
-
-        return recursion
+        return fused_recursion(drive, self.B.weight, self.A.weight, self.A.bias, self.A.padding)
 
     @property
     def weight(self) -> Tensor:

@@ -96,7 +96,9 @@ class CRNetB(RGBEnlarger):
         self.pre = nn.ModuleDict(units)
         self.F0 = convolution(n0, n0, bias=bias)
         self.F1 = convolution(n0, n0, bias=bias)
-        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank)
+        self.block: nn.Module = CISTABlock(
+            n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank
+        )
         self.Wh = convolution(m0, n0, bias=bias)
         self.H = convolution(n0, n0, bias=bias)
         self.up = nn.ModuleDict({str(scale): _upsampler(n0, scale, bias) for scale in self.scales})
@@ -121,6 +123,10 @@ class CRNetB(RGBEnlarger):
     def pixel_bytes(self, scale: int) -> int:
         return max(super().pixel_bytes(scale), self.block.pixel_bytes())
 
+    def coded(self, features: Tensor) -> Tensor:
+        """The signal y that the block codes, of features (B, n0, H, W)."""
+        return self.F1(self.F0(features).relu_()).relu_()
+
     def decode(self, z: Tensor, features: Tensor, image: Tensor, scale: int) -> Tensor:
         """The enlarged image (B, 3, scale·H, scale·W) of codes z.
 
@@ -141,7 +147,7 @@ class CRNetB(RGBEnlarger):
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Enlarge (B, 3, H, W) to (B, 3, scale·H, scale·W); see `Network`."""
         features = self.pre[str(scale)](in_float32(self.head, x - self.mean))
-        y = self.F1(self.F0(features).relu_()).relu_()
+        y = self.coded(features)
 
         def decode(z: Tensor) -> Tensor:
             return self.decode(z, features, x, scale)

@@ -1,0 +1,57 @@
+"""CRNet-B whose recursions are sparse coding by construction. Needs torch only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from cscsr.networks.cista_block import convolution
+from cscsr.networks.crnet_b import CRNetB
+from cscsr.networks.tied_block import TiedCISTABlock
+
+
+class CRNetBTied(CRNetB):
+    """CRNet-B with W and S tied to one learned dictionary: see `TiedCISTABlock`.
+
+    F1 maps the features to a signal of `signal` channels, which may be negative, as an image may.
+    With `signal` equal to the rank of a `FactoredS` the recursions take the same multiply-adds.
+
+    Parameters
+    ----------
+    n0
+        Feature channels.
+    m0
+        Code channels, the atoms of the dictionary.
+    signal
+        Channels of the signal that is coded.
+    recursions
+        K.
+    scales
+        The factors it can enlarge by, among 2, 3 and 4.
+    residual, small_start
+        See `CRNetB`.
+    threshold
+        Start of every atom's threshold.
+    """
+
+    block: TiedCISTABlock
+
+    def __init__(
+        self,
+        n0: int = 64,
+        m0: int = 256,
+        signal: int = 64,
+        recursions: int = 25,
+        scales: Sequence[int] = (2, 3, 4),
+        residual: bool = True,
+        small_start: bool = True,
+        threshold: float = 0.02,
+    ) -> None:
+        super().__init__(n0, m0, recursions, scales, residual, s_rank=1, small_start=small_start)
+        self.F1 = convolution(n0, signal)
+        self.block = TiedCISTABlock(signal, m0, recursions, threshold=threshold)
+
+    def coded(self, features: Tensor) -> Tensor:
+        """The signal y (B, signal, H, W) that the block codes, of features (B, n0, H, W)."""
+        return self.F1(self.F0(features).relu_())

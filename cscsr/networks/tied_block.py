@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from cscsr.networks.base import Convolution, convolutions_of
-from cscsr.networks.cista_block import CISTABlock, FactoredS, convolution, fused_recursion
+from cscsr.networks.cista_block import Block, CISTABlock, FactoredS, convolution, fused_recursion
 
 
 def lipschitz_bound(filters: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def lipschitz_bound(filters: Tensor) -> Tensor:
     return value / math.cos(math.pi / 8) ** 2 if size > 1 else value
 
 
-class TiedCISTABlock(nn.Module):
+class TiedCISTABlock(Block):
     """K iterations of nonnegative ISTA from zero on ½‖y − d⊗z‖² + ⟨θ, z⟩, z ≥ 0.
 
     z ← ReLU(z + dᵀ(y − d⊗z) − θ), that is eq. (12) with W = dᵀ and S = n − dᵀ⊗d held by

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cscsr import weights
-from cscsr.arrays import check_device, to_numpy, to_type_of
+from cscsr.arrays import check_device, device_to_use, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, build
@@ -84,7 +84,7 @@ class NetworkSolver(Solver[SuperResolution]):
     self_ensemble
         Return the mean over the eight flips and rotations (Sec. 5.3 of the paper, CRNet-B+).
     device
-        "cpu", "cuda", "cuda:1".
+        "cpu", "cuda", "cuda:1"; None: the image's.
     precision
         "fp32", or "bf16" for all layers but the first and the last (about twice as fast on a
         processor with bfloat16 instructions, at a loss below 0.01 dB). On a GPU torch computes
@@ -97,7 +97,7 @@ class NetworkSolver(Solver[SuperResolution]):
 
     model: str = "crnet-b-small"
     self_ensemble: bool = False
-    device: str = "cpu"
+    device: str | None = None
     precision: str = "fp32"
     weights: str | None = None
     tile: int = 512
@@ -112,17 +112,22 @@ class NetworkSolver(Solver[SuperResolution]):
     def line(self) -> str:
         return self.network().line
 
-    def network(self) -> Network:
-        """Return the network with its weights, on the solver's device.
+    def network(self, device: str | None = None) -> Network:
+        """Return the network with its weights.
+
+        Parameters
+        ----------
+        device
+            The device of the weights; None: the solver's device, or the CPU if it names none.
 
         Raises
         ------
         InputError
             For missing weights, and a device that this machine lacks.
         """
-        check_device(self.device)
         source = self._source()
-        return load_network(source, weights.sha256(source), self.device)
+        device = device or check_device(self.device or "cpu")
+        return load_network(source, weights.sha256(source), device)
 
     def weights_sha256(self) -> str:
         return weights.sha256(self._source())
@@ -169,7 +174,10 @@ class NetworkSolver(Solver[SuperResolution]):
         return min(self.tile // ratio, max(fits - 2 * halo, SMALLEST_TILE))
 
     def prepare(self, problem: SuperResolution) -> None:
-        self.network()
+        self.network(self._device(problem))
+
+    def _device(self, problem: SuperResolution) -> str:
+        return device_to_use(self.device, problem.lr)
 
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
@@ -213,10 +221,11 @@ class _Run:
         self, solver: NetworkSolver, problem: SuperResolution, callback: Callback | None
     ) -> None:
         self.solver, self.problem, self.callback = solver, problem, callback
-        self.network = solver.network()
+        self.device = solver._device(problem)
+        self.network = solver.network(self.device)
         self.trace = Trace()
         self.codes: np.ndarray | None = None
-        self.clock = Stopwatch(solver.device)
+        self.clock = Stopwatch(self.device)
         self._previous: Tensor | None = None
 
     def enlarged(self) -> np.ndarray:
@@ -240,7 +249,7 @@ class _Run:
         scale = self.problem.scale
 
         def apply(x: Tensor) -> Tensor:
-            x = x.to(self.solver.device).contiguous(memory_format=torch.channels_last)
+            x = x.to(self.device).contiguous(memory_format=torch.channels_last)
             bf16 = self.solver.precision == "bf16"
             with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
                 return self.network(x, scale, visit).float().cpu()

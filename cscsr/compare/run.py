@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,60 +56,81 @@ class Task:
     def __str__(self) -> str:
         return f"{self.image} ×{self.cell.scale} {text_of(self.cell.degradation)}".rstrip()
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of the data set and of the image."""
+        return self.image.dataset, self.image.source.name
+
     def row(self, outcome: str, **values: Any) -> Row:
         """Return the row that records the outcome of this task."""
-        return Row(self.key, self.image.dataset, self.image.source.name, outcome, **values)
+        return Row(self.key, *self.names, outcome, **values)
 
 
-def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
-    """Find the tasks of a plan whose results are not stored yet.
+@dataclass(frozen=True)
+class Work:
+    """The open work of a plan.
 
-    Where the same pixels have a result under another name, it is stored under this name too. Where
-    `Solver.supports` returns a reason, the reason is stored instead of a task; where it raises, the
-    task remains and `solve` reports the failure.
+    Attributes
+    ----------
+    tasks
+        The tasks of each cell that remain to be solved.
+    rows
+        The rows known without solving: results of the same pixels under another name, and the
+        reasons of solvers that do not support a problem.
+    already
+        The number of results that are stored already.
+    """
 
-    Returns
-    -------
-    tuple
-        The tasks of each cell, and how many results are stored already.
+    tasks: dict[Cell, list[Task]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    already: int = 0
+
+    def __iter__(self) -> Iterator[Task]:
+        return itertools.chain.from_iterable(self.tasks.values())
+
+
+def find_work(plan: Plan, results: Results) -> Work:
+    """Find the open work of a plan, without writing anything.
+
+    Where `Solver.supports` returns a reason, the reason becomes a row instead of a task; where it
+    raises, the task remains and `solve` reports the failure.
 
     Raises
     ------
     InputError
         If no task remains and nothing is stored; its text is the first reason.
     """
-    work: dict[Cell, list[Task]] = {}
+    tasks: dict[Cell, list[Task]] = {}
+    rows: list[Row] = []
     already = 0
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells():
-        tasks = work.setdefault(cell, [])
+        tasks[cell] = []
         for image in plan.images[cell.dataset]:
             task = Task(cell, image, cell.key(image), plan.metrics, plan.box(cell, image))
-            if _is_stored(task, results):
+            stored = results.find(task.key, image.dataset, image.source.name)
+            if stored is not None and (stored.dataset, stored.image) != task.names:
+                stored = replace(stored, dataset=image.dataset, image=image.source.name)
+                rows.append(stored)
+            if stored is not None and _is_whole(task, stored, results):
                 already += 1
                 continue
             reason = _unsupported(task)
             if reason is None:
-                tasks.append(task)
+                tasks[cell].append(task)
                 continue
             reasons.setdefault((cell.contender.name, reason), []).append(str(task))
-            results.add(task.row(UNSUPPORTED, message=reason))
-    if not already and not any(work.values()):
+            rows.append(task.row(UNSUPPORTED, message=reason))
+    if not already and not any(tasks.values()):
         raise InputError(next(iter(reasons))[1])
     for (name, reason), where in reasons.items():
         shown = ", ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
         print(f"Left out: {name} on {shown}: {reason}")
-    return work, already
+    return Work(tasks, rows, already)
 
 
-def _is_stored(task: Task, results: Results) -> bool:
-    """Whether the scores and the picture of a task are stored."""
-    dataset, image = task.image.dataset, task.image.source.name
-    stored = results.find(task.key, dataset, image)
-    if stored is None:
-        return False
-    if (stored.dataset, stored.image) != (dataset, image):
-        results.add(replace(stored, dataset=dataset, image=image))
+def _is_whole(task: Task, stored: Row, results: Results) -> bool:
+    """Whether a stored row and its picture are complete for a task."""
     pictured = task.box is None or results.picture(task.key, task.box) is not None
     return pictured and set(task.metrics) <= set(stored.scores)
 
@@ -212,7 +234,7 @@ def keep_truths(plan: Plan, results: Results) -> None:
 
 
 def run(
-    work: Mapping[Cell, Sequence[Task]],
+    work: Work,
     results: Results,
     progress: Progress,
     number: int | None = None,
@@ -233,14 +255,16 @@ def run(
     int
         The number of failed tasks.
     """
+    for row in work.rows:
+        results.add(row)
     failures = 0
     version = machine.code_version()
-    devices = {cell.contender.device for cell in work}
+    devices = {cell.contender.device for cell in work.tasks}
     abouts = {
         device: {"machine": machine.describe(device), "code_version": version, "run": number}
         for device in devices
     }
-    for cell, tasks in work.items():
+    for cell, tasks in work.tasks.items():
         rows = []
         for task in tasks:
             progress.begin(f"{cell.contender.name} on {task}", task.kind, task.megapixels)

@@ -16,8 +16,7 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import CISTABlock, convolution, with_decoder
-from cscsr.networks.tied_block import TiedCISTABlock
+from cscsr.networks.cista_block import Block, CISTABlock, convolution, with_decoder
 
 
 def bicubic(image: Tensor, scale: int) -> Tensor:
@@ -76,7 +75,6 @@ class CRNetB(RGBEnlarger):
     """
 
     mean: Tensor
-    block: CISTABlock | TiedCISTABlock
 
     def __init__(
         self,
@@ -98,7 +96,9 @@ class CRNetB(RGBEnlarger):
         self.pre = nn.ModuleDict(units)
         self.F0 = convolution(n0, n0, bias=bias)
         self.F1 = convolution(n0, n0, bias=bias)
-        self.block = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank)
+        self.block: Block = CISTABlock(
+            n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank
+        )
         self.Wh = convolution(m0, n0, bias=bias)
         self.H = convolution(n0, n0, bias=bias)
         self.up = nn.ModuleDict({str(scale): _upsampler(n0, scale, bias) for scale in self.scales})

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from cscsr.networks.base import Convolution, convolutions_of
-from cscsr.networks.cista_block import CISTABlock, FactoredS, convolution, fused_recursion
+from cscsr.networks.cista_block import Block, CISTABlock, FactoredS, convolution, fused_recursion
 
 
 def lipschitz_bound(filters: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def lipschitz_bound(filters: Tensor) -> Tensor:
     return value / math.cos(math.pi / 8) ** 2 if size > 1 else value
 
 
-class TiedCISTABlock(nn.Module):
+class TiedCISTABlock(Block):
     """K iterations of nonnegative ISTA from zero on ½‖y − d⊗z‖² + ⟨θ, z⟩, z ≥ 0.
 
     The iteration z ← ReLU(z + dᵀ(y − d⊗z) − θ) is eq. (12) with W = dᵀ and S = n − dᵀ⊗d by
@@ -126,7 +126,7 @@ class TiedCISTABlock(nn.Module):
         return z
 
     def untied(self) -> CISTABlock:
-        """The free block, with a factored S, that has these W and S and so computes the same."""
+        """Return the free block with a factored S of the same W and S, which computes the same."""
         signal, atoms, kernel, _ = self.g.weight.shape
         block = CISTABlock(signal, atoms, self.recursions, kernel, kernel, s_rank=signal)
         block.to(self.g.weight)

@@ -205,7 +205,10 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "format": ([photo, *solve, "-o", folder / "a.webp"], "must end in .png"),
         "no suffix": ([photo, *solve, "-o", folder / "a"], "must end in .png"),
         "alpha": ([folder / "glass.png", *solve, "-o", folder / "a.jpg"], "write a .png or .tif"),
-        "too long": ([folder / "long.png", *solve, "-o", folder / "a.jpg"], "at most 65500 per side"),
+        "too long": (
+            [folder / "long.png", *solve, "-o", folder / "a.jpg"],
+            "at most 65500 per side",
+        ),
         "empty folder": ([folder / "empty", *solve], "found none"),
         "empty pattern": ([folder / "*.webp", *solve], "found none"),
         "two to one": ([photo, folder / "other", *solve, "-o", folder / "new/"], "both become"),

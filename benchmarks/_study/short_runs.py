@@ -136,9 +136,8 @@ def psnr_after(
 def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.ndarray]]:
     """Name, SHA-256 and pixels of the images that a study is tested on."""
     if not held_out:
-        dataset = tested_images(data)
-        images = list(dataset)  # read once: the pixels that are hashed are those that are scored
-        return dataset.name, pixels_sha256(images), [truth for _, truth in images]
+        name, images = tested_images(data)
+        return name, pixels_sha256(images.items()), list(images.values())
     from cscsr.training.run import holdout_crops
 
     crops = holdout_crops(needed_data(data))

@@ -96,7 +96,8 @@ def pages() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "command"), pages())
 def test_the_pages_of_the_reference_run_are_made_from_their_tables(tmp_path, name, command):
-    write_times(REFERENCE / f"{name}.csv", tmp_path / "again.md", command)
+    (table,) = REFERENCE.glob(f"{name}.csv*")
+    write_times(table, tmp_path / "again.md", command)
     text = (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
     assert (tmp_path / "again.md").read_text(encoding="utf-8") == text
 

@@ -124,10 +124,10 @@ def test_two_runs_share_the_work(compare, repeat, monkeypatch, wrong, failed):
 
     def whole_run(results):
         plan = compare.plan(Shared(wrong=wrong))
-        work, _ = find_work(plan, results)
+        work = find_work(plan, results)
         number = results.start_run("a command", {}, {})
         with Claims(results, number) as claims, closing(Progress({})) as progress:
-            for task in (task for tasks in work.values() for task in tasks):
+            for task in work:
                 progress.add(task.kind, task.megapixels)
             return run(work, results, progress, number, claims)
 

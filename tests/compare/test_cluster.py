@@ -169,8 +169,8 @@ def test_weights_of_a_worker_are_those_that_were_sent(compare, tmp_path):
     path.write_bytes(weights.weights_path("crnet-b-small").read_bytes())
     solver = NetworkSolver(weights=str(path))
     plan = replace(compare.plan(), contenders=[Contender(solver, "rgb")])
-    work, _ = find_work(plan, compare.results)
-    ((task, *_),) = work.values()
+    work = find_work(plan, compare.results)
+    task = next(iter(work))
     content, pixels = path.read_bytes(), task.image.read()
     light = replace(task, image=replace(task.image, pixels=None))
     path.unlink()
@@ -185,8 +185,8 @@ def test_weights_of_a_worker_are_those_that_were_sent(compare, tmp_path):
 
 
 def test_a_worker_with_another_version_of_a_solver_refuses(compare, repeat):
-    work, _ = find_work(compare.plan(repeat()), compare.results)
-    ((task, *_),) = work.values()
+    work = find_work(compare.plan(repeat()), compare.results)
+    task = next(iter(work))
     elsewhere = replace(task, key=replace(task.key, solver_version="0"))
     outcome, _ = solve_on_worker(elsewhere, task.image.read(), None, 1)
     assert outcome.row.outcome == FAILED

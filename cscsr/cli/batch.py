@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from cscsr.errors import InputError
 from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, write_bands
 from cscsr.imaging.files import read_picture
+from cscsr.parallel import connect
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
 from cscsr.tiles import enlarged_bands
@@ -104,12 +105,18 @@ def _plan(
 
 
 def run(
-    solver: Solver[SuperResolution], jobs: Sequence[Job], batch: bool, scale: int, force: bool
+    solver: Solver[SuperResolution],
+    jobs: Sequence[Job],
+    batch: bool,
+    scale: int,
+    force: bool,
+    processes: int = 1,
 ) -> None:
     """Run the jobs of a `plan`, and print one line per file.
 
     In a batch an existing result is skipped unless `force`, and an image that fails is reported on
-    standard error without stopping the others.
+    standard error without stopping the others. With more than one of `processes` (`cscsr.parallel`)
+    so many images are enlarged at the same time.
 
     Raises
     ------
@@ -120,20 +127,26 @@ def run(
     with tqdm(
         total=len(jobs), unit="image", leave=False, disable=None if batch else True
     ) as images:
-        for job in jobs:
-            images.set_description(job.source.name)
-            if batch and job.out.exists() and not force:
-                skipped += 1
+        if batch and not force:
+            todo = [job for job in jobs if not job.out.exists()]
+            skipped = len(jobs) - len(todo)
+            images.update(skipped)
+        else:
+            todo = list(jobs)
+        if processes > 1 and len(todo) > 1:
+            results = _in_processes(solver, todo, scale, processes)
+        else:
+            results = _in_turn(solver, todo, scale, images)
+        for job, result in results:
+            if isinstance(result, str):
+                _say(result)
+            elif not batch:
+                raise result
             else:
-                try:
-                    _say(enlarge_file(solver, job.source, job.out, scale))
-                except (InputError, MemoryError) as error:
-                    if not batch:
-                        raise
-                    failed += 1
-                    reason = str(error) or "there is not enough memory for it."
-                    about = "" if str(job.source) in reason else f"{job.source}: "
-                    _say(f"cscsr: {about}{reason}", sys.stderr)
+                failed += 1
+                reason = str(result) or "there is not enough memory for it."
+                about = "" if str(job.source) in reason else f"{job.source}: "
+                _say(f"cscsr: {about}{reason}", sys.stderr)
             images.update()
     if skipped:
         _say(f"{skipped} of {len(jobs)} skipped, because their results exist (--force redoes them)")
@@ -141,11 +154,49 @@ def run(
         raise InputError(f"{failed} of {len(jobs)} images could not be enlarged; see above.")
 
 
-def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale: int) -> str:
+def _enlarged(
+    solver: Solver[SuperResolution], job: Job, scale: int, quiet: bool = False
+) -> str | InputError | MemoryError:
+    """The line of an enlarged file, or the error that prevented it."""
+    try:
+        return enlarge_file(solver, job.source, job.out, scale, quiet)
+    except (InputError, MemoryError) as error:
+        return error
+
+
+def _in_turn(
+    solver: Solver[SuperResolution], jobs: Sequence[Job], scale: int, bar: tqdm
+) -> Iterator[tuple[Job, str | InputError | MemoryError]]:
+    """The jobs with their results, one after the other; `bar` says which one it is."""
+    for job in jobs:
+        bar.set_description(job.source.name)
+        yield job, _enlarged(solver, job, scale)
+
+
+def _in_processes(
+    solver: Solver[SuperResolution], jobs: Sequence[Job], scale: int, processes: int
+) -> Iterator[tuple[Job, str | InputError | MemoryError]]:
+    """The jobs with their results, in the order in which they are finished."""
+    with connect(processes) as client:
+        from distributed import as_completed
+
+        job_of = {client.submit(_enlarged, solver, j, scale, True, pure=False): j for j in jobs}
+        for future in as_completed(job_of):
+            job, error = job_of[future], future.exception()
+            if error is None:
+                yield job, future.result()
+            else:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                yield job, InputError(f"{job.source} could not be enlarged: {reason}")
+
+
+def enlarge_file(
+    solver: Solver[SuperResolution], source: Path, out: Path, scale: int, quiet: bool = False
+) -> str:
     """Enlarge one file into another, which is replaced if it exists.
 
     The result keeps bit depth, alpha channel, colour profile and resolution where the format of
-    `out` can hold them. A progress bar shows the parts of a large image.
+    `out` can hold them. A progress bar shows the parts of a large image, unless `quiet`.
 
     Returns
     -------
@@ -163,7 +214,7 @@ def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale
     layout = picture.layout.enlarged(scale)
     check_layout(out, layout)
     taken = 0.0
-    bar = tqdm(desc=source.name, unit="part", leave=False, disable=None, delay=0.5)
+    bar = tqdm(desc=source.name, unit="part", leave=False, disable=quiet or None, delay=0.5)
 
     def progress(done: int, parts: int, seconds: float) -> None:
         nonlocal taken

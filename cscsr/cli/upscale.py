@@ -8,6 +8,7 @@ import cscsr
 from cscsr.arrays import check_device
 from cscsr.cli.options import Commands, parse_scale
 from cscsr.errors import InputError
+from cscsr.parallel import parse_jobs
 
 DEFAULT_SOLVER = "crnet-b-small"
 """The solver where none is named."""
@@ -55,12 +56,20 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
     )
+    parser.add_argument(
+        "--jobs",
+        default="1",
+        metavar="N",
+        help="enlarge N images at a time, in processes of one thread each (default: one; more need "
+        "the extra cscsr[cluster])",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Enlarge the images. Raises InputError for bad input and if an image failed."""
     scale = parse_scale(arguments.scale)
+    processes = parse_jobs(arguments.jobs)
     name = BEST_SOLVER if arguments.best else arguments.solver
     device = None if arguments.device is None else check_device(arguments.device)
     options = {"device": device, "weights": arguments.weights}
@@ -74,4 +83,4 @@ def run(arguments: argparse.Namespace) -> None:
     from cscsr.cli import batch
 
     jobs, several = batch.plan(arguments.images, arguments.out, scale, solver.name, arguments.force)
-    batch.run(solver, jobs, several, scale, arguments.force)
+    batch.run(solver, jobs, several, scale, arguments.force, processes)

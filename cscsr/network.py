@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cscsr import weights
-from cscsr.arrays import check_device, to_numpy, to_type_of
+from cscsr.arrays import check_device, ordinary_torch, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, build
@@ -37,6 +37,7 @@ SMALLEST_TILE = 16
 
 
 @lru_cache(maxsize=8)
+@ordinary_torch()
 def load_network(source: str, digest: str, device: str) -> Network:
     """The network that a weight file describes, in evaluation mode.
 
@@ -62,8 +63,7 @@ def load_network(source: str, digest: str, device: str) -> Network:
         )
     network = build(metadata["architecture"], **metadata["network"], scales=metadata["scales"])
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
-    # (stubs of torch know no memory format without a dtype)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device, torch.float32, memory_format=torch.channels_last)
     return network.eval()
 
 
@@ -167,9 +167,11 @@ class NetworkSolver(Solver[SuperResolution]):
         fits = math.isqrt(TILE_BYTES // (ratio**2 * network.pixel_bytes(scale)))
         return min(self.tile // ratio, max(fits - 2 * halo, SMALLEST_TILE))
 
+    @ordinary_torch()
     def prepare(self, problem: SuperResolution) -> None:
         self.network()
 
+    @ordinary_torch()
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
@@ -278,7 +280,7 @@ class _Run:
 
 def _ensemble(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The mean of `apply` over the eight flips and rotations of x, each turned back."""
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=x.dtype, device=x.device)
     for turns in range(4):
         for flip in (False, True):
             turned = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))

@@ -96,7 +96,9 @@ class CRNetB(RGBEnlarger):
         self.pre = nn.ModuleDict(units)
         self.F0 = convolution(n0, n0, bias=bias)
         self.F1 = convolution(n0, n0, bias=bias)
-        self.block: nn.Module = CISTABlock(n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank)
+        self.block: nn.Module = CISTABlock(
+            n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank
+        )
         self.Wh = convolution(m0, n0, bias=bias)
         self.H = convolution(n0, n0, bias=bias)
         self.up = nn.ModuleDict({str(scale): _upsampler(n0, scale, bias) for scale in self.scales})

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cscsr import weights
-from cscsr.arrays import check_device, ordinary_torch, to_numpy, to_type_of
+from cscsr.arrays import check_device, device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, build
@@ -84,7 +84,7 @@ class NetworkSolver(Solver[SuperResolution]):
     self_ensemble
         Return the mean over the eight flips and rotations (Sec. 5.3 of the paper, CRNet-B+).
     device
-        "cpu", "cuda", "cuda:1".
+        "cpu", "cuda", "cuda:1"; None: the image's.
     precision
         "fp32", or "bf16" for all layers but the first and the last (about twice as fast on a
         processor that has it, for less than 0.01 dB). On a GPU torch multiplies float32
@@ -98,7 +98,7 @@ class NetworkSolver(Solver[SuperResolution]):
 
     model: str = "crnet-b-small"
     self_ensemble: bool = False
-    device: str = "cpu"
+    device: str | None = None
     precision: str = "fp32"
     weights: str | None = None
     tile: int = 512
@@ -113,17 +113,22 @@ class NetworkSolver(Solver[SuperResolution]):
     def line(self) -> str:
         return self.network().line
 
-    def network(self) -> Network:
-        """The network with its weights, on the solver's device.
+    def network(self, device: str | None = None) -> Network:
+        """The network with its weights.
+
+        Parameters
+        ----------
+        device
+            Where the weights are to be; None: on the solver's device, or on the CPU if it has none.
 
         Raises
         ------
         InputError
             For weights or a device that are not there.
         """
-        check_device(self.device)
         source = self._source()
-        return load_network(source, weights.sha256(source), self.device)
+        device = device or check_device(self.device or "cpu")
+        return load_network(source, weights.sha256(source), device)
 
     def weights_sha256(self) -> str:
         return weights.sha256(self._source())
@@ -169,7 +174,10 @@ class NetworkSolver(Solver[SuperResolution]):
 
     @ordinary_torch()
     def prepare(self, problem: SuperResolution) -> None:
-        self.network()
+        self.network(self._device(problem))
+
+    def _device(self, problem: SuperResolution) -> str:
+        return device_to_use(self.device, problem.lr)
 
     @ordinary_torch()
     def solve(
@@ -214,10 +222,11 @@ class _Run:
         self, solver: NetworkSolver, problem: SuperResolution, callback: Callback | None
     ) -> None:
         self.solver, self.problem, self.callback = solver, problem, callback
-        self.network = solver.network()
+        self.device = solver._device(problem)
+        self.network = solver.network(self.device)
         self.trace = Trace()
         self.codes: np.ndarray | None = None
-        self.clock = Stopwatch(solver.device)
+        self.clock = Stopwatch(self.device)
         self._previous: Tensor | None = None
 
     def enlarged(self) -> np.ndarray:
@@ -241,7 +250,7 @@ class _Run:
         scale = self.problem.scale
 
         def apply(x: Tensor) -> Tensor:
-            x = x.to(self.solver.device).contiguous(memory_format=torch.channels_last)
+            x = x.to(self.device).contiguous(memory_format=torch.channels_last)
             bf16 = self.solver.precision == "bf16"
             with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
                 return self.network(x, scale, visit).float().cpu()

@@ -55,8 +55,8 @@ def check_solver(solver: Solver) -> None:
     """Check that a solver keeps the contract of all solvers.
 
     It tries the solver on small problems: grey and colour, batches, numpy and torch, float32 and
-    float64; with few iterations where a rule is not about the answer. What `supports` refuses is not solved, but must then be refused by `solve` with the
-    same sentence.
+    float64; with few iterations where a rule is not about the answer. What `supports` refuses is
+    not solved, but `solve` must then refuse it with the same sentence.
 
     Parameters
     ----------

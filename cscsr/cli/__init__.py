@@ -11,20 +11,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import cscsr
 from cscsr.cli import compare, data, score, solvers, train, upscale
+from cscsr.cli.options import CommandParser
 from cscsr.errors import InputError
 
 SUBCOMMANDS = (solvers, upscale, score, compare, train, data)
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one sentence, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="cscsr",
         description="Classical and learned convolutional sparse coding for image super-resolution.",
     )

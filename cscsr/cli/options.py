@@ -1,16 +1,23 @@
-"""What several subcommands share: the type of their parsers, ``--scale`` and ``--data``."""
+"""What several subcommands share: their parsers, ``--scale`` and ``--data``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from cscsr.errors import InputError
 from cscsr.problem import check_scale
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `add_parser` of a subcommand adds its parser to."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
+from cscsr.cli.options import CommandParser
 from cscsr.csc_sr.options import CODINGS, PRESETS, Coding, Options
 from cscsr.csc_sr.solver import TRAINED_FOR
 from cscsr.csc_sr.train import train_csc_sr
@@ -17,13 +17,6 @@ from cscsr.problem import check_scale
 
 SIZES = ("atoms", "hr_atoms", "support", "crop", "phases", "rounds", "filter_steps")
 """The fields of `Options` that options of the command line change."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one sentence, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
 
 
 def main(words: Sequence[str]) -> int:
@@ -61,7 +54,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="cscsr train csc-sr",
         description="Learn the filters of CSC-SR, and fit its mapping and HR filters. A run "
         "that was stopped goes on when the same command is given again.",

@@ -49,7 +49,9 @@ def add_parser(commands: Commands) -> None:
         "its suffix is its format (default: IMAGE's name with -xSCALE.png, in its folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace what exists")
-    parser.add_argument("--device", help="where a network runs: cpu (default), cuda, cuda:1")
+    parser.add_argument(
+        "--device", help="where the solver computes, if it can choose: cpu (default), cuda, cuda:1"
+    )
     parser.add_argument(
         "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
     )

@@ -22,7 +22,7 @@ from typing import Any, NoReturn, Protocol
 from cscsr.arrays import check_device
 from cscsr.compare import machine, showcase
 from cscsr.compare.page import PAGE_NAME, keep_figures, write_page
-from cscsr.compare.plan import make_plan
+from cscsr.compare.plan import Plan, make_plan
 from cscsr.compare.progress import PRIOR_SECONDS, Progress
 from cscsr.compare.records import FILE_NAME
 from cscsr.compare.results import Results
@@ -222,12 +222,13 @@ class Extra(Protocol):
     def check(self, options: argparse.Namespace) -> bool:
         """Whether it is to be drawn. Raises InputError for impossible options."""
 
-    def make(self, options: argparse.Namespace, report: Report) -> list[Path]:
-        """Draw it into ``options.out``; returns the files."""
+    def make(self, options: argparse.Namespace, plan: Plan, report: Report) -> list[Path]:
+        """Draw it into ``options.out``; returns the files. The plan has the images that are read
+        already."""
 
 
 def _draw(
-    extras: Sequence[Extra], options: argparse.Namespace, progress: Progress
+    extras: Sequence[Extra], options: argparse.Namespace, plan: Plan, progress: Progress
 ) -> tuple[list[Path], int]:
     """Draw the extras; returns what was written, and how many failed."""
     paths: list[Path] = []
@@ -239,7 +240,7 @@ def _draw(
 
         progress.begin(extra.name, (extra.name, 0), 1.0)
         try:
-            paths += extra.make(options, report)
+            paths += extra.make(options, plan, report)
         except Exception as error:  # a figure that fails leaves the tables as they are
             failures += 1
             progress.say(f"{extra.name} failed: {type(error).__name__}: {error}", error=True)
@@ -275,14 +276,14 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
         options.showcase,
     )
     with Results(options.out / FILE_NAME) as results:
-        work, already = find_work(plan, results)
+        work = find_work(plan, results)
         about = {"machine": machine.describe(device)}
         number = results.start_run(_command(program, arguments), about, plan.as_dict())
-        if already:
-            print(f"{already} results are in {results.path} already.")
+        if work.already:
+            print(f"{work.already} results are in {results.path} already.")
         prior = PRIOR_SECONDS | {extra.name: extra.seconds for extra in extras}
         with closing(Progress(prior)) as progress:
-            for task in (task for tasks in work.values() for task in tasks):
+            for task in work:
                 progress.add(task.kind, task.megapixels)
             for extra in extras:
                 progress.add((extra.name, 0), 1.0)
@@ -290,7 +291,7 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
                 keep_truths(plan, results)
                 failures = run(work, results, progress, number)
                 results.finish_run(number)
-                drawn, undrawn = _draw(extras, options, progress)
+                drawn, undrawn = _draw(extras, options, plan, progress)
                 for name in keep_figures(results, options.out):
                     progress.say(f"{name}.png is too large for the page, which goes without it.")
                 paths = _write(results, options.out)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,60 +57,81 @@ class Task:
     def __str__(self) -> str:
         return f"{self.image} ×{self.cell.scale} {text_of(self.cell.degradation)}".rstrip()
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of the data set and the image."""
+        return self.image.dataset, self.image.source.name
+
     def row(self, outcome: str, **values: Any) -> Row:
         """The row of what came of it."""
-        return Row(self.key, self.image.dataset, self.image.source.name, outcome, **values)
+        return Row(self.key, *self.names, outcome, **values)
 
 
-def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
-    """Find what has yet to be done.
+@dataclass(frozen=True)
+class Work:
+    """What a plan leaves to be done.
 
-    A result of the same pixels under another name is stored under this one too. A solver that says
-    it cannot solve a problem is left out there, its reason stored; one that cannot even say so
+    Attributes
+    ----------
+    tasks
+        Of each cell, what has to be solved.
+    rows
+        What is known without solving: results of the same pixels that are stored under another
+        name, and what a solver says it cannot solve.
+    already
+        How many results are stored already.
+    """
+
+    tasks: dict[Cell, list[Task]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    already: int = 0
+
+    def __iter__(self) -> Iterator[Task]:
+        return itertools.chain.from_iterable(self.tasks.values())
+
+
+def find_work(plan: Plan, results: Results) -> Work:
+    """Find what has yet to be done; nothing is written.
+
+    A solver that says it cannot solve a problem is left out there; one that cannot even say so
     fails when its turn comes.
-
-    Returns
-    -------
-    tuple
-        The tasks of each cell, and how many results are stored already.
 
     Raises
     ------
     InputError
         With the first reason, if nothing at all can be solved.
     """
-    work: dict[Cell, list[Task]] = {}
+    tasks: dict[Cell, list[Task]] = {}
+    rows: list[Row] = []
     already = 0
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells():
-        tasks = work.setdefault(cell, [])
+        tasks[cell] = []
         for image in plan.images[cell.dataset]:
             task = Task(cell, image, cell.key(image), plan.metrics, plan.box(cell, image))
-            if _is_stored(task, results):
+            stored = results.find(task.key, image.dataset, image.source.name)
+            if stored is not None and (stored.dataset, stored.image) != task.names:
+                stored = replace(stored, dataset=image.dataset, image=image.source.name)
+                rows.append(stored)
+            if stored is not None and _is_whole(task, stored, results):
                 already += 1
                 continue
             reason = _unsupported(task)
             if reason is None:
-                tasks.append(task)
+                tasks[cell].append(task)
                 continue
             reasons.setdefault((cell.contender.name, reason), []).append(str(task))
-            results.add(task.row(UNSUPPORTED, message=reason))
-    if not already and not any(work.values()):
+            rows.append(task.row(UNSUPPORTED, message=reason))
+    if not already and not any(tasks.values()):
         raise InputError(next(iter(reasons))[1])
     for (name, reason), where in reasons.items():
         shown = ", ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
         print(f"Left out: {name} on {shown}: {reason}")
-    return work, already
+    return Work(tasks, rows, already)
 
 
-def _is_stored(task: Task, results: Results) -> bool:
-    """Whether all that a task would give is stored."""
-    dataset, image = task.image.dataset, task.image.source.name
-    stored = results.find(task.key, dataset, image)
-    if stored is None:
-        return False
-    if (stored.dataset, stored.image) != (dataset, image):
-        results.add(replace(stored, dataset=dataset, image=image))
+def _is_whole(task: Task, stored: Row, results: Results) -> bool:
+    """Whether a stored row and its picture are all that a task would give."""
     pictured = task.box is None or results.picture(task.key, task.box) is not None
     return pictured and set(task.metrics) <= set(stored.scores)
 
@@ -218,7 +240,7 @@ def keep_truths(plan: Plan, results: Results) -> None:
 
 
 def run(
-    work: Mapping[Cell, Sequence[Task]],
+    work: Work,
     results: Results,
     progress: Progress,
     number: int | None = None,
@@ -239,14 +261,16 @@ def run(
     int
         How many tasks failed.
     """
+    for row in work.rows:
+        results.add(row)
     failures = 0
     version = machine.code_version()
-    devices = {cell.contender.device for cell in work}
+    devices = {cell.contender.device for cell in work.tasks}
     abouts = {
         device: {"machine": machine.describe(device), "code_version": version, "run": number}
         for device in devices
     }
-    for cell, tasks in work.items():
+    for cell, tasks in work.tasks.items():
         rows = []
         for task in tasks:
             progress.begin(f"{cell.contender.name} on {task}", task.kind, task.megapixels)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from cscsr import weights
-from cscsr.arrays import check_device, device_of, ordinary_torch, to_numpy, to_type_of
+from cscsr.arrays import device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
 from cscsr.csc_sr.mapping import enlarge_codes
@@ -259,10 +259,9 @@ class CSCSR(Solver[SuperResolution]):
         return trained
 
     def _device(self, problem: SuperResolution) -> str:
-        """Where the coder computes."""
-        if self.coder == "sporco-admm":
-            return "cpu"
-        return device_of(problem.lr) if self.device is None else self.device
+        """Where the coder computes. Raises InputError for a device that this machine lacks."""
+        on_cpu = self.coder == "sporco-admm"
+        return "cpu" if on_cpu else device_to_use(self.device, problem.lr)
 
     @ordinary_torch()
     def supports(self, problem: SuperResolution) -> str | None:
@@ -271,7 +270,7 @@ class CSCSR(Solver[SuperResolution]):
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        check_device(self._device(problem))
+        self._device(problem)  # fails here if it is not there
         trained = self._weights()
         height, width = problem.lr.shape[:2]
         if problem.scale not in trained.scales:

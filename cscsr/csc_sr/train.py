@@ -26,12 +26,10 @@ import torch
 from cscsr import weights
 from cscsr.csc_sr.card import RunFacts, write_weights
 from cscsr.csc_sr.dictionary import learn_filters
-from cscsr.csc_sr.map_training import RIDGES, HeldOut, MapTraining
+from cscsr.csc_sr.map_training import HeldOut, MapTraining
 from cscsr.csc_sr.mapping import NormalEquations
 from cscsr.csc_sr.options import (
     CODINGS,
-    PRESETS,
-    Coding,
     Options,
     check_coders,
     check_options,
@@ -41,17 +39,6 @@ from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.training_images import TILE, Lumas, central_crop, residual_tiles
 from cscsr.data.datasets import holdout_images, training_images
 from cscsr.errors import InputError
-
-__all__ = [
-    "CODINGS",
-    "PRESETS",
-    "RIDGES",
-    "Coding",
-    "Options",
-    "fit_parts",
-    "read_filters",
-    "train_csc_sr",
-]
 
 HOLDOUT_CROP = 128
 """Side in pixels of the central crops of the held-out images that choices are made on."""

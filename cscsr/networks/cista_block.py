@@ -7,6 +7,7 @@ torch's (correlations): weights are learned, so nothing is flipped. Needs torch 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -167,7 +168,21 @@ class FactoredS(nn.Module):
         return None if self.A.bias is None else -self.A.bias
 
 
-class CISTABlock(nn.Module):
+class Block(nn.Module, ABC):
+    """The recursions of a network: features (B, C, H, W) to codes (B, m₀, H, W)."""
+
+    recursions: int
+
+    @abstractmethod
+    def convolutions(self) -> Iterator[Convolution]:
+        """The convolutions of a forward pass."""
+
+    @abstractmethod
+    def pixel_bytes(self) -> int:
+        """Peak memory per pixel, in bytes of float32."""
+
+
+class CISTABlock(Block):
     """K learned iterations of CISTA, eq. (12): z ← ReLU(W⊗y + S⊗z), from z₀ = ReLU(W⊗y).
 
     S is shared by all recursions and W⊗y is computed once. A bias in W is minus the

@@ -16,7 +16,7 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import CISTABlock, convolution, with_decoder
+from cscsr.networks.cista_block import Block, CISTABlock, convolution, with_decoder
 
 
 def bicubic(image: Tensor, scale: int) -> Tensor:
@@ -96,7 +96,7 @@ class CRNetB(RGBEnlarger):
         self.pre = nn.ModuleDict(units)
         self.F0 = convolution(n0, n0, bias=bias)
         self.F1 = convolution(n0, n0, bias=bias)
-        self.block: nn.Module = CISTABlock(
+        self.block: Block = CISTABlock(
             n0, m0, recursions, s_kernel=s_kernel, bias=bias, s_rank=s_rank
         )
         self.Wh = convolution(m0, n0, bias=bias)

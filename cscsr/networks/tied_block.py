@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from cscsr.networks.base import Convolution, convolutions_of
-from cscsr.networks.cista_block import convolution, fused_recursion
+from cscsr.networks.cista_block import Block, CISTABlock, FactoredS, convolution, fused_recursion
 
 
 def lipschitz_bound(filters: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ def lipschitz_bound(filters: Tensor) -> Tensor:
     return value / math.cos(math.pi / 8) ** 2 if size > 1 else value
 
 
-class TiedCISTABlock(nn.Module):
+class TiedCISTABlock(Block):
     """K iterations of nonnegative ISTA from zero on ½‖y − d⊗z‖² + ⟨θ, z⟩, z ≥ 0.
 
     z ← ReLU(z + dᵀ(y − d⊗z) − θ), that is eq. (12) with W = dᵀ and S = n − dᵀ⊗d held by
@@ -122,6 +123,21 @@ class TiedCISTABlock(nn.Module):
             if visit is not None:
                 visit(k + 1, z)
         return z
+
+    def untied(self) -> CISTABlock:
+        """The free block, with a factored S, that has these W and S and so computes the same."""
+        signal, atoms, kernel, _ = self.g.weight.shape
+        block = CISTABlock(signal, atoms, self.recursions, kernel, kernel, s_rank=signal)
+        block.to(self.g.weight)
+        S = cast(FactoredS, block.S)
+        with torch.no_grad():
+            synthesis = self.dictionary()
+            analysis = synthesis.transpose(0, 1).flip(-2, -1)
+            block.W.weight.copy_(analysis)
+            cast(Tensor, block.W.bias).copy_(-self.threshold)
+            S.B.weight.copy_(synthesis)
+            S.A.weight.copy_(analysis)
+        return block
 
     def convolutions(self) -> Iterator[Convolution]:
         """The filters once for W, and twice at each recursion."""

@@ -22,7 +22,6 @@ from cscsr.solver import Solution, Status
 from cscsr.sparse.admm import Splitting, dual_of
 from cscsr.sparse.loop import IterativeCoder, Monitor, Units, relative_change
 
-
 PLAN_SECONDS = 1.0
 """Seconds for which pyFFTW keeps the plan of a transform, and the arrays in it, after its last
 use. sporco's 300 keep tens of megabytes for each new size of image. What was measured for a plan

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import command
-from cscsr import InputError
+from cscsr import InputError, list_solvers
+from cscsr.cli.upscale import BEST_SOLVER, DEFAULT_SOLVER
 from cscsr.imaging import write_image
 
 
@@ -82,3 +83,16 @@ def test_picture_has_a_panel_for_each_solver(tmp_path):
     command.draw_picture(tmp_path / "b.png", ["bicubic", "bicubic"])
     widths = [Image.open(tmp_path / name).width for name in ("a.png", "b.png")]
     assert widths[1] / widths[0] == pytest.approx(4 / 3, abs=0.02)
+
+
+def test_tables_of_the_quick_start_are_of_the_measurements():
+    text = command.PAGE.read_text(encoding="utf-8")
+    assert text == command.page(text), "run python -m benchmarks.command"
+
+
+def test_default_and_best_solver_are_those_that_measured_best():
+    with command.SOLVERS_CSV.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert command.choice(rows) == (DEFAULT_SOLVER, BEST_SOLVER)
+    shipped = [name for name in list_solvers("SuperResolution") if name.startswith("crnet")]
+    assert {row["solver"] for row in rows} >= set(shipped), "measure the new ones too"

@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.csc_sr.mapping import STARTS, mapping, mapping_start, shipped
 from cscsr import weights
-from cscsr.csc_sr.train import CODINGS, Options, train_csc_sr
+from cscsr.csc_sr.options import CODINGS, Options
+from cscsr.csc_sr.train import train_csc_sr
 from cscsr.data.datasets import training_textures
 from cscsr.imaging import write_image
 

@@ -63,7 +63,9 @@ def load_network(source: str, digest: str, device: str) -> Network:
         )
     network = build(metadata["architecture"], **metadata["network"], scales=metadata["scales"])
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
-    network.to(device, torch.float32, memory_format=torch.channels_last)
+    network.to(device, torch.float32)
+    # (stubs of torch know no memory format without a dtype)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
 
 

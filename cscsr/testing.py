@@ -131,8 +131,9 @@ def problem_for(
         arrays = (image(24, 20, channels),)
     converted = [_of_kind(array.astype(dtype or array.dtype), kind) for array in arrays]
     if solver.problem_type is SparseCoding:
-        return SparseCoding(*converted, lam=0.2)
-    return SuperResolution(*converted, scale=_scale(solver, channels))
+        signal, dictionary = converted
+        return SparseCoding(signal, dictionary, 0.2)
+    return SuperResolution(converted[0], _scale(solver, channels))
 
 
 def _scale(solver: Solver, channels: int | None = None) -> int:

@@ -74,12 +74,12 @@ def failures_of(who: str) -> Iterator[None]:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Return the error for an unknown name; it suggests the nearest known ones.
+    """Return the error for an unknown name, with the nearest known names.
 
     Parameters
     ----------
     kind
-        The kind of thing that is named ("solver", "data set").
+        What the name should stand for, such as "solver" or "data set".
     name
         The unknown name.
     known

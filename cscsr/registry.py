@@ -1,4 +1,4 @@
-"""Names to solvers: one table, which other packages extend by entry points.
+"""The table of solvers by name, which other packages extend by entry points.
 
 A package adds a solver by naming a `Solver` class (or a function that returns one) in
 its entry-point group ``cscsr.solvers``; see docs/add-a-solver.md. Nothing is imported
@@ -33,17 +33,17 @@ class SolverRow:
     problem
         "SparseCoding" or "SuperResolution".
     summary
-        A line for lists.
+        One line for lists.
     target
         Class or function that makes it, as "module:attribute".
     preset
-        Arguments that the name stands for.
+        The arguments that the name implies.
     family
         "interpolation", "sparse", "classical" (super-resolution by sparse coding) or "learned".
     beside
-        The published method whose figures stand beside it, by the name that the paper gives it.
+        The published method, by its name in the paper, whose figures stand beside the solver's.
     same
-        Whether the solver is that method itself, so that differences mean something; False for a
+        Whether the solver is that method itself, so that differences are meaningful; False for a
         relative, such as a narrower network.
     """
 
@@ -133,14 +133,14 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def list_solvers(problem: str | type | None = None) -> dict[str, str]:
-    """Names of all solvers with a one-line description each.
+    """Return the names of all solvers with one-line descriptions.
 
     Parameters
     ----------
     problem
-        "SparseCoding" or "SuperResolution" (or the class) to list only its solvers. Solvers of
-        other packages are then loaded to learn what they solve, and those that cannot be loaded
-        are left out.
+        "SparseCoding" or "SuperResolution" (or the class) to list only its solvers; None: all.
+        With a problem, solvers of other packages are loaded, and those that cannot be loaded are
+        left out.
     """
     wanted = getattr(problem, "__name__", problem)
     rows = {n: row.summary for n, row in _BUILTIN.items() if wanted in (None, row.problem)}
@@ -152,7 +152,7 @@ def list_solvers(problem: str | type | None = None) -> dict[str, str]:
 
 
 def make_solver(name: str, **params: Any) -> Solver:
-    """A solver by its registered name, for instance ``make_solver("fista", iterations=200)``.
+    """Return a solver by its registered name, such as ``make_solver("fista", iterations=200)``.
 
     Raises
     ------
@@ -192,9 +192,9 @@ def _made(
 
 
 def solver_family(name: str) -> str:
-    """The kind of method that a solver is: see `SolverRow`; "other" where nobody says.
+    """Return the family of a solver (see `SolverRow`); "other" where it states none.
 
-    A solver of another package says so by a class attribute `family`.
+    A solver of another package states it in a class attribute `family`.
     """
     name = _ALIASES.get(name, name)
     if name in _BUILTIN:
@@ -203,9 +203,9 @@ def solver_family(name: str) -> str:
 
 
 def published_method(name: str) -> tuple[str, bool] | None:
-    """The published method beside a solver, and whether the solver is that method itself.
+    """Return the published method beside a solver, and whether the solver is that method itself.
 
-    See `SolverRow`. A solver of another package names it by a class attribute `published`, such as
+    See `SolverRow`. A solver of another package states it in a class attribute `published`, such as
     ``("VDSR", True)``. None for a solver without one, and for an unknown name.
     """
     name = _ALIASES.get(name, name)
@@ -230,7 +230,7 @@ def _load(name: str) -> Callable[..., Any]:
     except InputError as error:
         raise SolverError(
             f"the solver {name} ({point.value}) of another package is unusable: "
-            f"{str(error).rstrip('.')}; install that package again, or remove it."
+            f"{str(error).rstrip('.')}; reinstall or remove that package."
         ) from error
     if not callable(factory):
         raise SolverError(

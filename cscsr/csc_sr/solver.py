@@ -399,7 +399,8 @@ def divide(luma: np.ndarray, scale: int, dtype: str) -> tuple[np.ndarray, np.nda
 
     Returns
     -------
-    The smooth part, enlarged, (sH,sW), and the residual, continued, (H+2·MARGIN, W+2·MARGIN).
+    tuple[np.ndarray, np.ndarray]
+        The smooth part, enlarged, (sH,sW), and the residual, continued, (H+2·MARGIN, W+2·MARGIN).
     """
     parts = split(continued(luma.astype(np.float64)))
     smooth = _inside(imresize(parts.smooth, scale), scale)
@@ -422,7 +423,8 @@ def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: 
 
     Returns
     -------
-    (sH,sW), in the codes' dtype.
+    np.ndarray
+        (sH,sW), in the codes' dtype.
     """
     codes = torch.as_tensor(codes).cpu()
     weights_of_codes = torch.from_numpy(kernels).to(codes.dtype)

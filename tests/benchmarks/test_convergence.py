@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -20,8 +20,7 @@ SMALL = {"iterations": 12, "case": Case("camera", 32, 0.05, 4, 3)}
 
 
 def rows_of(table):
-    with table.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return pd.read_csv(table, dtype=str, keep_default_na=False).to_dict("records")
 
 
 @pytest.fixture(scope="module")

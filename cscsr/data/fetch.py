@@ -1,9 +1,9 @@
 """Downloading the public data sets: pinned, checked, and resumed where it stopped.
 
 Every file comes from a commit of the repository that publishes it (`cscsr.data.sources`) and
-must have the SHA-256 that ``upstream.csv`` beside this module lists. A file is visible under its
-name only when it is complete and correct; an interruption leaves a hidden ``.part``, from which
-the next run goes on (HTTP's Range). Needs the standard library, and tqdm for the bar.
+must have the SHA-256 that ``upstream.csv`` beside this module lists. A file appears under its name
+only when it is complete and correct; an interruption leaves a hidden ``.part`` file, which the next
+run resumes (HTTP Range). Needs the standard library, and tqdm for the progress bar.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HOST = "https://raw.githubusercontent.com"
 """Where files are fetched from: HOST/REPOSITORY/COMMIT/PATH."""
 
 LISTS = ("holdout.txt", "leaks.txt")
-"""The lists beside this module of images that are not trained on; see
+"""The lists of images excluded from training, beside this module; see
 `cscsr.data.datasets.training_images`."""
 
 TIMEOUT = 30.0
@@ -39,7 +39,7 @@ _BLOCK = 2**16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to be fetched.
+    """A file to fetch.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class RemoteFile:
     sha256
         Its SHA-256 as a hex digest.
     name
-        Its name once it is here.
+        Its name on disk.
     """
 
     url_path: str
@@ -57,12 +57,12 @@ class RemoteFile:
 
 
 def remote_files(dataset: str) -> list[RemoteFile]:
-    """The files of a data set.
+    """Return the files of a data set.
 
     Raises
     ------
     InputError
-        For a data set that cannot be fetched, with the nearest that can.
+        For an unknown or unfetchable data set, with the nearest fetchable ones.
     """
     if dataset not in FETCHABLE:
         raise unknown_name("data set to fetch", dataset, FETCHABLE)
@@ -85,21 +85,21 @@ def remote_files(dataset: str) -> list[RemoteFile]:
 
 
 def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool = True) -> Path:
-    """Download a data set, except for the files that are there already and correct.
+    """Download a data set, except for files that exist already and are correct.
 
-    The lists of images that are not trained on (`LISTS`) are brought up to date in `folder`, for
-    the data sets that it holds.
+    The call also updates the lists of images excluded from training (`LISTS`) in `folder`, for the
+    data sets that it holds.
 
     Parameters
     ----------
     dataset
         Its name in `cscsr.data.sources.FETCHABLE`.
     folder
-        The folder of data sets; this one is put into ``folder/dataset``.
+        The folder of data sets; the files go into ``folder/dataset``.
     host
-        The address of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH.
+        The URL of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH.
     progress
-        Whether to show a bar on a terminal.
+        Whether to show a progress bar on a terminal.
 
     Returns
     -------
@@ -109,9 +109,8 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     Raises
     ------
     InputError
-        For an unknown name, a `host` that is no address, a server that cannot be reached or
-        breaks off (the same call then goes on where it stopped), a file that does not have its
-        SHA-256, and a disk that refuses.
+        For an unknown name, an invalid `host`, a server that cannot be reached or breaks off (the
+        same call then resumes), a file with a wrong SHA-256, and a failure of the disk.
     """
     files = remote_files(dataset)
     _check_host(host)
@@ -129,7 +128,7 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
         raise InputError(f"{place} cannot be written: {error.strerror or error}.") from error
     finally:
         with contextlib.suppress(OSError):
-            target.rmdir()  # only where nothing came
+            target.rmdir()  # only if it is empty
     return target
 
 
@@ -139,28 +138,28 @@ def _check_host(host: str) -> None:
     except ValueError:
         scheme = ""
     if scheme not in ("http", "https", "file"):
-        raise InputError(f"a mirror is an address such as https://example.org, got {host!r}.")
+        raise InputError(f"a mirror must be a URL such as https://example.org, got {host!r}.")
 
 
 def _fetch_file(url: str, path: Path, sha256: str) -> None:
-    """Download `url` to `path`, going on from what an interrupted run left of it."""
+    """Download `url` to `path`, resuming an interrupted download."""
     part = path.with_name(f".{path.name}.part")
     resumed = part.exists()
     _download(url, part)
-    if resumed and _sha256(part) != sha256:  # the rest of an earlier run may be of another file
+    if resumed and _sha256(part) != sha256:  # the .part file may belong to another file
         part.unlink()
         _download(url, part)
     if _sha256(part) != sha256:
         part.unlink()
         raise InputError(
-            f"{url} does not have the SHA-256 that it should have ({sha256[:12]}…): "
-            "it was altered on the way; nothing of it was kept, try another network or mirror."
+            f"{url} does not have the expected SHA-256 ({sha256[:12]}…), so it was altered on the "
+            "way and has been deleted; try another network or mirror."
         )
     part.replace(path)
 
 
 def _download(url: str, part: Path) -> None:
-    """Append the missing bytes of `url` to `part`; start again if the server has no ranges."""
+    """Append the missing bytes of `url` to `part`; start over if the server has no ranges."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "cscsr"})
     if have:
@@ -173,7 +172,7 @@ def _download(url: str, part: Path) -> None:
                     file.write(block)
     except urllib.error.HTTPError as error:
         error.close()
-        if have and error.code == 416:  # there is no more: the hash says if it is right
+        if have and error.code == 416:  # nothing is missing; the hash decides
             return
         raise InputError(
             f"the server answered {error.code} ({error.reason}) for {url}; "
@@ -186,15 +185,15 @@ def _download(url: str, part: Path) -> None:
         ConnectionError,
     ) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        remedy = "run the command again to go on where it stopped"
-        if isinstance(error, urllib.error.URLError):  # it did not even begin
+        remedy = "run the command again to resume"
+        if isinstance(error, urllib.error.URLError):  # it never began
             remedy = "check the network, or name another server with --mirror"
         raise InputError(f"{url} cannot be fetched ({reason}); {remedy}.") from error
 
 
 def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The body in blocks. Raises IncompleteRead where the connection ends before it does."""
-    expected = getattr(answer, "length", None)  # a file:// has none
+    """The body in blocks. Raises IncompleteRead if the connection ends early."""
+    expected = getattr(answer, "length", None)  # file:// has no length
     count = 0
     while True:
         try:
@@ -215,7 +214,7 @@ def _sha256(path: Path) -> str:
 
 
 def _write_lists(folder: Path) -> None:
-    """Add a line to the lists in `folder` for each image that is there; other lines stay."""
+    """Add the lines for the images in `folder` to its lists; other lines stay."""
     for name in LISTS:
         ours = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
         path = folder / name

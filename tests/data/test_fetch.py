@@ -221,7 +221,7 @@ def test_mirror_that_is_no_address(mirror, tmp_path, capsys):
     command = ["data", "fetch", "T91", "--data", str(tmp_path / "new"), "--mirror", mirror]
     assert main(command) == 2
     said = capsys.readouterr().err
-    assert said.startswith("cscsr: a mirror is an address") and said.count("\n") == 1
+    assert said.startswith("cscsr: a mirror must be a URL") and said.count("\n") == 1
     assert not (tmp_path / "new").exists()
 
 

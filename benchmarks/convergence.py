@@ -230,7 +230,7 @@ def _measured(
     report: Report,
     search: bool = False,
 ) -> Path:
-    """The table of that file name in the folder `out`, measured unless it is there of the same settings.
+    """The table `name` in the folder `out`, measured unless one of the same settings is there.
 
     Raises InputError for a setting out of range, and for an unknown solver.
     """

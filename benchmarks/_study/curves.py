@@ -16,9 +16,11 @@ from cscsr.errors import InputError
 
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `rows`, with the columns in the order in which rows first name them; a value that a row
-    lacks is left empty. A path that ends in ``.gz`` is compressed. An existing file is replaced only
-    when the new one is complete."""
+    """Write `rows`, with the columns in the order in which rows first name them.
+
+    A value that a row lacks is left empty. A path that ends in ``.gz`` is compressed. An existing
+    file is replaced only when the new one is complete.
+    """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")

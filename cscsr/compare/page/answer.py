@@ -38,7 +38,7 @@ def picker(summary: Summary) -> str:
     groups = [
         ("dataset", "Data set", [(name, name) for name in plan["datasets"]]),
         ("scale", "Scale", [(scale, f"×{scale}") for scale in plan["scales"]]),
-        ("degradation", "Input", [(d, d or "as it is") for d in plan.get("degradations", [""])]),
+        ("degradation", "Input", [(d, d or "original") for d in plan.get("degradations", [""])]),
     ]
     parts = []
     for field, legend, choices in groups:
@@ -80,7 +80,7 @@ def _panel(summary: Summary, sources: Sources, place: Place, paper: Paper) -> st
             "them.</p>"
         )
     else:
-        parts.append("<p>No solver has finished all images here yet.</p>")
+        parts.append("<p>No solver has finished all images of this data set yet.</p>")
     parts += [_ranking(summary, sources, place), _costs(summary, place), "</div>"]
     return "".join(parts)
 
@@ -116,26 +116,26 @@ def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
         difference = summary.difference(place, best.solver, second.solver)
         gap = f"{decibels(difference.mean_db)} dB"
         cards += [
-            _card("By how much?", gap, f"over {name}, the second best"),
+            _card("By how much?", gap, f"ahead of {name}, the second best"),
             _chance(difference),
         ]
         faster = f"; {name}: {two_digits(second.seconds)} s"
     facts = sources.of(best)["facts"]
     machine = facts["Machine"].split(",")[0]
     weights = summary.rows[summary.rows.solver == best.solver].weights_sha256.iloc[0]
-    origin = escaped(f"weights {weights[:8]}" if weights else "nothing trained")
+    origin = escaped(f"weights {weights[:8]}" if weights else "no trained weights")
     return [
         *cards,
         _card(
-            "How long?",
+            "How long does it take?",
             f"{two_digits(best.seconds)} s per image",
             f"on {escaped(machine or 'an unknown machine')}{faster}",
         ),
         _card(
-            "From where?",
+            "Where does it come from?",
             source_button(sources, best, origin, "link"),
             f"version {escaped(facts['Code version'])}, line {best.line}; "
-            "press for machine and command",
+            "click for machine and command",
         ),
     ]
 
@@ -145,7 +145,7 @@ def _chance(difference: Difference) -> str:
     won = f"better on {difference.won} of {difference.images} images"
     if difference.verdict == FEW or difference.low_db is None or difference.high_db is None:
         answer, kind = "Too few images", "few"
-        detail = f"{won}; an interval needs {LEAST_IMAGES}, this set has {difference.images}"
+        detail = f"{won}; an interval needs at least {LEAST_IMAGES}"
     else:
         low, high = decibels(difference.low_db), decibels(difference.high_db)
         answer, kind = ("No: a tie", "tie") if difference.verdict == TIE else ("Yes", "sure")
@@ -161,8 +161,8 @@ def _remarks(ranking: list[Mean], paper: Paper) -> str:
         name, psnr_db = paper[place]
         gap = round(best.psnr_db - psnr_db, 2)
         sentences.append(
-            f"The paper's best here is {escaped(name)} with {psnr_db:.2f} dB, as published: ours "
-            f"is {abs(gap):.2f} dB {'above' if gap > 0 else 'below'}."
+            f"The best published result of the paper here is {escaped(name)} with "
+            f"{psnr_db:.2f} dB; ours is {abs(gap):.2f} dB {'above' if gap > 0 else 'below'}."
         )
     if len(ranking) > 1 and ranking[1].line != best.line:
         sentences.append(
@@ -253,7 +253,7 @@ def _behind(difference: Difference | None, least: float) -> list[str]:
 _LEGEND = (
     '<p class="legend"><span class="dot classical"></span>convolutional sparse coding '
     '<span class="dot learned"></span>trained networks <span class="dot other"></span>other; '
-    "line: nothing is both better and cheaper</p>"
+    "line: no solver is both better and cheaper than these</p>"
 )
 
 

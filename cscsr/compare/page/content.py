@@ -36,7 +36,7 @@ def page_of(summary: Summary, results: Results) -> str:
     pictures = page_pictures(summary, results)
     figures = ordered(results.figures())
     plan, finished = summary.run["plan"], summary.run["finished"]
-    state = f"finished {finished}" if finished else "cut off before its end"
+    state = f"finished {finished}" if finished else "interrupted before its end"
     contents = (
         f"{len(summary.solvers)} solvers, {', '.join(plan['datasets'])}, "
         f"{', '.join(f'×{scale}' for scale in plan['scales'])}"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 _LINES = {
-    "y": "y: luma, low-resolution image in floating point",
-    "rgb": "rgb: 8-bit low-resolution image, in colour where the truth is",
+    "y": "y: luma, with the low-resolution image in floating point",
+    "rgb": "rgb: 8-bit low-resolution image, in colour if the truth is",
 }
 
 
@@ -60,15 +60,15 @@ class Sources:
         runs = [int(run) for run in dict.fromkeys(scored.run.dropna())]
         commands = list(dict.fromkeys(self._commands[n] for n in runs if n in self._commands))
         if not commands and mean.images:
-            commands = ["unknown: measured before commands were kept"]
+            commands = ["unknown: measured before commands were recorded"]
         device = (_each(scored.device), _between(scored.threads), _each(scored.precision))
         facts = {
             "Images": f"{mean.images} of {mean.expected}",
             "Missing": " ".join(mean.reasons),
             "Without error": f"{mean.exact} of {mean.images} images" if mean.exact else "",
             "Line": _LINES[mean.line],
-            "Input": mean.place.degradation or "as it is",
-            "Weights (SHA-256)": first.weights_sha256 or "none: nothing is trained",
+            "Input": mean.place.degradation or "original",
+            "Weights (SHA-256)": first.weights_sha256 or "none: the solver is not trained",
             "Solver": f"{mean.solver}, version {first.solver_version}",
             "Parameters": first.params,
             "Code version": _each(scored.code_version),

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._study.command import Report, add_data, run_command, silent, study_parser
-from benchmarks._study.curves import made_with, make_folder, write_curves
+from benchmarks._study.curves import made_with, write_curves
 from benchmarks._study.figures import save
 from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from benchmarks._study.short_runs import SCALE, Variant, make_trainer, training_bank
 from cscsr import InputError
 from cscsr.arrays import check_device
 from cscsr.data.datasets import Dataset, training_textures
+from cscsr.output import make_folder
 
 if TYPE_CHECKING:
     from cscsr.training.trainer import Trainer

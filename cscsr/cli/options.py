@@ -1,4 +1,4 @@
-"""What several subcommands share: the type of their parsers, ``--scale`` and ``--data``."""
+"""What several subcommands share: the type of their parsers, and options."""
 
 from __future__ import annotations
 

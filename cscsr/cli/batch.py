@@ -283,7 +283,8 @@ def _images_in(folder: Path, recursive: bool) -> tuple[list[Path], str]:
     left_out = []
     if others:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in others)
-        names = [name for name, _ in kinds.most_common(4)] + ["…"] * (len(kinds) > 4)
+        names = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+        names = names[:4] + ["…"] * (len(names) > 4)
         left_out.append(f"{len(others)} file{'s' * (len(others) > 1)} ({', '.join(names)})")
     if folders:
         left_out.append(f"{folders} folder{'s' * (folders > 1)} (--recursive takes what is in it)")

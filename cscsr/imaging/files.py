@@ -154,6 +154,11 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
         deep = _deep_tiff(path, most) if tiff else None
         if isinstance(deep, Picture):
             return deep
+        if start[4:8] == b"ftyp" and _avif_bits(start) > 8:
+            raise InputError(
+                f"{path} has {_avif_bits(start)} bits a channel, of which 8 would be left; save it "
+                "as a PNG of 16 bits."
+            )
         return _by_pillow(path, 16 if deep or _is_16_bit_png(start) else 8, most, start)
     except InputError:
         raise
@@ -225,11 +230,6 @@ def _by_pillow(path: Path, bits: int, most: int, start: bytes) -> Picture:
     the file and for the low bytes in the opposite order.
     """
     with _quiet_pillow(), _opened(path, most) as image:
-        if image.format == "AVIF" and _avif_bits(start) > 8:
-            raise InputError(
-                f"{path} has {_avif_bits(start)} bits a channel, of which 8 would be left; save it "
-                "as a PNG of 16 bits."
-            )
         if image.mode not in (*_GREY, *_COLOUR) or (bits == 8 and image.mode[0] == "I"):
             space = {"F": "floating-point samples", "I": "32-bit samples"}.get(
                 image.mode, f"the colour space {image.mode}"

@@ -103,7 +103,7 @@ def png_of_16_bits(channels: int) -> bytes:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_are_refused_where_8_are_meant_and_not_cut(tmp_path, channels):
     (tmp_path / "deep.png").write_bytes(png_of_16_bits(channels))
-    with pytest.raises(InputError, match="16 bits a channel, .* save it with 8 bits"):
+    with pytest.raises(InputError, match=r"16 bits a channel, .* save it with 8 bits"):
         read_image(tmp_path / "deep.png")
     pixels = read_picture(tmp_path / "deep.png").pixels
     assert pixels.shape == ((4, 5) if channels == 1 else (4, 5, 3))

@@ -21,6 +21,7 @@ from benchmarks.figure5 import (
 )
 from cscsr.compare import command
 from cscsr.compare.command import Report
+from cscsr.compare.plan import Plan
 
 
 class Figure5:
@@ -64,7 +65,7 @@ class Figure5:
             self.seconds = options.fig5_seconds
         return options.figures
 
-    def make(self, options: argparse.Namespace, report: Report) -> list[Path]:
+    def make(self, options: argparse.Namespace, plan: Plan, report: Report) -> list[Path]:
         return figure5(
             options.out,
             options.data,
@@ -72,6 +73,7 @@ class Figure5:
             steps=options.fig5_steps,
             seconds=options.fig5_seconds,
             device=options.device,
+            read=plan.images,
             report=report,
         )
 
@@ -88,7 +90,7 @@ class Convergence:
     def check(self, options: argparse.Namespace) -> bool:
         return options.figures
 
-    def make(self, options: argparse.Namespace, report: Report) -> list[Path]:
+    def make(self, options: argparse.Namespace, plan: Plan, report: Report) -> list[Path]:
         return convergence(options.out, report=report)
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from benchmarks._study.command import Report, add_data, run_command, silent, study_parser
 from benchmarks._study.curves import made_with, write_curves
@@ -22,7 +24,8 @@ from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from benchmarks._study.short_runs import SCALE, Variant, make_trainer, training_bank
 from cscsr import InputError
 from cscsr.arrays import check_device
-from cscsr.data.datasets import Dataset, training_textures
+from cscsr.compare.plan import Image
+from cscsr.data.datasets import training_textures
 from cscsr.output import make_folder
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ def make_trainers(
 
 
 def measure(
-    dataset: Dataset,
+    truths: Sequence[np.ndarray],
     settings: dict[str, Any],
     report: Report = silent,
 ) -> list[dict[str, Any]]:
@@ -68,7 +71,6 @@ def measure(
     """
     start = time.perf_counter()
     steps = settings["steps"]
-    truths = [truth for _, truth in dataset]
     start_db = round(bicubic_psnr(truths, SCALE), 4)
     bicubic = {
         "network": "bicubic",
@@ -185,6 +187,7 @@ def figure5(
     seconds: float = DEFAULT_SECONDS,
     seed: int = 0,
     device: str = "cpu",
+    read: Mapping[str, Sequence[Image]] | None = None,
     report: Report = silent,
 ) -> list[Path]:
     """Make fig5.csv and fig5.png in the folder `out`; returns their paths.
@@ -193,7 +196,8 @@ def figure5(
 
     data: the folder in which Set5 is looked for; without it, the test set is `demo`.
     width: n₀ of the networks, with m₀ = 2 n₀. steps: for each network. seconds: for all of
-    it; where they do not suffice the curves end early.
+    it; where they do not suffice the curves end early. read: the data sets that a comparison has
+    read already.
 
     Raises InputError for a width, steps or seconds that are not positive.
     """
@@ -201,10 +205,10 @@ def figure5(
     check_device(device)
     out = make_folder(out)
     table, picture = out / "fig5.csv", out / "fig5.png"
-    dataset = tested_images(data)
+    dataset, images = tested_images(data, read)
     settings = {
-        "dataset": dataset.name,
-        "images_sha256": pixels_sha256(dataset),
+        "dataset": dataset,
+        "images_sha256": pixels_sha256(images.items()),
         "scale": SCALE,
         "width": int(width),
         "seed": int(seed),
@@ -213,7 +217,7 @@ def figure5(
         "device": device,
     }
     if not made_with(table, settings):
-        write_curves(table, measure(dataset, settings, report))
+        write_curves(table, measure(list(images.values()), settings, report))
     draw(table, picture)
     return [table, picture]
 

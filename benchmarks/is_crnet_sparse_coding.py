@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,23 +57,52 @@ SIDES = (2, 3)
 """Of the dictionaries that are fitted to S: what the paper's 3×3 S can hold, and W's own."""
 
 
-def recurrence(name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray], Any]:
-    """S as one filter bank, its bias if it has one, and all that the weight file holds."""
+class Recurrence(NamedTuple):
+    """W and S of a network's block, each as one bank of filters.
+
+    Attributes
+    ----------
+    W, S
+        (m₀, n₀, k, k) and (m₀, m₀, j, j), float64.
+    bias
+        The sum of both biases (m₀,), 0 for one that is not there.
+    rank
+        Filters in B of a factored S, None for a free one.
+    recursions
+        K.
+    """
+
+    W: np.ndarray
+    S: np.ndarray
+    bias: np.ndarray
+    rank: int | None
+    recursions: int
+
+
+def free_block(network: Any) -> Any:
+    """The block of a network with W and S as layers of their own."""
+    return network.block.untied() if hasattr(network.block, "untied") else network.block
+
+
+def recurrence(name: str) -> Recurrence:
+    """What the block of a shipped network applies at each recursion."""
     import torch
 
     from cscsr.network import load_network
 
-    tensors, metadata = weights.load(name)
-    network = load_network(name, weights.sha256(name), "cpu")
+    block = free_block(load_network(name, weights.sha256(name), "cpu"))
     with torch.no_grad():
-        layer = network.block.S
-        bias = None if layer.bias is None else layer.bias.double().numpy()
-        return layer.weight.double().numpy(), bias, tensors, metadata
+        W, S = (layer.weight.double().contiguous().numpy() for layer in (block.W, block.S))
+        bias = np.zeros(len(W))
+        for layer in (block.W, block.S):
+            bias += 0 if layer.bias is None else layer.bias.double().numpy()
+    rank = block.S.B.out_channels if hasattr(block.S, "B") else None
+    return Recurrence(W, S, bias, rank, block.recursions)
 
 
 def spectrum(name: str) -> np.ndarray:
     """Eigenvalues of the symmetric part of a network's S, `balanced`, at every frequency."""
-    return symmetric_eigenvalues(symbol(balanced(recurrence(name)[0])[0]))
+    return symmetric_eigenvalues(symbol(balanced(recurrence(name).S)[0]))
 
 
 def describe_weights(name: str) -> dict[str, float]:
@@ -81,8 +110,7 @@ def describe_weights(name: str) -> dict[str, float]:
 
     Raises InputError for one whose S is not a bank of square filters of odd size.
     """
-    recurrent, bias, tensors, metadata = recurrence(name)
-    drive = tensors["block.W.weight"].astype(np.float64)
+    drive, recurrent, bias, rank, recursions = recurrence(name)
     atoms, channels = drive.shape[:2]
     if recurrent.shape[:2] != (atoms, atoms) or recurrent.shape[-1] % 2 == 0:
         raise InputError(f"{name} has an S of shape {recurrent.shape}, which is not one of CISTA.")
@@ -93,7 +121,7 @@ def describe_weights(name: str) -> dict[str, float]:
     eigenvalues = symmetric_eigenvalues(transfer)
     away = np.linalg.norm(identity(atoms, size) - recurrent)
     facts = {
-        "recursions": metadata["network"]["recursions"],
+        "recursions": recursions,
         "atoms": atoms,
         "channels": channels,
         "size": size,
@@ -116,14 +144,14 @@ def describe_weights(name: str) -> dict[str, float]:
         tied = tied_distance(drive, recurrent)
         facts["fit_W"] = tied / float(np.linalg.norm(recurrent))
         facts["explained_W"] = 1.0 - (tied / float(away)) ** 2
-    drawn, _ = balanced(random_like(recurrent, metadata["network"].get("s_rank")))
+    drawn, _ = balanced(random_like(recurrent, rank))
     drawn_away = float(np.linalg.norm(identity(atoms, size) - drawn))
     for side in SIDES:
         _, distance = nearest_dictionary(drawn, channels, side)
         facts[f"random_explained_{side}x{side}"] = 1.0 - (distance / drawn_away) ** 2
     facts["random_asymmetric"] = floor_of(drawn, channels)["asymmetric"]
-    if "block.W.bias" in tensors and bias is not None:
-        thresholds = -scales * (tensors["block.W.bias"].astype(np.float64) + bias)
+    if bias.any():
+        thresholds = -scales * bias
         facts["positive_thresholds"] = float((thresholds > 0).mean())
         median = np.median(thresholds)
         near = (thresholds > median / 2) & (thresholds < median * 2)
@@ -142,12 +170,14 @@ def recursions(
     elements that are not zero, ‖z_k‖ over that of the trained K, relative change, and
     (E(z_k) − E(z_K)) / |E(z₀) − E(z_K)| of `energy`."""
     curves = []
-    _, scales = balanced(recurrence(name)[0])
+    _, scales = balanced(recurrence(name).S)
     with followed(name, scale, beyond) as run:
+        network = run.solver.network()
+        network.block = free_block(network)
         for image in images:
             say(f"{name}, recursions")
             problem = problem_of(image, scale, run.solver.line)
-            with watched(run.solver.network().block, scales) as (norms, energies):
+            with watched(network.block, scales) as (norms, energies):
                 solution = run.solver.solve(problem)
             trace, size = solution.trace, run.codes * np.prod(solution.codes.shape[-2:])
             above = np.array(energies) - energies[run.trained]

@@ -60,3 +60,21 @@ def check_device(device: str) -> str:
     if str(device) not in known:
         raise InputError(f"expected a device among {', '.join(known)}, got {str(device)!r}.")
     return device
+
+
+def device_to_use(device: str | None, array: Any) -> str:
+    """Return the device that a solver computes on: the one its parameter names, else the array's.
+
+    Parameters
+    ----------
+    device
+        "cpu", "cuda", "cuda:1", or None for the device of `array`.
+    array
+        A numpy array or a tensor of the problem.
+
+    Raises
+    ------
+    InputError
+        For a name that is no device and for a GPU that this machine lacks.
+    """
+    return device_of(array) if device is None else check_device(device)

@@ -1,8 +1,8 @@
 """The one exception that a user's input can cause.
 
 Everything a user can get wrong (a missing folder, a NaN, an unknown name) raises an `InputError`
-whose text is one sentence: what was expected, what came, and where it helps, the remedy. Commands
-print that sentence and exit with code 2.
+whose text is one sentence: the expected input, the actual input and, where it helps, a remedy.
+Commands print that sentence and exit with code 2.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class InputError(ValueError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Return the error for an unknown name; it suggests the nearest known ones.
+    """Return the error for an unknown name, with the nearest known names.
 
     Parameters
     ----------
     kind
-        The kind of thing that is named ("solver", "data set").
+        What the name should stand for, such as "solver" or "data set".
     name
         The unknown name.
     known

@@ -1,6 +1,6 @@
 """A trained network as a solver: its weights, tiles, self-ensemble, precision and trace.
 
-Whatever depends on the kind of network (colour, cost, receptive field) is the network's own; see
+Properties of the kind of network (colour, cost, receptive field) are its own; see
 `cscsr.networks.base`. Needs torch, numpy and safetensors.
 """
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cscsr import weights
-from cscsr.arrays import check_device, to_numpy, to_type_of
+from cscsr.arrays import check_device, device_to_use, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, build
@@ -30,15 +30,15 @@ from cscsr.tiles import Tile, tiles
 PRECISIONS = ("fp32", "bf16")
 
 TILE_BYTES = 2**29
-"""Bound on the activations of a tile, in bytes; a wide network has smaller tiles."""
+"""The most bytes of a tile's activations; a wide network has smaller tiles."""
 
 SMALLEST_TILE = 16
-"""Side in low-resolution pixels that a tile has even where `TILE_BYTES` holds less."""
+"""The least side of a tile in low-resolution pixels, even if it exceeds `TILE_BYTES`."""
 
 
 @lru_cache(maxsize=8)
 def load_network(source: str, digest: str, device: str) -> Network:
-    """The network that a weight file describes, in evaluation mode.
+    """Return the network of a weight file, in evaluation mode.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def load_network(source: str, digest: str, device: str) -> Network:
     Raises
     ------
     InputError
-        For a file that is not there, or that holds something other than a network.
+        For a missing file, and for weights of another method.
     """
     tensors, metadata = weights.load(source)
     if "architecture" not in metadata:
@@ -71,11 +71,11 @@ def load_network(source: str, digest: str, device: str) -> Network:
 class NetworkSolver(Solver[SuperResolution]):
     """A network of any architecture with trained weights.
 
-    A tile is computed with a halo as wide as the receptive field, so tiling does not change the
-    answer, and its memory does not depend on the size of the image. A solve that is neither tiled
-    nor an ensemble leaves its codes and one trace row per recursion k, where the network has
-    recursions. Given the truth or a callback, the row describes z_k; its ``psnr_db`` is that of
-    z_k decoded, for which only the last was trained.
+    Tiles have a halo as wide as the receptive field, so that tiling does not change the answer and
+    bounds the memory for any size of image. For a network with recursions, a solve without tiles
+    and self-ensemble returns its codes and one trace row per recursion k. With a truth or a
+    callback, the row describes z_k; its ``psnr_db`` is that of the decoded z_k, although only the
+    last z_k was trained to be decoded.
 
     Parameters
     ----------
@@ -84,21 +84,20 @@ class NetworkSolver(Solver[SuperResolution]):
     self_ensemble
         Return the mean over the eight flips and rotations (Sec. 5.3 of the paper, CRNet-B+).
     device
-        "cpu", "cuda", "cuda:1".
+        "cpu", "cuda", "cuda:1"; None: the image's.
     precision
         "fp32", or "bf16" for all layers but the first and the last (about twice as fast on a
-        processor that has it, for less than 0.01 dB). On a GPU torch multiplies float32
-        convolutions in TF32, unless told otherwise.
+        processor with bfloat16 instructions, at a loss below 0.01 dB). On a GPU torch computes
+        float32 convolutions in TF32 by default.
     weights
         A safetensors file to use in place of the shipped one.
     tile
-        Largest side, in pixels of the network's input and without its halo, of the tiles that a
-        larger image is cut into; 0 for never.
+        The largest side of a tile without its halo, in pixels of the network's input; 0: no tiles.
     """
 
     model: str = "crnet-b-small"
     self_ensemble: bool = False
-    device: str = "cpu"
+    device: str | None = None
     precision: str = "fp32"
     weights: str | None = None
     tile: int = 512
@@ -113,17 +112,22 @@ class NetworkSolver(Solver[SuperResolution]):
     def line(self) -> str:
         return self.network().line
 
-    def network(self) -> Network:
-        """The network with its weights, on the solver's device.
+    def network(self, device: str | None = None) -> Network:
+        """Return the network with its weights.
+
+        Parameters
+        ----------
+        device
+            The device of the weights; None: the solver's device, or the CPU if it names none.
 
         Raises
         ------
         InputError
-            For weights or a device that are not there.
+            For missing weights, and a device that this machine lacks.
         """
-        check_device(self.device)
         source = self._source()
-        return load_network(source, weights.sha256(source), self.device)
+        device = device or check_device(self.device or "cpu")
+        return load_network(source, weights.sha256(source), device)
 
     def weights_sha256(self) -> str:
         return weights.sha256(self._source())
@@ -136,14 +140,15 @@ class NetworkSolver(Solver[SuperResolution]):
                 known = ", ".join(f"x{scale}" for scale in scales)
                 reason = (
                     f"{self.name} was trained for {known}, not for x{problem.scale}; "
-                    "bicubic takes any scale."
+                    "bicubic supports any scale."
                 )
         return reason
 
     def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
-        """Multiply-adds of every convolution, halos of tiles and the ensemble's passes included.
+        """Return the multiply-adds of all convolutions, with the halos of tiles and all passes of
+        the self-ensemble.
 
-        `iterations` changes nothing: a network makes its K recursions.
+        `iterations` has no effect: a network makes its K recursions.
         """
         scale, passes = problem.scale, 8 if self.self_ensemble else 1
         height, width = problem.lr.shape[:2]
@@ -151,15 +156,16 @@ class NetworkSolver(Solver[SuperResolution]):
         return passes * self.network().multiply_adds(scale) * pixels
 
     def halo(self, scale: int) -> int | None:
-        """Half the receptive field, in pixels of the low-resolution image.
+        """Return half the receptive field, in pixels of the low-resolution image.
 
-        None for a scale that the network was not trained for, as `supports` says.
+        None for a scale that the network was not trained for; see `supports`.
         """
         network = self.network()
         return max(network.radius(scale), BICUBIC_REACH) if scale in network.scales else None
 
     def tile_side(self, scale: int) -> int | None:
-        """Largest side of a tile without its halo, in low-resolution pixels; None for no tiles."""
+        """Return the largest side of a tile without its halo, in low-resolution pixels; None for no
+        tiles."""
         network, halo = self.network(), self.halo(scale)
         if not self.tile or halo is None:
             return None
@@ -168,36 +174,39 @@ class NetworkSolver(Solver[SuperResolution]):
         return min(self.tile // ratio, max(fits - 2 * halo, SMALLEST_TILE))
 
     def prepare(self, problem: SuperResolution) -> None:
-        self.network()
+        self.network(self._device(problem))
+
+    def _device(self, problem: SuperResolution) -> str:
+        return device_to_use(self.device, problem.lr)
 
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
-        """Enlarge `problem.lr`; float32 inside.
+        """Enlarge `problem.lr`, computing in float32.
 
-        `callback(k, image)` is called at each recursion, where there is a trace, with the image
-        that its codes z_k decode to.
+        Where the solve has a trace, `callback(k, image)` is called at each recursion with the image
+        decoded from z_k.
 
         Raises
         ------
         InputError
             For an unsupported scale, an `init` (a network starts from its input alone), an
-            unknown precision, or a device that is not there.
+            unknown precision, or a device that this machine lacks.
         """
         reason = self.supports(problem)
         if reason is not None:
             raise InputError(reason)
         if self.precision not in PRECISIONS:
-            raise InputError(f"precision is fp32 or bf16, got {self.precision!r}.")
+            raise InputError(f"precision must be fp32 or bf16, got {self.precision!r}.")
         if init is not None:
-            raise InputError(f"{self.name} starts from the image alone: it takes no init.")
+            raise InputError(f"{self.name} starts from the image alone and takes no init.")
         run = _Run(self, problem, callback)
         estimate = to_type_of(run.enlarged(), problem.lr)
         codes = None if run.codes is None else to_type_of(run.codes, problem.lr)
         return Solution(estimate, Status.DIRECT, run.trace, run.clock.seconds, codes)
 
     def _tiles(self, height: int, width: int, scale: int) -> list[Tile]:
-        """The tiles of an image; a single one where it is computed as a whole."""
+        """The tiles of an image; a single one if the image is not cut."""
         side, halo = self.tile_side(scale) or max(height, width), self.halo(scale) or 0
         return list(itertools.chain.from_iterable(tiles(height, width, side, halo)))
 
@@ -212,14 +221,15 @@ class _Run:
         self, solver: NetworkSolver, problem: SuperResolution, callback: Callback | None
     ) -> None:
         self.solver, self.problem, self.callback = solver, problem, callback
-        self.network = solver.network()
+        self.device = solver._device(problem)
+        self.network = solver.network(self.device)
         self.trace = Trace()
         self.codes: np.ndarray | None = None
-        self.clock = Stopwatch(solver.device)
+        self.clock = Stopwatch(self.device)
         self._previous: Tensor | None = None
 
     def enlarged(self) -> np.ndarray:
-        """The problem's image enlarged, float32, whole or tile by tile into one array."""
+        """The enlarged image, float32, computed whole or tile by tile."""
         lr, scale = to_numpy(self.problem.lr), self.problem.scale
         height, width = lr.shape[:2]
         parts = self.solver._tiles(height, width, scale)
@@ -239,7 +249,7 @@ class _Run:
         scale = self.problem.scale
 
         def apply(x: Tensor) -> Tensor:
-            x = x.to(self.solver.device).contiguous(memory_format=torch.channels_last)
+            x = x.to(self.device).contiguous(memory_format=torch.channels_last)
             bf16 = self.solver.precision == "bf16"
             with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
                 return self.network(x, scale, visit).float().cpu()
@@ -249,7 +259,7 @@ class _Run:
         return output[0].numpy()
 
     def _visit(self, k: int, z: Tensor, decode: Callable[[], Tensor]) -> None:
-        """One trace row of recursion k, off the clock."""
+        """Append the trace row of recursion k, with the clock paused."""
         seconds = self.clock.seconds
         with self.clock.paused():
             row = {}

@@ -32,7 +32,7 @@ BOUNDARIES = ("circular", "zero")
 
 PATCH_ELEMENTS = 128
 """Filters of at most this many elements (C·s²) are applied patch by patch, larger ones by FFT.
-Patches take C·s² multiply-adds a code at nearly the processor's peak, a transform some tens at
+Patches take C·s² multiply-adds per code at nearly the processor's peak, a transform some tens at
 the pace of memory: the two cross at one or two hundred elements."""
 
 
@@ -48,7 +48,8 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
+    torch.Tensor
+        (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
     """
     flipped = filters.flip(-2, -1)
     if maps.dtype != torch.float64 or maps.is_cuda:
@@ -71,7 +72,7 @@ def transform_operations(pixels: int) -> float:
 
 
 class ConvDictionary:
-    """The linear map F of a dictionary on a grid, codes → Σᵢ fᵢ⊗zᵢ, and what is derived from it.
+    """The linear map F of a dictionary on a grid, codes → Σᵢ fᵢ⊗zᵢ, and derived quantities.
 
     Codes are (M,H,W) or (B,M,H,W); signals (C,·,·) or (B,C,·,·), numpy or torch, and the
     answer is of the same kind. `synthesis` and `adjoint` are differentiable by torch.
@@ -159,7 +160,8 @@ class ConvDictionary:
 
         Returns
         -------
-        A signal (…,C,*grid).
+        Any
+            A signal (…,C,*grid).
 
         Raises
         ------
@@ -178,7 +180,8 @@ class ConvDictionary:
 
         Returns
         -------
-        Codes (…,M,H,W).
+        Any
+            Codes (…,M,H,W).
 
         Raises
         ------
@@ -217,7 +220,7 @@ class ConvDictionary:
 
     def arrange(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the same codes ([B,]M,H,W) in the order in memory for which F and Fᵀ are fastest:
-        a pixel's atoms side by side where they are convolution layers, else as they come."""
+        a pixel's atoms side by side if they are convolution layers, else unchanged."""
         if not self._atoms_last:
             return codes
         batch = codes if codes.ndim == 4 else codes[None]
@@ -303,8 +306,8 @@ class ConvDictionary:
 
     @property
     def _spectrum(self) -> torch.Tensor:
-        """The filters' transforms (M,C,*grid), half of the spectrum; made anew for each use where
-        gradients of the filters are wanted."""
+        """The filters' transforms (M,C,*grid), half of the spectrum; computed for each use if
+        gradients with respect to the filters are needed."""
         if _is_tracked(self.filters):
             return torch.fft.rfft2(self.filters, self.grid)
         return self._fixed_spectrum
@@ -362,8 +365,9 @@ class ConvDictionary:
 
         Returns
         -------
-        W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
-        identity filter.
+        tuple[torch.Tensor, torch.Tensor]
+            W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
+            identity filter.
         """
         step = self.step
         weights = step * self.filters.flip(-2, -1)

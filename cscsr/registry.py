@@ -1,8 +1,8 @@
-"""Names to solvers: one table, which other packages extend by entry points.
+"""The table of solvers by name, which other packages extend by entry points.
 
 A package adds a solver by naming a `Solver` class (or a function that returns one) in
-its entry-point group ``cscsr.solvers``; see docs/add-a-solver.md. Nothing is imported
-before a solver is made.
+its entry-point group ``cscsr.solvers``; see docs/add-a-solver.md. A solver's module is imported
+only when the solver is made.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class SolverRow:
     problem
         "SparseCoding" or "SuperResolution".
     summary
-        A line for lists.
+        One line for lists.
     target
         Class or function that makes it, as "module:attribute".
     preset
-        Arguments that the name stands for.
+        The arguments that the name implies.
     family
         "interpolation", "sparse", "classical" (super-resolution by sparse coding) or "learned".
     beside
-        The published method whose figures stand beside it, by the name that the paper gives it.
+        The published method, by its name in the paper, whose figures stand beside the solver's.
     same
-        Whether the solver is that method itself, so that differences mean something; False for a
+        Whether the solver is that method itself, so that differences are meaningful; False for a
         relative, such as a narrower network.
     """
 
@@ -131,14 +131,14 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def list_solvers(problem: str | type | None = None) -> dict[str, str]:
-    """Names of all solvers with a one-line description each.
+    """Return the names of all solvers with one-line descriptions.
 
     Parameters
     ----------
     problem
-        "SparseCoding" or "SuperResolution" (or the class) to list only its solvers. Solvers of
-        other packages are then loaded to learn what they solve, and those that cannot be loaded
-        are left out.
+        "SparseCoding" or "SuperResolution" (or the class) to list only its solvers; None: all.
+        With a problem, solvers of other packages are loaded, and those that cannot be loaded are
+        left out.
     """
     wanted = getattr(problem, "__name__", problem)
     rows = {n: row.summary for n, row in _BUILTIN.items() if wanted in (None, row.problem)}
@@ -150,13 +150,13 @@ def list_solvers(problem: str | type | None = None) -> dict[str, str]:
 
 
 def make_solver(name: str, **params: Any) -> Solver:
-    """A solver by its registered name, for instance ``make_solver("fista", iterations=200)``.
+    """Return a solver by its registered name, such as ``make_solver("fista", iterations=200)``.
 
     Raises
     ------
     InputError
-        For an unknown name (with the nearest known ones), for a parameter the solver does not
-        have, and where another package's solver cannot be loaded.
+        For an unknown name (with the nearest known ones), for a parameter that the solver does not
+        have, and for a solver of another package that cannot be loaded.
     """
     name = _ALIASES.get(name, name)
     factory, preset = _factory(name)
@@ -170,9 +170,9 @@ def make_solver(name: str, **params: Any) -> Solver:
 
 
 def solver_family(name: str) -> str:
-    """The kind of method that a solver is: see `SolverRow`; "other" where nobody says.
+    """Return the family of a solver (see `SolverRow`); "other" where it states none.
 
-    A solver of another package says so by a class attribute `family`.
+    A solver of another package states it in a class attribute `family`.
     """
     name = _ALIASES.get(name, name)
     if name in _BUILTIN:
@@ -181,9 +181,9 @@ def solver_family(name: str) -> str:
 
 
 def published_method(name: str) -> tuple[str, bool] | None:
-    """The published method beside a solver, and whether the solver is that method itself.
+    """Return the published method beside a solver, and whether the solver is that method itself.
 
-    See `SolverRow`. A solver of another package names it by a class attribute `published`, such as
+    See `SolverRow`. A solver of another package states it in a class attribute `published`, such as
     ``("VDSR", True)``. None for a solver without one, and for an unknown name.
     """
     name = _ALIASES.get(name, name)
@@ -195,7 +195,7 @@ def published_method(name: str) -> tuple[str, bool] | None:
 
 
 def _factory(name: str) -> tuple[Callable[..., Solver], dict[str, Any]]:
-    """What makes the solver called `name`, and its preset arguments."""
+    """The class or function that makes a solver, and its preset arguments."""
     if name in _BUILTIN:
         row = _BUILTIN[name]
         module, attribute = row.target.split(":")
@@ -205,10 +205,10 @@ def _factory(name: str) -> tuple[Callable[..., Solver], dict[str, Any]]:
         raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
     try:
         return installed[name].load(), {}
-    except Exception as error:  # of whatever kind: it is another package's code
+    except Exception as error:  # third-party code may raise anything
         raise InputError(
             f"the solver {name} ({installed[name].value}) of another package cannot be "
-            f"loaded ({type(error).__name__}: {error}); install that package again, or remove it."
+            f"loaded ({type(error).__name__}: {error}); reinstall or remove that package."
         ) from error
 
 
@@ -222,5 +222,5 @@ def _attribute(name: str, attribute: str) -> Any:
     """An attribute of a solver of another package; None if it has none or cannot be made."""
     try:
         return getattr(make_solver(name), attribute, None)
-    except Exception:  # of whatever kind: the other solvers are still of use
+    except Exception:  # third-party code may raise anything; the other solvers stay usable
         return None

@@ -128,7 +128,7 @@ def readme() -> Iterator[str]:
 def sooner() -> pd.DataFrame:
     """How many times sooner than sporco's ADMM with its defaults each of our solvers is at a gap
     of 1e-3, by size and λ: ratios of medians."""
-    race = read("speed/speed_solvers.csv").query("what == 'race'")
+    race = read("speed/speed_solvers.csv").query("measurement == 'race'")
     seconds = race.groupby(["size", "lam", "solver"])["seconds_to_0.001"].median().unstack()
     ours = seconds[["admm", "active-set", "fista"]]
     return ours.rdiv(seconds["sporco-admm"], axis=0)
@@ -146,7 +146,7 @@ def solvers() -> Iterator[str]:
         f"sporco's ADMM with its defaults or its best ρ, and `admm` at λ = 0.01, {dense.max():.1f} "
         f"times; at 512×512 `admm` is {both} times faster at both, in less than a third"
     )
-    table = read("speed/speed_solvers.csv").query("what == 'memory' and size == 512")
+    table = read("speed/speed_solvers.csv").query("measurement == 'memory' and size == 512")
     memory = table.set_index("solver")["peak_mb"]
     assert 1 / 4 < memory["admm"] / memory["sporco-admm"] < 1 / 3
 
@@ -306,17 +306,19 @@ def training_log() -> Iterator[str]:
     gain = mean_gain("crnet-b-small", "crnet-b-small-third")
     yield f"{gain:.2f} dB more than the weights of before"
 
-    speed = read("speed-networks.csv").set_index("what")
-    rate = 100 * speed["rate_of_chain"].groupby("what").agg(["min", "max"])
+    speed = read("speed-networks.csv").set_index("measurement")
+    rate = 100 * speed["rate_of_chain"].groupby("measurement").agg(["min", "max"])
     yield (
         f"inference reaches {rate['min']['inference']:.0f} to {rate['max']['inference']:.0f} % of "
         f"the rate and a whole training step {rate['min']['training']:.0f} to "
         f"{rate['max']['training']:.0f} %"
     )
     yield f"takes at most {100 * speed['data_share'].max():.1f} % of a step"
-    times = speed[speed["precision"] == "bf16"]["times_fp32"].groupby("what").agg(["min", "max"])
-    spans = {what: f"{low:.1f} to {high:.1f}" for what, low, high in times.itertuples()}
-    spans = {what: span.replace(".0", "") for what, span in spans.items()}
+    times = (
+        speed[speed["precision"] == "bf16"]["times_fp32"].groupby("measurement").agg(["min", "max"])
+    )
+    spans = {kind: f"{low:.1f} to {high:.1f}" for kind, low, high in times.itertuples()}
+    spans = {kind: span.replace(".0", "") for kind, span in spans.items()}
     yield (
         f"bfloat16 makes inference {spans['inference']} times and training {spans['training']} "
         "times as fast"

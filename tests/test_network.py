@@ -161,6 +161,18 @@ def test_what_it_refuses(tmp_path):
             replace(solver, device="cuda").solve(cscsr.SuperResolution(lr, 2))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_computes_on_the_device_of_the_image(tmp_path):
+    solver, _ = random_weights(tmp_path, "crnet-b", "rgb")
+    lr = torch.rand(16, 20, 3, generator=torch.Generator().manual_seed(0))
+    torch.cuda.reset_peak_memory_stats()
+    on_gpu = solver.solve(cscsr.SuperResolution(lr.cuda(), 2)).estimate
+    assert torch.cuda.max_memory_allocated() > 4 * 8 * 16 * 20  # the codes
+    on_cpu = solver.solve(cscsr.SuperResolution(lr, 2)).estimate
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-2)  # TF32
+
+
 def correlated(layer: str, x: np.ndarray, tensors: dict[str, np.ndarray]) -> np.ndarray:
     """A zero-padded layer of a weight file on (C,H,W), by its definition, in float64."""
     filters, bias = tensors[f"{layer}.weight"], tensors.get(f"{layer}.bias")

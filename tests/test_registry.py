@@ -77,6 +77,10 @@ def test_parameters_make_the_same_solver_again(solver):
     assert again.name == solver.name
 
 
+def test_the_device_is_the_problems_unless_one_is_named(solver):
+    assert solver.params().get("device") is None
+
+
 def test_name_is_the_registered_one(solver, request):
     assert solver.name == request.node.callspec.params["solver"]
 
@@ -85,9 +89,9 @@ def test_name_is_the_registered_one(solver, request):
 def test_solution_is_of_the_kind_of_the_problem(name, kind):
     problem = problem_for(name, kind)
     solution = cscsr.make_solver(name).solve(problem)
-    given = problem.signal if name in SPARSE else problem.lr
-    assert type(solution.estimate) is type(given)
-    assert solution.estimate.dtype == given.dtype
+    data = problem.signal if name in SPARSE else problem.lr
+    assert type(solution.estimate) is type(data)
+    assert solution.estimate.dtype == data.dtype
     expected = problem.codes_shape if name in SPARSE else (48, 40)
     assert tuple(solution.estimate.shape) == expected
     assert np.isfinite(numbers(solution.estimate)).all()
@@ -162,8 +166,18 @@ def test_zero_is_the_answer_from_lambda_max_on(name):
     np.testing.assert_array_equal(codes, 0)
 
 
-@pytest.mark.parametrize("name", SUPER)
-@pytest.mark.parametrize("scale", [2, 3, 4])
+DEAR = ("csc-sr[cista]", "csc-sr[sporco-admm]")
+"""Solvers that take seconds at each scale: the fast tests have ×4 alone."""
+
+
+@pytest.mark.parametrize(
+    ("scale", "name"),
+    [
+        pytest.param(s, n, marks=[pytest.mark.slow] * (n in DEAR and s != 4))
+        for s in (2, 3, 4)
+        for n in SUPER
+    ],
+)
 def test_enlarges_grey_and_colour_near_the_truth(name, scale):
     for channels in (None, 3):
         problem = SuperResolution(image(24, 20, channels), scale)

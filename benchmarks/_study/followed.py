@@ -54,7 +54,7 @@ def followed(name: str, scale: int, beyond: float) -> Iterator[Followed]:
             tensors, metadata = weights.load(name)
             trained = int(metadata["network"]["recursions"])
             longest = metadata["network"]["recursions"] = math.ceil(beyond * trained)
-            codes = tensors["block.W.weight"].shape[0]
+            codes = metadata["network"]["m0"]
             options: dict[str, Any] = {"tile": 0}
         else:
             from cscsr.csc_sr.solver import weights_name
@@ -80,10 +80,12 @@ def operations_by_iteration(followed: Followed, problem: SuperResolution) -> np.
         if none is None or one is None:
             return np.full(len(k), math.nan)
         return none + k * (one - none)
-    tensors, _ = weights.load(solver.name)
-    ratio = problem.scale if solver.line == "y" else 1
-    places = ratio * ratio * math.prod(problem.lr.shape[:2])
-    size = sum(t.size for name, t in tensors.items() if name.startswith("block.S") and t.ndim == 4)
+    network = solver.network()
+    places = network.input_ratio(problem.scale) ** 2 * math.prod(problem.lr.shape[:2])
+    size = sum(
+        (convolution.times // longest) * convolution.layer.weight.numel()
+        for convolution in network.block.convolutions()
+    )
     return solver.operations(problem) - (longest - k) * size * places
 
 

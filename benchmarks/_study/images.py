@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cscsr import SuperResolution, make_solver
-from cscsr.data.datasets import Dataset, data_folder, find_datasets, load_dataset
+from cscsr.compare.plan import Image
+from cscsr.data.datasets import data_folder, find_datasets, load_dataset
 from cscsr.imaging import crop_to_multiple, degrade, luma_of, luma_psnr
 
 
-def tested_images(folder: str | Path | None = None) -> Dataset:
-    """Set5 where it is found in `folder` (default: what CSCSR_DATA names), else `demo`."""
+def tested_images(
+    folder: str | Path | None = None, read: Mapping[str, Sequence[Image]] | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Set5 where it is found in `folder` (default: what CSCSR_DATA names), else `demo`: the data
+    set's name and its images. read: the data sets that a comparison has read already."""
     path = data_folder(folder)
-    if path is not None and "Set5" in find_datasets(path):
-        return load_dataset("Set5", path)
-    return load_dataset("demo")
+    name = "Set5" if path is not None and "Set5" in find_datasets(path) else "demo"
+    if read and name in read:
+        return name, {image.source.name: image.read() for image in read[name]}
+    return name, dict(load_dataset(name, path))
 
 
-def pixels_sha256(dataset: Iterable[tuple[object, np.ndarray]]) -> str:
+def pixels_sha256(images: Iterable[tuple[object, np.ndarray]]) -> str:
     """SHA-256 of all images' names, shapes and pixels: a data set's name says nothing of them."""
     digest = hashlib.sha256()
-    for name, truth in dataset:
+    for name, truth in images:
         digest.update(f"{name} {truth.shape} ".encode())
         digest.update(np.ascontiguousarray(truth).data)
     return digest.hexdigest()

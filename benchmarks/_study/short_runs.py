@@ -137,8 +137,8 @@ def psnr_after(
 def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.ndarray]]:
     """Name, SHA-256 and pixels of the images that a study is tested on."""
     if not held_out:
-        dataset = tested_images(data)
-        return dataset.name, pixels_sha256(dataset), [truth for _, truth in dataset]
+        name, images = tested_images(data)
+        return name, pixels_sha256(images.items()), list(images.values())
     from cscsr.training.run import holdout_crops
 
     crops = holdout_crops(needed_data(data))

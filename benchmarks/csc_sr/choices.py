@@ -56,7 +56,8 @@ def choices(data: str | Path, out: str | Path, report: Report = silent) -> list[
     """Train each of `CHOICES` at ×2 in the ridge form and write their table and the picture of
     sparsity against PSNR. Raises InputError for a folder without the data."""
     from cscsr import weights
-    from cscsr.csc_sr.train import CODINGS, Coding, Options, train_csc_sr
+    from cscsr.csc_sr.options import CODINGS, Coding, Options
+    from cscsr.csc_sr.train import train_csc_sr
 
     out = make_folder(out)
     rows: list[dict[str, Any]] = []
@@ -118,7 +119,7 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def draw_sparsity(table: Path, picture: Path) -> None:
-    """PSNR against the share of codes that are not zero, as λ moves, a curve a coder."""
+    """PSNR against the share of codes that are not zero, as λ varies, one curve per coder."""
     from matplotlib.figure import Figure
 
     rows = read_curves(table)

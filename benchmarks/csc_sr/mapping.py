@@ -89,7 +89,9 @@ def mapping(
     InputError for a folder without the data.
     """
     from cscsr.csc_sr.hr_filters import Fit, start_from
-    from cscsr.csc_sr.train import CODINGS, RIDGES, Options, fit_parts
+    from cscsr.csc_sr.map_training import RIDGES
+    from cscsr.csc_sr.options import CODINGS, Options
+    from cscsr.csc_sr.train import fit_parts
 
     out = make_folder(out)
     options = replace(Options(), **sizes, codings={"admm": CODINGS["admm"]})

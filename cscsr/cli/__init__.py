@@ -1,7 +1,7 @@
 """The command `cscsr`: one module per subcommand, and `main`, which runs them.
 
-A subcommand's module has `add_parser`, which imports nothing heavy so that ``cscsr --help``
-answers at once, and `run`. Bad input ends in one sentence on standard error and exit code 2.
+A subcommand's module has `run` and `add_parser`, which imports nothing heavy, so that
+``cscsr --help`` answers at once. Bad input ends in one sentence on standard error and exit code 2.
 No subcommand replaces an existing file unless ``--force`` says so.
 """
 
@@ -12,23 +12,16 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import cscsr
 from cscsr import interrupts
 from cscsr.cli import compare, data, score, solvers, train, upscale
+from cscsr.cli.options import CommandParser
 from cscsr.errors import InputError
 from cscsr.limits import MAX_PIXELS_VARIABLE
 from cscsr.output import print_any_name, printable
 
 SUBCOMMANDS = (solvers, upscale, score, compare, train, data)
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one sentence, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,7 +93,7 @@ def _drop_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="cscsr",
         description="Classical and learned convolutional sparse coding for image super-resolution.",
     )

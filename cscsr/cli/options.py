@@ -1,16 +1,23 @@
-"""What several subcommands share: the type of their parsers, and options."""
+"""What several subcommands share: their parsers, ``--scale`` and ``--data``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from cscsr.errors import InputError
 from cscsr.problem import check_scale
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""What `add_parser` of a subcommand adds its parser to."""
+"""The type of the argument of `add_parser`."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +28,8 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_scale(text: str) -> int:
-    """The value of ``--scale``. Raises InputError unless it is a whole number from 1."""
+    """Return the value of ``--scale``; raise InputError unless it is a whole number of at least
+    1."""
     for number in (int, float):
         try:
             return check_scale(number(text))

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
+from cscsr.cli.options import CommandParser
 from cscsr.csc_sr.options import CODINGS, PRESETS, Coding, Options
 from cscsr.csc_sr.solver import TRAINED_FOR
 from cscsr.csc_sr.train import train_csc_sr
@@ -17,14 +17,7 @@ from cscsr.limits import add_max_pixels_option
 from cscsr.problem import check_scale
 
 SIZES = ("atoms", "hr_atoms", "support", "crop", "phases", "rounds", "filter_steps")
-"""The fields of `Options` that options of the command line change."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one sentence, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
+"""The fields of `Options` that have an option on the command line."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -38,7 +31,7 @@ def main(words: Sequence[str]) -> int:
     Raises
     ------
     InputError
-        For bad input.
+        For missing data and options out of range.
     """
     arguments = _parser().parse_args(words)
     data = data_folder(arguments.data)
@@ -62,7 +55,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="cscsr train csc-sr",
         description="Learn the filters of CSC-SR, and fit its mapping and HR filters. A run "
         "that was stopped goes on when the same command is given again.",
@@ -92,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    """The preset with what the command line changes."""
+    """The preset with the changes of the command line."""
     preset = PRESETS[arguments.preset]
     changes = {n: getattr(arguments, n) for n in SIZES if getattr(arguments, n) is not None}
     for name, value in changes.items():

@@ -25,7 +25,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Enlarge images: PNG, TIFF, BMP, JPEG, WebP or AVIF, 8 or 16 bits, grey or\n"
         "colour, with or without transparency. Of a folder or several images, those whose\n"
-        "results exist are passed over, so that an interrupted run goes on where it stopped.",
+        "results exist are skipped, so that an interrupted run can be resumed.",
         epilog="examples:\n"
         "  cscsr upscale photo.jpg --scale 3\n"
         "  cscsr upscale photos --scale 2 -o large/\n"
@@ -60,7 +60,9 @@ def add_parser(commands: Commands) -> None:
         help="of a folder, those in the folders under it too, which -o FOLDER/ gets as well",
     )
     parser.add_argument("--force", action="store_true", help="replace what exists")
-    parser.add_argument("--device", help="where a network runs: cpu (default), cuda, cuda:1")
+    parser.add_argument(
+        "--device", help="where the solver computes, if it can choose: cpu (default), cuda, cuda:1"
+    )
     parser.add_argument(
         "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
     )

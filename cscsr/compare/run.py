@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,13 @@ class Task:
     Attributes
     ----------
     cell, image
-        Which solver on which image.
+        The cell, which names the solver, and the image.
     key
-        What determines the result.
+        The key of the result.
     metrics
-        By which it is scored.
+        The names of the metrics to score it by.
     box
-        The part of the estimate to store as a picture, if any.
+        The part of the estimate to store as a picture, or None.
     """
 
     cell: Cell
@@ -44,71 +45,92 @@ class Task:
 
     @property
     def kind(self) -> tuple[str, int]:
-        """Tasks of one kind take about as long per megapixel."""
+        """The kind of work: tasks of one kind take about the same time per megapixel."""
         return self.cell.contender.name, self.cell.scale
 
     @property
     def megapixels(self) -> float:
-        """The size of the large image."""
+        """The size of the large image in megapixels."""
         return self.image.shape[0] * self.image.shape[1] / 1e6
 
     def __str__(self) -> str:
         return f"{self.image} ×{self.cell.scale} {text_of(self.cell.degradation)}".rstrip()
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of the data set and of the image."""
+        return self.image.dataset, self.image.source.name
+
     def row(self, outcome: str, **values: Any) -> Row:
-        """The row of what came of it."""
-        return Row(self.key, self.image.dataset, self.image.source.name, outcome, **values)
+        """Return the row that records the outcome of this task."""
+        return Row(self.key, *self.names, outcome, **values)
 
 
-def find_work(plan: Plan, results: Results) -> tuple[dict[Cell, list[Task]], int]:
-    """Find what has yet to be done.
+@dataclass(frozen=True)
+class Work:
+    """The open work of a plan.
 
-    A result of the same pixels under another name is stored under this one too. A solver that says
-    it cannot solve a problem is left out there, its reason stored; one that cannot even say so
-    fails when its turn comes.
+    Attributes
+    ----------
+    tasks
+        The tasks of each cell that remain to be solved.
+    rows
+        The rows known without solving: results of the same pixels under another name, and the
+        reasons of solvers that do not support a problem.
+    already
+        The number of results that are stored already.
+    """
 
-    Returns
-    -------
-    tuple
-        The tasks of each cell, and how many results are stored already.
+    tasks: dict[Cell, list[Task]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    already: int = 0
+
+    def __iter__(self) -> Iterator[Task]:
+        return itertools.chain.from_iterable(self.tasks.values())
+
+
+def find_work(plan: Plan, results: Results) -> Work:
+    """Find the open work of a plan, without writing anything.
+
+    Where `Solver.supports` returns a reason, the reason becomes a row instead of a task; where it
+    raises, the task remains and `solve` reports the failure.
 
     Raises
     ------
     InputError
-        With the first reason, if nothing at all can be solved.
+        If no task remains and nothing is stored; its text is the first reason.
     """
-    work: dict[Cell, list[Task]] = {}
+    tasks: dict[Cell, list[Task]] = {}
+    rows: list[Row] = []
     already = 0
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells():
-        tasks = work.setdefault(cell, [])
+        tasks[cell] = []
         for image in plan.images[cell.dataset]:
             task = Task(cell, image, cell.key(image), plan.metrics, plan.box(cell, image))
-            if _is_stored(task, results):
+            stored = results.find(task.key, image.dataset, image.source.name)
+            if stored is not None and (stored.dataset, stored.image) != task.names:
+                stored = replace(stored, dataset=image.dataset, image=image.source.name)
+                rows.append(stored)
+            if stored is not None and _is_whole(task, stored, results):
                 already += 1
                 continue
             reason = _unsupported(task)
             if reason is None:
-                tasks.append(task)
+                tasks[cell].append(task)
                 continue
             reasons.setdefault((cell.contender.name, reason), []).append(str(task))
-            results.add(task.row(UNSUPPORTED, message=reason))
-    if not already and not any(work.values()):
+            rows.append(task.row(UNSUPPORTED, message=reason))
+    if not already and not any(tasks.values()):
         raise InputError(next(iter(reasons))[1])
     for (name, reason), where in reasons.items():
         shown = ", ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
         print(f"Left out: {name} on {shown}: {reason}")
-    return work, already
+    return Work(tasks, rows, already)
 
 
-def _is_stored(task: Task, results: Results) -> bool:
-    """Whether all that a task would give is stored."""
-    dataset, image = task.image.dataset, task.image.source.name
-    stored = results.find(task.key, dataset, image)
-    if stored is None:
-        return False
-    if (stored.dataset, stored.image) != (dataset, image):
-        results.add(replace(stored, dataset=dataset, image=image))
+def _is_whole(task: Task, stored: Row, results: Results) -> bool:
+    """Whether a stored row and its picture are complete for a task."""
     pictured = task.box is None or results.picture(task.key, task.box) is not None
     return pictured and set(task.metrics) <= set(stored.scores)
 
@@ -121,16 +143,16 @@ def _unsupported(task: Task) -> str | None:
     problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
     try:
         return task.cell.contender.solver.supports(problem)
-    except Exception:  # a solver may be anyone's: `solve` fails too, and is reported
+    except Exception:  # third-party code: `solve` will fail too, and be reported
         return None
 
 
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-"""What networks call their precision, by the name that arrays have for it."""
+"""A network's `precision` to the name of the dtype."""
 
 
 def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
-    """The problem that a true image makes: shrunk, and degraded where the cell says so."""
+    """The problem of a true image: shrunk, then degraded if the cell has a degradation."""
     small = degrade(truth, task.cell.scale, task.key.line)
     if task.cell.degradation is not None:
         small = task.cell.degradation.apply(to_uint8(small)).astype(np.float32) / 255
@@ -139,7 +161,7 @@ def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: its row, and the picture to be stored, if any."""
+    """The outcome of a task: its row, and a picture to store or None."""
 
     row: Row
     picture: bytes | None = None
@@ -151,14 +173,14 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     Parameters
     ----------
     task
-        What to do.
+        The task.
     about
         The `machine`, `code_version` and `run` to record.
 
     Returns
     -------
     Outcome
-        Whatever goes wrong becomes a row that says so.
+        Never an exception: a failure becomes a row with outcome `FAILED` and the reason.
     """
     solver, device = task.cell.contender.solver, task.cell.contender.device
     recorded = {**about, "device": device}
@@ -180,7 +202,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         trace = solution.trace["iteration"]
         iterations = int(trace[-1]) if len(trace) else None
         operations = solver.operations(problem, iterations)
-    except Exception as error:  # a solver may be anyone's: whatever it raises, the run goes on
+    except Exception as error:  # third-party code: the run goes on whatever it raises
         message = f"{solver.name} failed: {type(error).__name__}: {error}"
         return Outcome(task.row(FAILED, message=" ".join(message.split()), **recorded))
     row = task.row(
@@ -203,7 +225,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
 
 
 def keep_truths(plan: Plan, results: Results) -> None:
-    """Store the true pictures beside which the estimates are shown."""
+    """Store the true pictures, which the report shows beside the estimates."""
     for shown in plan.showcases:
         key = truth_key(shown.image.sha256, shown.scale)
         if results.picture(key, shown.box) is None:
@@ -212,35 +234,37 @@ def keep_truths(plan: Plan, results: Results) -> None:
 
 
 def run(
-    work: Mapping[Cell, Sequence[Task]],
+    work: Work,
     results: Results,
     progress: Progress,
     number: int | None = None,
 ) -> int:
-    """Do all the work; each row is stored as soon as it is there.
+    """Do all the work, and store each row as soon as it is computed.
 
     Parameters
     ----------
     work
-        As `find_work` gives it.
+        The tasks of each cell, from `find_work`.
     results, progress
-        Where rows are stored, and where the user sees how far it is.
+        The database for the rows, and the progress bar.
     number
-        Of the run (`Results.start_run`).
+        The number of the run (`Results.start_run`).
 
     Returns
     -------
     int
-        How many tasks failed.
+        The number of failed tasks.
     """
+    for row in work.rows:
+        results.add(row)
     failures = 0
     version = machine.code_version()
-    devices = {cell.contender.device for cell in work}
+    devices = {cell.contender.device for cell in work.tasks}
     abouts = {
         device: {"machine": machine.describe(device), "code_version": version, "run": number}
         for device in devices
     }
-    for cell, tasks in work.items():
+    for cell, tasks in work.tasks.items():
         rows = []
         for task in tasks:
             progress.begin(f"{cell.contender.name} on {task}", task.kind, task.megapixels)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from cscsr import weights
-from cscsr.arrays import check_device, device_of, to_numpy, to_type_of
+from cscsr.arrays import device_to_use, to_numpy, to_type_of
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
 from cscsr.csc_sr.mapping import enlarge_codes
@@ -258,10 +258,9 @@ class CSCSR(Solver[SuperResolution]):
         return trained
 
     def _device(self, problem: SuperResolution) -> str:
-        """Where the coder computes."""
-        if self.coder == "sporco-admm":
-            return "cpu"
-        return device_of(problem.lr) if self.device is None else self.device
+        """Where the coder computes. Raises InputError for a device that this machine lacks."""
+        on_cpu = self.coder == "sporco-admm"
+        return "cpu" if on_cpu else device_to_use(self.device, problem.lr)
 
     def supports(self, problem: SuperResolution) -> str | None:
         """Return None, or the reason against: another type of problem, a scale without a map, an
@@ -269,7 +268,7 @@ class CSCSR(Solver[SuperResolution]):
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        check_device(self._device(problem))
+        self._device(problem)  # fails here if it is not there
         trained = self._weights()
         height, width = problem.lr.shape[:2]
         if problem.scale not in trained.scales:
@@ -396,7 +395,8 @@ def divide(luma: np.ndarray, scale: int, dtype: str) -> tuple[np.ndarray, np.nda
 
     Returns
     -------
-    The smooth part, enlarged, (sH,sW), and the residual, continued, (H+2·MARGIN, W+2·MARGIN).
+    tuple[np.ndarray, np.ndarray]
+        The smooth part, enlarged, (sH,sW), and the residual, continued, (H+2·MARGIN, W+2·MARGIN).
     """
     parts = split(continued(luma.astype(np.float64)))
     smooth = _inside(imresize(parts.smooth, scale), scale)
@@ -419,7 +419,8 @@ def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: 
 
     Returns
     -------
-    (sH,sW), in the codes' dtype.
+    np.ndarray
+        (sH,sW), in the codes' dtype.
     """
     codes = torch.as_tensor(codes).cpu()
     weights_of_codes = torch.from_numpy(kernels).to(codes.dtype)

@@ -9,7 +9,7 @@
    leaves its start: docs/csc-sr.md, "What the mapping is worth".
 
 Ridge weight and number of rounds are chosen on the held-out images. Results are saved in the
-output folder, and the same command goes on from them after an interruption. Needs sporco for
+output folder, and the same command resumes from them after an interruption. Needs sporco for
 the filters and for its coder.
 """
 
@@ -26,12 +26,10 @@ import torch
 from cscsr import weights
 from cscsr.csc_sr.card import RunFacts, write_weights
 from cscsr.csc_sr.dictionary import learn_filters
-from cscsr.csc_sr.map_training import RIDGES, HeldOut, MapTraining
+from cscsr.csc_sr.map_training import HeldOut, MapTraining
 from cscsr.csc_sr.mapping import NormalEquations
 from cscsr.csc_sr.options import (
     CODINGS,
-    PRESETS,
-    Coding,
     Options,
     check_coders,
     check_options,
@@ -41,17 +39,6 @@ from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.training_images import TILE, Lumas, central_crop, residual_tiles
 from cscsr.data.datasets import holdout_images, training_images
 from cscsr.errors import InputError
-
-__all__ = [
-    "CODINGS",
-    "PRESETS",
-    "RIDGES",
-    "Coding",
-    "Options",
-    "fit_parts",
-    "read_filters",
-    "train_csc_sr",
-]
 
 HOLDOUT_CROP = 128
 """Side in pixels of the central crops of the held-out images that choices are made on."""
@@ -82,8 +69,8 @@ def train_csc_sr(
     data
         A folder with the data sets and holdout.txt.
     out
-        The folder for ``csc-sr-CODER.safetensors`` and its model card; a stopped run is taken
-        up from its results there.
+        The folder for ``csc-sr-CODER.safetensors`` and its model card; a stopped run resumes from
+        its results there.
     coders
         The coders, each with a map of its own.
     scales
@@ -95,13 +82,14 @@ def train_csc_sr(
     ship
         Put the files among the shipped weights too: "csc-sr" gives csc-sr-CODER.
     seed
-        Of all that is random.
+        The random seed.
     progress
         Whether to show progress bars and print figures.
 
     Returns
     -------
-    The weight files.
+    list[Path]
+        The weight files.
 
     Raises
     ------
@@ -139,8 +127,9 @@ def fit_parts(
 
     Returns
     -------
-    The sums over the training images, the held-out images that a map is judged on, and the store
-    of the run's results in `out`.
+    tuple[NormalEquations, HeldOut, RunStore]
+        The sums over the training images, the held-out images that a map is judged on, and the
+        store of the run's results in `out`.
     """
     (run,) = _runs(data, out, [coder], [scale], options, None, seed, progress)
     return run.sums(scale), run.held_out(scale), run.store

@@ -1,4 +1,4 @@
-"""A stated sparse-coding problem on a real image, for studies and tests of the solvers.
+"""Stated sparse-coding problems on a real image, for studies and tests of the solvers.
 
 Needs scikit-image, which embeds the image, and sporco, which high-passes it and learns the atoms;
 both are imported at the first use.
@@ -24,13 +24,61 @@ TRAINING_CROP = 64
 """Corners and side in pixels of the crops that atoms are learned on."""
 
 
+@lru_cache(maxsize=1)
+def camera() -> np.ndarray:
+    """Return scikit-image's camera, (512,512) on the [0,1] scale, read-only."""
+    from skimage.data import camera
+
+    image = camera() / 255.0
+    image.flags.writeable = False
+    return image
+
+
+def high_passed(image: np.ndarray) -> np.ndarray:
+    """Return an image less its smooth part, by sporco's Tikhonov filter with λ = 5."""
+    from sporco.signal import tikhonov_filter
+
+    return tikhonov_filter(image, 5.0, 16)[1]
+
+
+def check_crop(size: int, filter_size: int) -> None:
+    """Raise InputError for a crop that is too large, or smaller than the filters."""
+    if not filter_size <= size <= MAX_CROP:
+        raise InputError(
+            f"the size must be from {filter_size} (the filters') to {MAX_CROP} pixels, got {size}."
+        )
+
+
+def crop_problem(size: int, dictionary: np.ndarray, lam: float) -> SparseCoding:
+    """Return a crop of the camera, high-passed, under a given dictionary; circular.
+
+    Parameters
+    ----------
+    size
+        Side of the crop in pixels, from the filters' to `MAX_CROP`.
+    dictionary
+        (M,k,k).
+    lam
+        λ.
+
+    Returns
+    -------
+    The problem, float64: signal (size,size), dictionary (M,k,k).
+
+    Raises
+    ------
+    InputError
+        For a size out of range.
+    """
+    check_crop(size, dictionary.shape[-1])
+    crop = _crop(high_passed(camera()), CORNER, size).copy()
+    return SparseCoding(crop, np.array(dictionary, dtype=np.float64, order="C"), lam)
+
+
 def camera_problem(
     size: int = 96, atoms: int = 16, filter_size: int = 5, lam: float = 0.05, seed: int = 0
 ) -> SparseCoding:
-    """Return a crop of scikit-image's camera, high-passed, under atoms learned on two other crops.
-
-    The image is on the [0,1] scale; the high-pass is sporco's Tikhonov filter with λ = 5, and
-    sporco's dictionary learning makes the atoms. The boundary is circular.
+    """Return a `crop_problem` under atoms that sporco learned on two other crops of the camera.
 
     Parameters
     ----------
@@ -47,26 +95,16 @@ def camera_problem(
 
     Returns
     -------
-    The problem, float64: signal (size,size), dictionary (atoms,filter_size,filter_size).
+    SparseCoding
+        The problem, float64: signal (size,size), dictionary (atoms,filter_size,filter_size).
 
     Raises
     ------
     InputError
         For a size out of range.
     """
-    if not filter_size <= size <= MAX_CROP:
-        raise InputError(
-            f"the size must be from {filter_size} (the filters') to {MAX_CROP} pixels, got {size}."
-        )
-    crop = _crop(_high_passed_camera(), CORNER, size).copy()
-    return SparseCoding(crop, _camera_atoms(atoms, filter_size, seed).copy(), lam)
-
-
-def _high_passed_camera() -> np.ndarray:
-    from skimage.data import camera
-    from sporco.signal import tikhonov_filter
-
-    return tikhonov_filter(camera() / 255.0, 5.0, 16)[1]
+    check_crop(size, filter_size)
+    return crop_problem(size, _camera_atoms(atoms, filter_size, seed), lam)
 
 
 def _crop(image: np.ndarray, corner: tuple[int, int], side: int) -> np.ndarray:
@@ -79,7 +117,7 @@ def _camera_atoms(atoms: int, filter_size: int, seed: int) -> np.ndarray:
     """Atoms (atoms,filter_size,filter_size), learned below the crops."""
     from sporco.dictlrn.cbpdndl import ConvBPDNDictLearn
 
-    image = _high_passed_camera()
+    image = high_passed(camera())
     crops = np.stack([_crop(image, corner, TRAINING_CROP) for corner in TRAINING_CORNERS], axis=-1)
     start = np.random.default_rng(seed).standard_normal((filter_size, filter_size, atoms))
     options = {"Verbose": False, "StatusHeader": False, "MaxMainIter": 15}
@@ -87,4 +125,4 @@ def _camera_atoms(atoms: int, filter_size: int, seed: int) -> np.ndarray:
         start, crops, 0.05, ConvBPDNDictLearn.Options(options, dmethod="cns"), dmethod="cns"
     )
     learning.solve()
-    return np.ascontiguousarray(np.moveaxis(learning.getdict()[:, :, 0, 0], -1, 0))
+    return np.moveaxis(learning.getdict()[:, :, 0, 0], -1, 0)

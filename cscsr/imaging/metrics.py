@@ -1,7 +1,7 @@
-"""Metrics of image quality on the 0-255 scale, and the crops made before they are measured.
+"""Metrics of image quality on the 0-255 scale, and the crops that precede them.
 
-`METRICS` lists them: a metric is one row there, which the comparison, its tables and its report
-read. Needs numpy only.
+A metric is one row of `METRICS`, which the comparison, its tables and its report read. Needs numpy
+only.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ GMSD_T = 170.0
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio, 10 log₁₀(255² / mean (a - b)²).
+    """Return the peak signal-to-noise ratio, 10 log₁₀(255² / mean (a - b)²).
 
     Parameters
     ----------
     a, b
-        Arrays of one shape on the 0-255 scale, uint8 or floating point.
+        Arrays of the same shape on the 0-255 scale, uint8 or floating point.
 
     Returns
     -------
     float
-        In dB; infinity for equal arrays.
+        The ratio in dB; infinity for equal arrays.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity, the mean over all windows that lie inside the image.
+    """Return the structural similarity: the mean over all windows that lie inside the image.
 
     The window is an 11×11 Gaussian with σ = 1.5, K = (0.01, 0.03); the image is not
     down-sampled first.
@@ -80,7 +80,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
             f"got shape {a.shape}."
         )
     c1, c2 = ((k * PEAK) ** 2 for k in SSIM_K)
-    # Variances do not feel a shift; near zero they lose fewer digits to cancellation.
+    # Variances are invariant to a shift, and near zero they lose fewer digits to cancellation.
     shift = a.mean()
     a, b = a - shift, b - shift
     mean_a, mean_b, aa, bb, ab = _local_mean(np.stack([a, b, a * a, b * b, a * b]))
@@ -103,13 +103,12 @@ def _local_mean(images: np.ndarray) -> np.ndarray:
 
 
 def gmsd(a: np.ndarray, b: np.ndarray) -> float:
-    """Gradient magnitude similarity deviation: how unevenly an estimate's edges differ.
+    """Return the gradient magnitude similarity deviation: how unevenly an estimate's edges differ.
 
-    The variant is that of the paper: both images are averaged over 2×2 pixels and decimated by 2
-    (an odd last row or column is averaged with zeros), the gradient is Prewitt's divided by 3
-    with zeros around the image, T = 170 on the 0-255 scale, and the deviation is divided by
-    the number of pixels N, not by N − 1 as the authors' MATLAB file does. `piq.gmsd` computes the
-    same.
+    This is the paper's variant: both images are averaged over 2×2 pixels and decimated by 2 (an odd
+    last row or column is averaged with zeros); the gradient is Prewitt's, divided by 3, with zeros
+    around the image; T = 170 on the 0-255 scale; and the deviation is normalised by the number of
+    pixels N, not by N − 1 as in the authors' MATLAB file. `piq.gmsd` computes the same.
 
     Parameters
     ----------
@@ -119,7 +118,7 @@ def gmsd(a: np.ndarray, b: np.ndarray) -> float:
     Returns
     -------
     float
-        From 0, for equal images, upwards: lower is better.
+        At least 0, its value for equal images; lower is better.
 
     Raises
     ------
@@ -152,11 +151,12 @@ def _gradient_magnitude(image: np.ndarray) -> np.ndarray:
 
 
 def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both arrays as float64; refuses two shapes and empty arrays."""
+    """Both arrays as float64. Raises InputError for different shapes and for empty arrays."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.size == 0:
         raise InputError(
-            f"two images are compared that must have one shape, got {a.shape} and {b.shape}."
+            "two images to compare must have the same shape and not be empty, "
+            f"got {a.shape} and {b.shape}."
         )
     return a, b
 
@@ -170,13 +170,14 @@ class Metric:
     name
         Its key in `METRICS` and its name on the command line.
     label, unit
-        How headings call it, and its unit ("" for a pure number).
+        Its name in headings, and its unit ("" for a pure number).
     digits
         Decimals in tables.
     higher_is_better
         Whether a better estimate has a higher value.
     function
-        Takes the luma of the estimate and of the truth, (H,W) uint8 with the border cut off.
+        Computes it from the lumas of the estimate and of the truth, (H,W), uint8, without the
+        border.
     column
         Its column in CSV files.
     """
@@ -204,13 +205,13 @@ _ROWS = (
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
-"""All metrics by name, in the order in which they are shown."""
+"""All metrics by name, in their order of display."""
 
 DEFAULT_METRICS = ("psnr", "ssim")
 
 
 def check_metrics(names: Iterable[str]) -> list[str]:
-    """The names of metrics, each once.
+    """Return the names of metrics without repeats.
 
     Raises
     ------
@@ -273,7 +274,7 @@ def crop_border(image: np.ndarray, pixels: int) -> np.ndarray:
     height, width = image.shape[:2]
     if min(height, width) <= 2 * pixels:
         raise InputError(
-            f"an image of {height}x{width} pixels has nothing left "
+            f"nothing is left of an image of {height}x{width} pixels "
             f"without {pixels} pixels on each side."
         )
     return image[pixels : height - pixels, pixels : width - pixels]

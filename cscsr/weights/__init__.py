@@ -1,9 +1,9 @@
 """Trained parameters that come with the package: reading, checking and writing them.
 
-Each set is one safetensors file whose header holds, as JSON, the metadata needed to use it
-(architecture, scales, the coder that a map belongs to). ``manifest.json`` lists the size and the
-SHA-256 of each file, and ``NAME.md`` beside it is its model card: data, command, figures,
-licence. Needs numpy and safetensors only.
+Weights are one safetensors file, whose header holds the metadata needed to use them as JSON
+(architecture, scales, the coder of a map). ``manifest.json`` lists the size and the SHA-256 of each
+file, and ``NAME.md`` beside it is the model card: data, command, figures, licence. Needs numpy and
+safetensors only.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _METADATA_KEY = "cscsr"
 
 
 def manifest() -> dict[str, dict[str, Any]]:
-    """The shipped weights: name to {"bytes": size, "sha256": hex digest}."""
+    """Return the shipped weights: name to {"bytes": size, "sha256": hex digest}."""
     path = FOLDER / _MANIFEST
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 def weights_path(name: str | os.PathLike[str]) -> Path:
-    """The file of weights.
+    """Return the file of weights.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
 
 
 def sha256(name: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
+    """Return the SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
     path = weights_path(name)
     stat = path.stat()
     return _digest(path, stat.st_size, stat.st_mtime_ns)
@@ -81,12 +81,12 @@ def load(name: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     Returns
     -------
     tensors, metadata
-        Arrays by name, and the metadata that `write` was called with.
+        Arrays by name, and the metadata passed to `write`.
 
     Raises
     ------
     InputError
-        For a file that is missing, cut short, altered or of another kind.
+        For a file that is missing, truncated, altered or of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -122,16 +122,16 @@ def load(name: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> None:
-    """Write a weight file: under a temporary name first, which is renamed when it is complete.
+    """Write a weight file under a temporary name, which is renamed when it is complete.
 
     Parameters
     ----------
     path
-        The file, ``.safetensors``; its folder is made where it is missing.
+        The file, ``.safetensors``; its folder is created if it is missing.
     tensors
         Arrays by name.
     metadata
-        What `load` is to return beside them; it has to be JSON.
+        The metadata for `load` to return; its values must be JSON.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def save(
     Parameters
     ----------
     name
-        The name that the weights are to be loaded by.
+        The name for `load`.
     tensors, metadata
         As in `write`.
     card

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from benchmarks import ablation
 
 
+@pytest.mark.slow
 def test_the_ablation_trains_eight_networks_and_keeps_them(tmp_path, data, is_drawn):
     out = tmp_path / "out"
     options = ["--out", str(out), "--data", data, "--steps", "4", "--width", "2"]

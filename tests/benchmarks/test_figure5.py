@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks._study import images
 from benchmarks.figure5 import figure5
 from cscsr import InputError
+from cscsr.compare.plan import make_plan
+from cscsr.data.datasets import load_dataset
 from cscsr.imaging import read_image, write_image
 
 SMALL = {"width": 4, "steps": 4, "seconds": 60.0}
@@ -43,6 +46,7 @@ def test_four_curves_are_trained_drawn_and_kept(tmp_path):
     assert pd.read_csv(table).steps.unique().tolist() == [1]
 
 
+@pytest.mark.slow
 def test_other_pixels_under_the_same_name_are_measured_anew(tmp_path):
     def one_image(gain):
         place = tmp_path / "data" / "Set5"
@@ -66,3 +70,16 @@ def test_bad_budgets_are_refused(tmp_path):
         with pytest.raises(InputError, match="positive"):
             figure5(tmp_path, **{**SMALL, name: 0})
     assert not list(tmp_path.iterdir())
+
+
+def test_images_that_a_comparison_has_read_are_not_read_again(tmp_path):
+    path = tmp_path / "Set5" / "only.png"
+    path.parent.mkdir()
+    first, second = np.random.default_rng(0).integers(0, 256, (2, 24, 24), np.uint8)
+    write_image(path, first)
+    plan = make_plan([load_dataset("Set5", tmp_path)], [], [3])
+    write_image(path, second)
+    name, read = images.tested_images(tmp_path, plan.images)
+    assert (name, list(read)) == ("Set5", ["only"])
+    np.testing.assert_array_equal(read["only"], first)
+    np.testing.assert_array_equal(images.tested_images(tmp_path)[1]["only"], second)

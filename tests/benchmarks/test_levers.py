@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from benchmarks import levers
 from cscsr.networks import CRNetA
 
 
+@pytest.mark.slow
 def test_the_levers_make_different_runs_and_a_table(tmp_path, data):
     options = ["--out", str(tmp_path / "out"), "--data", data, "--steps", "8", "--width", "16"]
     assert levers.main([*options, "--seeds", "1"]) == 0

@@ -329,7 +329,7 @@ def test_avif_of_10_bits_is_not_cut_in_silence(tmp_path, capsys):
     content[content.index(b"av1C") + 6] |= 0x40  # high_bitdepth
     path.write_bytes(content)
     assert main(["upscale", str(path), *BICUBIC]) == 2
-    assert "10 bits a channel, of which 8 would be left" in capsys.readouterr().err
+    assert "10 bits per channel, of which 8 would be left" in capsys.readouterr().err
 
 
 def test_folders_under_a_folder(tmp_path, capsys):

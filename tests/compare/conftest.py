@@ -91,13 +91,13 @@ class Comparison:
 
     def run(self, plan) -> tuple[int, int, int]:
         """Carry out a plan; returns (solved now, stored already, failed)."""
-        work, already = find_work(plan, self.results)
+        work = find_work(plan, self.results)
         keep_truths(plan, self.results)
         with closing(Progress({})) as progress:
-            for task in (task for tasks in work.values() for task in tasks):
+            for task in work:
                 progress.add(task.kind, task.megapixels)
             failures = run(work, self.results, progress)
-        return sum(map(len, work.values())), already, failures
+        return len(list(work)), work.already, failures
 
     def __call__(self, *solvers: Solver, **options: Any) -> tuple[int, int, int]:
         return self.run(self.plan(*solvers, **options))
@@ -177,11 +177,11 @@ def report(tmp_path_factory) -> Path:
         contenders=[Contender(solver, "y") for solver in solvers],
     )
     with Results(out / FILE_NAME) as results, closing(Progress({})) as progress:
-        work, _ = find_work(plan, results)
+        work = find_work(plan, results)
         number = results.start_run(
             "python -m benchmarks.compare --for 'a <test> & more'", {}, plan.as_dict()
         )
-        for task in (task for tasks in work.values() for task in tasks):
+        for task in work:
             progress.add(task.kind, task.megapixels)
         keep_truths(plan, results)
         run(work, results, progress, number)

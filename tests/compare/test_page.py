@@ -113,6 +113,7 @@ def test_tables_and_page_leave_the_database_as_it_is(report, page, tmp_path, cre
     assert script(written, "pictures") == shown
 
 
+@pytest.mark.slow
 def test_another_process_elsewhere_makes_the_same_bytes(report, tmp_path):
     shutil.copy(report.with_name(FILE_NAME), tmp_path)
     code = (

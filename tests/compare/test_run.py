@@ -11,6 +11,7 @@ from PIL import Image
 
 from cscsr import InputError, Status
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Key, truth_key
+from cscsr.compare.run import find_work
 from cscsr.data.datasets import demo
 from cscsr.imaging import psnr, write_image
 
@@ -54,6 +55,8 @@ def test_the_same_pixels_under_another_name_are_stored_there_and_not_computed_ag
     assert compare(repeat()) == (5, 0, 0)
     mine = compare.folder / "mine"
     (mine / "camera.png").rename(mine / "cameraman.png")
+    assert find_work(compare.plan(repeat()), compare.results).already == 5
+    assert len(compare.results.frame()) == 5, "what is found is not written by the search"
     assert compare(repeat()) == (0, 5, 0)
     rows = compare.results.frame().set_index("image")
     assert len(rows) == 6

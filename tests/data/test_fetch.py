@@ -223,7 +223,7 @@ def test_mirror_that_is_no_address(mirror, tmp_path, capsys):
     command = ["data", "fetch", "T91", "--data", str(tmp_path / "new"), "--mirror", mirror]
     assert main(command) == 2
     said = capsys.readouterr().err
-    assert said.startswith("cscsr: a mirror is an address") and said.count("\n") == 1
+    assert said.startswith("cscsr: a mirror must be a URL") and said.count("\n") == 1
     assert not (tmp_path / "new").exists()
 
 
@@ -316,7 +316,7 @@ def test_passwords_of_a_mirror_are_not_repeated(mirror, tmp_path, capsys):
     command = ["data", "fetch", "T91", "--data", str(tmp_path), "--mirror", mirror]
     assert main(command) == 2
     said = capsys.readouterr()
-    assert "s3cret" not in said.err + said.out and "a mirror is an address" in said.err
+    assert "s3cret" not in said.err + said.out and "a mirror must be a URL" in said.err
 
 
 def test_answer_of_a_server_cannot_command_the_terminal(server, tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.signal import correlate2d
 
-from cscsr.networks import build
+from cscsr.networks import CISTABlock, build
 from cscsr.networks.tied_block import TiedCISTABlock, lipschitz_bound
 
 SHAPE = (5, 6)
@@ -45,7 +45,7 @@ def problem(block: TiedCISTABlock) -> tuple[np.ndarray, np.ndarray, torch.Tensor
     return D, theta, torch.randn(1, 3, *SHAPE, dtype=torch.float64)
 
 
-def iterates(block: TiedCISTABlock, y: torch.Tensor) -> list[np.ndarray]:
+def iterates(block: TiedCISTABlock | CISTABlock, y: torch.Tensor) -> list[np.ndarray]:
     visited: list[np.ndarray] = []
     with torch.no_grad():
         block(y, lambda k, z: visited.append(z.numpy().copy().ravel()))
@@ -59,6 +59,13 @@ def test_recursions_are_ista_with_step_one():
     for iterate in iterates(block, y):
         z = np.maximum(z + D.T @ (target - D @ z) - theta, 0)
         np.testing.assert_allclose(iterate, z, atol=1e-12)
+
+
+def test_untied_it_is_a_free_block_of_the_same_iterates():
+    block = random_block(recursions=5)
+    _, _, y = problem(block)
+    for tied, free in zip(iterates(block, y), iterates(block.untied(), y), strict=True):
+        np.testing.assert_allclose(free, tied, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))

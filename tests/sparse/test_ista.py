@@ -177,3 +177,10 @@ def test_stopping_by_tolerance_is_reported(camera_problem):
     change = solution.trace["relative_change"]
     assert change[-1] <= 1e-2
     assert np.all(change[:-1] > 1e-2)
+
+
+@pytest.mark.slow
+def test_ista_agrees_with_fista_on_a_real_image(camera_problem, certified):
+    ista = ISTA(iterations=6000, tol=1e-6, record_every=0).solve(camera_problem)
+    best = certified.trace["objective"][-1]
+    assert camera_problem.objective(ista.codes) == pytest.approx(best, rel=1e-4)

@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 
 from cscsr import InputError, SparseCoding, Status
-from cscsr.sparse.ista import ISTA
 from cscsr.sparse.sporco import SporcoADMM
 
 
-def test_three_solvers_agree_on_a_real_image(camera_problem, certified):
+def test_it_agrees_with_fista_on_a_real_image(camera_problem, certified):
     best = certified.trace["objective"][-1]
     assert certified.trace["duality_gap"][-1] <= 1e-5 * best
     admm = SporcoADMM(iterations=300, tol=1e-4).solve(camera_problem)
     assert admm.status is Status.CONVERGED
-    ista = ISTA(iterations=6000, tol=1e-6, record_every=0).solve(camera_problem)
-    for solution in (admm, ista):
-        assert camera_problem.objective(solution.codes) == pytest.approx(best, rel=1e-4)
+    assert camera_problem.objective(admm.codes) == pytest.approx(best, rel=1e-4)
     # Their codes are one another's too, and as sparse.
     assert np.abs(admm.codes - certified.codes).max() < 1e-2
     assert 0 < np.count_nonzero(admm.codes) < 0.1 * admm.codes.size

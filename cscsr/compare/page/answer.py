@@ -21,7 +21,7 @@ from cscsr.compare.text import decibels, engineering, two_digits
 
 
 def default_place(summary: Summary) -> Place:
-    """B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
+    """Return B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
     images = {
         place: summary.at(place)[0].expected for place in summary.places if not place.degradation
     }
@@ -32,7 +32,7 @@ def default_place(summary: Summary) -> Place:
 
 
 def picker(summary: Summary) -> str:
-    """Radio buttons for data set, scale and input."""
+    """Return radio buttons for data set, scale and input."""
     default = default_place(summary)
     plan = summary.run["plan"]
     groups = [
@@ -56,7 +56,7 @@ def picker(summary: Summary) -> str:
 
 
 def answers(summary: Summary, sources: Sources) -> str:
-    """The panels of all places, of which the default one is shown."""
+    """Return the panels of all places; only that of the default place is visible."""
     rows = read_published().sort_values("psnr_db")
     paper = {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
     return "".join(_panel(summary, sources, place, paper) for place in summary.places)
@@ -89,7 +89,7 @@ def _card(question: str, answer: str, detail: str, kind: str = "") -> str:
 
 
 def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
-    """Which solver is best, by how much, whether by chance, how long it takes, and its origin."""
+    """Cards: the best solver, its lead, whether chance explains it, its time, and its origin."""
     best, *others = summary.ranking(place)
     scores = ", ".join(
         f"{metric.label} {best.scores[metric.name]:.{metric.digits}f}"
@@ -133,7 +133,7 @@ def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
 
 
 def _chance(difference: Difference) -> str:
-    """Whether a difference may be chance."""
+    """The card that says whether a difference may be due to chance."""
     won = f"better on {difference.won} of {difference.images} images"
     if difference.verdict == FEW or difference.low_db is None or difference.high_db is None:
         answer, kind = "Too few images", "few"
@@ -225,7 +225,7 @@ def _scores(summary: Summary, sources: Sources, mean: Mean) -> list[str]:
 
 
 def _behind(difference: Difference | None, least: float) -> list[str]:
-    """By how much a solver is behind the best, and on how many images it is not; None: the best."""
+    """The cells on how far a solver is behind the best and how often it wins; None: the best."""
     if difference is None:
         return [number_cell(0.0, '<span class="chip best">best</span>'), "<td></td>"]
     tie = ' <span class="chip tie">tie</span>' if difference.verdict == TIE else ""
@@ -276,10 +276,8 @@ def _cost_plot(
     costs: list[tuple[Mean, float, str]],
     tick_text: Callable[[float], str],
 ) -> str:
-    """PSNR against one cost; "" where nothing has both.
-
-    costs: of each solver its mean, the cost, and the cost in words.
-    """
+    """PSNR against one cost; "" without points. `costs` holds (mean, cost, cost in words) of each
+    solver."""
     points = [
         Point(
             mean.solver,

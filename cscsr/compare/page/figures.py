@@ -54,13 +54,13 @@ FIGURES = {
 
 
 def ordered(figures: Mapping[str, Figure]) -> list[Figure]:
-    """Figures by name, those of `FIGURES` first."""
+    """Return the figures in the order of `FIGURES`, then all others."""
     names = [name for name in FIGURES if name in figures]
     return [figures[name] for name in dict.fromkeys([*names, *figures])]
 
 
 def figures_section(figures: Iterable[Figure]) -> str:
-    """The pictures with captions and numbers."""
+    """Return the pictures with captions and numbers."""
     parts = []
     for figure in figures:
         title, caption = FIGURES.get(figure.name, (figure.name, ""))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks._study.problems import camera_problem
 from benchmarks._study.race import (
     GAPS,
     Optimum,
@@ -20,6 +19,7 @@ from benchmarks._study.race import (
 )
 from benchmarks.convergence import RHOS, best_rho
 from cscsr import make_solver
+from cscsr.data.problems import camera_problem
 from cscsr.solver import Stopwatch
 
 

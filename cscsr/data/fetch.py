@@ -83,20 +83,16 @@ def remote_files(dataset: str) -> list[RemoteFile]:
         raise unknown_name("data set to fetch", dataset, FETCHABLE)
     source = FETCHABLE[dataset]
     with (Path(__file__).parent / "upstream.csv").open(newline="", encoding="utf-8") as file:
-        pinned = {
-            PurePosixPath(row["path"]): (row["sha256"], int(row["most_bytes"]))
-            for row in csv.DictReader(file)
-            if row["repository"] == source.repository
-        }
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
     return [
         RemoteFile(
-            f"{source.repository}/{source.commit}/{path}",
-            sha256,
+            f"{source.repository}/{source.commit}/{source.folder}/{path}",
+            row["sha256"],
             path.stem.removesuffix(source.suffix) + path.suffix,
-            most_bytes,
+            int(row["most_bytes"]),
         )
-        for path, (sha256, most_bytes) in pinned.items()
-        if str(path.parent) == source.folder
+        for row in rows
+        for path in [PurePosixPath(row["file"])]
     ]
 
 

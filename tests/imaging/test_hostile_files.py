@@ -105,7 +105,7 @@ def test_limit_of_pixels_is_raised_by_the_option_and_the_variable(tmp_path, monk
     path = tmp_path / "a.png"
     Image.fromarray(PIXELS).save(path)
     with pytest.raises(
-        InputError, match=r"17x13 pixels, more than the limit of 220 .* --max-pixels"
+        InputError, match=r"17x13 pixels, more than the limit of 220; .* --max-pixels"
     ):
         read_image(path, max_pixels=220)
     assert read_image(path, max_pixels=221).shape == (13, 17, 3)

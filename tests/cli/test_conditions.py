@@ -19,6 +19,7 @@ import pytest
 from PIL import Image, features
 
 from cscsr.cli import main
+from cscsr.compare.results import read_results
 from cscsr.imaging.encoders import SUFFIXES
 from cscsr.imaging.files import read_picture
 
@@ -168,6 +169,8 @@ def test_names_that_are_not_utf_8_go_through_the_whole_command(tmp_path, encodin
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     table = (tmp_path / "report" / "table1.csv").read_text(encoding="utf-8")
     assert r"caf\udce9" in table and r"caf\udce9" in page
+    rows = read_results(tmp_path / "report" / "results.sqlite")
+    assert set(rows.image) == {r"na\udcefve", r"broken\udcff", r"line\n\x1b[2J"}
     Path(data, os.fsdecode(b"broken\xff.png")).write_bytes(b"no image")
     outcome = cscsr("upscale", data, *BICUBIC, env=environment)
     assert outcome.returncode == 1

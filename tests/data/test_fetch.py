@@ -264,6 +264,25 @@ def test_limit_of_the_pinned_list_is_the_size_of_the_research_images(shared_data
         assert all(100 < file.most_bytes <= 2**23 for file in remote_files(name))
 
 
+def test_answer_without_an_end_is_cut_off(server, tmp_path, monkeypatch):
+    sent = 0
+
+    def endless(handler: Handler) -> None:
+        nonlocal sent
+        handler.send_response(200)
+        handler.end_headers()
+        while sent < 10**8:
+            try:
+                sent += handler.wfile.write(bytes(2**16))
+            except OSError:
+                return
+
+    monkeypatch.setattr(Handler, "do_GET", endless)
+    with pytest.raises(InputError, match=r"t1\.png has more than the \d+ bytes"):
+        fetch("T91", tmp_path, host=server.url)
+    assert sent < 10**8, "it was not asked for the rest"
+
+
 @pytest.mark.parametrize("slow", ["header", "body"])
 def test_server_that_sends_a_byte_now_and_then_is_given_up(server, tmp_path, monkeypatch, slow):
     """Each byte comes well within the time limit of a connection."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cscsr import weights
-from cscsr.arrays import check_device, device_to_use, to_numpy, to_type_of
+from cscsr.arrays import check_device, device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, build
@@ -37,6 +37,7 @@ SMALLEST_TILE = 16
 
 
 @lru_cache(maxsize=8)
+@ordinary_torch()
 def load_network(source: str, digest: str, device: str) -> Network:
     """Return the network of a weight file, in evaluation mode.
 
@@ -62,8 +63,9 @@ def load_network(source: str, digest: str, device: str) -> Network:
         )
     network = build(metadata["architecture"], **metadata["network"], scales=metadata["scales"])
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
+    network.to(device, torch.float32)
     # (stubs of torch know no memory format without a dtype)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
 
 
@@ -173,12 +175,14 @@ class NetworkSolver(Solver[SuperResolution]):
         fits = math.isqrt(TILE_BYTES // (ratio**2 * network.pixel_bytes(scale)))
         return min(self.tile // ratio, max(fits - 2 * halo, SMALLEST_TILE))
 
+    @ordinary_torch()
     def prepare(self, problem: SuperResolution) -> None:
         self.network(self._device(problem))
 
     def _device(self, problem: SuperResolution) -> str:
         return device_to_use(self.device, problem.lr)
 
+    @ordinary_torch()
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
@@ -288,7 +292,7 @@ class _Run:
 
 def _ensemble(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The mean of `apply` over the eight flips and rotations of x, each turned back."""
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=x.dtype, device=x.device)
     for turns in range(4):
         for flip in (False, True):
             turned = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))

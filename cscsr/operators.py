@@ -12,6 +12,7 @@ element k = (0, 0), as in sporco. Two boundaries:
   Fᵀ(extended y) is the zero-padded 'same' correlation that a network's layer computes.
 
 torch's `conv2d` is a correlation; `convolve` is the one place where filters are flipped for it.
+All of it computes in the dtype of the filters, inside `torch.autocast` too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from cscsr.arrays import to_tensor, to_type_of
+from cscsr.arrays import ordinary_torch, to_tensor, to_type_of
 from cscsr.errors import InputError, unknown_name
 from cscsr.patch_operator import Block, PatchOperator
 
@@ -36,6 +37,7 @@ Patches take C·s² multiply-adds per code at nearly the processor's peak, a tra
 the pace of memory: the two cross at one or two hundred elements."""
 
 
+@ordinary_torch()
 def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     """Convolve where the filters fit inside the maps: outᵢ = Σⱼ filtersᵢⱼ ⊗ mapsⱼ.
 
@@ -190,6 +192,7 @@ class ConvDictionary:
         """
         return self._apply(self._adjoint, residual, (self.channels, *self.grid), "a residual")
 
+    @ordinary_torch()
     def _apply(
         self,
         function: Callable[[torch.Tensor], torch.Tensor],
@@ -268,6 +271,7 @@ class ConvDictionary:
             return self._unwrap(residual)
         return residual
 
+    @ordinary_torch()
     def _correlate(self, around: torch.Tensor, block: Block) -> torch.Tensor:
         """Fᵀ of a residual with its surroundings on the codes of `block`: (b,M,rows,W)."""
         if self._patches is None:
@@ -279,6 +283,7 @@ class ConvDictionary:
         shape = self.grid if self._patches is None else self.full_shape
         return self.filters.new_zeros(batch, self.channels, *shape)
 
+    @ordinary_torch()
     def _add_synthesis(self, codes: torch.Tensor, full: torch.Tensor, block: Block) -> None:
         """Add F of the codes (b,M,rows,W) of `block` to `full`."""
         if self._patches is None:

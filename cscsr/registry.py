@@ -1,8 +1,9 @@
 """The table of solvers by name, which other packages extend by entry points.
 
 A package adds a solver by naming a `Solver` class (or a function that returns one) in
-its entry-point group ``cscsr.solvers``; see docs/add-a-solver.md. A solver's module is imported
-only when the solver is made.
+its entry-point group ``cscsr.solvers``; see docs/add-a-solver.md. Nothing is imported
+before a solver is made. Whatever another package's code does while a solver is made becomes one
+sentence, a `SolverError`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cscsr.errors import InputError, unknown_name
+from cscsr.contract import checked_solver
+from cscsr.errors import InputError, SolverError, failures_of, unknown_name
 from cscsr.solver import Solver
 
 if TYPE_CHECKING:
@@ -155,11 +157,31 @@ def make_solver(name: str, **params: Any) -> Solver:
     Raises
     ------
     InputError
-        For an unknown name (with the nearest known ones), for a parameter that the solver does not
-        have, and for a solver of another package that cannot be loaded.
+        For an unknown name (with the nearest known ones) and for a parameter that the solver does
+        not have.
+    SolverError
+        Where another package's solver cannot be loaded or made, or is no solver.
     """
     name = _ALIASES.get(name, name)
-    factory, preset = _factory(name)
+    if name in _BUILTIN:
+        row = _BUILTIN[name]
+        module, attribute = row.target.split(":")
+        factory = getattr(importlib.import_module(module), attribute)
+        return _made(name, factory, row.preset, params)
+    factory = _load(name)
+    with failures_of(f"the solver {name} of another package cannot be made"):
+        return checked_solver(_made(name, factory, {}, params), name)
+
+
+def is_builtin(name: str) -> bool:
+    """Whether a solver is one of this package."""
+    return _ALIASES.get(name, name) in _BUILTIN
+
+
+def _made(
+    name: str, factory: Callable[..., Any], preset: dict[str, Any], params: dict[str, Any]
+) -> Any:
+    """What a factory makes of its preset arguments and the user's."""
     accepted = [p for p in inspect.signature(factory).parameters if p not in preset]
     wrong = sorted(set(params) - set(accepted))
     if wrong:
@@ -190,37 +212,43 @@ def published_method(name: str) -> tuple[str, bool] | None:
     if name in _BUILTIN:
         row = _BUILTIN[name]
         return None if row.beside is None else (row.beside, row.same)
-    published = _attribute(name, "published")
-    return None if published is None else (str(published[0]), bool(published[1]))
+    match _attribute(name, "published"):
+        case [method, same]:
+            return str(method), bool(same)
+    return None
 
 
-def _factory(name: str) -> tuple[Callable[..., Solver], dict[str, Any]]:
-    """The class or function that makes a solver, and its preset arguments."""
-    if name in _BUILTIN:
-        row = _BUILTIN[name]
-        module, attribute = row.target.split(":")
-        return getattr(importlib.import_module(module), attribute), row.preset
+def _load(name: str) -> Callable[..., Any]:
+    """What makes the solver called `name` of another package."""
     installed = _installed()
     if name not in installed:
         raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
+    point = installed[name]
     try:
-        return installed[name].load(), {}
-    except Exception as error:  # third-party code may raise anything
-        raise InputError(
-            f"the solver {name} ({installed[name].value}) of another package cannot be "
-            f"loaded ({type(error).__name__}: {error}); reinstall or remove that package."
+        with failures_of("it cannot be loaded"):
+            factory = point.load()
+    except InputError as error:
+        raise SolverError(
+            f"the solver {name} ({point.value}) of another package is unusable: "
+            f"{str(error).rstrip('.')}; reinstall or remove that package."
         ) from error
+    if not callable(factory):
+        raise SolverError(
+            f"the solver {name} ({point.value}) of another package is unusable: its entry point "
+            f"names {type(factory).__name__}, not a class or function; remove that package."
+        )
+    return factory
 
 
 def _solves(name: str) -> str | None:
     """The name of the problem that a solver of another package solves, None if that fails."""
-    problem = _attribute(name, "problem_type")
-    return None if problem is None else problem.__name__
+    return getattr(_attribute(name, "problem_type"), "__name__", None)
 
 
 def _attribute(name: str, attribute: str) -> Any:
     """An attribute of a solver of another package; None if it has none or cannot be made."""
     try:
-        return getattr(make_solver(name), attribute, None)
-    except Exception:  # third-party code may raise anything; the other solvers stay usable
+        with failures_of(name):
+            return getattr(make_solver(name), attribute, None)
+    except InputError:  # the other solvers are still of use
         return None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cscsr.arrays import to_numpy
-from cscsr.errors import InputError
+from cscsr.contract import checked_solve, checked_support
+from cscsr.errors import InputError, SolverError, failures_of
 from cscsr.imaging.colour import to_samples
 from cscsr.imaging.resize import imresize
 from cscsr.problem import SuperResolution
@@ -125,7 +126,7 @@ def enlarged_bands(
     Raises
     ------
     InputError
-        If the solver does not support the picture, or its estimate is not finite.
+        For what the solver cannot enlarge, and for a solver that fails or diverges.
     """
     height, width, channels = picture.layout.shape
     grid = tiles(height, width, *_side_and_halo(solver, picture, scale))
@@ -148,14 +149,20 @@ def _side_and_halo(
     """The side of the parts and their halo. Raises InputError with the solver's reason where
     it supports no side."""
     height, width = shape = picture.pixels.shape[:2]
-    halo = solver.halo(scale)
-    best = solver.tile_side(scale)
+    with failures_of(f"{solver.name} failed to say how it takes a large image"):
+        halo, best = solver.halo(scale), solver.tile_side(scale)
+    for label, pixels, least in (("halo", halo, 0), ("tile side", best, 1)):
+        if pixels is not None and not (isinstance(pixels, int) and pixels >= least):
+            raise SolverError(
+                f"the {label} of {solver.name} must be a whole number of at least {least} or "
+                f"None, got {pixels!r}."
+            )
     sides = (max(shape),) if halo is None else PARTS if best is None else (best,)
     around = max(halo or 0, ALPHA_HALO)
     for side in sides:
         window = [min(length, side + 2 * around) for length in (height, width)]
         blank = np.zeros((*window, *picture.pixels.shape[2:]), np.float32)
-        reason = solver.supports(SuperResolution(blank, scale))
+        reason = checked_support(solver, SuperResolution(blank, scale))
         if reason is None:
             return side, around
     raise InputError(str(reason))
@@ -188,9 +195,10 @@ def _enlarged_window(
     alpha = None if picture.alpha is None else picture.alpha[window]
     if alpha is not None:
         pixels = _with_hidden_filled(pixels, alpha)
-    solution = solver.solve(SuperResolution(pixels.astype(np.float32) / largest, scale))
+    problem = SuperResolution(pixels.astype(np.float32) / largest, scale)
+    solution = checked_solve(solver, problem)
     estimate = to_numpy(solution.estimate)
-    if solution.status is Status.DIVERGED or not np.isfinite(estimate).all():
+    if solution.status is Status.DIVERGED:
         raise InputError(f"{solver.name} diverged on this image; use another solver.")
     layers = [to_samples(estimate, dtype)]
     if alpha is not None:

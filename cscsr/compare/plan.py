@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,11 +23,12 @@ from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.compare import showcase
 from cscsr.compare.records import Box, Key, canonical
 from cscsr.data.datasets import Dataset, ImageSource
-from cscsr.errors import InputError
+from cscsr.errors import InputError, SolverError, failures_of
 from cscsr.imaging import line_of, luma_of
 from cscsr.imaging.degradation import Degradation
 from cscsr.imaging.metrics import DEFAULT_METRICS, SSIM_WINDOW, check_metrics
-from cscsr.solver import Solver
+from cscsr.registry import is_builtin
+from cscsr.solver import Callback, Solution, Solver
 
 SCORING_VERSION = "1"
 """To be raised whenever `degrade` or `score` would give other figures. It is part of an input's
@@ -112,8 +113,8 @@ class Contender:
         return {
             "solver": self.name,
             "params": canonical(self.solver.params()),
-            "solver_version": self.solver.version,
-            "weights_sha256": self.solver.weights_sha256() or "",
+            "solver_version": str(self.solver.version),
+            "weights_sha256": str(self.solver.weights_sha256() or ""),
             "line": self.line,
         }
 
@@ -250,8 +251,6 @@ def make_plan(
     metrics = check_metrics(["psnr", *metrics])
     harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
     contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
-    for contender in contenders.values():
-        _ = contender.identity  # fails here if a weight file is missing
     images = _read_images(datasets, scales)
     showcases = _choose_showcases(images, scales, len(contenders), shown)
     return Plan(
@@ -265,8 +264,48 @@ def make_plan(
     )
 
 
+@dataclass(frozen=True)
+class Unusable(Solver[SuperResolution]):
+    """Stands for another package's solver that cannot be made: it fails on every image.
+
+    Parameters
+    ----------
+    label
+        The solver's name.
+    reason
+        Why it cannot be made, as a sentence.
+    """
+
+    label: str
+    reason: str
+
+    problem_type: ClassVar[type] = SuperResolution
+    line: ClassVar[str] = "rgb"
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def solve(
+        self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
+    ) -> Solution:
+        """Raise SolverError with the reason."""
+        raise SolverError(self.reason)
+
+
 def _contender(name: str, device: str, protocol: str) -> Contender:
-    """The solver called `name`, on `device` if it can compute there."""
+    """The solver called `name`, on `device` if it can compute there, or an `Unusable` one."""
+    if is_builtin(name):
+        return _usable(name, device, protocol)
+    try:
+        return _usable(name, device, protocol)
+    except SolverError as error:
+        unusable = Unusable(name, str(error))
+        return Contender(unusable, line_of(protocol, unusable.line))
+
+
+def _usable(name: str, device: str, protocol: str) -> Contender:
+    """The solver called `name` with an identity. Raises SolverError if it fails to say it."""
     solver = make_solver(name)
     if solver.problem_type is not SuperResolution:
         known = ", ".join(list_solvers("SuperResolution"))
@@ -277,7 +316,10 @@ def _contender(name: str, device: str, protocol: str) -> Contender:
     if device != "cpu" and "device" in solver.params():
         with contextlib.suppress(InputError):  # a CPU-only solver stays on the CPU
             solver = make_solver(name, device=device)
-    return Contender(solver, line_of(protocol, solver.line))
+    with failures_of(f"{name} failed to describe itself"):
+        contender = Contender(solver, line_of(protocol, solver.line))
+        _ = contender.identity  # fails here if a weight file is missing
+    return contender
 
 
 def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str, list[Image]]:

@@ -17,7 +17,8 @@ from cscsr.compare.progress import Progress
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Box, Key, Row, truth_key
 from cscsr.compare.results import Results
 from cscsr.compare.text import two_digits
-from cscsr.errors import InputError
+from cscsr.contract import checked_operations, checked_solve, checked_support
+from cscsr.errors import InputError, SolverError, described, failures_of
 from cscsr.imaging import METRICS, degrade, luma_of, score, to_uint8
 
 
@@ -142,8 +143,8 @@ def _unsupported(task: Task) -> str | None:
     colours = task.image.shape[2:] if task.key.line == "rgb" else ()
     problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
     try:
-        return task.cell.contender.solver.supports(problem)
-    except Exception:  # third-party code: `solve` will fail too, and be reported
+        return checked_support(task.cell.contender.solver, problem)
+    except InputError:  # `solve` fails too, and is reported
         return None
 
 
@@ -180,7 +181,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     Returns
     -------
     Outcome
-        Never an exception: a failure becomes a row with outcome `FAILED` and the reason.
+        Whatever goes wrong becomes a row that says so; KeyboardInterrupt alone passes.
     """
     solver, device = task.cell.contender.solver, task.cell.contender.device
     recorded = {**about, "device": device}
@@ -192,19 +193,24 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         problem = _problem(task, truth)
         with machine.peak_memory(device) as peak:
             start = time.perf_counter()
-            solver.prepare(problem)
+            with failures_of(f"{solver.name} failed to prepare"):
+                solver.prepare(problem)
             prepared = time.perf_counter() - start
-            solution = solver.solve(problem)
+            solution = checked_solve(solver, problem)
         estimate = np.asarray(solution.estimate)
         if solution.status is Status.DIVERGED:
             return Outcome(task.row(FAILED, message=solution.status.message, **recorded))
-        scores = score(estimate, truth, task.cell.scale, task.key.line, task.metrics)
-        trace = solution.trace["iteration"]
-        iterations = int(trace[-1]) if len(trace) else None
-        operations = solver.operations(problem, iterations)
-    except Exception as error:  # third-party code: the run goes on whatever it raises
-        message = f"{solver.name} failed: {type(error).__name__}: {error}"
-        return Outcome(task.row(FAILED, message=" ".join(message.split()), **recorded))
+        with failures_of(f"{solver.name} failed"):
+            scores = score(estimate, truth, task.cell.scale, task.key.line, task.metrics)
+            trace = solution.trace["iteration"]
+            iterations = int(trace[-1]) if len(trace) else None
+            precision = str(solver.params().get("precision", ""))
+        operations = checked_operations(solver, problem, iterations)
+    except SolverError as error:
+        return Outcome(task.row(FAILED, message=str(error), **recorded))
+    except (InputError, MemoryError) as error:
+        message = f"{solver.name} failed: {described(error)}"
+        return Outcome(task.row(FAILED, message=message, **recorded))
     row = task.row(
         SCORED,
         scores=scores,
@@ -214,7 +220,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         operations=operations,
         status=solution.status.value,
         threads=machine.threads(),
-        precision=_PRECISIONS.get(solver.params().get("precision", ""), str(estimate.dtype)),
+        precision=_PRECISIONS.get(precision, str(estimate.dtype)),
         memory_mb=peak.megabytes,
         **recorded,
     )

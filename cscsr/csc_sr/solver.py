@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from cscsr import weights
-from cscsr.arrays import device_to_use, to_numpy, to_type_of
+from cscsr.arrays import device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
 from cscsr.csc_sr.mapping import enlarge_codes
@@ -161,6 +161,7 @@ def read_weights(name: str) -> Weights:
 
 
 @lru_cache(maxsize=8)
+@ordinary_torch()
 def _cached_weights(name: str, sha256: str) -> Weights:
     """`read_weights`, once for each content of the file."""
     return read_weights(name)
@@ -262,6 +263,7 @@ class CSCSR(Solver[SuperResolution]):
         on_cpu = self.coder == "sporco-admm"
         return "cpu" if on_cpu else device_to_use(self.device, problem.lr)
 
+    @ordinary_torch()
     def supports(self, problem: SuperResolution) -> str | None:
         """Return None, or the reason against: another type of problem, a scale without a map, an
         image smaller than the filters, or one too large for the coder (explicit CISTA)."""
@@ -305,6 +307,7 @@ class CSCSR(Solver[SuperResolution]):
         by less than a hundredth of an 8-bit step (a test measures it)."""
         return 32
 
+    @ordinary_torch()
     def prepare(self, problem: SuperResolution) -> None:
         """Read the weights, and prepare the coder."""
         _, residual = divide(luma_of(to_numpy(problem.lr)), problem.scale, self.dtype)
@@ -312,6 +315,7 @@ class CSCSR(Solver[SuperResolution]):
         with self._quick_plans():
             coder.prepare(coding)
 
+    @ordinary_torch()
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:

@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from cscsr.arrays import check_unit_range, plain, to_numpy
 from cscsr.errors import InputError
 from cscsr.imaging.colour import to_uint8
 from cscsr.imaging.encoders import SUFFIXES as FORMATS
@@ -509,7 +510,7 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 """EXIF orientation to the function that turns the stored image upright, without a copy."""
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
+def write_image(path: str | Path, image: Any) -> None:
     """Write an 8-bit image file.
 
     JPEG is written at quality 95 with chroma at full resolution. An existing file is replaced only
@@ -520,24 +521,22 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     path
         The file; its suffix names the format: PNG, TIFF, BMP, JPEG, WebP or AVIF.
     image
-        (H,W) or (H,W,3), uint8, or floating point in [0,1], which is rounded to 8 bits and
-        clipped.
+        (H,W) or (H,W,3), numpy or torch; uint8, or floating point in [0,1], which is rounded to
+        8 bits and clipped.
 
     Raises
     ------
     InputError
-        For another suffix or array, values far outside [0,1], and a folder that is missing or
-        cannot be written to.
+        For another suffix or array, values far outside [0,1] (`cscsr.arrays.UNIT_RANGE`), a
+        masked array in which anything is masked, and a folder that does not exist or refuses.
     """
     format_of(path)
     shape: tuple[int, ...] = getattr(image, "shape", ())
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise InputError(f"an image must have shape (H, W) or (H, W, 3), got {tuple(shape)}.")
-    pixels = to_uint8(image)
-    if image.dtype != np.uint8 and (image.min() < -1 or image.max() > 2):
-        raise InputError(
-            f"a floating-point image must lie in [0, 1], got values from {image.min():.4g} "
-            f"to {image.max():.4g}."
-        )
+    array = to_numpy(plain("an image", image))
+    if np.issubdtype(array.dtype, np.floating):
+        check_unit_range("an image", array)
+    pixels = to_uint8(array)
     layout = Picture(pixels).layout
     write_bands(path, layout, [pixels.reshape(layout.shape)])

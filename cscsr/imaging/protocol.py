@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from cscsr.arrays import check_unit_range, plain, to_numpy
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging.colour import luma_of, to_uint8
 from cscsr.imaging.metrics import (
@@ -94,7 +96,7 @@ def degrade(truth: np.ndarray, scale: int, line: str) -> np.ndarray:
 
 
 def score(
-    estimate: np.ndarray,
+    estimate: Any,
     truth: np.ndarray,
     scale: int,
     line: str,
@@ -105,8 +107,9 @@ def score(
     Parameters
     ----------
     estimate
-        Floating point in [0,1], of the shape of the cropped truth; on line "y" it is luma (H,W),
-        on line "rgb" it has the truth's channels.
+        Floating point in [0,1] (overshoots: `cscsr.arrays.UNIT_RANGE`), numpy or torch, of the
+        shape of the cropped truth; on line "y" it is luma (H,W), on line "rgb" it has the truth's
+        channels.
     truth
         uint8 (H,W) or (H,W,3).
     scale
@@ -124,20 +127,22 @@ def score(
     Raises
     ------
     InputError
-        For an unknown metric or line, shapes that disagree, NaN or infinity, and an image too small
-        to score.
+        For an unknown metric or line, if shapes disagree, for NaN, values far outside [0,1] and
+        masked arrays in which anything is masked, and for an image too small to score.
     """
     scale = check_scale(scale)
     truth = crop_to_multiple(_check_truth(truth), scale)
     if _check_line(line) == "y":
         truth = luma_of(truth)
-    estimate = np.asarray(estimate)
+    estimate = to_numpy(plain("an estimate", estimate))
     if estimate.shape != truth.shape:
         raise InputError(
             f"on line {line} an estimate must have the shape of the truth, {truth.shape}, "
             f"got {estimate.shape}."
         )
     rows = [METRICS[name] for name in check_metrics(metrics)]
+    if np.issubdtype(estimate.dtype, np.floating):
+        check_unit_range("an estimate", estimate)
     estimate = crop_border(luma_of(to_uint8(estimate)), scale)
     truth = crop_border(luma_of(truth), scale)
     return {metric.name: metric.function(estimate, truth) for metric in rows}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cscsr.errors import InputError
+from cscsr.output import write_bytes
 
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -27,9 +27,7 @@ def write_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     data = text.getvalue().encode()
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    part.replace(path)
+    write_bytes(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
@@ -45,13 +43,3 @@ def made_with(path: Path, settings: Mapping[str, Any]) -> bool:
     """Whether `path` is a file of curves that was made with `settings`."""
     rows = read_curves(path)
     return bool(rows) and all(rows[0].get(name) == str(value) for name, value in settings.items())
-
-
-def make_folder(out: str | Path) -> Path:
-    """The folder `out`, made if need be. Raises InputError where it cannot be."""
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write into the folder {out}: {error.strerror}.") from error
-    return out

@@ -21,7 +21,7 @@ import numpy as np
 
 from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.compare import showcase
-from cscsr.compare.records import Box, Key, canonical, printable
+from cscsr.compare.records import Box, Key, canonical
 from cscsr.data.datasets import Dataset, ImageSource
 from cscsr.errors import InputError, SolverError, failures_of
 from cscsr.imaging import line_of, luma_of
@@ -375,11 +375,10 @@ def _read_images(
         images[dataset.name] = []
         for source in dataset.images:
             try:
-                _check_name(source)
                 pixels = read_source(source)
                 _check_size(pixels, scales, f"{dataset.name}/{source.name}")
             except InputError as error:
-                left_out.append(LeftOut(dataset.name, printable(source.name), str(error)))
+                left_out.append(LeftOut(dataset.name, source.name, str(error)))
                 continue
             room -= pixels.nbytes
             image = Image(
@@ -392,14 +391,6 @@ def _read_images(
             )
             images[dataset.name].append(image)
     return images, left_out
-
-
-def _check_name(source: ImageSource) -> None:
-    """Refuse a name that no database and no page can hold."""
-    if printable(source.name) != source.name:
-        raise InputError(
-            f"the file {printable(str(source.path))} has a name that is not UTF-8; rename it."
-        )
 
 
 _MOST_NAMED = 5

@@ -42,10 +42,10 @@ from cscsr.compare.text import (
     markdown_rows,
     markdown_text,
     two_digits,
-    write_file,
 )
 from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
+from cscsr.output import write_text
 
 
 @dataclass(frozen=True)
@@ -451,7 +451,7 @@ def write_tables(summary: Summary, out: Path) -> list[Path]:
                 (out / name).unlink(missing_ok=True)
             except OSError as error:
                 raise InputError(f"{out / name} cannot be removed: {error.strerror}.") from error
-    return [write_file(out / name, text) for name, text in files.items()]
+    return [write_text(out / name, text) for name, text in files.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from cscsr.errors import InputError
 
 
 def signed(value: float, digits: int) -> str:
@@ -170,23 +165,3 @@ def latex_table(caption: str, label: str, columns: str, body: Sequence[str], not
             "",
         ]
     )
-
-
-def write_file(path: Path, text: str) -> Path:
-    """Write a text file; an earlier one is replaced only when the new one is complete.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written; nothing of it is left then.
-    """
-    # Two runs may write into one folder: each has a part of its own.
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
-    return path

@@ -3,7 +3,9 @@
 Every file comes from a commit of the repository that publishes it (`cscsr.data.sources`) and
 must have the SHA-256 that ``upstream.csv`` beside this module lists. A file appears under its name
 only when it is complete and correct; an interruption leaves a hidden ``.part`` file, which the next
-run resumes (HTTP Range). Needs the standard library, and tqdm for the progress bar.
+run resumes (HTTP Range). A server is not trusted: a file is no larger than the list
+says, comes within `LONGEST_SECONDS`, and is never written through a link. Needs the standard
+library, and tqdm for the bar.
 """
 
 from __future__ import annotations
@@ -12,17 +14,23 @@ import contextlib
 import csv
 import hashlib
 import http.client
+import os
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
 from cscsr.data.sources import FETCHABLE
 from cscsr.errors import InputError, unknown_name
+from cscsr.output import make_folder, printable, unwritable, write_text
 
 HOST = "https://raw.githubusercontent.com"
 """Where files are fetched from: HOST/REPOSITORY/COMMIT/PATH."""
@@ -33,6 +41,9 @@ LISTS = ("holdout.txt", "leaks.txt")
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
+
+LONGEST_SECONDS = 1800.0
+"""Seconds that the download of one file may take in all."""
 
 _BLOCK = 2**16
 
@@ -49,11 +60,15 @@ class RemoteFile:
         Its SHA-256 as a hex digest.
     name
         Its name on disk.
+    most_bytes
+        The most bytes that it can have: its size where a copy was at hand when the list was made,
+        else what its pixels take uncompressed (of Urban100, 8 MiB).
     """
 
     url_path: str
     sha256: str
     name: str
+    most_bytes: int
 
 
 def remote_files(dataset: str) -> list[RemoteFile]:
@@ -68,19 +83,16 @@ def remote_files(dataset: str) -> list[RemoteFile]:
         raise unknown_name("data set to fetch", dataset, FETCHABLE)
     source = FETCHABLE[dataset]
     with (Path(__file__).parent / "upstream.csv").open(newline="", encoding="utf-8") as file:
-        hashes = {
-            PurePosixPath(row["path"]): row["sha256"]
-            for row in csv.DictReader(file)
-            if row["repository"] == source.repository
-        }
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
     return [
         RemoteFile(
-            f"{source.repository}/{source.commit}/{path}",
-            sha256,
+            f"{source.repository}/{source.commit}/{source.folder}/{path}",
+            row["sha256"],
             path.stem.removesuffix(source.suffix) + path.suffix,
+            int(row["most_bytes"]),
         )
-        for path, sha256 in hashes.items()
-        if str(path.parent) == source.folder
+        for row in rows
+        for path in [PurePosixPath(row["file"])]
     ]
 
 
@@ -97,7 +109,8 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     folder
         The folder of data sets; the files go into ``folder/dataset``.
     host
-        The URL of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH.
+        The URL of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH, without a user
+        name or password.
     progress
         Whether to show a progress bar on a terminal.
 
@@ -109,23 +122,23 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     Raises
     ------
     InputError
-        For an unknown name, an invalid `host`, a server that cannot be reached or breaks off (the
-        same call then resumes), a file with a wrong SHA-256, and a failure of the disk.
+        For an unknown name, an invalid `host`, a server that cannot be reached, breaks off or is
+        too slow (the same call then resumes), a file that is too large or has a wrong SHA-256, and
+        a failure of the disk.
     """
     files = remote_files(dataset)
     _check_host(host)
     target = Path(folder) / dataset
+    make_folder(target)
     try:
-        target.mkdir(parents=True, exist_ok=True)
         bar = tqdm(files, f"fetching {dataset}", unit="file", disable=None if progress else True)
         for file in bar:
             path = target / file.name
             if not (path.is_file() and _sha256(path) == file.sha256):
-                _fetch_file(f"{host.rstrip('/')}/{quote(file.url_path)}", path, file.sha256)
+                _fetch_file(f"{host.rstrip('/')}/{quote(file.url_path)}", path, file)
         _write_lists(Path(folder))
     except OSError as error:
-        place = error.filename or target
-        raise InputError(f"{place} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(error.filename or target, error) from error
     finally:
         with contextlib.suppress(OSError):
             target.rmdir()  # only if it is empty
@@ -133,49 +146,81 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
 
 
 def _check_host(host: str) -> None:
+    """Refuse what is no plain address; a password in it is not repeated."""
     try:
-        scheme = urlsplit(host).scheme
+        parts = urlsplit(host)
     except ValueError:
-        scheme = ""
-    if scheme not in ("http", "https", "file"):
+        parts = urlsplit("")
+    if "@" in host or parts.query or parts.fragment:
+        raise InputError(
+            "a mirror must be a URL such as https://example.org, without a user name, a password, "
+            "a query or a fragment."
+        )
+    if parts.scheme not in ("http", "https", "file"):
         raise InputError(f"a mirror must be a URL such as https://example.org, got {host!r}.")
 
 
-def _fetch_file(url: str, path: Path, sha256: str) -> None:
+def _fetch_file(url: str, path: Path, file: RemoteFile) -> None:
     """Download `url` to `path`, resuming an interrupted download."""
     part = path.with_name(f".{path.name}.part")
-    resumed = part.exists()
-    _download(url, part)
-    if resumed and _sha256(part) != sha256:  # the .part file may belong to another file
+    if part.is_symlink() or (part.exists() and not part.is_file()):  # not what a run leaves
         part.unlink()
-        _download(url, part)
-    if _sha256(part) != sha256:
+    resumed = part.exists()
+    _download(url, part, file.most_bytes)
+    if resumed and _sha256(part) != file.sha256:  # the .part file may belong to another file
+        part.unlink()
+        _download(url, part, file.most_bytes)
+    if _sha256(part) != file.sha256:
         part.unlink()
         raise InputError(
-            f"{url} does not have the expected SHA-256 ({sha256[:12]}…), so it was altered on the "
-            "way and has been deleted; try another network or mirror."
+            f"{url} does not have the expected SHA-256 ({file.sha256[:12]}…), so it was altered on "
+            "the way and has been deleted; try another network or mirror."
         )
     part.replace(path)
 
 
-def _download(url: str, part: Path) -> None:
+def _append_to(part: Path, afresh: bool) -> BinaryIO:
+    """`part` opened for appending, emptied if `afresh`, and never what a link leads to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if afresh else 0)
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return open(os.open(part, flags, 0o666), "ab")
+
+
+def _download(url: str, part: Path, most_bytes: int) -> None:
     """Append the missing bytes of `url` to `part`; start over if the server has no ranges."""
     have = part.stat().st_size if part.exists() else 0
+    if have > most_bytes:
+        part.unlink()
+        have = 0
+    deadline = time.monotonic() + LONGEST_SECONDS
     request = urllib.request.Request(url, headers={"User-Agent": "cscsr"})
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            goes_on = have and answer.status == 206
-            with part.open("ab" if goes_on else "wb") as file:
-                for block in _blocks(answer):
+        with (
+            _limited_opener(LONGEST_SECONDS) as opener,
+            opener.open(request, timeout=min(TIMEOUT, LONGEST_SECONDS)) as answer,
+        ):
+            goes_on = bool(have) and answer.status == 206
+            count = have if goes_on else 0
+            with _append_to(part, afresh=not goes_on) as file:
+                for block in _blocks(answer, deadline):
+                    count += len(block)
+                    if count > most_bytes:
+                        break
                     file.write(block)
+        if count > most_bytes:
+            part.unlink()
+            raise InputError(
+                f"{url} has more than the {most_bytes} bytes that were expected at most, so it was "
+                "altered on the way and has been deleted; try another network or mirror."
+            )
     except urllib.error.HTTPError as error:
         error.close()
         if have and error.code == 416:  # nothing is missing; the hash decides
             return
         raise InputError(
-            f"the server answered {error.code} ({error.reason}) for {url}; "
+            f"the server answered {error.code} ({printable(str(error.reason))[:100]}) for {url}; "
             "name another mirror with --mirror."
         ) from error
     except (
@@ -188,11 +233,50 @@ def _download(url: str, part: Path) -> None:
         remedy = "run the command again to resume"
         if isinstance(error, urllib.error.URLError):  # it never began
             remedy = "check the network, or name another server with --mirror"
-        raise InputError(f"{url} cannot be fetched ({reason}); {remedy}.") from error
+        about = printable(str(reason))[:200]
+        raise InputError(f"{url} cannot be fetched ({about}); {remedy}.") from error
 
 
-def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The body in blocks. Raises IncompleteRead if the connection ends early."""
+@contextlib.contextmanager
+def _limited_opener(seconds: float) -> Iterator[urllib.request.OpenerDirector]:
+    """An opener whose connections are shut down unless the answer has begun within `seconds`; the
+    time limit of a socket starts anew with each byte."""
+    timers: list[threading.Timer] = []
+
+    def limited(kind: type[http.client.HTTPConnection]) -> Callable[..., Any]:
+        def connect(*arguments: Any, **options: Any) -> http.client.HTTPConnection:
+            connection = kind(*arguments, **options)
+            timers.append(threading.Timer(seconds, _shut_down, [connection]))
+            timers[-1].daemon = True
+            timers[-1].start()
+            return connection
+
+        return connect
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, req: Any) -> Any:
+            return self.do_open(limited(http.client.HTTPConnection), req)
+
+    class Secure(urllib.request.HTTPSHandler):
+        def https_open(self, req: Any) -> Any:
+            return self.do_open(limited(http.client.HTTPSConnection), req)
+
+    try:
+        yield urllib.request.build_opener(Plain, Secure)
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _blocks(answer: http.client.HTTPResponse, deadline: float) -> Iterator[bytes]:
+    """The body in blocks. Raises IncompleteRead if the connection ends early, and TimeoutError
+    after `deadline`."""
     expected = getattr(answer, "length", None)  # file:// has no length
     count = 0
     while True:
@@ -204,6 +288,8 @@ def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
             break
         count += len(block)
         yield block
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it takes more than {LONGEST_SECONDS:g} seconds")
     if expected is not None and count < expected:
         raise http.client.IncompleteRead(b"", expected - count)
 
@@ -227,4 +313,4 @@ def _write_lists(folder: Path) -> None:
                 if entry not in lines:
                     lines.append(entry)
         if lines:
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            write_text(path, "".join(f"{line}\n" for line in lines))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cscsr.errors import InputError, unknown_name
+from cscsr.output import make_folder, write_bytes, write_text
 
 FOLDER = Path(__file__).parent
 _MANIFEST = "manifest.json"
@@ -154,17 +155,20 @@ def write(
     -------
     bytes
         The content of the file.
+
+    Raises
+    ------
+    InputError
+        If the folder or the file cannot be written.
     """
     from safetensors.numpy import save as serialise
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    make_folder(path.parent)
     arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
     header = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}
     content = serialise(arrays, metadata=header)
-    part.write_bytes(content)
-    part.replace(path)
+    write_bytes(path, content)
     return content
 
 
@@ -189,8 +193,8 @@ def save(
     """
     path = FOLDER / f"{name}.safetensors"
     content = write(path, tensors, metadata)
-    (FOLDER / f"{name}.md").write_text(card)
+    write_text(FOLDER / f"{name}.md", card)
     rows = manifest()
     rows[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (FOLDER / _MANIFEST).write_text(json.dumps(dict(sorted(rows.items())), indent=2) + "\n")
+    write_text(FOLDER / _MANIFEST, json.dumps(dict(sorted(rows.items())), indent=2) + "\n")
     return path

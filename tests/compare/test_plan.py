@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,13 +166,6 @@ def test_whatever_a_decoder_raises_is_a_sentence_that_names_the_file(folder, mon
     assert "\n" not in str(refusal.value)
     plan = make_plan([load_dataset("mine", folder)], ["bicubic"], [2], skip_broken=True)
     assert [image.image for image in plan.left_out] == ["coffee"]
-
-
-def test_a_name_that_is_not_utf_8_is_said(folder):
-    path = folder / "mine" / os.fsdecode(b"caf\xe9.png")
-    path.write_bytes((folder / "mine" / "coffee.png").read_bytes())
-    with pytest.raises(InputError, match=r"caf\\udce9\.png has a name that is not UTF-8"):
-        make_plan([load_dataset("mine", folder)], ["bicubic"], [2])
 
 
 def test_every_solver_has_the_line_of_the_protocol():

@@ -2,7 +2,6 @@
 
 import pytest
 
-from cscsr import InputError
 from cscsr.compare.text import (
     csv_text,
     decibels,
@@ -13,7 +12,6 @@ from cscsr.compare.text import (
     markdown_rows,
     markdown_text,
     two_digits,
-    write_file,
 )
 
 
@@ -102,13 +100,3 @@ def test_a_code_block_ends_where_it_should():
 def test_csv_holds_no_formula_and_numbers_stay_numbers():
     rows = [{"a": "=1+1", "b": -0.5, "c": "-x"}, {"a": "@SUM", "b": -3, "c": " +2"}]
     assert csv_text(["a", "b", "c"], rows) == "a,b,c\n'=1+1,-0.5,'-x\n'@SUM,-3,' +2\n"
-
-
-def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.md").mkdir()
-    for path in (tmp_path / "file" / "table.md", tmp_path / "folder.md"):
-        with pytest.raises(InputError, match="cannot be written: ") as error:
-            write_file(path, "text")
-        assert str(path) in str(error.value)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.md"]

@@ -143,7 +143,7 @@ def score(
         )
     rows = [METRICS[name] for name in check_metrics(metrics)]
     if np.issubdtype(estimate.dtype, np.floating):
-        check_unit_range("the mean of an estimate", estimate.mean(dtype=np.float64))
+        check_unit_range("the mean of an estimate", estimate.mean(dtype=np.float64, keepdims=True))
     estimate = crop_border(luma_of(to_uint8(estimate)), scale)
     truth = crop_border(luma_of(truth), scale)
     return {metric.name: metric.function(estimate, truth) for metric in rows}

@@ -28,13 +28,14 @@ from pathlib import Path
 import numpy as np
 
 import cscsr
-from benchmarks._study.curves import make_folder, read_curves, write_curves
+from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.figures import save
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from cscsr.cli.upscale import DEFAULT_SOLVER
 from cscsr.compare import machine
 from cscsr.errors import InputError
 from cscsr.imaging import write_image
+from cscsr.output import make_folder, write_text
 
 LIMIT_SECONDS = 5.0
 """What a person waits for gladly: the default solver takes less for a 256x256 photograph."""
@@ -237,7 +238,7 @@ def protocol_page(text: str) -> str:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    PROTOCOL_PAGE.write_text(protocol_page(PROTOCOL_PAGE.read_text("utf-8")), "utf-8")
+    write_text(PROTOCOL_PAGE, protocol_page(PROTOCOL_PAGE.read_text("utf-8")))
 
 
 def _conditions(rows: Sequence[dict[str, str]]) -> str:
@@ -290,7 +291,7 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 def _write_page() -> None:
     if PAGE.is_file() and SOLVERS_CSV.is_file() and MEMORY_CSV.is_file():
-        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
 
 
 def _solvers(arguments: argparse.Namespace) -> None:

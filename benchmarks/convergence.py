@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks._study.command import Report, counted, run_command, silent, study_parser
-from benchmarks._study.curves import made_with, make_folder, write_curves
+from benchmarks._study.curves import made_with, write_curves
 from benchmarks._study.problems import named_dictionary
 from benchmarks._study.race import (
     BEST_RHO,
@@ -47,6 +47,7 @@ from benchmarks.drawing.convergence import draw_convergence, draw_grid, write_ti
 from cscsr import InputError, SparseCoding, list_solvers, make_solver
 from cscsr.compare.machine import describe, load, threads
 from cscsr.data.problems import camera_problem, check_crop, crop_problem
+from cscsr.output import make_folder
 
 ITERATIONS = 300
 GRID_LAMS = (0.05, 0.01)

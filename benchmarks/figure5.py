@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks._study.command import Report, add_data, run_command, silent, study_parser
-from benchmarks._study.curves import made_with, make_folder, write_curves
+from benchmarks._study.curves import made_with, write_curves
 from benchmarks._study.figures import save
 from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from benchmarks._study.short_runs import SCALE, Variant, make_trainer, training_bank
@@ -26,6 +26,7 @@ from cscsr import InputError
 from cscsr.arrays import check_device
 from cscsr.compare.plan import Image
 from cscsr.data.datasets import training_textures
+from cscsr.output import make_folder
 
 if TYPE_CHECKING:
     from cscsr.training.trainer import Trainer

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._study.command import Report, add_data, add_out, needed_data, run_command, silent
-from benchmarks._study.curves import make_folder, read_curves, write_curves
+from benchmarks._study.curves import read_curves, write_curves
 from cscsr import InputError, SuperResolution, make_solver
 from cscsr.compare import machine
 from cscsr.data.datasets import load_dataset
+from cscsr.output import make_folder
 
 NETWORKS = ("crnet-a-small", "crnet-b-small")
 SCALES = (2, 3, 4)

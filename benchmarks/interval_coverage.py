@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
-from benchmarks._study.curves import make_folder, read_curves, write_curves
+from benchmarks._study.curves import read_curves, write_curves
 from cscsr import InputError
 from cscsr.compare.differences import LEVEL, intervals
+from cscsr.output import make_folder, write_text
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "decisions.md"
@@ -118,7 +119,7 @@ def simulate(
             )
     table, page = make_folder(out) / "interval_coverage.csv", Path(out) / "interval_coverage.md"
     write_curves(table, rows)
-    page.write_text(markdown(read_curves(table)) + "\n", encoding="utf-8")
+    write_text(page, markdown(read_curves(table)) + "\n")
     return [table, page]
 
 

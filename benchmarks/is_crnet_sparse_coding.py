@@ -28,7 +28,7 @@ from benchmarks._study.command import (
     silent,
     study_parser,
 )
-from benchmarks._study.curves import made_with, make_folder, write_curves
+from benchmarks._study.curves import made_with, write_curves
 from benchmarks._study.followed import followed, mean_rows, networks, weight_hashes
 from benchmarks._study.images import central, problem_of
 from benchmarks._study.recurrence import (
@@ -47,6 +47,7 @@ from benchmarks._study.recurrence import (
 from benchmarks.drawing.is_crnet_sparse_coding import describe_tables, draw
 from cscsr import InputError, weights
 from cscsr.data.datasets import load_dataset
+from cscsr.output import make_folder
 
 NAME = "is_crnet_sparse_coding"
 BEYOND = 3

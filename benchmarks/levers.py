@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._study.short_runs import BATCH, LEARNING_RATE, Variant, study_command
+from cscsr.output import write_text
 
 BASE = "as it stands"
 RECURSIONS = 4
@@ -92,7 +93,7 @@ def write(table: Path, page: Path) -> None:
         f"of {BATCH} patches from {first.trained_on}, tested on the held-out images (bicubic: "
         f"{first.bicubic_psnr_db:.3f} dB). Gains are means over runs of the same seed.",
     ]
-    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(page, "\n".join(lines) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
-from benchmarks._study.curves import make_folder
 from benchmarks._study.figures import save
 from benchmarks._study.short_runs import Variant, caption, study_command
 from cscsr import InputError, make_solver
 from cscsr.compare.published import read_published
+from cscsr.output import make_folder
 
 RECURSIONS = (1, 2, 4, 8)
 WIDTHS = {"crnet-a": ((1, 2), (0.5, 2), (1, 1)), "crnet-b": ((1, 1), (1, 2), (1, 4))}

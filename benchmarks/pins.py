@@ -22,10 +22,11 @@ from benchmarks._study.command import (
     silent,
     study_parser,
 )
-from benchmarks._study.curves import make_folder, write_curves
+from benchmarks._study.curves import write_curves
 from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.data.datasets import load_dataset
 from cscsr.imaging import degrade, score
+from cscsr.output import make_folder
 
 COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
 

@@ -17,6 +17,7 @@ from benchmarks._study.curves import read_curves
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from cscsr.compare.text import two_digits
 from cscsr.errors import InputError
+from cscsr.output import write_text
 
 README = ROOT / "README.md"
 CSC_SR = ROOT / "docs" / "csc-sr.md"
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     for page, text in pages.items():
-        page.write_text(text, encoding="utf-8")
+        write_text(page, text)
     return 0
 
 

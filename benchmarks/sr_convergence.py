@@ -31,7 +31,7 @@ from benchmarks._study.command import (
     silent,
     study_parser,
 )
-from benchmarks._study.curves import made_with, make_folder, write_curves
+from benchmarks._study.curves import made_with, write_curves
 from benchmarks._study.followed import (
     followed,
     iterative_solvers,
@@ -44,6 +44,7 @@ from benchmarks.drawing.sr_convergence import describe_table, draw
 from cscsr import InputError
 from cscsr.compare.machine import describe, load, threads
 from cscsr.data.datasets import load_dataset
+from cscsr.output import make_folder
 
 BEYOND = 2
 """Iterations are followed up to this many times the trained number."""

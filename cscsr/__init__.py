@@ -25,8 +25,8 @@ Everything is a solver of one of two problems, made by name or from its class:
 Files are read and written by `cscsr.imaging` (`read_image`, `write_image`; the protocol of the
 tables is there too), data sets by `cscsr.data`. The command is `cscsr --help`.
 
-Importing this package loads neither torch nor sporco nor pandas nor matplotlib: the module of a
-solver class is imported when the class is first used.
+Importing this package loads none of the packages that it needs: a module is imported when what it
+holds is first used.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from cscsr.errors import InputError
-from cscsr.problem import SparseCoding, SuperResolution
-from cscsr.registry import list_solvers, make_solver
-from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
 
-if TYPE_CHECKING:  # the same as _CLASSES, for type checkers and editors
+if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.csc_sr.solver import CSCSR
     from cscsr.network import NetworkSolver
+    from cscsr.problem import SparseCoding, SuperResolution
+    from cscsr.registry import list_solvers, make_solver
+    from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
     from cscsr.sparse.active_set import ActiveSet
     from cscsr.sparse.admm import ADMM
     from cscsr.sparse.cista import CISTA
@@ -76,7 +76,7 @@ __all__ = [
     "make_solver",
 ]
 
-_CLASSES = {
+_LAZY = {
     "ADMM": "cscsr.sparse.admm:ADMM",
     "ActiveSet": "cscsr.sparse.active_set:ActiveSet",
     "Bicubic": "cscsr.bicubic:Bicubic",
@@ -86,17 +86,27 @@ _CLASSES = {
     "ISTA": "cscsr.sparse.ista:ISTA",
     "LISTA": "cscsr.sparse.lista:LISTA",
     "NetworkSolver": "cscsr.network:NetworkSolver",
+    "Solution": "cscsr.solver:Solution",
+    "Solver": "cscsr.solver:Solver",
+    "SparseCoding": "cscsr.problem:SparseCoding",
     "SporcoADMM": "cscsr.sparse.sporco:SporcoADMM",
     "SporcoPGM": "cscsr.sparse.sporco:SporcoPGM",
+    "Status": "cscsr.solver:Status",
+    "Stopwatch": "cscsr.solver:Stopwatch",
+    "SuperResolution": "cscsr.problem:SuperResolution",
+    "Trace": "cscsr.solver:Trace",
+    "list_solvers": "cscsr.registry:list_solvers",
+    "make_solver": "cscsr.registry:make_solver",
 }
-"""The solver classes that are imported when first used: name to "module:class"."""
+"""What is imported when it is first used, so that the command is there at once: name to
+"module:attribute"."""
 
 
 def __getattr__(name: str) -> Any:
-    """The solver class `name` (PEP 562)."""
-    if name not in _CLASSES:
+    """What `name` stands for in `_LAZY` (PEP 562)."""
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _CLASSES[name].split(":")
+    module, attribute = _LAZY[name].split(":")
     globals()[name] = value = getattr(importlib.import_module(module), attribute)
     return value
 

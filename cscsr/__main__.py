@@ -1,8 +1,24 @@
-"""``python -m cscsr`` is the command `cscsr`."""
+"""The command `cscsr`, also ``python -m cscsr``; an interrupt of its imports ends in a sentence."""
+
+from __future__ import annotations
 
 import sys
 
-from cscsr.cli import main
+from cscsr import interrupts
+
+
+def main() -> int:
+    """Run the command with the words of the process; returns the exit code of `cscsr.cli.main`."""
+    with interrupts.raised():
+        try:
+            from cscsr.cli import main as run
+        except (Exception, KeyboardInterrupt) as error:
+            if not interrupts.caused(error):
+                raise
+            interrupts.say()
+            return interrupts.exit_code(error)
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,23 +6,23 @@ A figure is drawn from such a file, and the file is made again only when its set
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cscsr.errors import InputError
+from cscsr.output import write_text
 
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `rows`, with the columns in the order in which rows first name them; a value that a row
     lacks is left empty. An existing file is replaced only when the new one is complete."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
@@ -37,13 +37,3 @@ def made_with(path: Path, settings: Mapping[str, Any]) -> bool:
     """Whether `path` is a file of curves that was made with `settings`."""
     rows = read_curves(path)
     return bool(rows) and all(rows[0].get(name) == str(value) for name, value in settings.items())
-
-
-def make_folder(out: str | Path) -> Path:
-    """The folder `out`, made if need be. Raises InputError where it cannot be."""
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write into the folder {out}: {error.strerror}.") from error
-    return out

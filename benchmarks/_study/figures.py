@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cscsr.output import replacing
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D1F", "#56B4E9", "#E69F00", "#555555")
 """Of curves, in their order (Okabe and Ito's palette, with brown and grey)."""
 
 
 def save(figure: Any, picture: Path, dpi: int = 150) -> None:
     """Write a figure as PNG; an existing file is replaced only when the new one is complete."""
-    part = picture.with_name(f"{picture.name}.part")
-    figure.savefig(part, format="png", dpi=dpi)
-    part.replace(picture)
+    with replacing(picture) as partial:
+        figure.savefig(partial, format="png", dpi=dpi)
 
 
 def thread_count(threads: int, kind: str = "") -> str:

@@ -25,12 +25,13 @@ from benchmarks._study.command import (
     silent,
     study_parser,
 )
-from benchmarks._study.curves import make_folder, read_curves, write_curves
+from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from cscsr import InputError
 from cscsr.arrays import check_device
 from cscsr.data.datasets import data_folder, find_datasets, training_images, training_textures
 from cscsr.imaging import read_image
+from cscsr.output import make_folder
 
 if TYPE_CHECKING:
     from cscsr.training.patches import PatchBank

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._study.command import Report, silent
-from benchmarks._study.curves import make_folder, read_curves, write_curves
+from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.figures import save
+from cscsr.output import make_folder, write_text
 
 SCALE = 2
 
@@ -97,7 +98,7 @@ def choices(data: str | Path, out: str | Path, report: Report = silent) -> list[
     table = out / "choices.csv"
     write_curves(table, rows)
     text = out / "choices.md"
-    text.write_text(_markdown(rows), encoding="utf-8")
+    write_text(text, _markdown(rows))
     picture = out / "sparsity.png"
     draw_sparsity(table, picture)
     return [table, text, picture]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks._study.command import Report, silent
-from benchmarks._study.curves import make_folder, write_curves
+from benchmarks._study.curves import write_curves
 from benchmarks.csc_sr.choices import BASE, SCALE
+from cscsr.output import make_folder, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +157,7 @@ def mapping(
     ]
     write_curves(table, figures)
     text = out / "mapping.md"
-    text.write_text(_markdown(best_rows), encoding="utf-8")
+    write_text(text, _markdown(best_rows))
     return [table, text, *shipped(out)]
 
 
@@ -229,5 +230,5 @@ def shipped(out: str | Path) -> list[Path]:
             f"| {row['identity_moved']} | {row['pairs_moved']} "
             f"| {100 * float(row['kernels_differ']):.0f} % | {difference} |"
         )
-    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(text, "\n".join(lines) + "\n")
     return [table, text]

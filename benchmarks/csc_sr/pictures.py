@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks._study.command import Report, silent
-from benchmarks._study.curves import make_folder
 from benchmarks._study.figures import save
 from benchmarks.csc_sr.choices import SCALE
+from cscsr.output import make_folder
 
 
 def pictures(out: str | Path, report: Report = silent) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks._study.figures import busy, save, thread_count
 from benchmarks._study.race import BEST_RHO, GAPS
+from cscsr.output import write_text
 
 FLOOR = 1e-9
 """Relative gaps are drawn down to this, or to what the optimum is certified to."""
@@ -227,4 +228,4 @@ def write_times(table: Path, page: Path, command: str) -> None:
             f"{' | '.join(cells)} |"
         )
     lines += ["", f"Made by `{command}` on {first.machine}{busy(first)}.", ""]
-    page.write_text("\n".join(lines), encoding="utf-8")
+    write_text(page, "\n".join(lines))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._study.figures import COLOURS, central_part, save
+from cscsr.output import write_text
 
 
 def draw(walks: Path, picture: Path, spectrum: Callable[[str], np.ndarray]) -> None:
@@ -145,4 +146,4 @@ def describe_tables(walks: Path, facts: Path, page: Path) -> None:
         f"{first.scale}`.",
         "",
     ]
-    page.write_text("\n".join(lines), encoding="utf-8")
+    write_text(page, "\n".join(lines))

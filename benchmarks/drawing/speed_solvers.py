@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks._study.figures import save, thread_count
 from benchmarks._study.race import BEST_RHO, GAPS, SEARCH_GAP, SPORCO
+from cscsr.output import write_text
 
 Row = dict[str, str]
 
@@ -57,7 +58,7 @@ def write_table(rows: Sequence[Row], path: Path, introduction: str) -> None:
     last = rows[-1]
     threads = thread_count(int(last["threads"]))
     lines += [f"{last['clock'].capitalize()}, {threads}; {last['machine']}.", ""]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_text(path, "\n".join(lines))
 
 
 def _race_lines(rows: Sequence[Row]) -> Iterator[str]:

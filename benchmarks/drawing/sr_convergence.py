@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from benchmarks._study.figures import COLOURS, busy, central_part, save, thread_count
+from cscsr.output import write_text
 
 
 def draw(table: Path, picture: Path) -> None:
@@ -117,4 +118,4 @@ def describe_table(table: Path, page: Path) -> None:
         f"{first.threads} thread(s) of {first.machine}{busy(first)}.",
         "",
     ]
-    page.write_text("\n".join(lines), encoding="utf-8")
+    write_text(page, "\n".join(lines))

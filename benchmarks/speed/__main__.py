@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks._study.command import Report, run_command, study_parser
-from benchmarks._study.curves import make_folder
 from cscsr.arrays import check_device
+from cscsr.output import make_folder
 
 SMALL = ("crnet-a-small", "crnet-b-small")
 

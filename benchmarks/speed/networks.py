@@ -26,6 +26,7 @@ from benchmarks._study.curves import read_curves, write_curves
 from cscsr import InputError, SuperResolution
 from cscsr.compare import machine
 from cscsr.data.datasets import training_textures
+from cscsr.output import write_text
 
 if TYPE_CHECKING:
     import torch
@@ -283,5 +284,5 @@ def measure_networks(
     for row in measure(kinds, networks, device, report):
         rows.append(row)
         write_curves(csv, rows)
-        page.write_text(table(rows) + "\n", encoding="utf-8")
+        write_text(page, table(rows) + "\n")
     return [csv, page]

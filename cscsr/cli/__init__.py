@@ -8,14 +8,18 @@ No subcommand replaces an existing file unless ``--force`` says so.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 
 import cscsr
+from cscsr import interrupts
 from cscsr.cli import compare, data, score, solvers, train, upscale
 from cscsr.cli.options import CommandParser
 from cscsr.errors import InputError
+from cscsr.limits import MAX_PIXELS_VARIABLE
+from cscsr.output import print_any_name, printable
 
 SUBCOMMANDS = (solvers, upscale, score, compare, train, data)
 
@@ -31,30 +35,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, 1 if a solver of a comparison failed, 2 for bad input, 130 when
-        interrupted.
+        The exit code: 0, 1 if a solver of a comparison or an image of several failed, 2 for bad
+        input, 130 when interrupted, 143 by SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if words[:1] == ["compare"]:  # these two have parsers of their own
-            return compare.run(words[1:])
-        if words[:2] == ["train", train.CSC_SR]:
-            return train.run_csc_sr(words[2:])
-        arguments = _parser().parse_args(words)
-        arguments.run(arguments)
-        sys.stdout.flush()
-    except InputError as error:
-        print(f"cscsr: {error}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("cscsr: there is not enough memory for this image at this scale.", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output, such as head, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("cscsr: interrupted.", file=sys.stderr)
-        return 130
+    pixels = os.environ.get(MAX_PIXELS_VARIABLE)
+    print_any_name()
+    with interrupts.raised():
+        try:
+            return _run(words)
+        except InputError as error:
+            return _failed(str(error))
+        except MemoryError:
+            return _failed("there is not enough memory for this image at this scale.")
+        except BrokenPipeError:  # the reader of our output, such as head, has closed it
+            _drop_output()
+        except OSError as error:
+            if interrupts.caused(error):
+                interrupts.say()
+                return interrupts.exit_code(error)
+            _drop_output()
+            where = error.filename or "the output"
+            return _failed(f"{where} cannot be used: {error.strerror or error}.")
+        except (Exception, KeyboardInterrupt) as error:
+            if not interrupts.caused(error):
+                raise
+            interrupts.say()
+            return interrupts.exit_code(error)
+        finally:  # what an option has put into it was meant for this command
+            os.environ.pop(MAX_PIXELS_VARIABLE, None)
+            if pixels is not None:
+                os.environ[MAX_PIXELS_VARIABLE] = pixels
     return 0
+
+
+def _run(words: list[str]) -> int:
+    """Run the subcommand that the words name; returns its exit code."""
+    if words[:1] == ["compare"]:  # these two have parsers of their own
+        return compare.run(words[1:])
+    if words[:2] == ["train", train.CSC_SR]:
+        return train.run_csc_sr(words[2:])
+    arguments = _parser().parse_args(words)
+    code = arguments.run(arguments)
+    sys.stdout.flush()
+    return code or 0
+
+
+def _failed(sentence: str) -> int:
+    print(f"cscsr: {printable(sentence)}", file=sys.stderr)
+    return 2
+
+
+def _drop_output() -> None:
+    """Lose what is still to be printed, at which the interpreter would fail once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

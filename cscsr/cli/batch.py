@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import TextIO
 from tqdm import tqdm
 
 from cscsr.errors import InputError
-from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, write_bands
+from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, lost_colour, write_bands
 from cscsr.imaging.files import read_picture
+from cscsr.output import make_folder, printable
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
 from cscsr.tiles import enlarged_bands
@@ -36,9 +38,33 @@ class Job:
     out: Path
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The files to enlarge.
+
+    Attributes
+    ----------
+    jobs
+        In their order.
+    batch
+        Whether they are of a folder, a pattern or several images.
+    notes
+        A line for each folder of which something is left out.
+    """
+
+    jobs: list[Job]
+    batch: bool
+    notes: list[str]
+
+
 def plan(
-    images: Sequence[str], out: str | None, scale: int, solver: str, force: bool = False
-) -> tuple[list[Job], bool]:
+    images: Sequence[str],
+    out: str | None,
+    scale: int,
+    solver: str,
+    force: bool = False,
+    recursive: bool = False,
+) -> Plan:
     """List the files to enlarge, and check that the results can be written.
 
     Parameters
@@ -58,11 +84,9 @@ def plan(
     force
         Whether a single result may replace an existing file. A result of a batch may exist in
         any case: `run` decides.
-
-    Returns
-    -------
-    jobs, batch
-        The jobs in order, and whether they are a batch: of a folder, a pattern or several images.
+    recursive
+        Whether a folder stands for the folders under it too; they are made again in an `out` that
+        is a folder. Hidden folders and links to folders are left out.
 
     Raises
     ------
@@ -73,7 +97,7 @@ def plan(
     if "" in images or out == "":
         raise InputError("expected the name of a file or folder, but one of them is empty.")
     try:
-        return _plan(images, out, scale, solver, force)
+        return _plan(images, out, scale, solver, force, recursive)
     except (OSError, ValueError) as error:  # a name too long, a loop of links, a NUL
         if isinstance(error, InputError):
             raise
@@ -82,12 +106,15 @@ def plan(
 
 
 def _plan(
-    images: Sequence[str], out: str | None, scale: int, solver: str, force: bool
-) -> tuple[list[Job], bool]:
-    sources, listed = _sources(images)
+    images: Sequence[str], out: str | None, scale: int, solver: str, force: bool, recursive: bool
+) -> Plan:
+    sources, listed, notes = _sources(images, recursive)
     batch = bool(listed) or len(sources) > 1
     name, in_folder = _pattern(out, batch)
-    jobs = [Job(path, _formatted(name, path, scale, solver)) for path in sources]
+    jobs = []
+    for path, under in sources.items():
+        result = _formatted(name, path, scale, solver)
+        jobs.append(Job(path, result.parent / under / result.name if in_folder else result))
     targets = {_same(job.out) for job in jobs}
     jobs = [job for job in jobs if not (job.source in listed and _same(job.source) in targets)]
     source_of: dict[Path, Path] = {}
@@ -100,53 +127,67 @@ def _plan(
             )
         if _same(job.out) == _same(job.source):
             raise InputError(f"{job.source} would replace itself; name another file with -o.")
-        _check_writable(job.out, force or batch, in_folder)
-    return jobs, batch
+        folders = 1 + len(sources[job.source].parts) if in_folder else 0
+        _check_writable(job.out, force or batch, folders)
+    return Plan(jobs, batch, notes)
 
 
-def run(
-    solver: Solver[SuperResolution], jobs: Sequence[Job], batch: bool, scale: int, force: bool
-) -> None:
-    """Do the jobs of a `plan`, and print a line for each file.
+def run(solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool) -> int:
+    """Do the jobs of a plan, and print a line for each file.
 
     In a batch a result that exists is passed over unless `force`, and an image that fails is
     reported on standard error while the others go on.
 
+    Returns
+    -------
+    int
+        How many images failed.
+
     Raises
     ------
     InputError
-        If an image failed.
+        If the only image of a plan that is no batch failed.
     """
     skipped = failed = 0
+    jobs, batch = plan.jobs, plan.batch
+    for note in plan.notes:
+        _say(f"cscsr: {note}", sys.stderr)
     with tqdm(
         total=len(jobs), unit="image", leave=False, disable=None if batch else True
     ) as images:
         for job in jobs:
-            images.set_description(job.source.name)
+            images.set_description(printable(job.source.name))
             if batch and job.out.exists() and not force:
                 skipped += 1
             else:
                 try:
                     _say(enlarge_file(solver, job.source, job.out, scale))
-                except (InputError, MemoryError) as error:
+                except Exception as error:  # of this image; the others may be sound
                     if not batch:
                         raise
                     failed += 1
-                    reason = str(error) or "there is not enough memory for it."
+                    reason = str(error)
+                    if isinstance(error, MemoryError):
+                        reason = "there is not enough memory for it."
+                    elif not isinstance(error, InputError):
+                        reason = f"{solver.name} failed with {type(error).__name__}: {error}"
                     about = "" if str(job.source) in reason else f"{job.source}: "
                     _say(f"cscsr: {about}{reason}", sys.stderr)
             images.update()
     if skipped:
         _say(f"{skipped} of {len(jobs)} passed over, as their results exist (--force redoes them)")
     if failed:
-        raise InputError(f"{failed} of {len(jobs)} images could not be enlarged; see above.")
+        _say(f"cscsr: {failed} of {len(jobs)} images could not be enlarged; see above.", sys.stderr)
+    return failed
 
 
 def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale: int) -> str:
     """Enlarge one file into another, which is replaced if it exists.
 
-    Bits, alpha channel, colour profile and resolution are carried over where the format of `out`
-    can hold them. A bar shows the progress of an image that is enlarged in parts.
+    Bits, alpha channel, colour profile, the chunks of a PNG that say what its numbers mean, and
+    resolution are carried over where the format of `out` can hold them. What is lost that says the
+    colours' meaning is told on standard error. A bar shows the progress of an image that is
+    enlarged in parts.
 
     Returns
     -------
@@ -164,7 +205,7 @@ def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale
     layout = picture.layout.enlarged(scale)
     check_layout(out, layout)
     taken = 0.0
-    bar = tqdm(desc=source.name, unit="part", leave=False, disable=None, delay=0.5)
+    bar = tqdm(desc=printable(source.name), unit="part", leave=False, disable=None, delay=0.5)
 
     def progress(done: int, parts: int, seconds: float) -> None:
         nonlocal taken
@@ -173,8 +214,14 @@ def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale
         bar.update()
 
     with bar:
-        out.parent.mkdir(exist_ok=True)
+        make_folder(out.parent)
         write_bands(out, layout, enlarged_bands(solver, picture, scale, progress))
+    if lost := lost_colour(out, layout):
+        _say(
+            f"cscsr: {out} does not say what {' and '.join(lost)} of {source} said of its colours; "
+            "write a .png file to keep it.",
+            sys.stderr,
+        )
     deep = layout.dtype.itemsize == 2 and format_of(out) in ("PNG", "TIFF")
     kind = ("grey", "grey and alpha", "RGB", "RGBA")[channels - 1]
     bits = 16 if deep else 8
@@ -184,29 +231,63 @@ def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale
 
 def _say(line: str, file: TextIO | None = None) -> None:
     """Print a line without tearing a bar."""
-    tqdm.write(line, file=file or sys.stdout)
+    tqdm.write(printable(line), file=file or sys.stdout)
 
 
-def _sources(images: Iterable[str]) -> tuple[list[Path], set[Path]]:
-    """The files that `images` name, without repeats, and those that a folder or pattern named."""
-    sources: dict[Path, Path] = {}
+def _sources(
+    images: Iterable[str], recursive: bool
+) -> tuple[dict[Path, Path], set[Path], list[str]]:
+    """The files that `images` name, without repeats, each with the folder that it is in under a
+    folder of `images`; those that a folder or pattern named; and notes on what is left out."""
+    sources: dict[Path, tuple[Path, Path]] = {}
     listed: set[Path] = set()
+    notes: list[str] = []
     for image in images:
         path = Path(image)
+        top = Path()
         if path.is_dir():
-            entries = _images(path.iterdir())
+            entries, note = _images_in(path, recursive)
+            top = path
+            if note:
+                notes.append(note)
             if not entries:
-                raise InputError(f"expected images ({', '.join(SUFFIXES)}) in {path}, found none.")
+                about = f" ({note})" if note else ""
+                raise InputError(
+                    f"expected images ({', '.join(SUFFIXES)}) in {path}, found none{about}."
+                )
         elif glob.has_magic(image) and not path.exists():
             entries = _images(map(Path, glob.glob(image, recursive=True)))
             if not entries:
                 raise InputError(f"expected images that match {image!r}, found none.")
         else:
-            sources.setdefault(_same(path), path)
+            sources.setdefault(_same(path), (path, Path()))
             continue
         for entry in entries:
-            listed.add(sources.setdefault(_same(entry), entry))
-    return list(sources.values()), listed
+            under = entry.parent.relative_to(top) if top.parts else Path()
+            listed.add(sources.setdefault(_same(entry), (entry, under))[0])
+    return dict(sources.values()), listed, notes
+
+
+def _images_in(folder: Path, recursive: bool) -> tuple[list[Path], str]:
+    """The images in a folder, and a line on what is left out, empty if there is nothing."""
+    paths: list[Path] = []
+    folders = 0
+    for parent, names, files in os.walk(folder):
+        names[:] = sorted(name for name in names if name[0] != ".")
+        paths += [Path(parent, name) for name in files]
+        if not recursive:
+            folders = len(names)
+            break
+    images = _images(paths)
+    others = [path for path in paths if path.name[0] != "." and path not in set(images)]
+    left_out = []
+    if others:
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in others)
+        names = [name for name, _ in kinds.most_common(4)] + ["…"] * (len(kinds) > 4)
+        left_out.append(f"{len(others)} file{'s' * (len(others) > 1)} ({', '.join(names)})")
+    if folders:
+        left_out.append(f"{folders} folder{'s' * (folders > 1)} (--recursive takes what is in it)")
+    return images, f"{folder}: left out {' and '.join(left_out)}" if left_out else ""
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:
@@ -254,12 +335,16 @@ def _same(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _check_writable(out: Path, force: bool, make_folder: bool) -> None:
-    """Raise InputError, before any work is done, if `out` cannot be written in the end."""
+def _check_writable(out: Path, force: bool, new_folders: int) -> None:
+    """Raise InputError, before any work is done, if `out` cannot be written in the end.
+
+    new_folders: how many folders above it may be made.
+    """
     format_of(out)
     folder = out.parent
-    if make_folder and not folder.exists():
-        folder = folder.parent
+    for _ in range(new_folders):
+        if not folder.exists():
+            folder = folder.parent
     if not folder.is_dir():
         reason = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
         raise InputError(f"{out} cannot be written: {reason}.")

@@ -8,6 +8,7 @@ import os
 
 from cscsr.cli.options import Commands, add_data_option
 from cscsr.errors import InputError
+from cscsr.limits import add_max_pixels_option
 
 
 def add_parser(commands: Commands) -> None:
@@ -32,6 +33,7 @@ def add_parser(commands: Commands) -> None:
     check.add_argument("train", metavar="TRAIN", help="data sets, joined by commas")
     check.add_argument("test", metavar="TEST", help="data sets, joined by commas")
     add_data_option(check)
+    add_max_pixels_option(check)
     check.set_defaults(run=run_check_leaks)
 
     fetch = actions.add_parser(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cscsr.cli.options import Commands, parse_scale
 from cscsr.errors import InputError
+from cscsr.limits import add_max_pixels_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ def add_parser(commands: Commands) -> None:
         help="show why another program measures another PSNR on these images: what each choice "
         "(luma or RGB, border, rounding, the bicubic of another library) is worth in dB",
     )
+    add_max_pixels_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -69,7 +71,7 @@ def _read_pair(out: Path, truth: Path, scale: int) -> tuple[np.ndarray, np.ndarr
 
     picture, true_pixels = read_picture(out), read_image(truth)
     if picture.alpha is not None and picture.alpha.min() < picture.alpha.max():
-        raise InputError(f"{out} has transparent pixels; give an opaque image.")
+        raise InputError(f"{out} has transparent pixels; save it without an alpha channel.")
     pixels, cropped = picture.pixels, crop_to_multiple(true_pixels, scale)
     if pixels.shape[:2] == true_pixels.shape[:2]:
         pixels = crop_to_multiple(pixels, scale)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cscsr.cli.options import Commands, add_data_option
 from cscsr.errors import InputError
+from cscsr.limits import add_max_pixels_option
 from cscsr.training.recipe import recipe_names
 
 CSC_SR = "csc-sr"
@@ -45,6 +46,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--watch", metavar="SET", help="put this data set's PSNR into the curve too, for a plot"
     )
+    add_max_pixels_option(parser)
     parser.set_defaults(run=run)
 
 

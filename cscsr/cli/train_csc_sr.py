@@ -13,6 +13,7 @@ from cscsr.csc_sr.solver import TRAINED_FOR
 from cscsr.csc_sr.train import train_csc_sr
 from cscsr.data.datasets import FOLDER_VARIABLE, data_folder
 from cscsr.errors import InputError
+from cscsr.limits import add_max_pixels_option
 from cscsr.problem import check_scale
 
 SIZES = ("atoms", "hr_atoms", "support", "crop", "phases", "rounds", "filter_steps")
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--iterations", type=int, help="of the coder")
     parser.add_argument("--rho", type=float, help="penalty of ADMM")
     parser.add_argument("--seed", type=int, default=0)
+    add_max_pixels_option(parser)
     return parser
 
 

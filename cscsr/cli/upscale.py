@@ -8,6 +8,7 @@ import cscsr
 from cscsr.arrays import check_device
 from cscsr.cli.options import Commands, parse_scale
 from cscsr.errors import InputError
+from cscsr.limits import add_max_pixels_option
 
 DEFAULT_SOLVER = "crnet-b-small"
 """The solver where none is named."""
@@ -22,13 +23,17 @@ def add_parser(commands: Commands) -> None:
         "upscale",
         help="enlarge images",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Enlarge images: PNG, TIFF, BMP or JPEG, 8 or 16 bits, grey or colour, with\n"
-        "or without transparency. Of a folder or several images, those whose results\n"
-        "exist are passed over, so that an interrupted run goes on where it stopped.",
+        description="Enlarge images: PNG, TIFF, BMP, JPEG, WebP or AVIF, 8 or 16 bits, grey or\n"
+        "colour, with or without transparency. Of a folder or several images, those whose\n"
+        "results exist are passed over, so that an interrupted run goes on where it stopped.",
         epilog="examples:\n"
         "  cscsr upscale photo.jpg --scale 3\n"
         "  cscsr upscale photos --scale 2 -o large/\n"
-        "  cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'",
+        "  cscsr upscale photos --scale 2 -o large/ --recursive\n"
+        "  cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'\n"
+        "\n"
+        "exit code: 0; 1 if an image of several failed; 2 for bad input; 130 when interrupted,\n"
+        "143 by SIGTERM",
     )
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="a file, a folder or a pattern such as '*.png'"
@@ -48,6 +53,12 @@ def add_parser(commands: Commands) -> None:
         help="the file to write, or a folder, or a pattern with {name} (and {scale}, {solver}); "
         "its suffix is its format (default: IMAGE's name with -xSCALE.png, in its folder)",
     )
+    parser.add_argument(
+        "-r",
+        "--recursive",
+        action="store_true",
+        help="of a folder, those in the folders under it too, which -o FOLDER/ gets as well",
+    )
     parser.add_argument("--force", action="store_true", help="replace what exists")
     parser.add_argument(
         "--device", help="where the solver computes, if it can choose: cpu (default), cuda, cuda:1"
@@ -55,11 +66,23 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
     )
+    add_max_pixels_option(parser)
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Enlarge the images. Raises InputError for bad input and if an image failed."""
+def run(arguments: argparse.Namespace) -> int:
+    """Enlarge the images.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 1 if an image of several failed.
+
+    Raises
+    ------
+    InputError
+        For bad input.
+    """
     scale = parse_scale(arguments.scale)
     name = BEST_SOLVER if arguments.best else arguments.solver
     device = None if arguments.device is None else check_device(arguments.device)
@@ -73,5 +96,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     from cscsr.cli import batch
 
-    jobs, several = batch.plan(arguments.images, arguments.out, scale, solver.name, arguments.force)
-    batch.run(solver, jobs, several, scale, arguments.force)
+    plan = batch.plan(
+        arguments.images,
+        arguments.out,
+        scale,
+        solver.name,
+        force=arguments.force,
+        recursive=arguments.recursive,
+    )
+    return 1 if batch.run(solver, plan, scale, arguments.force) else 0

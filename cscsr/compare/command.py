@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from cscsr import interrupts
 from cscsr.arrays import check_device
 from cscsr.compare import machine, showcase
 from cscsr.compare.page import PAGE_NAME, keep_figures, write_page
@@ -40,6 +41,8 @@ from cscsr.data.datasets import (
 from cscsr.errors import InputError
 from cscsr.imaging import METRICS, PROTOCOLS
 from cscsr.imaging.metrics import DEFAULT_METRICS
+from cscsr.limits import add_max_pixels_option
+from cscsr.output import print_any_name, printable
 from cscsr.problem import check_scale
 
 DEFAULT_SOLVERS = (
@@ -69,7 +72,8 @@ examples:
   PROGRAM --datasets demo --metrics psnr ssim gmsd
       gradient magnitude similarity deviation too
 
-Exit code: 0; 1 if a solver failed on an image; 2 for bad input; 130 when interrupted.
+Exit code: 0; 1 if a solver failed on an image; 2 for bad input; 130 when interrupted, 143 by
+SIGTERM.
 """
 
 
@@ -187,6 +191,7 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"where {FILE_NAME}, tables and figures go (default: %(default)s)",
     )
+    add_max_pixels_option(parser)
     for extra in extras:
         extra.add_arguments(parser)
     return parser
@@ -295,14 +300,14 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
                 for name in keep_figures(results, options.out):
                     progress.say(f"{name}.png is too large for the page, which goes without it.")
                 paths = _write(results, options.out)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 _write(results, options.out)
                 progress.say(
                     f"Interrupted: what is done is in {results.path} and in the tables beside "
                     "it, and the same command goes on from there.",
                     error=True,
                 )
-                return 130
+                return interrupts.exit_code(error)
     names = [path.name for path in (*paths, *drawn, results.path)]
     print(f"Written to {options.out}: {', '.join(names)}.")
     print(f"The report: {options.out / PAGE_NAME}")
@@ -334,13 +339,17 @@ def main(
     Returns
     -------
     int
-        0; 1 if a solver or a figure failed; 2 for bad input; 130 when interrupted.
+        0; 1 if a solver or a figure failed; 2 for bad input; 130 when interrupted, 143 by SIGTERM.
     """
-    try:
-        return compare(sys.argv[1:] if arguments is None else arguments, program, extras)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted before anything was computed.", file=sys.stderr)
-        return 130
+    print_any_name()
+    with interrupts.raised():
+        try:
+            return compare(sys.argv[1:] if arguments is None else arguments, program, extras)
+        except InputError as error:
+            print(printable(str(error)), file=sys.stderr)
+            return 2
+        except (Exception, KeyboardInterrupt) as error:
+            if not interrupts.caused(error):
+                raise
+            print("Interrupted before anything was computed.", file=sys.stderr)
+            return interrupts.exit_code(error)

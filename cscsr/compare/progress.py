@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from cscsr.output import printable
+
 PRIOR_SECONDS = {
     "bicubic": 0.4,
     "csc-sr[admm]": 20.0,
@@ -87,7 +89,7 @@ class Progress:
 
     def say(self, text: str, error: bool = False) -> None:
         """Print a line above the bar."""
-        self._bar.write(text, file=sys.stderr if error else sys.stdout)
+        self._bar.write(printable(text), file=sys.stderr if error else sys.stdout)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -112,7 +114,7 @@ class Progress:
     def show(self, text: str | None = None) -> None:
         """Draw the bar anew, with another text if there is one."""
         if text is not None:
-            self._bar.set_description_str(text, refresh=False)
+            self._bar.set_description_str(printable(text), refresh=False)
         self._bar.n = self._clock() - self._start
         self._bar.total = self._bar.n + self.seconds_left()
         self._bar.refresh()

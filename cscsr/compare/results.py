@@ -114,6 +114,11 @@ _INSERT_SCORE = _insert("scores", [*_KEY, "metric", "value"])
 _INSERT_PICTURE = _insert("pictures", [*_KEY, "box", "png"])
 
 
+def _storable(value: Any) -> Any:
+    """`value` without what SQLite refuses in a text: bytes of a file name that is not UTF-8."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 class Results:
     """An open results database, to be used in a `with` statement.
 
@@ -143,12 +148,15 @@ class Results:
             raise InputError(
                 f"expected a folder to write in at {self.path.parent}: {error.strerror}."
             ) from None
+        is_new = not self.path.exists()
         with self._explained():
             self._connection = sqlite3.connect(self.path, timeout=30)
         try:
             self._check(create)
         except InputError:
             self.close()
+            if is_new and self.path.is_file() and self.path.stat().st_size == 0:
+                self.path.unlink()
             raise
 
     def _check(self, create: bool) -> None:
@@ -186,9 +194,12 @@ class Results:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                reason = "the disk is full, and what was stored before is kept."
+            else:
+                reason = "is another run writing to it, or the folder read-only or full?"
             raise InputError(
-                f"the results database {self.path} cannot be used ({error}); "
-                "is another run writing to it, or the folder read-only?"
+                f"the results database {self.path} cannot be used ({error}); {reason}"
             ) from None
         except sqlite3.DatabaseError as error:
             raise InputError(
@@ -209,14 +220,15 @@ class Results:
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows that a query gives."""
         with self._explained():
-            return self._connection.execute(query, values).fetchall()
+            return self._connection.execute(query, [_storable(v) for v in values]).fetchall()
 
     def _write(self, *statements: tuple[str, Sequence[Any]]) -> int:
         """Execute statements in one transaction; returns the number of the last row inserted."""
         number = 0
         with self._explained(), self._connection:
             for statement, values in statements:
-                number = self._connection.execute(statement, values).lastrowid or 0
+                storable = [_storable(value) for value in values]
+                number = self._connection.execute(statement, storable).lastrowid or 0
         return number
 
     def find(self, key: Key, dataset: str, image: str) -> Row | None:

@@ -31,9 +31,9 @@ from cscsr.compare.text import (
     latex_text,
     markdown_rows,
     two_digits,
-    write_file,
 )
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
+from cscsr.output import write_text
 
 
 @dataclass(frozen=True)
@@ -426,7 +426,7 @@ def write_tables(summary: Summary, out: Path) -> list[Path]:
     for name in (f"{table}.{suffix}" for table in _NAMES for suffix in WRITERS):
         if name not in files:
             (out / name).unlink(missing_ok=True)
-    return [write_file(out / name, text) for name, text in files.items()]
+    return [write_text(out / name, text) for name, text in files.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 
@@ -136,11 +134,3 @@ def latex_table(caption: str, label: str, columns: str, body: Sequence[str], not
             "",
         ]
     )
-
-
-def write_file(path: Path, text: str) -> Path:
-    """Write a text file; an earlier one is replaced only when the new one is complete."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path

@@ -15,6 +15,7 @@ from cscsr import weights
 from cscsr.csc_sr.options import Options
 from cscsr.csc_sr.solver import KIND, Weights, weights_name
 from cscsr.data.datasets import licence_of_weights
+from cscsr.output import write_text
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def write_weights(
         weights.save(name, tensors, metadata, card)
     path = out / f"{name}.safetensors"
     weights.write(path, tensors, metadata)
-    path.with_suffix(".md").write_text(card)
+    write_text(path.with_suffix(".md"), card)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from cscsr.errors import InputError
+from cscsr.output import write_bytes, write_text
 
 
 class RunStore:
@@ -40,7 +42,7 @@ class RunStore:
                 raise InputError(
                     f"{folder} holds a run with other options: give another --out or remove it."
                 )
-            mark.write_text(digest)
+            write_text(mark, digest)
         except OSError as error:
             raise InputError(f"cannot write into {folder}: {error.strerror}.") from error
 
@@ -51,9 +53,9 @@ class RunStore:
 
     def save(self, name: str, content: dict[str, Any]) -> None:
         """Save a result under a temporary name and rename it, so that a kill leaves whole files."""
-        part = self.folder / f"{name}.part"
-        torch.save(content, part)
-        part.replace(self._path(name))
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_bytes(self._path(name), buffer.getbuffer())
 
     def drop(self, name: str) -> None:
         """Delete a result, if it is there."""

@@ -20,6 +20,7 @@ from cscsr.data.sources import FETCHABLE, SOURCES
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging.colour import luma_of
 from cscsr.imaging.files import FORMATS, read_image
+from cscsr.output import printable
 
 PAPER_SETS = ("Set5", "Set14", "B100")
 """The test sets of the paper's Table 1; never trained or tuned on."""
@@ -232,7 +233,9 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
                 f"images of a data set need names of their own, but {folders[name]} holds "
                 f"{path.name} and {by_stem[path.stem].name}."
             )
-    return Dataset(name, tuple(ImageSource(path.stem, path) for path in paths))
+    return Dataset(
+        printable(name), tuple(ImageSource(printable(path.stem), path) for path in paths)
+    )
 
 
 def join_datasets(names: Iterable[str], folder: str | Path | None = None) -> Dataset:

@@ -3,7 +3,9 @@
 Every file comes from a commit of the repository that publishes it (`cscsr.data.sources`) and
 must have the SHA-256 that ``upstream.csv`` beside this module lists. A file is visible under its
 name only when it is complete and correct; an interruption leaves a hidden ``.part``, from which
-the next run goes on (HTTP's Range). Needs the standard library, and tqdm for the bar.
+the next run goes on (HTTP's Range). A server is not trusted: a file is no larger than the list
+says, comes within `LONGEST_SECONDS`, and is never written through a link. Needs the standard
+library, and tqdm for the bar.
 """
 
 from __future__ import annotations
@@ -12,17 +14,23 @@ import contextlib
 import csv
 import hashlib
 import http.client
+import os
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
 from cscsr.data.sources import FETCHABLE
 from cscsr.errors import InputError, unknown_name
+from cscsr.output import make_folder, printable, unwritable, write_text
 
 HOST = "https://raw.githubusercontent.com"
 """Where files are fetched from: HOST/REPOSITORY/COMMIT/PATH."""
@@ -33,6 +41,9 @@ LISTS = ("holdout.txt", "leaks.txt")
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
+
+LONGEST_SECONDS = 1800.0
+"""Seconds that the download of one file may take in all."""
 
 _BLOCK = 2**16
 
@@ -49,11 +60,15 @@ class RemoteFile:
         Its SHA-256 as a hex digest.
     name
         Its name once it is here.
+    most_bytes
+        The most bytes that it can have: its size where a copy was at hand when the list was made,
+        else what its pixels take uncompressed (of Urban100, 8 MiB).
     """
 
     url_path: str
     sha256: str
     name: str
+    most_bytes: int
 
 
 def remote_files(dataset: str) -> list[RemoteFile]:
@@ -68,8 +83,8 @@ def remote_files(dataset: str) -> list[RemoteFile]:
         raise unknown_name("data set to fetch", dataset, FETCHABLE)
     source = FETCHABLE[dataset]
     with (Path(__file__).parent / "upstream.csv").open(newline="", encoding="utf-8") as file:
-        hashes = {
-            PurePosixPath(row["path"]): row["sha256"]
+        pinned = {
+            PurePosixPath(row["path"]): (row["sha256"], int(row["most_bytes"]))
             for row in csv.DictReader(file)
             if row["repository"] == source.repository
         }
@@ -78,8 +93,9 @@ def remote_files(dataset: str) -> list[RemoteFile]:
             f"{source.repository}/{source.commit}/{path}",
             sha256,
             path.stem.removesuffix(source.suffix) + path.suffix,
+            most_bytes,
         )
-        for path, sha256 in hashes.items()
+        for path, (sha256, most_bytes) in pinned.items()
         if str(path.parent) == source.folder
     ]
 
@@ -97,7 +113,8 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     folder
         The folder of data sets; this one is put into ``folder/dataset``.
     host
-        The address of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH.
+        The address of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH; without a
+        user's name or password.
     progress
         Whether to show a bar on a terminal.
 
@@ -110,23 +127,22 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     ------
     InputError
         For an unknown name, a `host` that is no address, a server that cannot be reached or
-        breaks off (the same call then goes on where it stopped), a file that does not have its
-        SHA-256, and a disk that refuses.
+        breaks off or is too slow (the same call then goes on where it stopped), a file that is
+        too large or does not have its SHA-256, and a disk that refuses.
     """
     files = remote_files(dataset)
     _check_host(host)
     target = Path(folder) / dataset
+    make_folder(target)
     try:
-        target.mkdir(parents=True, exist_ok=True)
         bar = tqdm(files, f"fetching {dataset}", unit="file", disable=None if progress else True)
         for file in bar:
             path = target / file.name
             if not (path.is_file() and _sha256(path) == file.sha256):
-                _fetch_file(f"{host.rstrip('/')}/{quote(file.url_path)}", path, file.sha256)
+                _fetch_file(f"{host.rstrip('/')}/{quote(file.url_path)}", path, file)
         _write_lists(Path(folder))
     except OSError as error:
-        place = error.filename or target
-        raise InputError(f"{place} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(error.filename or target, error) from error
     finally:
         with contextlib.suppress(OSError):
             target.rmdir()  # only where nothing came
@@ -134,49 +150,81 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
 
 
 def _check_host(host: str) -> None:
+    """Refuse what is no plain address; a password in it is not repeated."""
     try:
-        scheme = urlsplit(host).scheme
+        parts = urlsplit(host)
     except ValueError:
-        scheme = ""
-    if scheme not in ("http", "https", "file"):
+        parts = urlsplit("")
+    if "@" in host or parts.query or parts.fragment:
+        raise InputError(
+            "a mirror is an address such as https://example.org, without a user's name, a password "
+            "or what follows a ? or #."
+        )
+    if parts.scheme not in ("http", "https", "file"):
         raise InputError(f"a mirror is an address such as https://example.org, got {host!r}.")
 
 
-def _fetch_file(url: str, path: Path, sha256: str) -> None:
+def _fetch_file(url: str, path: Path, file: RemoteFile) -> None:
     """Download `url` to `path`, going on from what an interrupted run left of it."""
     part = path.with_name(f".{path.name}.part")
-    resumed = part.exists()
-    _download(url, part)
-    if resumed and _sha256(part) != sha256:  # the rest of an earlier run may be of another file
+    if part.is_symlink() or (part.exists() and not part.is_file()):  # not what a run leaves
         part.unlink()
-        _download(url, part)
-    if _sha256(part) != sha256:
+    resumed = part.exists()
+    _download(url, part, file.most_bytes)
+    if resumed and _sha256(part) != file.sha256:  # an earlier run's rest may be of another file
+        part.unlink()
+        _download(url, part, file.most_bytes)
+    if _sha256(part) != file.sha256:
         part.unlink()
         raise InputError(
-            f"{url} does not have the SHA-256 that it should have ({sha256[:12]}…): "
+            f"{url} does not have the SHA-256 that it should have ({file.sha256[:12]}…): "
             "it was altered on the way; nothing of it was kept, try another network or mirror."
         )
     part.replace(path)
 
 
-def _download(url: str, part: Path) -> None:
+def _append_to(part: Path, afresh: bool) -> BinaryIO:
+    """`part` opened for appending, emptied if `afresh`, and never what a link leads to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if afresh else 0)
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return open(os.open(part, flags, 0o666), "ab")
+
+
+def _download(url: str, part: Path, most_bytes: int) -> None:
     """Append the missing bytes of `url` to `part`; start again if the server has no ranges."""
     have = part.stat().st_size if part.exists() else 0
+    if have > most_bytes:
+        part.unlink()
+        have = 0
+    deadline = time.monotonic() + LONGEST_SECONDS
     request = urllib.request.Request(url, headers={"User-Agent": "cscsr"})
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            goes_on = have and answer.status == 206
-            with part.open("ab" if goes_on else "wb") as file:
-                for block in _blocks(answer):
+        with (
+            _limited_opener(LONGEST_SECONDS) as opener,
+            opener.open(request, timeout=min(TIMEOUT, LONGEST_SECONDS)) as answer,
+        ):
+            goes_on = bool(have) and answer.status == 206
+            count = have if goes_on else 0
+            with _append_to(part, afresh=not goes_on) as file:
+                for block in _blocks(answer, deadline):
+                    count += len(block)
+                    if count > most_bytes:
+                        break
                     file.write(block)
+        if count > most_bytes:
+            part.unlink()
+            raise InputError(
+                f"{url} has more than the {most_bytes} bytes that it should have at most: it was "
+                "altered on the way; nothing of it was kept, try another network or mirror."
+            )
     except urllib.error.HTTPError as error:
         error.close()
         if have and error.code == 416:  # there is no more: the hash says if it is right
             return
         raise InputError(
-            f"the server answered {error.code} ({error.reason}) for {url}; "
+            f"the server answered {error.code} ({printable(str(error.reason))[:100]}) for {url}; "
             "name another mirror with --mirror."
         ) from error
     except (
@@ -189,11 +237,50 @@ def _download(url: str, part: Path) -> None:
         remedy = "run the command again to go on where it stopped"
         if isinstance(error, urllib.error.URLError):  # it did not even begin
             remedy = "check the network, or name another server with --mirror"
-        raise InputError(f"{url} cannot be fetched ({reason}); {remedy}.") from error
+        about = printable(str(reason))[:200]
+        raise InputError(f"{url} cannot be fetched ({about}); {remedy}.") from error
 
 
-def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The body in blocks. Raises IncompleteRead where the connection ends before it does."""
+@contextlib.contextmanager
+def _limited_opener(seconds: float) -> Iterator[urllib.request.OpenerDirector]:
+    """An opener whose connections are shut down unless the answer has begun within `seconds`; the
+    time limit of a socket starts anew with each byte."""
+    timers: list[threading.Timer] = []
+
+    def limited(kind: type[http.client.HTTPConnection]) -> Callable[..., Any]:
+        def connect(*arguments: Any, **options: Any) -> http.client.HTTPConnection:
+            connection = kind(*arguments, **options)
+            timers.append(threading.Timer(seconds, _shut_down, [connection]))
+            timers[-1].daemon = True
+            timers[-1].start()
+            return connection
+
+        return connect
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, req: Any) -> Any:
+            return self.do_open(limited(http.client.HTTPConnection), req)
+
+    class Secure(urllib.request.HTTPSHandler):
+        def https_open(self, req: Any) -> Any:
+            return self.do_open(limited(http.client.HTTPSConnection), req)
+
+    try:
+        yield urllib.request.build_opener(Plain, Secure)
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _blocks(answer: http.client.HTTPResponse, deadline: float) -> Iterator[bytes]:
+    """The body in blocks. Raises IncompleteRead where the connection ends before it does, and
+    TimeoutError for a block that comes after `deadline`."""
     expected = getattr(answer, "length", None)  # a file:// has none
     count = 0
     while True:
@@ -205,6 +292,8 @@ def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
             break
         count += len(block)
         yield block
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it takes more than {LONGEST_SECONDS:g} seconds")
     if expected is not None and count < expected:
         raise http.client.IncompleteRead(b"", expected - count)
 
@@ -228,4 +317,4 @@ def _write_lists(folder: Path) -> None:
                 if entry not in lines:
                     lines.append(entry)
         if lines:
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            write_text(path, "".join(f"{line}\n" for line in lines))

@@ -8,7 +8,7 @@ from cscsr.imaging.colour import (
     with_luma,
     ycbcr_to_rgb,
 )
-from cscsr.imaging.files import read_image, write_image
+from cscsr.imaging.files import read_image, read_picture, write_image
 from cscsr.imaging.metrics import (
     METRICS,
     Metric,
@@ -36,6 +36,7 @@ __all__ = [
     "luma_psnr",
     "psnr",
     "read_image",
+    "read_picture",
     "rgb_to_y",
     "rgb_to_ycbcr",
     "score",

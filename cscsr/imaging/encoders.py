@@ -1,42 +1,70 @@
 """Image files written band by band, so that an image larger than memory can be written.
 
 `write_bands` takes the rows of an image as they come. PNG, TIFF and BMP files grow with them.
-The JPEG encoder needs all rows at once: they wait in a temporary file that is mapped into
-memory. A file appears under its name only when it is complete.
+The encoders of JPEG, WebP and AVIF need all rows at once: they wait in a temporary file, for which
+space is reserved first. A file appears under its name only when it is complete.
 
 PNG is encoded here, because no library among the dependencies writes 16-bit RGB. Needs
-numpy; pillow for JPEG and tifffile (which comes with scikit-image) for TIFF.
+numpy; pillow for JPEG, WebP and AVIF, and tifffile (which comes with scikit-image) for TIFF.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
+from PIL import features
 
 from cscsr.errors import InputError
+from cscsr.output import replacing
+
+_OF_PILLOW = set(features.get_supported())
 
 SUFFIXES = {
     ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
     ".bmp": "BMP",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
+    **({".webp": "WEBP"} if "webp" in _OF_PILLOW else {}),
+    **({".avif": "AVIF"} if "avif" in _OF_PILLOW else {}),
 }
-"""Suffix to format, for reading and for writing."""
+"""Suffix to pillow's name of the format, for reading and for writing; WebP and AVIF where pillow
+has them."""
 
 _DEEP = ("PNG", "TIFF")
-"""The formats that hold 16 bits a sample, and an alpha channel."""
+"""The formats that hold 16 bits a sample."""
 
-_LONGEST = {"PNG": 2**31 - 1, "TIFF": 2**31 - 1, "BMP": 2**31 - 1, "JPEG": 65_500}
+_WITH_ALPHA = (*_DEEP, "WEBP", "AVIF")
+"""The formats that hold an alpha channel."""
+
+_LONGEST = {
+    "PNG": 2**31 - 1,
+    "TIFF": 2**31 - 1,
+    "BMP": 2**31 - 1,
+    "JPEG": 65_500,
+    "WEBP": 16_383,
+    "AVIF": 65_536,
+}
 """The longest side in pixels."""
+
+_AS_USUAL = {
+    b"sRGB": None,
+    b"gAMA": (struct.pack(">I", 45455),),
+    b"cHRM": (struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),),
+    b"cICP": (bytes([1, 13, 0, 1]),),
+}
+"""What the chunks of a PNG hold, of any sRGB where None, that say what holds without them."""
 
 _STRIP = 64
 """Rows that are compressed at once."""
@@ -58,12 +86,15 @@ class Layout:
         The colour profile, or None.
     dpi
         Pixels per inch (across, down), or None.
+    colour_chunks
+        The chunks of a PNG, (kind, body), that say what its numbers mean, such as gAMA and cICP.
     """
 
     shape: tuple[int, int, int]
     dtype: np.dtype
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
+    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def has_alpha(self) -> bool:
@@ -103,7 +134,7 @@ def check_layout(path: str | Path, layout: Layout) -> None:
         too long for the format.
     """
     kind = format_of(path)
-    if layout.has_alpha and kind not in _DEEP:
+    if layout.has_alpha and kind not in _WITH_ALPHA:
         raise InputError(
             f"{Path(path).name} cannot keep the transparency of the image: {kind} has none; "
             "write a .png or .tif file."
@@ -118,12 +149,35 @@ def check_layout(path: str | Path, layout: Layout) -> None:
         )
 
 
+def lost_colour(path: str | Path, layout: Layout) -> list[str]:
+    """Name what says the meaning of the colours and has no place in the format of a file.
+
+    Returns
+    -------
+    list of str
+        Such as "gAMA" or "the colour profile"; nothing that only says that the image is sRGB,
+        which holds where nothing is said.
+    """
+    kind = format_of(path)
+    lost = []
+    if layout.icc_profile and kind == "BMP":
+        lost.append("the colour profile")
+    if kind != "PNG":
+        for name, body in layout.colour_chunks:
+            usual = _AS_USUAL.get(name, ())
+            told = layout.icc_profile and name != b"cICP"  # by the profile, which is kept
+            if usual is not None and body not in usual and not told:
+                lost.append(name.decode())
+    return lost
+
+
 def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
     """Write an image whose rows come in bands.
 
-    PNG and TIFF are compressed without loss; JPEG is written at quality 95 with colour at full
-    resolution. The rows go to a temporary name in the same folder, which is renamed after the
-    last one. When `bands` or the disk fails, it is removed, and an earlier file at `path` stays.
+    PNG, TIFF and WebP are compressed without loss; JPEG and AVIF are written at quality 95 with
+    colour at full resolution. The rows go to a temporary name in the same folder, which is renamed
+    after the last one. When `bands` or the disk fails, it is removed, and an earlier file at `path`
+    stays.
 
     Parameters
     ----------
@@ -147,30 +201,8 @@ def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -
     encode = _ENCODERS[format_of(path)]
     if layout.dtype != np.uint8 and format_of(path) not in _DEEP:
         bands = (_to_8_bits(band) for band in bands)
-    # Short, so that the longest name that the disk takes can be written.
-    code = zlib.crc32(os.fsencode(path.name))
-    partial = path.with_name(f".{path.name[:40]}.{code:08x}.{os.getpid()}.partial")
-    try:
-        with _disk_errors(path):
-            encode(partial, layout, bands)
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-class _disk_errors:
-    """Turns an OSError inside the `with` block into an InputError about `path`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            reason = error.strerror or error
-            raise InputError(f"{self.path} cannot be written: {reason}.") from error
+    with replacing(path) as partial:
+        encode(partial, layout, bands)
 
 
 def _to_8_bits(band: np.ndarray) -> np.ndarray:
@@ -205,6 +237,8 @@ def _write_png(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
         file.write(b"\x89PNG\r\n\x1a\n")
         header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
         _chunk(file, b"IHDR", header)
+        for kind, content in layout.colour_chunks:
+            _chunk(file, kind, content)
         if layout.icc_profile:
             _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(layout.icc_profile))
         if layout.dpi:
@@ -315,35 +349,79 @@ def _write_bmp(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
             file.write(padded.tobytes())
 
 
-# JPEG ---------------------------------------------------------------------------------
+# JPEG, WebP, AVIF ----------------------------------------------------------------------
 
 
-def _write_jpeg(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
-    from PIL import Image
+def _by_pillow(kind: str, **options: Any) -> Callable[[Path, Layout, Iterable[np.ndarray]], None]:
+    """An encoder of pillow, which takes the image as a whole."""
 
-    height, width, channels = layout.shape
-    mode, samples = ("L", 1) if channels == 1 else ("RGBX", 4)
-    raw = path.with_name(f"{path.name}.raw")
-    try:
-        with raw.open("w+b") as file:
-            file.truncate(height * width * samples)
-        waiting = np.memmap(raw, np.uint8, "r+", shape=(height, width, samples))
-        row = 0
-        for band in bands:
-            waiting[row : row + len(band), :, :channels] = band
-            row += len(band)
-        image = Image.frombuffer(mode, (width, height), waiting, "raw", mode, 0, 1)
-        extras = {"icc_profile": layout.icc_profile, "dpi": layout.dpi}
-        extras = {name: value for name, value in extras.items() if value}
-        image.save(path, "JPEG", quality=95, subsampling=0, **extras)
-        del image, waiting  # a mapped file cannot be removed everywhere
-    finally:
-        raw.unlink(missing_ok=True)
+    def write(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
+        from PIL import Image
+
+        height, width, channels = layout.shape
+        mode = {1: "L", 2: "RGBA", 3: "RGBX", 4: "RGBA"}[channels]
+        profile = {"icc_profile": layout.icc_profile} if layout.icc_profile else {}
+        dpi = {"dpi": layout.dpi} if layout.dpi else {}
+        with _nameless(path.parent, height * width * len(mode)) as waiting:
+            for band in bands:
+                waiting.write(_with_samples(band, len(mode)).tobytes())
+            waiting.flush()
+            # Mapped for reading only: storing into a mapping would end the process, by a signal,
+            # where the disk is full.
+            rows = np.memmap(waiting, np.uint8, "r", shape=(height, width, len(mode)))
+            image = Image.frombuffer(mode, (width, height), rows, "raw", mode, 0, 1)
+            if kind != "JPEG" and mode == "RGBX":
+                image = image.convert("RGB")
+            with path.open("wb") as file:
+                image.save(cast("BinaryIO", _Sink(file)), kind, **options, **profile, **dpi)
+            del image, rows  # a mapped file cannot be closed everywhere
+
+    return write
+
+
+class _Sink(io.RawIOBase):
+    """A file without a descriptor, through which pillow writes with Python's errors: it reports
+    those of a descriptor without their reason."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        return self.file.write(content)
+
+
+def _nameless(folder: Path, size: int) -> BinaryIO:
+    """A temporary file without a name, for which `size` bytes of the disk are reserved where the
+    system can. Raises OSError if there is not so much room."""
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                file.close()
+                raise
+    return file
+
+
+def _with_samples(band: np.ndarray, samples: int) -> np.ndarray:
+    """A band (h,W,C) with `samples` per pixel: grey and alpha as RGBA, RGB with a fourth unused."""
+    channels = band.shape[2]
+    if channels == samples:
+        return band
+    if channels == 2:
+        return band[..., [0, 0, 0, 1]]
+    return np.concatenate([band, np.zeros_like(band[..., :1])], axis=2)
 
 
 _ENCODERS: dict[str, Callable[[Path, Layout, Iterable[np.ndarray]], None]] = {
     "PNG": _write_png,
     "TIFF": _write_tiff,
     "BMP": _write_bmp,
-    "JPEG": _write_jpeg,
+    "JPEG": _by_pillow("JPEG", quality=95, subsampling=0),
+    "WEBP": _by_pillow("WEBP", lossless=True, exact=True),
+    "AVIF": _by_pillow("AVIF", quality=95, subsampling="4:4:4"),
 }

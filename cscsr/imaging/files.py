@@ -1,13 +1,15 @@
-"""Reading and writing PNG, TIFF, BMP and JPEG files of 8 or 16 bits, grey and colour.
+"""Reading and writing PNG, TIFF, BMP, JPEG, WebP and AVIF files of 8 or 16 bits, grey and colour.
 
 `read_image` and `write_image` are for the images of the tables: 8 bits, grey or RGB.
-`read_picture` also reads 16 bits, an alpha channel, the colour profile and the resolution. Needs
-pillow; tifffile (which comes with scikit-image) for TIFF files.
+`read_picture` also reads 16 bits, an alpha channel, what says the colours' meaning, and the
+resolution. Whatever a decoder makes of a file, the reader gets an image or one sentence. Needs
+pillow, which may lack WebP and AVIF; tifffile (which comes with scikit-image) for TIFF files.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import struct
 import sys
 import warnings
@@ -27,21 +29,28 @@ from cscsr.errors import InputError
 from cscsr.imaging.colour import to_uint8
 from cscsr.imaging.encoders import SUFFIXES as FORMATS
 from cscsr.imaging.encoders import Layout, format_of, write_bands
+from cscsr.limits import MAX_PIXELS_VARIABLE, pixel_limit
+from cscsr.output import printable
 
-LARGEST = 2**29
-"""Pixels of the largest image that is read: at 4 bytes each, 2 GiB."""
+_LONGEST_SIDE = 2**20
+"""Pixels of the longest side: decoders spend some bytes on each row, however short."""
+
+_MAX_PAGES = 1000
+"""Pages of a TIFF file, the smaller copies of its image included, that are looked at."""
 
 _BAND = 256
 """Rows that are converted at once."""
 
-_NAMES = "PNG, TIFF, BMP or JPEG"
+_KINDS = list(dict.fromkeys(FORMATS.values()))
+_NAMES = f"{', '.join(_KINDS[:-1])} or {_KINDS[-1]}".replace("WEBP", "WebP")
 _GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N", "I")
 _COLOUR = ("P", "PA", "RGB", "RGBA")
 _DEFLATE = (1, 8, 32946)
 """Compressions of TIFF that tifffile decodes by itself: none and both names of deflate."""
 _SAMPLES = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 """What TIFF's SampleFormat says of samples that are no unsigned whole numbers."""
-_UNREADABLE = (OSError, SyntaxError, ValueError, LookupError, struct.error, zlib.error)
+_COLOUR_CHUNKS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
+"""The chunks of a PNG that say what its numbers mean, and their bytes; a profile is apart."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +67,32 @@ class Picture:
         The colour profile, or None.
     dpi
         Pixels per inch (across, down), or None.
+    colour_chunks
+        As in `cscsr.imaging.encoders.Layout`.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
+    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def layout(self) -> Layout:
         """The layout of a file that holds this picture."""
         height, width = self.pixels.shape[:2]
         channels = (1 if self.pixels.ndim == 2 else 3) + (self.alpha is not None)
-        return Layout((height, width, channels), self.pixels.dtype, self.icc_profile, self.dpi)
+        shape = (height, width, channels)
+        return Layout(shape, self.pixels.dtype, self.icc_profile, self.dpi, self.colour_chunks)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     """Read the pixels of an opaque 8-bit image file, as `read_picture`.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `read_picture`.
 
     Returns
     -------
@@ -86,46 +104,64 @@ def read_image(path: str | Path) -> np.ndarray:
     InputError
         As `read_picture`, and for 16 bits per channel and a transparent image.
     """
-    picture = read_picture(path)
+    picture = read_picture(path, max_pixels)
     if picture.pixels.dtype != np.uint8:
-        raise InputError(f"{path} must have 8 bits a channel, but it has 16.")
+        raise InputError(
+            f"{path} has 16 bits a channel, but what is measured or trained on has 8; save it with "
+            "8 bits (cscsr upscale and cscsr.imaging.read_picture take 16)."
+        )
     if picture.alpha is not None and picture.alpha.min() < 255:
-        raise InputError(f"{path} has transparent pixels; give an opaque image.")
+        raise InputError(
+            f"{path} has transparent pixels, but what is measured or trained on has none; save it "
+            "without an alpha channel (cscsr upscale and cscsr.imaging.read_picture take it)."
+        )
     return np.ascontiguousarray(picture.pixels)
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
     """Read an image file with all its bits, alpha channel, colour profile and resolution.
 
     The content decides the format, not the suffix. 1-bit images become 8-bit grey; palette
     images become RGB, or grey if all their colours are grey; the EXIF orientation is applied.
     Other metadata (EXIF, XMP, text) is not read.
 
+    Parameters
+    ----------
+    path
+        The file.
+    max_pixels
+        The most pixels that are decoded (default: `cscsr.limits.pixel_limit`'s).
+
     Raises
     ------
     InputError
-        For a missing file, one that is no complete PNG, TIFF, BMP or JPEG, more than one image
+        For a missing file, one that is no complete image of a known format, more than one image
         in the file, samples other than 8 or 16 bits (such as floating point), a colour space
-        other than grey and RGB, and more than `LARGEST` pixels.
+        other than grey and RGB, more than `max_pixels` pixels, a side of more than 2²⁰ pixels,
+        data that inflate to more than the pixels take, and any other failure of a decoder.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"expected an image file, but {path} is a folder.")
+    most = pixel_limit() if max_pixels is None else max_pixels
     try:
+        if path.is_dir():
+            raise InputError(f"expected an image file, but {path} is a folder.")
         if not path.is_file():
             reason = f"{path} is no ordinary file" if path.exists() else f"there is no file {path}"
             raise InputError(f"expected an image file, but {reason}.")
         with path.open("rb") as file:
-            start = file.read(26)
-        deep = _deep_tiff(path) if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else None
+            start = file.read(2**16)
+        tiff = start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        deep = _deep_tiff(path, most) if tiff else None
         if isinstance(deep, Picture):
             return deep
-        return _by_pillow(path, 16 if deep or _is_16_bit_png(start) else 8)
+        return _by_pillow(path, 16 if deep or _is_16_bit_png(start) else 8, most, start)
     except InputError:
         raise
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except _UNREADABLE as error:
+    except MemoryError as error:
+        raise InputError(f"{path} takes more memory than there is to be read.") from error
+    except Exception as error:  # decoders raise all kinds on what is broken
         raise InputError(f"{path} is no whole {_NAMES} image{_other_kind(path, error)}.") from error
 
 
@@ -142,9 +178,15 @@ def _other_kind(path: Path, error: Exception) -> str:
                 return f", but {file.format}; save it as PNG"
     except Exception:  # whatever pillow makes of it, it is not readable
         pass
-    if path.stat().st_size == 0:
-        return " (it is empty)"
-    return "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+    try:
+        if path.stat().st_size == 0:
+            return " (it is empty)"
+    except OSError:  # it is gone
+        pass
+    if isinstance(error, UnidentifiedImageError):
+        return ""
+    reason = printable(str(error)) or type(error).__name__
+    return f" ({reason if len(reason) <= 200 else reason[:199] + '…'})"
 
 
 @contextmanager
@@ -159,23 +201,35 @@ def _quiet_pillow() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = usual
 
 
-def _check_size(path: Path, width: int, height: int, images: int) -> None:
+def _check_size(path: Path, width: int, height: int, images: int, most: int) -> None:
     if images > 1:
-        raise InputError(f"{path} holds {images} images; save the one you mean as a file.")
-    if width * height > LARGEST:
+        raise InputError(f"{path} holds several images; save the one you mean as a file.")
+    if width < 1 or height < 1:
+        raise InputError(f"{path} has {width}x{height} pixels, but an image needs at least one.")
+    if width * height > most:
         raise InputError(
-            f"{path} has {width}x{height} pixels, more than the {LARGEST} that are read at once; "
-            "cut it into parts."
+            f"{path} has {width}x{height} pixels, more than the {most} that are read; raise the "
+            f"limit with --max-pixels or {MAX_PIXELS_VARIABLE}, or cut it into parts."
+        )
+    if max(width, height) > _LONGEST_SIDE:
+        raise InputError(
+            f"{path} has {width}x{height} pixels, but a side may have at most {_LONGEST_SIDE}; cut "
+            "it into parts."
         )
 
 
-def _by_pillow(path: Path, bits: int) -> Picture:
+def _by_pillow(path: Path, bits: int, most: int, start: bytes) -> Picture:
     """Decode a file with pillow.
 
     Pillow's RGB has 8 bits: 16-bit RGB is decoded twice, for the high bytes in the byte order of
     the file and for the low bytes in the opposite order.
     """
-    with _quiet_pillow(), _opened(path) as image:
+    with _quiet_pillow(), _opened(path, most) as image:
+        if image.format == "AVIF" and _avif_bits(start) > 8:
+            raise InputError(
+                f"{path} has {_avif_bits(start)} bits a channel, of which 8 would be left; save it "
+                "as a PNG of 16 bits."
+            )
         if image.mode not in (*_GREY, *_COLOUR) or (bits == 8 and image.mode[0] == "I"):
             space = {"F": "floating-point samples", "I": "32-bit samples"}.get(
                 image.mode, f"the colour space {image.mode}"
@@ -190,7 +244,8 @@ def _by_pillow(path: Path, bits: int) -> Picture:
             dpi = dpi[::-1]
         if bits == 8:
             samples = _array(_plain(image))
-            if image.mode in ("P", "PA") and (samples[..., :3] == samples[..., :1]).all():
+            palette = image.mode in ("P", "PA") and not icc  # a profile of RGB is not for grey
+            if palette and (samples[..., :3] == samples[..., :1]).all():
                 samples = samples[..., [0, 3]] if samples.shape[2] == 4 else samples[..., 0]
         elif image.mode[0] == "I":
             samples = _array(image)
@@ -199,22 +254,63 @@ def _by_pillow(path: Path, bits: int) -> Picture:
             samples = _array(image).view(">u2").astype(np.uint16)
         else:
             samples = _array(image).astype(np.uint16) << 8
-            samples |= _low_bytes(path)
+            samples |= _low_bytes(path, most)
         orientation = _orientation(image)
+        kind = image.format
     if bits == 16 and isinstance(transparent, int | tuple):
         match = samples == np.array(transparent, np.uint16)
         opaque = ~(match if samples.ndim == 2 else match.all(axis=2))
         samples = np.dstack([samples, opaque.astype(np.uint16) * 65535])
-    return _picture(samples, orientation, icc, dpi)
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    if kind == "PNG":
+        chunks = _png_colour_chunks(path)
+    elif kind == "AVIF" and not icc:
+        chunks = _avif_colour(start)
+    return _picture(samples, orientation, icc, dpi, chunks)
 
 
-def _opened(path: Path) -> ImageFile:
+def _png_colour_chunks(path: Path) -> tuple[tuple[bytes, bytes], ...]:
+    """The first chunk of each kind that says what a PNG's numbers mean, in their order."""
+    chunks: dict[bytes, bytes] = {}
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind in (b"IDAT", b"IEND"):
+                break
+            if _COLOUR_CHUNKS.get(kind) == length:
+                chunks.setdefault(kind, file.read(length))
+                length = 0
+            file.seek(length + 4, os.SEEK_CUR)
+    return tuple(chunks.items())
+
+
+def _avif_bits(start: bytes) -> int:
+    """Bits a channel of an AVIF file, of which pillow gives 8 (AV1 in ISOBMFF, section 2.3)."""
+    _, box, configuration = start.partition(b"av1C")
+    flags = configuration[2] if box and len(configuration) > 2 else 0
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+
+
+def _avif_colour(start: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """The colour primaries and transfer function of an AVIF file as a PNG's cICP, if they are
+    stated and not those of sRGB."""
+    _, box, numbers = start.partition(b"colrnclx")
+    if not box or len(numbers) < 4:
+        return ()
+    primaries, transfer = struct.unpack(">HH", numbers[:4])
+    if 2 in (primaries, transfer) or (primaries, transfer) == (1, 13) or primaries > 255:
+        return ()
+    return ((b"cICP", bytes([primaries, transfer & 255, 0, 1])),)
+
+
+def _opened(path: Path, most: int) -> ImageFile:
     """A file opened by pillow, its size checked, not decoded yet."""
-    image = Image.open(path, formats=sorted(set(FORMATS.values())))
+    image = Image.open(path, formats=_KINDS)
     # A telephone may put a second, smaller JPEG into the file: the first is the photograph.
     images = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
     try:
-        _check_size(path, *image.size, images)
+        _check_size(path, *image.size, images, most)
     except BaseException:
         image.close()
         raise
@@ -229,10 +325,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _low_bytes(path: Path) -> np.ndarray:
+def _low_bytes(path: Path, most: int) -> np.ndarray:
     """The low byte of each sample of a 16-bit RGB or RGBA file."""
     native = {"little": "L", "big": "B"}[sys.byteorder]
-    with _opened(path) as image:
+    with _opened(path, most) as image:
         tiles = []
         for tile in image.tile:
             raw, *rest = [tile[3]] if isinstance(tile[3], str) else tile[3] or ()
@@ -276,7 +372,7 @@ def _array(image: Image.Image) -> np.ndarray:
     return samples
 
 
-def _deep_tiff(path: Path) -> Picture | bool:
+def _deep_tiff(path: Path, most: int) -> Picture | bool:
     """A TIFF file of 16 bits per sample, of any byte order and arrangement of planes.
 
     Returns True if it has 16 bits but a compression that pillow has to decode, False if it has
@@ -291,8 +387,13 @@ def _deep_tiff(path: Path) -> Picture | bool:
         with tifffile.TiffFile(path) as file:
             pages: Any = file.pages  # of many kinds by their types, all TiffPage here
             page = pages[0]
-            images = sum(not entry.is_reduced for entry in pages)
-            _check_size(path, page.imagewidth, page.imagelength, images)
+            _check_size(path, page.imagewidth, page.imagelength, _images_of(pages, path), most)
+            if page.is_tiled and page.tilewidth * page.tilelength > max(most, 2**20):
+                raise InputError(
+                    f"{path} is stored in tiles of {page.tilewidth}x{page.tilelength} pixels, more "
+                    f"than the {most} that are read; raise the limit with --max-pixels or "
+                    f"{MAX_PIXELS_VARIABLE}."
+                )
             if page.sampleformat != 1 or page.bitspersample > 16:
                 kind = _SAMPLES.get(page.sampleformat, "unsigned")
                 raise InputError(
@@ -314,6 +415,8 @@ def _deep_tiff(path: Path) -> Picture | bool:
             for counted, start in zip(page.databytecounts, page.dataoffsets, strict=True):
                 if start + counted > path.stat().st_size:
                     raise ValueError("it is cut short")
+            if page.compression != 1:
+                _check_inflated(path, page)
             samples = page.asarray()
             if page.planarconfig == 2 and samples.ndim == 3:
                 samples = np.moveaxis(samples, 0, 2)
@@ -336,7 +439,39 @@ def _deep_tiff(path: Path) -> Picture | bool:
     return _picture(samples, tags[274] or 1, tags[34675], dpi)
 
 
-def _picture(samples: np.ndarray, orientation: int, icc: Any, dpi: Any) -> Picture:
+def _images_of(pages: Any, path: Path) -> int:
+    """The images of a TIFF file, apart from smaller copies of one; no more than 2 are counted."""
+    images = 0
+    for number, page in enumerate(pages):
+        if number == _MAX_PAGES:
+            raise InputError(f"{path} has more than {_MAX_PAGES} pages; save the one you mean.")
+        images += not page.is_reduced
+        if images == 2:
+            break
+    return images
+
+
+def _check_inflated(path: Path, page: Any) -> None:
+    """Refuse a page of TIFF with a strip that inflates to more than its pixels take."""
+    room = int(np.prod(page.chunks)) * page.bitspersample // 8
+    with path.open("rb") as file:
+        for counted, start in zip(page.databytecounts, page.dataoffsets, strict=True):
+            file.seek(start)
+            inflated = zlib.decompressobj().decompress(file.read(counted), room + 1)
+            if len(inflated) > room:
+                raise InputError(
+                    f"{path} is no sound TIFF image: a part of it inflates to more than the {room} "
+                    "bytes that its pixels take."
+                )
+
+
+def _picture(
+    samples: np.ndarray,
+    orientation: int,
+    icc: Any,
+    dpi: Any,
+    chunks: tuple[tuple[bytes, bytes], ...] = (),
+) -> Picture:
     """The upright picture of samples (H,W[,C]) as they are stored."""
     samples = _UPRIGHT.get(orientation, _UPRIGHT[1])(samples)
     if not (isinstance(dpi, tuple) and all(0 < float(n) < 1e6 for n in dpi)):
@@ -349,7 +484,7 @@ def _picture(samples: np.ndarray, orientation: int, icc: Any, dpi: Any) -> Pictu
         samples, alpha = samples[..., :-1], samples[..., -1]
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[..., 0]
-    return Picture(samples, alpha, bytes(icc) if icc else None, dpi)
+    return Picture(samples, alpha, bytes(icc) if icc else None, dpi, chunks)
 
 
 _TURNED = (5, 6, 7, 8)
@@ -377,7 +512,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     Parameters
     ----------
     path
-        The file; its suffix names the format: PNG, TIFF, BMP or JPEG.
+        The file; its suffix names the format: PNG, TIFF, BMP, JPEG, WebP or AVIF.
     image
         (H,W) or (H,W,3), uint8, or floating point in [0,1], which is rounded to 8 bits and
         clipped.

@@ -16,6 +16,7 @@ tqdm.
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.data.datasets import data_folder, holdout_images, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image
+from cscsr.output import make_folder, write_bytes, write_text
 from cscsr.problem import SparseCoding
 from cscsr.sparse.lista import (
     FORMS,
@@ -255,9 +257,9 @@ def train(
         if checkpoint is not None and ((update + 1) % CHECKPOINT_EVERY == 0 or last):
             state = {name: part.state_dict() for name, part in stateful.items()}
             state |= {"generator": generator.get_state(), "about": about}
-            unfinished = checkpoint.with_suffix(".part")
-            torch.save(state | {"done": update + 1, "seconds": seconds}, unfinished)
-            unfinished.replace(checkpoint)
+            content = io.BytesIO()
+            torch.save(state | {"done": update + 1, "seconds": seconds}, content)
+            write_bytes(checkpoint, content.getbuffer())
         bar.set_postfix_str(f"log P {float(loss.detach()):.4f}")
     with torch.no_grad():
         learned = learner.learned()
@@ -330,8 +332,7 @@ def train_lista(
     if folder is None:
         raise InputError("training needs a data folder; name it with --data or CSCSR_DATA.")
     dictionary = _dictionary(filters)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(out)
     paths = training_images(folder, [TRAINING_SET])
     images = list(residuals(paths, options.scales))
     held_out = list(residuals(holdout_images(folder), (2,)))
@@ -354,7 +355,7 @@ def train_lista(
             dictionary,
         )
         text = card(name, form, options, seconds, len(paths), filters, seed, gaps)
-        path.with_suffix(".md").write_text(text, encoding="utf-8")
+        write_text(path.with_suffix(".md"), text)
         if ship:
             path = weights.save(name, *weights.load(path), text)
         written.append(path)

@@ -7,6 +7,7 @@ each process takes its part of every batch, and the first one writes. Needs torc
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import signal
@@ -27,6 +28,8 @@ from cscsr.arrays import check_device
 from cscsr.data.datasets import holdout_images, load_dataset
 from cscsr.errors import InputError
 from cscsr.imaging import read_image
+from cscsr.interrupts import Terminated
+from cscsr.output import make_folder, write_bytes, write_text
 from cscsr.training.optim import learning_rate
 from cscsr.training.patches import load_banks
 from cscsr.training.recipe import Recipe
@@ -72,8 +75,8 @@ def train(
     kept in the checkpoint. It changes only when the time per step, averaged over the last
     `PACE_STEPS`, would end the run too late or too early (`Progress.plan`), as on a shared machine.
     An interrupt (SIGINT, SIGTERM) lets the step end, writes the checkpoint and raises
-    KeyboardInterrupt. Under ``torchrun`` (see `join_processes`), `device` "cuda" is a GPU per
-    process.
+    KeyboardInterrupt, for SIGTERM a `Terminated`. Under ``torchrun`` (see `join_processes`),
+    `device` "cuda" is a GPU per process.
 
     Parameters
     ----------
@@ -113,7 +116,7 @@ def train(
     Raises
     ------
     InputError
-        For bad arguments.
+        For bad arguments, and for a disk that refuses a file: what was written before stays.
     NonFiniteLoss
         When the run breaks down; the last good checkpoint is kept.
     """
@@ -126,10 +129,7 @@ def train(
         raise InputError(f"training needs a positive budget, got {steps or minutes}.")
     check_device(device)
     out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write into the folder {out}: {error.strerror}.") from error
+    make_folder(out)
     checkpoint, curve = out / "checkpoint.pt", out / "curve.csv"
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} exists: continue it with --resume or give another --out.")
@@ -190,11 +190,11 @@ def train(
                 bar.set_postfix_str(" ".join(f"x{s} {v:.2f} dB" for s, v in psnr.items()))
                 since = time.perf_counter()
                 losses.clear()
-            if interrupted.is_set():
+            if interrupted:
                 if first:
                     trainer.check_finite()
                     _save(checkpoint, trainer, losses)
-                raise KeyboardInterrupt
+                raise Terminated if interrupted[0] == signal.SIGTERM else KeyboardInterrupt
     bar.close()
     if trainer.processes > 1:
         distributed.barrier()
@@ -212,7 +212,7 @@ def _record(
     losses: list[float],
     psnr: dict[str, dict[int, float]],
 ) -> None:
-    """Append a row to the curve."""
+    """Add a row to the curve, which is whole at any time."""
     row = {
         "step": progress.step,
         "seconds": round(progress.seconds, 1),
@@ -225,32 +225,35 @@ def _record(
             for scale, value in values.items()
         },
     }
-    columns, fresh = list(row), not path.exists()
-    if not fresh:
-        with path.open(newline="") as file:
-            columns = next(csv.reader(file))
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
+    rows = _rows(path) or [list(row)]
+    _write_rows(path, [*rows, [row.get(column, "") for column in rows[0]]])
 
 
 def _cut(path: Path, step: int) -> None:
     """Remove the rows of a curve after `step`: a run that was killed between a row and its
     checkpoint makes the row again."""
-    if not path.exists():
+    rows = _rows(path)
+    if not rows:
         return
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
     earlier = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= step]
     if not earlier:
         path.unlink()
         return
-    part = path.with_suffix(".csv.part")
-    with part.open("w", newline="") as file:
-        csv.writer(file).writerows([rows[0], *earlier])
-    part.replace(path)
+    _write_rows(path, [rows[0], *earlier])
+
+
+def _rows(path: Path) -> list[list[Any]]:
+    """The rows of a CSV file, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def _write_rows(path: Path, rows: list[list[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:
@@ -262,16 +265,16 @@ def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:
 
 
 @contextmanager
-def _interrupts_noted() -> Iterator[threading.Event]:
-    """Inside, SIGINT and SIGTERM only set the event, so that no step is left half done.
+def _interrupts_noted() -> Iterator[list[int]]:
+    """Inside, SIGINT and SIGTERM are only put on the list, so that no step is left half done.
 
     Outside of the main thread, where handlers cannot be set, they work as ever.
     """
-    noted = threading.Event()
+    noted: list[int] = []
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda *_: noted.set())
+            before[number] = signal.signal(number, lambda sent, _: noted.append(sent))
     try:
         yield noted
     finally:
@@ -281,9 +284,9 @@ def _interrupts_noted() -> Iterator[threading.Event]:
 
 def _save(path: Path, trainer: Trainer, losses: list[float]) -> None:
     """The checkpoint; losses: those since the last row of the curve."""
-    part = path.with_suffix(".part")
-    torch.save({**trainer.state(), "losses": losses}, part)
-    part.replace(path)
+    content = io.BytesIO()  # in whose errors torch does not hide those of the disk
+    torch.save({**trainer.state(), "losses": losses}, content)
+    write_bytes(path, content.getbuffer())
 
 
 def export(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cscsr.errors import InputError, unknown_name
+from cscsr.output import make_folder, write_bytes, write_text
 
 FOLDER = Path(__file__).parent
 _MANIFEST = "manifest.json"
@@ -131,16 +132,19 @@ def write(
         Arrays by name.
     metadata
         What `load` is to return beside them; it has to be JSON.
+
+    Raises
+    ------
+    InputError
+        If the folder or the file cannot be written.
     """
     from safetensors.numpy import save as serialise
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    make_folder(path.parent)
     arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
     header = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}
-    part.write_bytes(serialise(arrays, metadata=header))
-    part.replace(path)
+    write_bytes(path, serialise(arrays, metadata=header))
 
 
 def save(
@@ -164,8 +168,8 @@ def save(
     """
     path = FOLDER / f"{name}.safetensors"
     write(path, tensors, metadata)
-    (FOLDER / f"{name}.md").write_text(card)
+    write_text(FOLDER / f"{name}.md", card)
     rows = manifest()
     rows[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
-    (FOLDER / _MANIFEST).write_text(json.dumps(dict(sorted(rows.items())), indent=2) + "\n")
+    write_text(FOLDER / _MANIFEST, json.dumps(dict(sorted(rows.items())), indent=2) + "\n")
     return path

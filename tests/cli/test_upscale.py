@@ -131,7 +131,7 @@ def test_image_smaller_than_the_filters(tmp_path, refused):
 def test_output_that_cannot_be_written(photo, tmp_path, refused):
     start = ["upscale", photo, "--scale", 2, "--solver", "bicubic", "-o"]
     assert "no folder" in refused(*start, tmp_path / "absent" / "out.png")
-    assert ".png" in refused(*start, tmp_path / "out.webp")
+    assert ".png" in refused(*start, tmp_path / "out.gif")
     make_folder(tmp_path / "photo-x2.png")
     assert "is a folder" in refused(*start[:-1])
     assert files(tmp_path) == ["photo-x2.png", "photo.png"]

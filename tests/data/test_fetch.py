@@ -78,7 +78,8 @@ def server(monkeypatch, tmp_path) -> Iterator[Server]:
         body = (tmp_path / name).read_bytes()
         (tmp_path / name).unlink()
         served.files[f"/pinned/{name}"] = body
-        files.append(RemoteFile(f"pinned/{name}", hashlib.sha256(body).hexdigest(), name))
+        digest = hashlib.sha256(body).hexdigest()
+        files.append(RemoteFile(f"pinned/{name}", digest, name, len(body)))
     known = remote_files
     monkeypatch.setattr(
         fetching, "remote_files", lambda name: files if name == "T91" else known(name)
@@ -227,7 +228,7 @@ def test_mirror_that_is_no_address(mirror, tmp_path, capsys):
 
 def test_folder_that_cannot_be_made_and_names_that_are_wrong(server, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot write into the folder"):
         fetch("T91", tmp_path / "file", host=server.url)
     monkeypatch.delenv("CSCSR_DATA", raising=False)
     assert main(["data", "fetch", "Set5"]) == 2

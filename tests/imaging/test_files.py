@@ -103,7 +103,7 @@ def png_of_16_bits(channels: int) -> bytes:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_are_refused_where_8_are_meant_and_not_cut(tmp_path, channels):
     (tmp_path / "deep.png").write_bytes(png_of_16_bits(channels))
-    with pytest.raises(InputError, match="8 bits a channel"):
+    with pytest.raises(InputError, match=r"16 bits a channel, .* save it with 8 bits"):
         read_image(tmp_path / "deep.png")
     pixels = read_picture(tmp_path / "deep.png").pixels
     assert pixels.shape == ((4, 5) if channels == 1 else (4, 5, 3))
@@ -242,8 +242,8 @@ def test_what_is_no_picture_for_us_comes_with_its_reason(tmp_path, colour):
     for name, says in {
         "print.jpg": "colour space CMYK",
         "gif.png": "but GIF; save it as PNG",
-        "apng.png": "holds 2 images",
-        "pages.tif": "holds 2 images",
+        "apng.png": "holds several images",
+        "pages.tif": "holds several images",
         "nan.tif": "floating-point samples",
         "signed.tif": "signed samples of 16 bits",
         "bytes.tif": "signed samples of 8 bits",
@@ -278,14 +278,14 @@ def test_files_that_are_no_whole_image_are_refused(tmp_path, colour, suffix):
     with pytest.raises(InputError, match="there is no file"):
         read_image(path)
     path.write_text("not an image")
-    with pytest.raises(InputError, match="no whole PNG, TIFF, BMP or JPEG"):
+    with pytest.raises(InputError, match="no whole PNG, TIFF, BMP, JPEG"):
         read_image(path)
     write_image(path, colour)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match="no whole PNG, TIFF, BMP or JPEG"):
+    with pytest.raises(InputError, match="no whole PNG, TIFF, BMP, JPEG"):
         read_image(path)
     path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"no whole PNG, TIFF, BMP or JPEG image [(]it is empty"):
+    with pytest.raises(InputError, match=r"no whole .* image [(]it is empty"):
         read_image(path)
 
 
@@ -303,7 +303,7 @@ def test_bad_arrays_and_names_are_refused_and_the_old_file_stays(tmp_path, colou
         with pytest.raises(InputError, match=says):
             write_image(path, image)
     np.testing.assert_array_equal(read_image(path), colour)
-    with pytest.raises(InputError, match=r"must end in .*, got 'image.webp'"):
-        write_image(tmp_path / "image.webp", colour)
+    with pytest.raises(InputError, match=r"must end in .*, got 'image.gif'"):
+        write_image(tmp_path / "image.gif", colour)
     with pytest.raises(InputError, match="there is no folder"):
         write_image(tmp_path / "nowhere" / "image.png", colour)

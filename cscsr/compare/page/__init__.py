@@ -18,7 +18,7 @@ from cscsr.compare.records import FILE_NAME, Figure
 from cscsr.compare.remake import remake
 from cscsr.compare.results import Results
 from cscsr.compare.summary import Summary, summarise
-from cscsr.compare.text import write_file
+from cscsr.output import write_text
 
 PAGE_NAME = "index.html"
 
@@ -68,7 +68,7 @@ def keep_figures(results: Results, out: Path, reference: Path = REFERENCE) -> li
 
 def write_page(summary: Summary, results: Results, out: Path) -> Path:
     """Write index.html into a folder; returns its path."""
-    return write_file(out / PAGE_NAME, page_of(summary, results))
+    return write_text(out / PAGE_NAME, page_of(summary, results))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

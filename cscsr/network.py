@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,9 +22,10 @@ from cscsr import weights
 from cscsr.arrays import check_device, device_to_use, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
-from cscsr.networks import Network, Visit, build
+from cscsr.networks import Network, Visit, blueprint, build
 from cscsr.networks.base import BICUBIC_REACH
 from cscsr.problem import SuperResolution
+from cscsr.schema import check_table
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
 from cscsr.tiles import Tile, tiles
 
@@ -36,6 +38,65 @@ SMALLEST_TILE = 16
 """Side in low-resolution pixels that a tile has even where `TILE_BYTES` holds less."""
 
 
+@dataclass(frozen=True)
+class NetworkMetadata:
+    """What the header of a network's weight file says.
+
+    Attributes
+    ----------
+    architecture
+        The name of its class; see `cscsr.networks.build`.
+    network
+        The arguments of its constructor, without its scales.
+    scales
+    line
+        "y" or "rgb", that of the class.
+    recipe, trained, holdout_psnr_db
+        How it was trained, and how good it is, for people.
+    """
+
+    architecture: str
+    network: dict[str, Any]
+    scales: list[int]
+    line: Literal["y", "rgb"]
+    recipe: dict[str, Any] | None = None
+    trained: dict[str, Any] | None = None
+    holdout_psnr_db: dict[str, float] | None = None
+
+
+def read_network(
+    source: str | os.PathLike[str], digest: str | None = None
+) -> tuple[dict[str, np.ndarray], NetworkMetadata]:
+    """The tensors and the metadata of a network's weight file, which fit each other.
+
+    They are checked before a network is built, which could take any memory and any time.
+
+    Raises
+    ------
+    InputError
+        As `load_network`.
+    """
+    tensors, metadata = weights.load(source, digest)
+    if "architecture" not in metadata:
+        raise InputError(
+            f"expected the weights of a network in {source}, got those of "
+            f"{metadata.get('kind', 'another method')}."
+        )
+    try:
+        about = check_table(NetworkMetadata, metadata, "the metadata")
+        plan = blueprint(about.architecture, {**about.network, "scales": about.scales})
+    except InputError as error:
+        raise InputError(f"weight file {source}: {error}") from error
+    if about.line != plan.line:
+        raise InputError(
+            f"weight file {source}: line should be {plan.line}, that of {about.architecture}, "
+            f"got {about.line}."
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in plan.state_dict().items()}
+    weights.check_shapes(source, tensors, shapes)
+    return tensors, about
+
+
 @lru_cache(maxsize=8)
 def load_network(source: str, digest: str, device: str) -> Network:
     """The network that a weight file describes, in evaluation mode.
@@ -45,22 +106,18 @@ def load_network(source: str, digest: str, device: str) -> Network:
     source
         Name of shipped weights, or path of a safetensors file.
     digest
-        The file's SHA-256, so that a changed file is read again.
+        The SHA-256 that the file must have.
     device
         "cpu", "cuda", "cuda:1".
 
     Raises
     ------
     InputError
-        For a file that is not there, or that holds something other than a network.
+        For a file that is not there, that holds something other than a network, whose metadata
+        are wrong or do not fit its tensors, or that does not have `digest`.
     """
-    tensors, metadata = weights.load(source)
-    if "architecture" not in metadata:
-        raise InputError(
-            f"expected the weights of a network in {source}, got those of "
-            f"{metadata.get('kind', 'another method')}."
-        )
-    network = build(metadata["architecture"], **metadata["network"], scales=metadata["scales"])
+    tensors, about = read_network(source, digest)
+    network = build(about.architecture, **about.network, scales=about.scales)
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
     # (stubs of torch know no memory format without a dtype)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

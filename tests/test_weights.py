@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from cscsr import InputError, weights
+from cscsr.csc_sr.solver import _cached_weights
 from cscsr.data.datasets import licence_of_weights
 from cscsr.data.sources import SOURCES
+from cscsr.network import load_network
+from cscsr.sparse.lista import _load
 from cscsr.training.recipe import load_recipe, recipe_names
 
 
@@ -100,3 +103,41 @@ def test_a_shipped_file_that_was_altered_is_refused(tmp_path, monkeypatch):
     (tmp_path / path.name).write_bytes(altered[:-1])
     with pytest.raises(InputError, match="cut short"):
         weights.load(name)
+
+
+def _changed(path, write):
+    """A weight file that is overwritten after it was hashed; returns the first hash."""
+    write(1.0)
+    digest = weights.sha256(path)
+    write(2.0)
+    assert weights.sha256(path) != digest
+    return digest
+
+
+def test_weights_are_those_that_were_hashed(tmp_path):
+    path = tmp_path / "w.safetensors"
+    digest = _changed(path, lambda value: weights.write(path, {"a": np.full(3, value)}, {}))
+    with pytest.raises(InputError, match="was changed while it was in use"):
+        weights.load(path, digest)
+    tensors, _ = weights.load(path, weights.sha256(path))
+    np.testing.assert_array_equal(tensors["a"], 2.0)
+
+
+def test_every_learned_method_reads_the_weights_that_it_hashed(tmp_path):
+    path = tmp_path / "w.safetensors"
+    readers = {
+        "crnet-b-small": lambda digest: load_network(str(path), digest, "cpu"),
+        "csc-sr-ista": lambda digest: _cached_weights(str(path), digest),
+        "lista-step": lambda digest: _load(str(path), digest),
+    }
+    for name, read in readers.items():
+        tensors, metadata = weights.load(name)
+
+        def write(value, tensors=tensors, metadata=metadata):
+            scaled = {key: (tensor * value).astype(tensor.dtype) for key, tensor in tensors.items()}
+            weights.write(path, scaled, metadata)
+
+        digest = _changed(path, write)
+        with pytest.raises(InputError, match="was changed while it was in use"):
+            read(digest)
+        read(weights.sha256(path))

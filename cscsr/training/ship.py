@@ -16,44 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cscsr import weights
 from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
-from cscsr.imaging import degrade, score
 from cscsr.network import NetworkSolver
-from cscsr.problem import SuperResolution
-from cscsr.solver import Solver
-from cscsr.training.run import HOLDOUT_CROP, holdout_crops
-
-
-def holdout_psnr(
-    solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
-) -> dict[int, float]:
-    """Mean PSNR of a solver at each scale.
-
-    Parameters
-    ----------
-    solver
-    truths
-        uint8 images, (H, W) or (H, W, 3).
-    scales
-    line
-        "y" or "rgb": how images are degraded and scored.
-
-    Returns
-    -------
-    dict
-        dB, by scale.
-    """
-    values: dict[int, list[float]] = {scale: [] for scale in scales}
-    for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
-        for scale in scales:
-            problem = SuperResolution(degrade(truth, scale, line), scale)
-            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line)["psnr"])
-    return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
+from cscsr.training.run import HOLDOUT_CROP, holdout_crops, holdout_psnr
 
 
 def publish(
@@ -86,15 +55,19 @@ def publish(
     Raises
     ------
     InputError
-        If the run has no weights, or if the shipped weights of that name are at least as good on
-        the held-out images, by the mean over scales, and `replace` is False.
+        If the run has no weights, if they are changed while they are scored, or if the shipped
+        weights of that name are at least as good on the held-out images, by the mean over scales,
+        and `replace` is False.
     """
     source = Path(run) / "weights.safetensors"
-    tensors, metadata = weights.load(source)
+    digest = weights.sha256(source)
+    tensors, metadata = weights.load(source, digest)
     line, scales = metadata["line"], metadata["scales"]
     solver = NetworkSolver(model=name, weights=str(source), device=device)
     truths = holdout_crops(data)
     ours = holdout_psnr(solver, truths, scales, line)
+    if solver.weights_sha256() != digest:
+        raise InputError(f"{source} was changed while it was scored; ship it when it is finished.")
     metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
     if name in weights.manifest() and not replace:
         before = weights.load(name)[1]["holdout_psnr_db"]

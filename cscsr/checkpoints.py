@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def read(path: str | os.PathLike[str], device: str = "cpu") -> dict[str, Any]:
         For a file that cannot be read, is cut short, or holds something else.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about what is refused below
+            state = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except MemoryError:

@@ -35,7 +35,7 @@ _FAR = 2**30
 
 
 @contextlib.contextmanager
-def folder_lock(folder: str | os.PathLike[str], doing: str) -> Iterator[None]:
+def folder_lock(folder: str | Path, doing: str) -> Iterator[None]:
     """Hold the lock of a folder, which is made if missing, for the length of the block.
 
     The lock of a process that has ended, killed or not, is taken over. One that a process on
@@ -114,7 +114,7 @@ def _lock(descriptor: int) -> None:
     else:
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         finally:
             os.lseek(descriptor, 0, os.SEEK_SET)
 

@@ -118,7 +118,7 @@ def check(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise InputError(f"{where} should be a table, got {shown(value)}.")
         return {key: check(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return value if type(value) is kind else check_table(kind, value, f"[{where}]")
     if kind in _WORDS:
         return _checked_plain(kind, value, where)
@@ -172,7 +172,7 @@ def check_fields(instance: Any) -> None:
     InputError
         For a value that does not fit.
     """
-    hints = _hints(type(instance))
+    hints = _hints(instance.__class__)
     for each in fields(instance):
         check(hints[each.name], getattr(instance, each.name), each.name)
 
@@ -218,7 +218,7 @@ def _check_names(kind: str, names: Iterable[Any], known: Iterable[str]) -> None:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints(kind: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 

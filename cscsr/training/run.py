@@ -132,7 +132,7 @@ def train(
         raise InputError(f"training needs a positive budget, got {steps or minutes}.")
     recipe.check_network()
     check_device(device)
-    out = make_folder(out)
+    out = make_folder(Path(out))
     leads = os.environ.get("RANK", "0") == "0"  # under torchrun one process writes
     with folder_lock(out, "trains") if leads else nullcontext():
         if (out / "checkpoint.pt").exists() and not resume:
@@ -208,7 +208,7 @@ class _Run:
         if first:
             _cut(self.out / "curve.csv", progress.step)
             self._say_start()
-        pace = Pace(trainer.seconds_per_step() if timed else None)
+        pace = Pace(trainer.seconds_per_step() if timed else 0.0)
         if not timed:
             progress.per_step = 1 / budget
         bar = tqdm(

@@ -102,10 +102,10 @@ class Pace:
     Parameters
     ----------
     seconds
-        Of a step, as measured before the run; None: the first step's.
+        Of a step, as measured before the run; 0: those of the first step, when it is made.
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self._wall, self._processor = 0.0, 0.0
 
@@ -117,10 +117,8 @@ class Pace:
         """A step has ended; returns the seconds that it counts for."""
         wall = time.perf_counter() - self._wall
         processor = time.process_time() - self._processor
-        pace = processor if self.seconds is None else self.seconds
-        counted = min(wall, max(LONGEST_STEP * pace, processor))
-        if self.seconds is None:
-            self.seconds = counted
+        counted = min(wall, max(LONGEST_STEP * (self.seconds or processor), processor))
+        self.seconds = self.seconds or counted
         self.seconds += (min(counted, LONGEST_STEP * self.seconds) - self.seconds) / PACE_STEPS
         return counted
 

@@ -30,7 +30,7 @@ _METADATA_KEY = "cscsr"
 MAX_BYTES = 2**31
 """The largest weight file that is read."""
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
@@ -234,7 +234,8 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
             f"tensor {name} of {path} is of the type {entry['dtype']}, which cannot be read; "
             "save it as F32."
         )
-    array = np.frombuffer(entry["data"] or b"", _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    dtype: np.dtype[Any] = _DTYPES[entry["dtype"]]
+    array: np.ndarray = np.frombuffer(entry["data"] or b"", dtype).reshape(entry["shape"])
     if entry["dtype"] == "BF16":
         array = (array.astype("<u4") << 16).view("<f4")
     if array.dtype.kind == "f" and not (np.abs(array) <= np.finfo(np.float32).max).all():

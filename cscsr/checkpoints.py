@@ -17,6 +17,7 @@ import torch
 
 from cscsr.errors import InputError
 from cscsr.output import write_bytes
+from cscsr.schema import shown
 
 
 def write(path: str | os.PathLike[str], state: Mapping[str, Any]) -> Path:
@@ -50,10 +51,12 @@ def read(path: str | os.PathLike[str], device: str = "cpu") -> dict[str, Any]:
         For a file that cannot be read, is cut short, or holds something else.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # about what is refused below
-            state = torch.load(path, map_location=device, weights_only=True)
+        content = io.BytesIO(Path(path).read_bytes())
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about what is refused below
+            state = torch.load(content, map_location=device, weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # torch raises errors of many kinds
@@ -79,6 +82,40 @@ def _damaged(path: str | os.PathLike[str]) -> InputError:
         f"{path} should be a checkpoint but cannot be read: it is cut short or of another kind; "
         "remove it, or give another --out."
     )
+
+
+def check_like(value: Any, like: Any, where: str) -> None:
+    """Check that a part of a file has the form of `like`, and that its numbers are finite.
+
+    Tables have the same keys, lists the same length, tensors the same shape, and of floating point
+    or not, and everything else the same type.
+
+    Raises
+    ------
+    InputError
+        For the first place where they differ.
+    """
+    if isinstance(like, Mapping):
+        if not isinstance(value, Mapping) or value.keys() != like.keys():
+            raise InputError(f"{where} should hold {shown(list(like))}.")
+        for key, item in value.items():
+            check_like(item, like[key], f"{where}.{key}")
+    elif isinstance(like, torch.Tensor):
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{where} should be a tensor, got {shown(value)}.")
+        shape, floating = tuple(like.shape), like.is_floating_point()
+        if tuple(value.shape) != shape or value.is_floating_point() != floating:
+            raise InputError(
+                f"{where} should have the shape {shape}, got {tuple(value.shape)} of {value.dtype}."
+            )
+    elif isinstance(like, (list, tuple)):
+        if type(value) is not type(like) or len(value) != len(like):
+            raise InputError(f"{where} should be a list of {len(like)}, got {shown(value)}.")
+        for number, (item, other) in enumerate(zip(value, like, strict=True)):
+            check_like(item, other, f"{where}.{number}")
+    elif type(value) is not type(like):
+        raise InputError(f"{where} should be like {shown(like)}, got {shown(value)}.")
+    check_finite(value, where)
 
 
 def check_finite(value: Any, where: str) -> None:

@@ -36,7 +36,9 @@ _FAR = 2**30
 
 @contextlib.contextmanager
 def folder_lock(folder: str | Path, doing: str) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if missing, for the length of the block.
+    """Hold the lock of a folder for the length of the block.
+
+    A folder that is missing is made, and removed again if the block leaves nothing in it.
 
     The lock of a process that has ended, killed or not, is taken over. One that a process on
     another machine left behind is not, as its end cannot be seen from here: the file has to be
@@ -53,6 +55,7 @@ def folder_lock(folder: str | Path, doing: str) -> Iterator[None]:
     InputError
         If another process holds the lock, and if the folder cannot be written to.
     """
+    missing = not os.path.exists(folder)
     path = make_folder(folder) / NAME
     try:
         descriptor = _locked(path)
@@ -65,6 +68,8 @@ def folder_lock(folder: str | Path, doing: str) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):  # the block's results are what matters
                 path.unlink()
+                if missing:
+                    path.parent.rmdir()
     finally:
         os.close(descriptor)
 

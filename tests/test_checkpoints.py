@@ -35,7 +35,7 @@ def test_what_is_written_comes_back(tmp_path):
 def test_files_cut_at_any_place_are_refused_in_a_sentence(tmp_path):
     checkpoints.write(tmp_path / "x.pt", {"a": torch.arange(100.0), "b": 1})
     whole = (tmp_path / "x.pt").read_bytes()
-    for length in [0, 1, 10, *range(20, len(whole) - 1, 97), len(whole) - 1]:
+    for length in [0, 1, 10, *range(20, len(whole) - 1, 53), len(whole) - 1]:
         (tmp_path / "cut.pt").write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"cut\.pt should be a checkpoint but cannot be read"):
             checkpoints.read(tmp_path / "cut.pt")

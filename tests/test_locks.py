@@ -84,6 +84,15 @@ def test_an_error_inside_frees_the_lock_and_comes_through(tmp_path):
         pass
 
 
+def test_a_folder_that_was_made_for_nothing_is_removed_again(tmp_path):
+    with folder_lock(tmp_path / "new", "trains"):
+        assert (tmp_path / "new").is_dir()
+    assert not (tmp_path / "new").exists()
+    with folder_lock(tmp_path / "new", "trains"):
+        (tmp_path / "new" / "result").write_text("")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["result"]
+
+
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write into the folder"):

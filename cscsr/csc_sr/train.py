@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cscsr import weights
+from cscsr import checkpoints, weights
 from cscsr.csc_sr.card import RunFacts, write_weights
 from cscsr.csc_sr.dictionary import learn_filters
 from cscsr.csc_sr.map_training import HeldOut, MapTraining
@@ -187,7 +187,12 @@ def _runs(
     store = RunStore(Path(out) / "state", [requested, filters, seed, [p.name for p in paths]])
     if bank is None:
         learn = partial(_learned_filters, data, options, seed, progress)
-        bank = store.made("filters", lambda: {"filters": learn()})["filters"].numpy()
+        filters_of = store.made("filters", lambda: {"filters": learn()})
+        shape = (options.atoms, options.filter_size, options.filter_size)
+        checkpoints.check_like(
+            filters_of, {"filters": torch.zeros(shape)}, str(store.folder / "filters.pt")
+        )
+        bank = filters_of["filters"].numpy()
     starts = [
         Weights(
             coder,

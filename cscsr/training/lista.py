@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -234,19 +234,10 @@ def train(
         state = checkpoints.read(checkpoint)
         if state["about"] != about:
             raise InputError(f"{checkpoint} is of a run with other options; remove it.")
-        checkpoints.check_finite({name: state[name] for name in stateful}, str(checkpoint))
-        done = check(Annotated[int, Range(0, options.updates)], state["done"], "done")
-        seconds = check(
-            Annotated[float, Range(0, math.inf, open_high=True)], state["seconds"], "seconds"
-        )
         try:
-            for name, part in stateful.items():
-                part.load_state_dict(state[name])
-            generator.set_state(state["generator"])
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{checkpoint} does not fit the run that it names; remove it."
-            ) from error
+            done, seconds = _restore(state, stateful, generator, options)
+        except InputError as error:
+            raise InputError(f"checkpoint {checkpoint}: {error}") from error
     bar = tqdm(range(done, options.updates), f"lista {form}", initial=done, total=options.updates)
     for update in bar:
         before = time.perf_counter()
@@ -273,6 +264,36 @@ def train(
         learned = learner.learned()
     tensors = {name: t.detach() for name, t in vars(learned).items() if t is not None}
     return LearnedSteps(**tensors), seconds
+
+
+def _restore(
+    state: Mapping[str, Any],
+    stateful: Mapping[str, Any],
+    generator: torch.Generator,
+    options: Options,
+) -> tuple[int, float]:
+    """Take up a checkpoint; returns the updates made, and their seconds."""
+    learner, adam, schedule = stateful["learner"], stateful["adam"], stateful["schedule"]
+    like = {name: part.state_dict() for name, part in stateful.items()}
+    momenta = {"step": torch.zeros(()), "exp_avg": None, "exp_avg_sq": None}
+    like["adam"]["state"] = {
+        number: {key: parameter if key != "step" else value for key, value in momenta.items()}
+        for number, parameter in enumerate(p for g in adam.param_groups for p in g["params"])
+    }
+    like["generator"] = generator.get_state()
+    for name, part in like.items():
+        checkpoints.check_like(state[name], part, name)
+    done = check(Annotated[int, Range(1, options.updates)], state["done"], "done")
+    seconds = check(
+        Annotated[float, Range(0, math.inf, open_high=True)], state["seconds"], "seconds"
+    )
+    for part, name in ((learner, "learner"), (adam, "adam"), (schedule, "schedule")):
+        part.load_state_dict(state[name])
+    try:
+        generator.set_state(state["generator"])
+    except RuntimeError as error:
+        raise InputError("generator should be a random state, but is not.") from error
+    return done, seconds
 
 
 def write(

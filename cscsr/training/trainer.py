@@ -10,7 +10,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -429,7 +429,7 @@ class Trainer:
                 "give another --out or take --resume away."
             )
         for part in ("network", "average"):
-            _check_tensors(state[part], self.average, part)
+            checkpoints.check_like(state[part], self.average, part)
         progress = check_table(Progress, state["progress"], "progress")
         start = check(dict[str, Any] | None, state["start"], "start")
         seed, bf16 = check(int, state["seed"], "seed"), check(bool, state["bf16"], "bf16")
@@ -465,7 +465,7 @@ class Trainer:
                     name: torch.zeros(()) if name == "step" else parameters[number]
                     for name in MOMENTA[type(optimiser)]
                 }
-                _check_tensors(values, like, f"optimisers.{number}")
+                checkpoints.check_like(values, like, f"optimisers.{number}")
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": momenta, "param_groups": groups})
 
@@ -480,20 +480,3 @@ class Trainer:
         tensors = [*self.network.parameters(), *self.average.values()]
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise NonFiniteLoss(f"the weights became infinite at step {self.progress.step}.")
-
-
-def _check_tensors(tensors: Any, like: Mapping[str, Tensor], where: str) -> None:
-    """Check the tensors of a checkpoint: their names, shapes and kinds are those of `like`, and
-    their values are finite. Raises InputError."""
-    if not isinstance(tensors, dict) or tensors.keys() != like.keys():
-        raise InputError(f"{where} should hold the tensors {shown(sorted(like))}.")
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise InputError(f"{where}.{name} should be a tensor, got {shown(tensor)}.")
-        shape, floating = tuple(like[name].shape), like[name].is_floating_point()
-        if tuple(tensor.shape) != shape or tensor.is_floating_point() != floating:
-            raise InputError(
-                f"{where}.{name} should have the shape {shape}, got {tuple(tensor.shape)} of "
-                f"{tensor.dtype}."
-            )
-    checkpoints.check_finite(tensors, where)

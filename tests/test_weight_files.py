@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import json
 import struct
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -283,6 +285,30 @@ def test_the_command_names_the_weights_and_not_the_output(tmp_path, capsys, solv
     assert "no weight file at" in error
     assert "w.safetensors" in error
     assert "written" not in error
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux without a content")
+@pytest.mark.parametrize("solver", ["crnet-b-small", "csc-sr[ista]"])
+def test_weights_that_the_system_cannot_read_are_no_unwritable_output(tmp_path, capsys, solver):
+    write_image(tmp_path / "photo.png", np.zeros((16, 16), np.uint8))
+    (tmp_path / "w.safetensors").symlink_to("/proc/self/mem")
+    words = ["upscale", str(tmp_path / "photo.png"), "--scale", "2", "--solver", solver]
+    assert main([*words, "--weights", str(tmp_path / "w.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert "w.safetensors cannot be read: Input/output error" in error
+    assert "photo" not in error
+
+
+@given(st.integers(0, 10**6), st.binary(min_size=1, max_size=40), st.sampled_from(sorted(LOADERS)))
+def test_overwritten_headers_are_read_or_refused(tmp_path_factory, place, overwritten, name):
+    """Nothing but an InputError comes out of any bytes."""
+    content = bytearray(weights.weights_path(name).read_bytes())
+    place %= 8 + int.from_bytes(content[:8], "little")
+    content[place : place + len(overwritten)] = overwritten
+    path = tmp_path_factory.getbasetemp() / "overwritten.safetensors"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        LOADERS[name](path)
 
 
 @pytest.mark.parametrize(

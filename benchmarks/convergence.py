@@ -181,7 +181,7 @@ def convergence(
     """Make convergence.csv, .png and .md, one problem in float64, in the folder `out`; returns
     their paths. Nothing is solved where a convergence.csv of the same settings is there already.
     Raises InputError for a setting out of range."""
-    table = _measured(out, "convergence", [case], iterations, "float64", None, report)
+    table = _measured(out, "convergence.csv", [case], iterations, "float64", None, report)
     draw_convergence(table, table.with_suffix(".png"))
     command = "python -m benchmarks.convergence"
     if iterations != ITERATIONS:
@@ -201,18 +201,20 @@ def grid(
     dtype: str = "float32",
     report: Report = silent,
 ) -> list[Path]:
-    """Make convergence_grid.csv, .png and .md, every combination of λ, size and dictionary, in
+    """Make convergence_grid.csv.gz, .png and .md, every combination of λ, size and dictionary, in
     the folder `out`; returns their paths. sporco's ADMM runs with its best ρ too.
     Raises InputError for a setting out of range and for an unknown dictionary or solver."""
     cases = [Case(name, s, lam) for name in dictionaries for s in sizes for lam in lams]
-    table = _measured(out, "convergence_grid", cases, iterations, dtype, solvers, report, True)
-    draw_grid(table, table.with_suffix(".png"))
+    name = "convergence_grid"
+    table = _measured(out, f"{name}.csv.gz", cases, iterations, dtype, solvers, report, True)
+    picture, page = (table.with_name(f"{name}{suffix}") for suffix in (".png", ".md"))
+    draw_grid(table, picture)
     command = (
         f"python -m benchmarks.convergence --grid --sizes {_listed(sizes)} --lams {_listed(lams)} "
         f"--dictionaries {_listed(dictionaries)} --dtype {dtype} --iterations {iterations}"
     )
-    write_times(table, table.with_suffix(".md"), command)
-    return [table, table.with_suffix(".png"), table.with_suffix(".md")]
+    write_times(table, page, command)
+    return [table, picture, page]
 
 
 def _listed(values: Sequence[Any]) -> str:
@@ -229,7 +231,7 @@ def _measured(
     report: Report,
     search: bool = False,
 ) -> Path:
-    """The table of a name in the folder `out`, measured unless it is there of the same settings.
+    """The table `name` in the folder `out`, measured unless one of the same settings is there.
 
     Raises InputError for a setting out of range, and for an unknown solver.
     """
@@ -253,7 +255,7 @@ def _measured(
         "solvers": " ".join(names),
         "weights": " ".join(digest[:8] for digest in hashes if digest),
     }
-    table = make_folder(out) / f"{name}.csv"
+    table = make_folder(out) / name
     if made_with(table, settings):
         return table
     total = len(cases) * (len(names) + 2 + 2 * search)

@@ -27,6 +27,7 @@ from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.data.datasets import load_dataset
 from cscsr.imaging import degrade, score
 from cscsr.output import make_folder
+from cscsr.registry import is_builtin
 
 COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
 
@@ -47,7 +48,7 @@ FEW = ("comic", "face")
 
 def selection() -> Iterator[tuple[str, str, int]]:
     """What is measured: (data set, solver, scale), of Set14 on the images `FEW` only."""
-    for name in list_solvers("SuperResolution"):
+    for name in filter(is_builtin, list_solvers("SuperResolution")):
         scales = (4,) if name in EXPENSIVE else (2, 3, 4)
         if name.startswith("csc-sr-paper"):
             scales = (2,)

@@ -60,10 +60,11 @@ def _raise_again(unraisable: Any) -> None:
 
 def _send(number: int) -> None:
     """Send a signal to the main thread, also where it waits for something."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, number)
+    thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and thread is not None:
+        signal.pthread_kill(thread, number)
     else:
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))
 
 
 def caused(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """A trained network as a solver: its weights, tiles, self-ensemble, precision and trace.
 
-Whatever depends on the kind of network (colour, cost, receptive field) is the network's own; see
+Properties of the kind of network (colour, cost, receptive field) are its own; see
 `cscsr.networks.base`. Needs torch, numpy and safetensors.
 """
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cscsr import weights
-from cscsr.arrays import check_device, device_to_use, to_numpy, to_type_of
+from cscsr.arrays import check_device, device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, blueprint, build
@@ -32,15 +32,15 @@ from cscsr.tiles import Tile, tiles
 PRECISIONS = ("fp32", "bf16")
 
 TILE_BYTES = 2**29
-"""Bound on the activations of a tile, in bytes; a wide network has smaller tiles."""
+"""The most bytes of a tile's activations; a wide network has smaller tiles."""
 
 SMALLEST_TILE = 16
-"""Side in low-resolution pixels that a tile has even where `TILE_BYTES` holds less."""
+"""The least side of a tile in low-resolution pixels, even if it exceeds `TILE_BYTES`."""
 
 
 @dataclass(frozen=True)
 class NetworkMetadata:
-    """What the header of a network's weight file says.
+    """The metadata in the header of a network's weight file.
 
     Attributes
     ----------
@@ -49,10 +49,11 @@ class NetworkMetadata:
     network
         The arguments of its constructor, without its scales.
     scales
+        The factors that it enlarges by.
     line
         "y" or "rgb", that of the class.
     recipe, trained, holdout_psnr_db
-        How it was trained, and how good it is, for people.
+        How it was trained, and its quality on held-out images.
     """
 
     architecture: str
@@ -67,7 +68,7 @@ class NetworkMetadata:
 def read_network(
     source: str | os.PathLike[str], digest: str | None = None
 ) -> tuple[dict[str, np.ndarray], NetworkMetadata]:
-    """The tensors and the metadata of a network's weight file, which fit each other.
+    """Return the tensors and the metadata of a network's weight file, which fit each other.
 
     They are checked before a network is built, which could take any memory and any time.
 
@@ -98,8 +99,9 @@ def read_network(
 
 
 @lru_cache(maxsize=8)
+@ordinary_torch()
 def load_network(source: str, digest: str, device: str) -> Network:
-    """The network that a weight file describes, in evaluation mode.
+    """Return the network of a weight file, in evaluation mode.
 
     Parameters
     ----------
@@ -119,8 +121,9 @@ def load_network(source: str, digest: str, device: str) -> Network:
     tensors, about = read_network(source, digest)
     network = build(about.architecture, **about.network, scales=about.scales)
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
+    network.to(device, torch.float32)
     # (stubs of torch know no memory format without a dtype)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
 
 
@@ -128,11 +131,11 @@ def load_network(source: str, digest: str, device: str) -> Network:
 class NetworkSolver(Solver[SuperResolution]):
     """A network of any architecture with trained weights.
 
-    A tile is computed with a halo as wide as the receptive field, so tiling does not change the
-    answer, and its memory does not depend on the size of the image. A solve that is neither tiled
-    nor an ensemble leaves its codes and one trace row per recursion k, where the network has
-    recursions. Given the truth or a callback, the row describes z_k; its ``psnr_db`` is that of
-    z_k decoded, for which only the last was trained.
+    Tiles have a halo as wide as the receptive field, so that tiling does not change the answer and
+    bounds the memory for any size of image. For a network with recursions, a solve without tiles
+    and self-ensemble returns its codes and one trace row per recursion k. With a truth or a
+    callback, the row describes z_k; its ``psnr_db`` is that of the decoded z_k, although only the
+    last z_k was trained to be decoded.
 
     Parameters
     ----------
@@ -144,13 +147,12 @@ class NetworkSolver(Solver[SuperResolution]):
         "cpu", "cuda", "cuda:1"; None: the image's.
     precision
         "fp32", or "bf16" for all layers but the first and the last (about twice as fast on a
-        processor that has it, for less than 0.01 dB). On a GPU torch multiplies float32
-        convolutions in TF32, unless told otherwise.
+        processor with bfloat16 instructions, at a loss below 0.01 dB). On a GPU torch computes
+        float32 convolutions in TF32 by default.
     weights
         A safetensors file to use in place of the shipped one.
     tile
-        Largest side, in pixels of the network's input and without its halo, of the tiles that a
-        larger image is cut into; 0 for never.
+        The largest side of a tile without its halo, in pixels of the network's input; 0: no tiles.
     """
 
     model: str = "crnet-b-small"
@@ -171,17 +173,17 @@ class NetworkSolver(Solver[SuperResolution]):
         return self.network().line
 
     def network(self, device: str | None = None) -> Network:
-        """The network with its weights.
+        """Return the network with its weights.
 
         Parameters
         ----------
         device
-            Where the weights are to be; None: on the solver's device, or on the CPU if it has none.
+            The device of the weights; None: the solver's device, or the CPU if it names none.
 
         Raises
         ------
         InputError
-            For weights or a device that are not there.
+            For missing weights, and a device that this machine lacks.
         """
         source = self._source()
         device = device or check_device(self.device or "cpu")
@@ -198,14 +200,15 @@ class NetworkSolver(Solver[SuperResolution]):
                 known = ", ".join(f"x{scale}" for scale in scales)
                 reason = (
                     f"{self.name} was trained for {known}, not for x{problem.scale}; "
-                    "bicubic takes any scale."
+                    "bicubic supports any scale."
                 )
         return reason
 
     def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
-        """Multiply-adds of every convolution, halos of tiles and the ensemble's passes included.
+        """Return the multiply-adds of all convolutions, with the halos of tiles and all passes of
+        the self-ensemble.
 
-        `iterations` changes nothing: a network makes its K recursions.
+        `iterations` has no effect: a network makes its K recursions.
         """
         scale, passes = problem.scale, 8 if self.self_ensemble else 1
         height, width = problem.lr.shape[:2]
@@ -213,15 +216,16 @@ class NetworkSolver(Solver[SuperResolution]):
         return passes * self.network().multiply_adds(scale) * pixels
 
     def halo(self, scale: int) -> int | None:
-        """Half the receptive field, in pixels of the low-resolution image.
+        """Return half the receptive field, in pixels of the low-resolution image.
 
-        None for a scale that the network was not trained for, as `supports` says.
+        None for a scale that the network was not trained for; see `supports`.
         """
         network = self.network()
         return max(network.radius(scale), BICUBIC_REACH) if scale in network.scales else None
 
     def tile_side(self, scale: int) -> int | None:
-        """Largest side of a tile without its halo, in low-resolution pixels; None for no tiles."""
+        """Return the largest side of a tile without its halo, in low-resolution pixels; None for no
+        tiles."""
         network, halo = self.network(), self.halo(scale)
         if not self.tile or halo is None:
             return None
@@ -229,40 +233,42 @@ class NetworkSolver(Solver[SuperResolution]):
         fits = math.isqrt(TILE_BYTES // (ratio**2 * network.pixel_bytes(scale)))
         return min(self.tile // ratio, max(fits - 2 * halo, SMALLEST_TILE))
 
+    @ordinary_torch()
     def prepare(self, problem: SuperResolution) -> None:
         self.network(self._device(problem))
 
     def _device(self, problem: SuperResolution) -> str:
         return device_to_use(self.device, problem.lr)
 
+    @ordinary_torch()
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
-        """Enlarge `problem.lr`; float32 inside.
+        """Enlarge `problem.lr`, computing in float32.
 
-        `callback(k, image)` is called at each recursion, where there is a trace, with the image
-        that its codes z_k decode to.
+        Where the solve has a trace, `callback(k, image)` is called at each recursion with the image
+        decoded from z_k.
 
         Raises
         ------
         InputError
             For an unsupported scale, an `init` (a network starts from its input alone), an
-            unknown precision, or a device that is not there.
+            unknown precision, or a device that this machine lacks.
         """
         reason = self.supports(problem)
         if reason is not None:
             raise InputError(reason)
         if self.precision not in PRECISIONS:
-            raise InputError(f"precision is fp32 or bf16, got {self.precision!r}.")
+            raise InputError(f"precision must be fp32 or bf16, got {self.precision!r}.")
         if init is not None:
-            raise InputError(f"{self.name} starts from the image alone: it takes no init.")
+            raise InputError(f"{self.name} starts from the image alone and takes no init.")
         run = _Run(self, problem, callback)
         estimate = to_type_of(run.enlarged(), problem.lr)
         codes = None if run.codes is None else to_type_of(run.codes, problem.lr)
         return Solution(estimate, Status.DIRECT, run.trace, run.clock.seconds, codes)
 
     def _tiles(self, height: int, width: int, scale: int) -> list[Tile]:
-        """The tiles of an image; a single one where it is computed as a whole."""
+        """The tiles of an image; a single one if the image is not cut."""
         side, halo = self.tile_side(scale) or max(height, width), self.halo(scale) or 0
         return list(itertools.chain.from_iterable(tiles(height, width, side, halo)))
 
@@ -285,7 +291,7 @@ class _Run:
         self._previous: Tensor | None = None
 
     def enlarged(self) -> np.ndarray:
-        """The problem's image enlarged, float32, whole or tile by tile into one array."""
+        """The enlarged image, float32, computed whole or tile by tile."""
         lr, scale = to_numpy(self.problem.lr), self.problem.scale
         height, width = lr.shape[:2]
         parts = self.solver._tiles(height, width, scale)
@@ -315,7 +321,7 @@ class _Run:
         return output[0].numpy()
 
     def _visit(self, k: int, z: Tensor, decode: Callable[[], Tensor]) -> None:
-        """One trace row of recursion k, off the clock."""
+        """Append the trace row of recursion k, with the clock paused."""
         seconds = self.clock.seconds
         with self.clock.paused():
             row = {}
@@ -344,7 +350,7 @@ class _Run:
 
 def _ensemble(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The mean of `apply` over the eight flips and rotations of x, each turned back."""
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=x.dtype, device=x.device)
     for turns in range(4):
         for flip in (False, True):
             turned = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))

@@ -12,6 +12,7 @@ element k = (0, 0), as in sporco. Two boundaries:
   Fᵀ(extended y) is the zero-padded 'same' correlation that a network's layer computes.
 
 torch's `conv2d` is a correlation; `convolve` is the one place where filters are flipped for it.
+All of it computes in the dtype of the filters, inside `torch.autocast` too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from cscsr.arrays import to_tensor, to_type_of
+from cscsr.arrays import ordinary_torch, to_tensor, to_type_of
 from cscsr.errors import InputError, unknown_name
 from cscsr.patch_operator import Block, PatchOperator
 
@@ -32,10 +33,11 @@ BOUNDARIES = ("circular", "zero")
 
 PATCH_ELEMENTS = 128
 """Filters of at most this many elements (C·s²) are applied patch by patch, larger ones by FFT.
-Patches take C·s² multiply-adds a code at nearly the processor's peak, a transform some tens at
+Patches take C·s² multiply-adds per code at nearly the processor's peak, a transform some tens at
 the pace of memory: the two cross at one or two hundred elements."""
 
 
+@ordinary_torch()
 def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     """Convolve where the filters fit inside the maps: outᵢ = Σⱼ filtersᵢⱼ ⊗ mapsⱼ.
 
@@ -48,7 +50,8 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
+    torch.Tensor
+        (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
     """
     flipped = filters.flip(-2, -1)
     if maps.dtype != torch.float64 or maps.is_cuda:
@@ -71,7 +74,7 @@ def transform_operations(pixels: int) -> float:
 
 
 class ConvDictionary:
-    """The linear map F of a dictionary on a grid, codes → Σᵢ fᵢ⊗zᵢ, and what is derived from it.
+    """The linear map F of a dictionary on a grid, codes → Σᵢ fᵢ⊗zᵢ, and derived quantities.
 
     Codes are (M,H,W) or (B,M,H,W); signals (C,·,·) or (B,C,·,·), numpy or torch, and the
     answer is of the same kind. `synthesis` and `adjoint` are differentiable by torch.
@@ -159,7 +162,8 @@ class ConvDictionary:
 
         Returns
         -------
-        A signal (…,C,*grid).
+        Any
+            A signal (…,C,*grid).
 
         Raises
         ------
@@ -178,7 +182,8 @@ class ConvDictionary:
 
         Returns
         -------
-        Codes (…,M,H,W).
+        Any
+            Codes (…,M,H,W).
 
         Raises
         ------
@@ -187,6 +192,7 @@ class ConvDictionary:
         """
         return self._apply(self._adjoint, residual, (self.channels, *self.grid), "a residual")
 
+    @ordinary_torch()
     def _apply(
         self,
         function: Callable[[torch.Tensor], torch.Tensor],
@@ -217,7 +223,7 @@ class ConvDictionary:
 
     def arrange(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the same codes ([B,]M,H,W) in the order in memory for which F and Fᵀ are fastest:
-        a pixel's atoms side by side where they are convolution layers, else as they come."""
+        a pixel's atoms side by side if they are convolution layers, else unchanged."""
         if not self._atoms_last:
             return codes
         batch = codes if codes.ndim == 4 else codes[None]
@@ -265,6 +271,7 @@ class ConvDictionary:
             return self._unwrap(residual)
         return residual
 
+    @ordinary_torch()
     def _correlate(self, around: torch.Tensor, block: Block) -> torch.Tensor:
         """Fᵀ of a residual with its surroundings on the codes of `block`: (b,M,rows,W)."""
         if self._patches is None:
@@ -276,6 +283,7 @@ class ConvDictionary:
         shape = self.grid if self._patches is None else self.full_shape
         return self.filters.new_zeros(batch, self.channels, *shape)
 
+    @ordinary_torch()
     def _add_synthesis(self, codes: torch.Tensor, full: torch.Tensor, block: Block) -> None:
         """Add F of the codes (b,M,rows,W) of `block` to `full`."""
         if self._patches is None:
@@ -303,8 +311,8 @@ class ConvDictionary:
 
     @property
     def _spectrum(self) -> torch.Tensor:
-        """The filters' transforms (M,C,*grid), half of the spectrum; made anew for each use where
-        gradients of the filters are wanted."""
+        """The filters' transforms (M,C,*grid), half of the spectrum; computed for each use if
+        gradients with respect to the filters are needed."""
         if _is_tracked(self.filters):
             return torch.fft.rfft2(self.filters, self.grid)
         return self._fixed_spectrum
@@ -362,8 +370,9 @@ class ConvDictionary:
 
         Returns
         -------
-        W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
-        identity filter.
+        tuple[torch.Tensor, torch.Tensor]
+            W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
+            identity filter.
         """
         step = self.step
         weights = step * self.filters.flip(-2, -1)

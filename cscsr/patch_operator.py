@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 
 BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**28}
-"""What the patches and codes of one block may take: on a CPU what its caches hold, so that a
-block is read from memory once, however often it is used."""
+"""The most bytes of patches and codes per block: on a CPU they fit into its caches, so that a block
+is read from memory only once."""
 
 LANES = 16
-"""A convolution layer of a CPU makes its outputs in groups of so many channels."""
+"""Number of output channels that a convolution layer on a CPU computes together."""
 
 Block = tuple[slice, slice, slice]
 """An index of codes (B,M,H,W): some signals, all atoms, some rows."""

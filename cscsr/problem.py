@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cscsr.arrays import check_device, to_tensor
+from cscsr.arrays import check_device, check_unit_range, dtype_name, plain, to_tensor, value_range
 from cscsr.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class SuperResolution:
     Parameters
     ----------
     lr
-        (H,W) or (H,W,3) RGB, floating point in [0,1], numpy or torch.
+        (H,W) or (H,W,3) RGB, floating point in [0,1], numpy or torch. Overshoots down to −1 and up
+        to 2 are allowed (`cscsr.arrays.UNIT_RANGE`): bicubic interpolation and noise cause them,
+        and values of 0 to 255 lie beyond.
     scale
         The factor, a whole number.
     truth
@@ -47,7 +49,8 @@ class SuperResolution:
     Raises
     ------
     InputError
-        If a shape, a value (NaN, infinity) or the scale is wrong.
+        If a shape, a value (NaN, infinity, far outside [0,1]) or the scale is wrong, and for a
+        masked array in which anything is masked.
     """
 
     lr: Any
@@ -56,9 +59,9 @@ class SuperResolution:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", check_scale(self.scale))
-        _check_image("lr", self.lr)
+        object.__setattr__(self, "lr", _checked_image("lr", self.lr))
         if self.truth is not None:
-            _check_image("truth", self.truth)
+            object.__setattr__(self, "truth", _checked_image("truth", self.truth))
             shape = tuple(self.scale * n for n in self.lr.shape[:2]) + tuple(self.lr.shape[2:])
             if tuple(self.truth.shape) != shape:
                 raise InputError(
@@ -67,17 +70,19 @@ class SuperResolution:
                 )
 
 
-def _check_image(name: str, image: Any) -> None:
+def _checked_image(name: str, image: Any) -> Any:
+    """`image` as a plain array; refuses what is no image on the [0,1] scale."""
     shape = tuple(getattr(image, "shape", ()))
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise InputError(f"{name} must have shape (H, W) or (H, W, 3), got {shape}.")
-    if str(image.dtype).removeprefix("torch.") not in ("float16", "float32", "float64"):
+    if dtype_name(image) not in ("float16", "float32", "float64"):
         raise InputError(
             f"{name} must be floating point in [0, 1], got {image.dtype}; "
             "divide 8-bit values by 255."
         )
-    if not _is_finite(image):
-        raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
+    image = plain(name, image)
+    check_unit_range(name, image)
+    return image
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +111,8 @@ class SparseCoding:
     Raises
     ------
     InputError
-        If a shape, a value (NaN, infinity), λ or the boundary is wrong.
+        If a shape, a value (NaN, infinity), λ or the boundary is wrong, and for a masked array in
+        which anything is masked.
     """
 
     signal: Any
@@ -140,9 +146,10 @@ class SparseCoding:
                 f"{dictionary[-1]}x{dictionary[-1]} and it is {signal[-2]}x{signal[-1]}."
             )
         for name, array in (("signal", self.signal), ("dictionary", self.dictionary)):
-            if str(array.dtype).removeprefix("torch.") not in ("float32", "float64"):
+            if dtype_name(array) not in ("float32", "float64"):
                 raise InputError(f"{name} must be float32 or float64, got {array.dtype}.")
-            if not _is_finite(array):
+            object.__setattr__(self, name, plain(name, array))
+            if not all(map(np.isfinite, value_range(getattr(self, name)))):
                 raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
         if not (isinstance(self.lam, (int, float, np.number)) and 0 <= self.lam < np.inf):
             raise InputError(f"lam must be a finite number of at least 0, got {self.lam!r}.")
@@ -215,7 +222,7 @@ class SparseCoding:
         Raises
         ------
         InputError
-            If their shape is not `codes_shape`.
+            If their shape is not `codes_shape`, and for a masked array in which anything is masked.
         """
         if tuple(getattr(codes, "shape", ())) != self.codes_shape:
             raise InputError(
@@ -223,7 +230,7 @@ class SparseCoding:
                 f"got {tuple(getattr(codes, 'shape', ()))}."
             )
         observed = self.observed()
-        return to_tensor(codes, observed.device, observed.dtype)
+        return to_tensor(plain("codes", codes), observed.device, observed.dtype)
 
     def objective(self, codes: Any) -> float:
         """Return P(codes), summed over the batch. It does not check the constraint z ≥ 0."""
@@ -315,8 +322,3 @@ def in_pieces(*codes: Any) -> Iterator[tuple[Any, ...]]:
     height = codes[0].shape[-2]
     rows = max(PIECE * height // codes[0].numel(), 1)
     yield from zip(*(array.split(rows, -2) for array in codes), strict=True)
-
-
-def _is_finite(array: Any) -> bool:
-    finite = np.isfinite(array) if isinstance(array, np.ndarray) else array.isfinite()
-    return bool(finite.all())

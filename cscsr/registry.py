@@ -1,8 +1,9 @@
-"""Names to solvers: one table, which other packages extend by entry points.
+"""The table of solvers by name, which other packages extend by entry points.
 
 A package adds a solver by naming a `Solver` class (or a function that returns one) in
 its entry-point group ``cscsr.solvers``; see docs/add-a-solver.md. Nothing is imported
-before a solver is made.
+before a solver is made. Whatever another package's code does while a solver is made becomes one
+sentence, a `SolverError`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cscsr.errors import InputError, unknown_name
+from cscsr.contract import checked_solver
+from cscsr.errors import InputError, SolverError, failures_of, unknown_name
 from cscsr.solver import Solver
 
 if TYPE_CHECKING:
@@ -31,17 +33,17 @@ class SolverRow:
     problem
         "SparseCoding" or "SuperResolution".
     summary
-        A line for lists.
+        One line for lists.
     target
         Class or function that makes it, as "module:attribute".
     preset
-        Arguments that the name stands for.
+        The arguments that the name implies.
     family
         "interpolation", "sparse", "classical" (super-resolution by sparse coding) or "learned".
     beside
-        The published method whose figures stand beside it, by the name that the paper gives it.
+        The published method, by its name in the paper, whose figures stand beside the solver's.
     same
-        Whether the solver is that method itself, so that differences mean something; False for a
+        Whether the solver is that method itself, so that differences are meaningful; False for a
         relative, such as a narrower network.
     """
 
@@ -131,14 +133,14 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def list_solvers(problem: str | type | None = None) -> dict[str, str]:
-    """Names of all solvers with a one-line description each.
+    """Return the names of all solvers with one-line descriptions.
 
     Parameters
     ----------
     problem
-        "SparseCoding" or "SuperResolution" (or the class) to list only its solvers. Solvers of
-        other packages are then loaded to learn what they solve, and those that cannot be loaded
-        are left out.
+        "SparseCoding" or "SuperResolution" (or the class) to list only its solvers; None: all.
+        With a problem, solvers of other packages are loaded, and those that cannot be loaded are
+        left out.
     """
     wanted = getattr(problem, "__name__", problem)
     rows = {n: row.summary for n, row in _BUILTIN.items() if wanted in (None, row.problem)}
@@ -150,16 +152,36 @@ def list_solvers(problem: str | type | None = None) -> dict[str, str]:
 
 
 def make_solver(name: str, **params: Any) -> Solver:
-    """A solver by its registered name, for instance ``make_solver("fista", iterations=200)``.
+    """Return a solver by its registered name, such as ``make_solver("fista", iterations=200)``.
 
     Raises
     ------
     InputError
-        For an unknown name (with the nearest known ones), for a parameter the solver does not
-        have, and where another package's solver cannot be loaded.
+        For an unknown name (with the nearest known ones) and for a parameter that the solver does
+        not have.
+    SolverError
+        Where another package's solver cannot be loaded or made, or is no solver.
     """
     name = _ALIASES.get(name, name)
-    factory, preset = _factory(name)
+    if name in _BUILTIN:
+        row = _BUILTIN[name]
+        module, attribute = row.target.split(":")
+        factory = getattr(importlib.import_module(module), attribute)
+        return _made(name, factory, row.preset, params)
+    factory = _load(name)
+    with failures_of(f"the solver {name} of another package cannot be made"):
+        return checked_solver(_made(name, factory, {}, params), name)
+
+
+def is_builtin(name: str) -> bool:
+    """Whether a solver is one of this package."""
+    return _ALIASES.get(name, name) in _BUILTIN
+
+
+def _made(
+    name: str, factory: Callable[..., Any], preset: dict[str, Any], params: dict[str, Any]
+) -> Any:
+    """What a factory makes of its preset arguments and the user's."""
     accepted = [p for p in inspect.signature(factory).parameters if p not in preset]
     wrong = sorted(set(params) - set(accepted))
     if wrong:
@@ -170,9 +192,9 @@ def make_solver(name: str, **params: Any) -> Solver:
 
 
 def solver_family(name: str) -> str:
-    """The kind of method that a solver is: see `SolverRow`; "other" where nobody says.
+    """Return the family of a solver (see `SolverRow`); "other" where it states none.
 
-    A solver of another package says so by a class attribute `family`.
+    A solver of another package states it in a class attribute `family`.
     """
     name = _ALIASES.get(name, name)
     if name in _BUILTIN:
@@ -181,46 +203,52 @@ def solver_family(name: str) -> str:
 
 
 def published_method(name: str) -> tuple[str, bool] | None:
-    """The published method beside a solver, and whether the solver is that method itself.
+    """Return the published method beside a solver, and whether the solver is that method itself.
 
-    See `SolverRow`. A solver of another package names it by a class attribute `published`, such as
+    See `SolverRow`. A solver of another package states it in a class attribute `published`, such as
     ``("VDSR", True)``. None for a solver without one, and for an unknown name.
     """
     name = _ALIASES.get(name, name)
     if name in _BUILTIN:
         row = _BUILTIN[name]
         return None if row.beside is None else (row.beside, row.same)
-    published = _attribute(name, "published")
-    return None if published is None else (str(published[0]), bool(published[1]))
+    match _attribute(name, "published"):
+        case [method, same]:
+            return str(method), bool(same)
+    return None
 
 
-def _factory(name: str) -> tuple[Callable[..., Solver], dict[str, Any]]:
-    """What makes the solver called `name`, and its preset arguments."""
-    if name in _BUILTIN:
-        row = _BUILTIN[name]
-        module, attribute = row.target.split(":")
-        return getattr(importlib.import_module(module), attribute), row.preset
+def _load(name: str) -> Callable[..., Any]:
+    """What makes the solver called `name` of another package."""
     installed = _installed()
     if name not in installed:
         raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
+    point = installed[name]
     try:
-        return installed[name].load(), {}
-    except Exception as error:  # of whatever kind: it is another package's code
-        raise InputError(
-            f"the solver {name} ({installed[name].value}) of another package cannot be "
-            f"loaded ({type(error).__name__}: {error}); install that package again, or remove it."
+        with failures_of("it cannot be loaded"):
+            factory = point.load()
+    except InputError as error:
+        raise SolverError(
+            f"the solver {name} ({point.value}) of another package is unusable: "
+            f"{str(error).rstrip('.')}; reinstall or remove that package."
         ) from error
+    if not callable(factory):
+        raise SolverError(
+            f"the solver {name} ({point.value}) of another package is unusable: its entry point "
+            f"names {type(factory).__name__}, not a class or function; remove that package."
+        )
+    return factory
 
 
 def _solves(name: str) -> str | None:
     """The name of the problem that a solver of another package solves, None if that fails."""
-    problem = _attribute(name, "problem_type")
-    return None if problem is None else problem.__name__
+    return getattr(_attribute(name, "problem_type"), "__name__", None)
 
 
 def _attribute(name: str, attribute: str) -> Any:
     """An attribute of a solver of another package; None if it has none or cannot be made."""
     try:
-        return getattr(make_solver(name), attribute, None)
-    except Exception:  # of whatever kind: the other solvers are still of use
+        with failures_of(name):
+            return getattr(make_solver(name), attribute, None)
+    except InputError:  # the other solvers are still of use
         return None

@@ -114,7 +114,7 @@ class Trace:
         return np.array([row[column] for row in self._rows], dtype=np.float64)
 
     def to_frame(self) -> pd.DataFrame:
-        """The trace as a DataFrame with the columns of `Trace.COLUMNS`."""
+        """Return the trace as a DataFrame with the columns of `Trace.COLUMNS`."""
         import pandas as pd
 
         return pd.DataFrame(self._rows, columns=list(self.COLUMNS))
@@ -275,13 +275,13 @@ class Solver(ABC, Generic[P]):
         return None
 
     def params(self) -> dict[str, Any]:
-        """The constructor's arguments, in order. With `name`, `version` and `weights_sha256` they
-        identify a result."""
+        """Return the constructor's arguments, in order. With `name`, `version` and `weights_sha256`
+        they identify a result."""
         assert is_dataclass(self)
         return {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
 
     def halo(self, scale: int) -> int | None:
-        """How far a `SuperResolution` answer depends on the image around a part of it.
+        """Return how far the enlargement of a part depends on the image around it.
 
         Returns the distance in pixels of the low-resolution image beyond which the answer changes
         by no more than rounding, so that a large image can be enlarged in parts. None, the
@@ -295,5 +295,5 @@ class Solver(ABC, Generic[P]):
         return None
 
     def weights_sha256(self) -> str | None:
-        """The SHA-256 of the trained parameters that `solve` reads, or None."""
+        """Return the SHA-256 of the trained parameters that `solve` reads, or None."""
         return None

@@ -1,7 +1,7 @@
-"""Images of any size enlarged in parts: the only place that cuts an image.
+"""Enlarging images of any size in parts: the only place that cuts an image.
 
-`tiles` cuts, for a picture file (`enlarged_bands`) and for an array in memory alike
-(`cscsr.network.NetworkSolver`). Needs numpy and scipy; torch only where a torch tensor came in.
+`tiles` cuts picture files (`enlarged_bands`) and arrays in memory (`cscsr.network.NetworkSolver`).
+Needs numpy and scipy; torch only for torch tensors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cscsr.arrays import to_numpy
-from cscsr.errors import InputError
+from cscsr.contract import checked_solve, checked_support
+from cscsr.errors import InputError, SolverError, failures_of
 from cscsr.imaging.colour import to_samples
 from cscsr.imaging.resize import imresize
 from cscsr.problem import SuperResolution
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from cscsr.imaging.files import Picture
 
 PARTS = (256, 128, 64)
-"""Sides in pixels of the parts of a large image, for solvers without a `Solver.tile_side`: the
-first is taken that the solver supports, its halo included."""
+"""Candidate sides in pixels of the parts of a large image, for solvers without a
+`Solver.tile_side`; the first that the solver supports, halo included, is used."""
 
 ALPHA_HALO = 2
-"""The halo of bicubic interpolation, by which alpha is enlarged."""
+"""The halo of bicubic interpolation, which enlarges alpha."""
 
 
 class Tile(NamedTuple):
@@ -38,7 +39,7 @@ class Tile(NamedTuple):
     rows, columns
         The part.
     window
-        The rows and columns of the part and its halo, as far as the image reaches.
+        The rows and columns of the part with its halo, clipped to the image.
     """
 
     rows: slice
@@ -46,11 +47,11 @@ class Tile(NamedTuple):
     window: tuple[slice, slice]
 
     def target(self, scale: int) -> tuple[slice, slice]:
-        """Where the part lies in the enlarged image."""
+        """Return the rows and columns of the part in the enlarged image."""
         return _enlarged(self.rows, scale), _enlarged(self.columns, scale)
 
     def inside(self, scale: int) -> tuple[slice, slice]:
-        """Where the part lies in its enlarged window."""
+        """Return the rows and columns of the part in its enlarged window."""
         tall, wide = self.window
         return (
             _enlarged(self.rows, scale, tall.start),
@@ -65,9 +66,9 @@ class Tile(NamedTuple):
 
 
 def tiles(height: int, width: int, side: int, halo: int) -> list[list[Tile]]:
-    """An image cut into the fewest parts of at most `side` pixels a side, as equal as can be.
+    """Cut an image into the fewest parts of at most `side` pixels per side, as equal as possible.
 
-    Along an axis on which the image is no longer than such a part with its halo, it is not cut.
+    An axis no longer than `side` with the halo on both ends is not cut.
 
     Parameters
     ----------
@@ -76,12 +77,12 @@ def tiles(height: int, width: int, side: int, halo: int) -> list[list[Tile]]:
     side
         Largest side of a part.
     halo
-        Pixels around a part that belong to its window.
+        Pixels around a part that also belong to its window.
 
     Returns
     -------
     list of list of Tile
-        Row by row from the top; the parts cover every pixel once.
+        The parts, row by row from the top; together they cover every pixel once.
     """
     return [
         [
@@ -100,19 +101,21 @@ def enlarged_bands(
 ) -> Iterator[np.ndarray]:
     """Enlarge a picture part by part, so that memory holds one band and the work on one part.
 
-    Each part is solved with `Solver.halo` pixels of its neighbours around it, then rounded and
-    clipped. A solver without a halo gets the whole image. Alpha is enlarged by bicubic; pixels
-    that it hides first take the colour of the nearest visible one, which would otherwise be mixed
-    with theirs.
+    Each part is enlarged with `Solver.halo` pixels of its neighbours around it, then rounded and
+    clipped. A solver without a halo gets the whole image. Bicubic interpolation enlarges alpha;
+    pixels that alpha hides first take the colour of the nearest visible pixel, so that hidden
+    colours do not mix in.
 
     Parameters
     ----------
     solver
+        The solver to enlarge each part with.
     picture
+        The low-resolution picture.
     scale
+        The factor.
     progress
-        Called after each part with the number of parts done, the number of all parts, and the
-        seconds that the solver took for this one.
+        Called after each part with (parts done, all parts, the solver's seconds for this part).
 
     Yields
     ------
@@ -123,7 +126,7 @@ def enlarged_bands(
     Raises
     ------
     InputError
-        For what the solver cannot enlarge and for an answer that is not finite.
+        For what the solver cannot enlarge, and for a solver that fails or diverges.
     """
     height, width, channels = picture.layout.shape
     grid = tiles(height, width, *_side_and_halo(solver, picture, scale))
@@ -146,28 +149,34 @@ def _side_and_halo(
     """The side of the parts and their halo. Raises InputError with the solver's reason where
     it supports no side."""
     height, width = shape = picture.pixels.shape[:2]
-    halo = solver.halo(scale)
-    best = solver.tile_side(scale)
+    with failures_of(f"{solver.name} failed to say how it takes a large image"):
+        halo, best = solver.halo(scale), solver.tile_side(scale)
+    for label, pixels, least in (("halo", halo, 0), ("tile side", best, 1)):
+        if pixels is not None and not (isinstance(pixels, int) and pixels >= least):
+            raise SolverError(
+                f"the {label} of {solver.name} must be a whole number of at least {least} or "
+                f"None, got {pixels!r}."
+            )
     sides = (max(shape),) if halo is None else PARTS if best is None else (best,)
     around = max(halo or 0, ALPHA_HALO)
     for side in sides:
         window = [min(length, side + 2 * around) for length in (height, width)]
         blank = np.zeros((*window, *picture.pixels.shape[2:]), np.float32)
-        reason = solver.supports(SuperResolution(blank, scale))
+        reason = checked_support(solver, SuperResolution(blank, scale))
         if reason is None:
             return side, around
     raise InputError(str(reason))
 
 
 def _cut(length: int, side: int, halo: int) -> list[slice]:
-    """0…length in the fewest parts of at most `side`, as equal as can be; see `tiles`."""
+    """0…length in the fewest parts of at most `side`, as equal as possible; see `tiles`."""
     number = 1 if length <= side + 2 * halo else -(-length // side)
     edges = [length * index // number for index in range(number + 1)]
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
 
 def _widened(part: slice, halo: int, length: int) -> slice:
-    """A part of 0…length with `halo` more on either side."""
+    """A part of 0…length, widened by `halo` on both ends."""
     return slice(max(part.start - halo, 0), min(part.stop + halo, length))
 
 
@@ -186,10 +195,11 @@ def _enlarged_window(
     alpha = None if picture.alpha is None else picture.alpha[window]
     if alpha is not None:
         pixels = _with_hidden_filled(pixels, alpha)
-    solution = solver.solve(SuperResolution(pixels.astype(np.float32) / largest, scale))
+    problem = SuperResolution(pixels.astype(np.float32) / largest, scale)
+    solution = checked_solve(solver, problem)
     estimate = to_numpy(solution.estimate)
-    if solution.status is Status.DIVERGED or not np.isfinite(estimate).all():
-        raise InputError(f"{solver.name} diverged on this image; take another solver.")
+    if solution.status is Status.DIVERGED:
+        raise InputError(f"{solver.name} diverged on this image; use another solver.")
     layers = [to_samples(estimate, dtype)]
     if alpha is not None:
         enlarged = imresize(alpha.astype(np.float32) / largest, scale)

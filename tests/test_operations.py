@@ -8,6 +8,7 @@ import torch
 
 from cscsr import SparseCoding, SuperResolution, list_solvers, make_solver
 from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, transform_operations
+from cscsr.registry import is_builtin
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_large_filters_are_counted_as_transforms():
 
 def test_every_solver_of_ours_has_a_count():
     small = SuperResolution(np.zeros((16, 16), np.float32), 2)
-    for name in list_solvers("SuperResolution"):
+    for name in filter(is_builtin, list_solvers("SuperResolution")):
         assert make_solver(name).operations(small) > 0, name
 
 

@@ -106,7 +106,7 @@ def test_tracked_files_are_small():
 
 def test_no_file_names_a_folder_of_one_machine():
     folders = re.compile(r"(?<![\w.$}/-])/(?:home|root|Users|work|workspace|mnt|opt)/\w")
-    binary = {".png", ".safetensors", ".sqlite"}
+    binary = {".png", ".safetensors", ".sqlite", ".gz"}
     matches = [
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in tracked_files()

@@ -6,30 +6,36 @@ A figure is drawn from such a file, and the file is made again only when its set
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cscsr.output import write_text
+from cscsr.output import write_bytes
 
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `rows`, with the columns in the order in which rows first name them; a value that a row
-    lacks is left empty. An existing file is replaced only when the new one is complete."""
+    """Write `rows`, with the columns in the order in which rows first name them.
+
+    A value that a row lacks is left empty. A path that ends in ``.gz`` is compressed. An existing
+    file is replaced only when the new one is complete.
+    """
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
+    text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    data = text.getvalue().encode()
+    write_bytes(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, none if there is no file."""
+    """The rows of a CSV file, compressed or not; none if there is no file."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

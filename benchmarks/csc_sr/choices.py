@@ -119,7 +119,7 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def draw_sparsity(table: Path, picture: Path) -> None:
-    """PSNR against the share of codes that are not zero, as λ moves, a curve a coder."""
+    """PSNR against the share of codes that are not zero, as λ varies, one curve per coder."""
     from matplotlib.figure import Figure
 
     rows = read_curves(table)

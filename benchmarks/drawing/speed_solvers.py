@@ -38,7 +38,7 @@ def exponent(rows: Sequence[Row], column: str) -> float:
 def _scaling_rows(rows: Sequence[Row], name: str) -> tuple[list[Row], list[Row]]:
     """A solver's rows of growing images, with all atoms, and of growing dictionaries, at the size
     that also has the fewest; both in order."""
-    own = [r for r in rows if r["what"] == "scaling" and r["solver"] == name]
+    own = [r for r in rows if r["measurement"] == "scaling" and r["solver"] == name]
     own = [{**r, "pixels": str(int(r["size"]) ** 2)} for r in own]
     by_atoms = sorted(own, key=lambda r: int(r["atoms"]))
     most, side = (by_atoms[-1]["atoms"], by_atoms[0]["size"]) if own else ("", "")
@@ -49,11 +49,13 @@ def _scaling_rows(rows: Sequence[Row], name: str) -> tuple[list[Row], list[Row]]
 def write_table(rows: Sequence[Row], path: Path, introduction: str) -> None:
     """Write speed_solvers.md from the rows of speed_solvers.csv."""
     lines = ["# Speed of the sparse-coding solvers", "", introduction, ""]
-    for size, lam in sorted({(int(r["size"]), r["lam"]) for r in rows if r["what"] == "race"}):
+    for size, lam in sorted(
+        {(int(r["size"]), r["lam"]) for r in rows if r["measurement"] == "race"}
+    ):
         lines += [*_race_lines([r for r in rows if (r["size"], r["lam"]) == (str(size), lam)]), ""]
-    if any(row["what"] == "scaling" for row in rows):
+    if any(row["measurement"] == "scaling" for row in rows):
         lines += [*_scaling_lines(rows), ""]
-    if any(row["what"] == "memory" for row in rows):
+    if any(row["measurement"] == "memory" for row in rows):
         lines += [*_memory_lines(rows), ""]
     last = rows[-1]
     threads = thread_count(int(last["threads"]))
@@ -64,20 +66,20 @@ def write_table(rows: Sequence[Row], path: Path, introduction: str) -> None:
 def _race_lines(rows: Sequence[Row]) -> Iterator[str]:
     """The section of one problem: a row for each solver."""
     first = rows[0]
-    optimum = next(row for row in rows if row["what"] == "optimum")
+    optimum = next(row for row in rows if row["measurement"] == "optimum")
     certified = float(optimum["duality_gap"]) / float(optimum["objective"])
     yield from (
         f"## {first['size']}×{first['size']}, λ = {first['lam']}",
         "",
         f"P* = {float(optimum['objective']):.6f}, certified to {certified:.0e}. Medians of "
-        f"seconds (iterations) to a relative gap; times sooner than {SPORCO} with its "
+        f"seconds (iterations) to a relative gap; times as fast as {SPORCO} with its "
         f"defaults / with its best ρ, to 1e-3.",
         "",
-        "| solver | " + " | ".join(f"{gap:g}" for gap in GAPS) + " | sooner to 1e-3 |",
+        "| solver | " + " | ".join(f"{gap:g}" for gap in GAPS) + " | speedup to 1e-3 |",
         "|---|" + "---|" * (len(GAPS) + 1),
     )
     runs: dict[str, list[Row]] = {}
-    for row in (row for row in rows if row["what"] == "race"):
+    for row in (row for row in rows if row["measurement"] == "race"):
         runs.setdefault(row["solver"], []).append(row)
     column = f"seconds_to_{SEARCH_GAP:g}"
     yardsticks = [_median(runs.get(name, []), column) for name in (SPORCO, BEST_RHO)]
@@ -97,7 +99,7 @@ def _race_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 def _scaling_lines(rows: Sequence[Row]) -> Iterator[str]:
     """The section of time per iteration: a row for each solver that was timed at 256×256."""
-    names = list(dict.fromkeys(row["solver"] for row in rows if row["what"] == "scaling"))
+    names = list(dict.fromkeys(row["solver"] for row in rows if row["measurement"] == "scaling"))
     by_pixels, by_atoms = _scaling_rows(rows, names[0])
     side = by_atoms[0]["size"]
     yield from (
@@ -131,7 +133,7 @@ def _memory_lines(rows: Sequence[Row]) -> Iterator[str]:
         "| solver | size | MB | arrays |",
         "|---|---|---|---|",
     )
-    for row in (row for row in rows if row["what"] == "memory"):
+    for row in (row for row in rows if row["measurement"] == "memory"):
         peak, size, atoms = float(row["peak_mb"]), int(row["size"]), int(row["atoms"])
         arrays = peak * 1e6 / (4 * atoms * size**2)
         yield f"| {row['solver']} | {size}×{size} | {peak:.0f} | {arrays:.1f} |"

@@ -236,7 +236,7 @@ def measure(
     fp32 = 0.0
     for index, (kind, network, precision) in enumerate(tasks):
         report(f"{kind} of {network}, {precision}", index, len(tasks))
-        row = {"what": kind, "network": network, "precision": precision, **common}
+        row = {"measurement": kind, "network": network, "precision": precision, **common}
         row.update(MEASURES[kind](network, precision, device))
         fp32 = row["ms"] if precision == PRECISIONS[0] else fp32
         row["times_fp32"] = round(fp32 / row["ms"], 2)
@@ -246,14 +246,15 @@ def measure(
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| what | network | precision | ms | plain chain, ms | rate of the chain "
+        "| measurement | network | precision | ms | plain chain, ms | rate of the chain "
         "| times fp32 | data side |",
         "|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         data = f"{float(row['data_share']):.1%}" if row.get("data_share") else ""
         lines.append(
-            f"| {row['what']} | {row['network']} | {row['precision']} | {float(row['ms']):.1f} "
+            f"| {row['measurement']} | {row['network']} | {row['precision']} "
+            f"| {float(row['ms']):.1f} "
             f"| {float(row['chain_ms']):.1f} | {float(row['rate_of_chain']):.0%} "
             f"| {float(row['times_fp32']):.2f} "
             f"| {data} |"
@@ -280,7 +281,7 @@ def measure_networks(
         if load_recipe(name).sampling != "random":
             raise InputError(f"{name} takes no random patches: name a recipe that does.")
     anew = {(kind, name) for kind in kinds for name in networks}
-    rows = [row for row in read_curves(csv) if (row["what"], row["network"]) not in anew]
+    rows = [row for row in read_curves(csv) if (row["measurement"], row["network"]) not in anew]
     for row in measure(kinds, networks, device, report):
         rows.append(row)
         write_curves(csv, rows)

@@ -59,7 +59,7 @@ SCALING_LAM = 0.05
 SCALING_ITERATIONS = 5
 
 COLUMNS = [
-    "what",
+    "measurement",
     "size",
     "lam",
     "atoms",
@@ -86,7 +86,7 @@ class Table:
     clock: the name of the clock that rows are measured by.
     """
 
-    KEY = ("what", "size", "lam", "atoms", "solver", "round", "threads")
+    KEY = ("measurement", "size", "lam", "atoms", "solver", "round", "threads")
 
     def __init__(self, path: Path, clock: str) -> None:
         self.path, self.clock = path, clock
@@ -133,14 +133,14 @@ def _race(
     common = {"size": size, "lam": lam, "atoms": ATOMS}
     label = f"{size}×{size}, λ = {lam:g}"
     say(f"{label}: the optimum")
-    row = table.get(what="optimum", **common)
+    row = table.get(measurement="optimum", **common)
     if row is None:
         objective, gap, _ = certified_optimum(problem, CERTIFIED)
-        row = table.add(what="optimum", objective=objective, duality_gap=gap, **common)
+        row = table.add(measurement="optimum", objective=objective, duality_gap=gap, **common)
     optimum = Optimum(float(row["objective"]), float(row["duality_gap"]))
     for number, name in itertools.product(range(1, rounds + 1), names):
         say(f"{label}: {name}")
-        key = {"what": "race", "solver": name, "round": number, **common}
+        key = {"measurement": "race", "solver": name, "round": number, **common}
         if table.get(**key) is not None:
             continue
         if name != BEST_RHO:
@@ -163,11 +163,11 @@ def best_rho(
 ) -> float | None:
     """The fixed ρ with which ADMM needs the fewest iterations to `SEARCH_GAP`, None where sporco's
     defaults need no more. Each run of the search is a row of the table."""
-    default = table.get(what="race", solver=SPORCO, round=1, **common) or {}
+    default = table.get(measurement="race", solver=SPORCO, round=1, **common) or {}
     fewest = int(default.get(TO_SEARCH_GAP) or CAP + 1)
 
     def needed(rho: float, cap: int) -> tuple[float, float]:
-        key = {"what": "search", "solver": f"rho={rho:g}", **common}
+        key = {"measurement": "search", "solver": f"rho={rho:g}", **common}
         row = table.get(**key)
         if row is None:
             times = _times(run_with_rho(problem, optimum, rho, cap))
@@ -186,7 +186,7 @@ def _scaling(table: Table, rounds: int, say: Callable[[str], None]) -> None:
     for name, (size, atoms) in itertools.product((SPORCO, "ista", "fista", "admm"), sizes):
         say(f"time per iteration: {name}, {size}×{size}, {atoms} atoms")
         common = {"size": size, "lam": SCALING_LAM, "atoms": atoms}
-        key = {"what": "scaling", "solver": name, **common}
+        key = {"measurement": "scaling", "solver": name, **common}
         if table.get(**key) is not None:
             continue
         problem = resized_problem(**common)
@@ -205,7 +205,7 @@ def _memory(table: Table, sizes: Sequence[int], say: Callable[[str], None]) -> N
     for size, name in itertools.product(sizes, names):
         say(f"memory: {name}, {size}×{size}")
         common = {"size": size, "lam": SCALING_LAM, "atoms": ATOMS}
-        key = {"what": "memory", "solver": name, **common}
+        key = {"measurement": "memory", "solver": name, **common}
         if table.get(**key) is not None:
             continue
         # In a process of its own, which has no memory of earlier solves to use again.

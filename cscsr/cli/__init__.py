@@ -1,7 +1,7 @@
 """The command `cscsr`: one module per subcommand, and `main`, which runs them.
 
-A subcommand's module has `add_parser`, which imports nothing heavy so that ``cscsr --help``
-answers at once, and `run`. Bad input ends in one sentence on standard error and exit code 2.
+A subcommand's module has `run` and `add_parser`, which imports nothing heavy, so that
+``cscsr --help`` answers at once. Bad input ends in one sentence on standard error and exit code 2.
 No subcommand replaces an existing file unless ``--force`` says so.
 """
 

@@ -1,7 +1,7 @@
 """The work of ``cscsr upscale``: image files, folders and patterns in, larger files out.
 
 A file is finished before the next is begun and appears under its name only when it is complete,
-so that an interrupted batch can go on where it stopped. Needs pillow and tqdm.
+so that an interrupted batch can be resumed. Needs pillow and tqdm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cscsr.solver import Solver
 from cscsr.tiles import enlarged_bands
 
 NAME = "{name}-x{scale}.png"
-"""The name of an enlarged file by default."""
+"""The default name of an enlarged file."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,11 @@ def plan(
     ----------
     images
         Files, folders (the images directly in them) and patterns such as ``photos/*.png`` or
-        ``photos/**/*.png``. A file of a folder or pattern is passed over if it is the result of
-        another one, so that a folder can be done again.
+        ``photos/**/*.png``. A file of a folder or pattern is skipped if it is the result of another
+        file, so that a folder can be processed again.
     out
-        None for `NAME` beside each image; a folder for `NAME` in it, which is made where it is
-        missing; a pattern with {name}, and {scale} and {solver} if wanted; or, for one image, a
-        file.
+        None: `NAME` beside each image; a folder, created if missing: `NAME` in it; a pattern with
+        {name} and optionally {scale} and {solver}; or, for a single image, a file.
     scale
         The factor.
     solver
@@ -123,7 +122,7 @@ def _plan(
         if other != job.source:
             raise InputError(
                 f"{other} and {job.source} would both become {job.out}; "
-                "do them apart, or name the results by a pattern with -o."
+                "enlarge them separately, or name the results by a pattern with -o."
             )
         if _same(job.out) == _same(job.source):
             raise InputError(f"{job.source} would replace itself; name another file with -o.")
@@ -135,8 +134,8 @@ def _plan(
 def run(solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool) -> int:
     """Do the jobs of a plan, and print a line for each file.
 
-    In a batch a result that exists is passed over unless `force`, and an image that fails is
-    reported on standard error while the others go on.
+    In a batch an existing result is skipped unless `force`, and an image that fails is reported on
+    standard error without stopping the others.
 
     Returns
     -------
@@ -175,7 +174,7 @@ def run(solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool) ->
                     _say(f"cscsr: {about}{reason}", sys.stderr)
             images.update()
     if skipped:
-        _say(f"{skipped} of {len(jobs)} passed over, as their results exist (--force redoes them)")
+        _say(f"{skipped} of {len(jobs)} skipped, because their results exist (--force redoes them)")
     if failed:
         _say(f"cscsr: {failed} of {len(jobs)} images could not be enlarged; see above.", sys.stderr)
     return failed
@@ -283,7 +282,8 @@ def _images_in(folder: Path, recursive: bool) -> tuple[list[Path], str]:
     left_out = []
     if others:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in others)
-        names = [name for name, _ in kinds.most_common(4)] + ["…"] * (len(kinds) > 4)
+        names = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+        names = names[:4] + ["…"] * (len(names) > 4)
         left_out.append(f"{len(others)} file{'s' * (len(others) > 1)} ({', '.join(names)})")
     if folders:
         left_out.append(f"{folders} folder{'s' * (folders > 1)} (--recursive takes what is in it)")
@@ -299,7 +299,7 @@ def _images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _pattern(out: str | None, batch: bool) -> tuple[str | None, bool]:
-    """`out` as a pattern of paths (None for `NAME` beside each image), and if it was a folder."""
+    """`out` as a pattern of paths (None: `NAME` beside each image), and whether it is a folder."""
     if out is None or "{" in out:
         return out, False
     folder = out.endswith(("/", os.sep)) or Path(out).is_dir()
@@ -327,11 +327,13 @@ def _formatted(pattern: str | None, source: Path, scale: int, solver: str) -> Pa
             return Path(pattern.format(**fields))
     except (KeyError, ValueError):  # a single bracket, or a format that text does not have
         pass
-    raise InputError(f"a pattern for -o knows {{name}}, {{scale}} and {{solver}}, got {pattern!r}.")
+    raise InputError(
+        f"a pattern for -o may use {{name}}, {{scale}} and {{solver}}, got {pattern!r}."
+    )
 
 
 def _same(path: Path) -> Path:
-    """A path that is equal for equal files, also for one that does not exist yet."""
+    """A canonical path: equal for equal files, even if the file does not exist yet."""
     return Path(os.path.realpath(path))
 
 

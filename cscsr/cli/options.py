@@ -10,7 +10,7 @@ from cscsr.errors import InputError
 from cscsr.problem import check_scale
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""What `add_parser` of a subcommand adds its parser to."""
+"""The type of the argument of `add_parser`."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -28,7 +28,8 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_scale(text: str) -> int:
-    """The value of ``--scale``. Raises InputError unless it is a whole number from 1."""
+    """Return the value of ``--scale``; raise InputError unless it is a whole number of at least
+    1."""
     for number in (int, float):
         try:
             return check_scale(number(text))

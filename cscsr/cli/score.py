@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the scores. Raises InputError for images that do not belong together."""
+    """Print the scores; raise InputError if the images do not match."""
     scale = parse_scale(arguments.scale)
 
     from cscsr.imaging import score
@@ -78,7 +78,7 @@ def _read_pair(out: Path, truth: Path, scale: int) -> tuple[np.ndarray, np.ndarr
     if pixels.shape[:2] != cropped.shape[:2]:
         ours, theirs = (f"{shape[1]}x{shape[0]}" for shape in (pixels.shape, cropped.shape))
         raise InputError(
-            f"both images must have one size, but {out} has {ours} pixels and {truth}, cropped to "
-            f"a multiple of {scale}, {theirs}; was it enlarged by another factor?"
+            f"the images must have the same size, but {out} has {ours} pixels and {truth}, cropped "
+            f"to a multiple of {scale}, {theirs}; was it enlarged by another factor?"
         )
     return pixels / float(2 ** (8 * pixels.itemsize) - 1), cropped

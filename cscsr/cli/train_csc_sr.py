@@ -17,7 +17,7 @@ from cscsr.limits import add_max_pixels_option
 from cscsr.problem import check_scale
 
 SIZES = ("atoms", "hr_atoms", "support", "crop", "phases", "rounds", "filter_steps")
-"""The fields of `Options` that options of the command line change."""
+"""The fields of `Options` that have an option on the command line."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -31,7 +31,7 @@ def main(words: Sequence[str]) -> int:
     Raises
     ------
     InputError
-        For bad input.
+        For missing data and options out of range.
     """
     arguments = _parser().parse_args(words)
     data = data_folder(arguments.data)
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    """The preset with what the command line changes."""
+    """The preset with the changes of the command line."""
     preset = PRESETS[arguments.preset]
     changes = {n: getattr(arguments, n) for n in SIZES if getattr(arguments, n) is not None}
     for name, value in changes.items():

@@ -25,7 +25,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Enlarge images: PNG, TIFF, BMP, JPEG, WebP or AVIF, 8 or 16 bits, grey or\n"
         "colour, with or without transparency. Of a folder or several images, those whose\n"
-        "results exist are passed over, so that an interrupted run goes on where it stopped.",
+        "results exist are skipped, so that an interrupted run can be resumed.",
         epilog="examples:\n"
         "  cscsr upscale photo.jpg --scale 3\n"
         "  cscsr upscale photos --scale 2 -o large/\n"

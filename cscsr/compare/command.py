@@ -2,10 +2,10 @@
 
     cscsr compare --scales 2 3 4
 
-All input is checked first, then each scored image is stored as soon as it is there, and at
-the end the tables and the report `index.html` are made from the database. A run that was cut
-off goes on where it stopped when the same command is given again. `python -m
-benchmarks.compare` is the same command, which also draws figures (`Extra`) beside the tables.
+The command checks all input first and stores each image as soon as it is scored. At the end it
+makes the tables and the report `index.html` from the database. The same command resumes an
+interrupted run. `python -m benchmarks.compare` is the same command, which also draws figures
+(`Extra`) beside the tables.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ SIGTERM.
 
 
 def _parse_scales(texts: Sequence[str]) -> list[int]:
-    """Scales, each once; refuses what is none, and 1."""
+    """The scales without repeats. Raises InputError for anything below 2."""
     scales = []
     for text in texts:
         try:
@@ -92,7 +92,7 @@ def _parse_scales(texts: Sequence[str]) -> list[int]:
 
 
 def _choose_datasets(names: Sequence[str] | None, folder: Path | None) -> list[Dataset]:
-    """The named data sets; without names, those of the paper or else demo, and says which."""
+    """The named data sets; without names, the paper's or else demo, and prints which."""
     if names:
         return [load_dataset(name, folder) for name in dict.fromkeys(names)]
     if folder is None:
@@ -198,7 +198,7 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
 
 
 def _command(program: str, arguments: Sequence[str]) -> str:
-    """The command as it is recorded, to be given again."""
+    """The command line to record, from which the run can be repeated."""
     variable = f"{FOLDER_VARIABLE}=DIR " if os.environ.get(FOLDER_VARIABLE) else ""
     return f"{variable}{shlex.join([*program.split(), *arguments])}"
 
@@ -213,29 +213,29 @@ class Extra(Protocol):
     Attributes
     ----------
     name
-        What it is called while it is drawn.
+        Its label in the progress bar.
     seconds
-        Roughly how long that takes.
+        A rough estimate of the time it takes.
     """
 
     name: str
     seconds: float
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add its options."""
+        """Add the options of the figure."""
 
     def check(self, options: argparse.Namespace) -> bool:
-        """Whether it is to be drawn. Raises InputError for impossible options."""
+        """Return whether to draw the figure; raise InputError for impossible options."""
 
     def make(self, options: argparse.Namespace, plan: Plan, report: Report) -> list[Path]:
-        """Draw it into ``options.out``; returns the files. The plan has the images that are read
-        already."""
+        """Draw the figure into ``options.out``, and return the files; `plan` holds the images that
+        have been read."""
 
 
 def _draw(
     extras: Sequence[Extra], options: argparse.Namespace, plan: Plan, progress: Progress
 ) -> tuple[list[Path], int]:
-    """Draw the extras; returns what was written, and how many failed."""
+    """Draw the extras; return the written files and the number of failures."""
     paths: list[Path] = []
     failures = 0
     for extra in extras:
@@ -254,12 +254,12 @@ def _draw(
 
 
 def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> int:
-    """Run the command.
+    """Run the command; parameters as `main`.
 
     Returns
     -------
     int
-        Its exit code.
+        The exit code: 0; 1 if a solver or a figure failed; 130 when interrupted.
 
     Raises
     ------
@@ -315,7 +315,7 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
 
 
 def _write(results: Results, out: Path) -> list[Path]:
-    """Write tables and page of what is stored; returns the files."""
+    """Write the tables and the page of what is stored; return the files."""
     summary = summarise(results)
     return [*write_tables(summary, out), write_page(summary, results, out)]
 
@@ -325,14 +325,14 @@ def main(
     program: str = "cscsr compare",
     extras: Sequence[Extra] = (),
 ) -> int:
-    """Run the command, with errors as sentences.
+    """Run the command, and print an error as one sentence.
 
     Parameters
     ----------
     arguments
         The words after the program's name; None takes them from the process.
     program
-        The name in help and report.
+        The name in the help and in the report.
     extras
         Figures that the program draws too.
 

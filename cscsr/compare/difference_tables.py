@@ -21,7 +21,7 @@ _OF_PAIR = ["images", "mean_db", "spread_db", "won", "lost", "low_db", "high_db"
 
 
 def difference_words(difference: Difference) -> str:
-    """A difference in a line: −0.21 [−0.25, −0.17], 3 of 100."""
+    """Return a difference as one line: −0.21 [−0.25, −0.17], 3 of 100."""
     if not difference.images:
         return "no image in common"
     interval = ""
@@ -33,7 +33,7 @@ def difference_words(difference: Difference) -> str:
 
 
 def _rows(summary: Summary) -> list[tuple[Place, list[str]]]:
-    """Of each place, the difference of each solver to the best in words."""
+    """The places, each with the difference of every solver to the best in words."""
     rows = []
     for place in summary.places:
         ranking = summary.ranking(place)
@@ -51,13 +51,13 @@ def _rows(summary: Summary) -> list[tuple[Place, list[str]]]:
 
 
 def markdown(summary: Summary) -> str:
-    """The differences to the best solver at each place."""
+    """Return the differences to the best solver at each place as Markdown."""
     rows = markdown_rows(summary.solvers, _rows(summary))
     return "\n".join([f"# {TITLE}", "", *rows, "", NOTE, ""])
 
 
 def csv_file(summary: Summary) -> str:
-    """The differences of every two solvers at each place (`cscsr.compare.differences`)."""
+    """Return the difference of every pair of solvers at each place as CSV."""
     rows = [
         {
             **place._asdict(),
@@ -72,7 +72,7 @@ def csv_file(summary: Summary) -> str:
 
 
 def latex(summary: Summary) -> str:
-    """The differences to the best solver for a paper: a block for each place."""
+    """Return the differences to the best solver as LaTeX, one block per place."""
     body = []
     for number, (place, cells) in enumerate(_rows(summary)):
         body += [r"\midrule"] if number else []

@@ -1,9 +1,9 @@
 """Is one solver better than another? Differences of PSNR, image by image.
 
-Two solvers are compared on the same images, so it is the differences on each image that
-count, not the two means. From `LEAST_IMAGES` images up their mean has a 95 % interval by the
-studentised bootstrap (`intervals`); where 0 lies inside, the difference is a tie. How often such
-intervals cover the true mean is measured by `benchmarks.interval_coverage`. Needs numpy.
+Two solvers are compared on the same images, so the differences on each image count, not the two
+means. From `LEAST_IMAGES` images on, their mean has a 95 % interval by the studentised bootstrap
+(`intervals`); where 0 lies inside, the difference is a tie. `benchmarks.interval_coverage` measures
+how often such intervals cover the true mean. Needs numpy.
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ LEVEL = 0.95
 SEED = 0
 
 LEAST_SPREAD = 0.1
-"""A resample's standard deviation counts as this part of the sample's at least. Where one image
-differs and the others hardly do, resamples without that image have next to no spread, and
-t would be infinite."""
+"""Lower bound on a resample's standard deviation, relative to the sample's. Where only one image
+differs much, resamples without it have almost no spread, and t would be infinite."""
 
 TIE, BETTER, WORSE, FEW = "tie", "better", "worse", "too few images"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one solver is than another on the images that both have scored.
+    """By how much one solver is better than another, on the images scored by both.
 
     Attributes
     ----------
     images
-        How many those are.
+        The number of those images.
     mean_db, spread_db
-        Mean and standard deviation of the differences in dB; NaN where there are none, or only
-        one.
+        Mean and standard deviation of the differences in dB; NaN with no image or, for the
+        deviation, only one.
     won, lost
-        On how many images the difference is above and below 0.
+        The numbers of images on which the difference is above and below 0.
     low_db, high_db
         The 95 % interval of the mean, or None.
     """
@@ -66,7 +65,7 @@ class Difference:
         return BETTER if self.low_db > 0 else WORSE
 
     def reversed(self) -> Difference:
-        """The same, seen from the other solver."""
+        """Return the same difference from the other solver's side."""
         low = None if self.high_db is None else -self.high_db
         high = None if self.low_db is None else -self.low_db
         return Difference(
@@ -82,12 +81,12 @@ def _draws(images: int) -> np.ndarray:
 
 
 def intervals(differences: np.ndarray) -> np.ndarray:
-    """The 95 % intervals of means, by the studentised bootstrap (bootstrap-t).
+    """Return the 95 % intervals of means, by the studentised bootstrap (bootstrap-t).
 
-    With x̄ and s the mean and the standard deviation of the n differences, and x̄* and s* those of
-    n drawn from them with replacement, t* = √n (x̄* − x̄) / s*, and the interval is
-    [x̄ − t*₀.₉₇₅ s/√n, x̄ − t*₀.₀₂₅ s/√n]. The resamples are the same for all pairs and from one
-    seed. Differences that are all equal have that value as both bounds.
+    Let x̄ and s be the mean and the standard deviation of the n differences, and x̄* and s* those
+    of a resample of size n, drawn with replacement. With t* = √n (x̄* − x̄) / s* the interval is
+    [x̄ − t*₀.₉₇₅ s/√n, x̄ − t*₀.₀₂₅ s/√n]. All pairs share the same seeded resamples. Where all
+    differences are equal, both bounds have their value.
 
     Parameters
     ----------
@@ -117,18 +116,19 @@ def intervals(differences: np.ndarray) -> np.ndarray:
 
 
 def pairwise(psnr_db: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Difference]:
-    """The difference of every two solvers.
+    """Return the difference of every pair of solvers.
 
     Parameters
     ----------
     psnr_db
-        Of each solver, its figure on each image, NaN where it has none; an infinite one (an
-        estimate without any error) is left out too.
+        Each solver's PSNR on every image, in dB; NaN where it has none. Infinite values (of
+        estimates without error) are left out too.
 
     Returns
     -------
     dict
-        (first, second), in the order of `psnr_db`, to how much better the first is.
+        Keys (first, second), in the order of `psnr_db`; each value says by how much the first is
+        better.
     """
     solvers = list(psnr_db)
     figures = np.array([psnr_db[solver] for solver in solvers], dtype=float).T

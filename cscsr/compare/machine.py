@@ -1,4 +1,4 @@
-"""What a measurement was made on: the computer, its threads and memory, the code's version."""
+"""The machine of a measurement: the computer, its threads and memory, the code's version."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _RECORDED = ("torch", "numpy", "sporco")
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def threads() -> int:
-    """Threads that torch computes with (all cores, or OMP_NUM_THREADS, until it is loaded)."""
+    """Return the number of threads that torch uses; before torch is loaded, OMP_NUM_THREADS or the
+    number of cores."""
     if "torch" in sys.modules:
         return sys.modules["torch"].get_num_threads()
     limit = os.environ.get("OMP_NUM_THREADS", "")
@@ -32,25 +33,25 @@ def threads() -> int:
 
 
 def load() -> float | str:
-    """The average number of processes that wanted a core in the last minute.
+    """Return the load average of the last minute.
 
-    Seconds measured while it is above the number of cores are too long.
+    Times measured while it exceeds the number of cores are too long.
 
     Returns
     -------
     float or str
-        "" where it is not known.
+        The load average, or "" where the system does not report it.
     """
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else ""
 
 
 def describe(device: str = "cpu") -> str:
-    """Describe the computer and the packages that do the arithmetic in a line.
+    """Return one line on the computer and the packages that do the arithmetic.
 
     Parameters
     ----------
     device
-        "cpu", or a GPU such as "cuda:0", whose name is then a part.
+        "cpu", or a GPU such as "cuda:0", whose name the line then includes.
     """
     parts = [_processor(), f"{cores()} cores"]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -84,7 +85,7 @@ def _packages() -> Iterator[str]:
 
 
 def code_version() -> str:
-    """The toolkit's version, with the commit where it runs from a checkout."""
+    """Return the toolkit's version, with the commit where it runs from a checkout."""
     root = Path(cscsr.__file__).parents[1]
     if not (root / ".git").exists():
         return cscsr.__version__
@@ -105,19 +106,19 @@ def code_version() -> str:
 
 
 class PeakMemory:
-    """The most memory in use inside `peak_memory`, in MB; None where it is not known."""
+    """The peak memory inside `peak_memory`, in MB; None where it is unknown."""
 
     megabytes: float | None = None
 
 
 @contextmanager
 def peak_memory(device: str = "cpu") -> Iterator[PeakMemory]:
-    """Measure the peak memory of what is done in the `with` block.
+    """Measure the peak memory of the `with` block.
 
     Parameters
     ----------
     device
-        "cpu" for the process's resident memory, which Linux alone tells; "cuda…" for the memory
+        "cpu" for the resident memory of the process, known on Linux only; "cuda…" for the memory
         allocated on a GPU.
     """
     peak = PeakMemory()

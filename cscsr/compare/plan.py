@@ -1,10 +1,10 @@
-"""What is to be compared: images, solvers, scales and degradations, all of it checked.
+"""What to compare: images, solvers, scales and degradations, all of them checked.
 
-Every image is read here, once: what cannot be read or scored ends the run before it begins. Its
-pixels are hashed and stay in memory, and it is those pixels that are scored later, so that a
-result is always of the pixels whose hash it is stored under. Beyond `KEPT_BYTES` an image is read
-again whenever it is solved, and refused if its hash has changed. The first images stay rather than
-the latest used, because a run goes through all of them again and again.
+Every image is read and hashed here, once, so that an unreadable or unscorable image ends the run
+before it begins. Its pixels stay in memory to be scored later, so that a result always belongs to
+the pixels whose hash it is stored under. Images beyond `KEPT_BYTES` are read again for each solve,
+and refused if their hash has changed. The first images stay in memory rather than the most recently
+used, because a run goes through all of them again and again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,18 +23,19 @@ from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.compare import showcase
 from cscsr.compare.records import Box, Key, canonical
 from cscsr.data.datasets import Dataset, ImageSource
-from cscsr.errors import InputError
+from cscsr.errors import InputError, SolverError, failures_of
 from cscsr.imaging import line_of, luma_of
 from cscsr.imaging.degradation import Degradation
 from cscsr.imaging.metrics import DEFAULT_METRICS, SSIM_WINDOW, check_metrics
-from cscsr.solver import Solver
+from cscsr.registry import is_builtin
+from cscsr.solver import Callback, Solution, Solver
 
 SCORING_VERSION = "1"
-"""Raised whenever `degrade` or `score` would give other figures: it is part of an input's
-hash, so that what is stored is then made again."""
+"""To be raised whenever `degrade` or `score` would give other figures. It is part of an input's
+hash, so that stored results are then computed again."""
 
 KEPT_BYTES = 512 * 2**20
-"""How many bytes of pixels stay in memory."""
+"""The most bytes of pixels that stay in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +45,13 @@ class Image:
     Attributes
     ----------
     dataset, source
-        The data set's name, and where the image is read from.
+        The data set's name, and the source to read the image from.
     sha256, shape
-        Of its pixels.
+        Those of its pixels.
     detail
-        How much there is to see in it (`cscsr.compare.showcase.detail`).
+        How much detail it has (`cscsr.compare.showcase.detail`).
     pixels
-        uint8 (H,W) or (H,W,3), or None if they are read again where they are used.
+        uint8 (H,W) or (H,W,3); None if they are read again for each use.
     """
 
     dataset: str
@@ -64,7 +65,7 @@ class Image:
         return f"{self.dataset}/{self.source.name}"
 
     def read(self) -> np.ndarray:
-        """The pixels whose hash is `sha256`.
+        """Return the pixels whose hash is `sha256`.
 
         Raises
         ------
@@ -76,13 +77,14 @@ class Image:
         pixels = self.source.read()
         if fingerprint(pixels) != self.sha256:
             raise InputError(
-                f"{self} was changed while it was compared; the same command takes it as it is now."
+                f"{self} changed during the comparison; run the same command again to use the "
+                "new file."
             )
         return pixels
 
 
 def fingerprint(pixels: np.ndarray) -> str:
-    """The SHA-256 of an image's pixels, its shape, and the version of the scoring."""
+    """Return the SHA-256 of an image's pixels, its shape, and the version of the scoring."""
     digest = hashlib.sha256(f"{SCORING_VERSION} {pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
@@ -102,24 +104,24 @@ class Contender:
 
     @property
     def device(self) -> str:
-        """What the solver computes on."""
+        """The device that the solver computes on."""
         return str(self.solver.params().get("device") or "cpu")
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """The solver's part of a result's key (`Key.of`)."""
+        """The solver's part of a result's key (see `Key.of`)."""
         return {
             "solver": self.name,
             "params": canonical(self.solver.params()),
-            "solver_version": self.solver.version,
-            "weights_sha256": self.solver.weights_sha256() or "",
+            "solver_version": str(self.solver.version),
+            "weights_sha256": str(self.solver.weights_sha256() or ""),
             "line": self.line,
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """All images of a data set, to be enlarged by one solver at one scale."""
+    """All images of a data set, to be enlarged by one solver at one scale with one degradation."""
 
     dataset: str
     scale: int
@@ -131,19 +133,19 @@ class Cell:
         return " ".join(part for part in parts if part)
 
     def key(self, image: Image) -> Key:
-        """What determines the result for an image."""
+        """Return the key of the result for an image."""
         degradation = text_of(self.degradation)
         return Key.of(self.contender.identity, image.sha256, self.scale, degradation)
 
 
 def text_of(degradation: Degradation | None) -> str:
-    """A degradation as it is stored: "" for none."""
+    """Return a degradation as text for the database: "" for none."""
     return "" if degradation is None else str(degradation)
 
 
 @dataclass(frozen=True)
 class Showcase:
-    """An image of which a part of every estimate at one scale is stored, to be looked at."""
+    """An image shown in the report: a part of every estimate at one scale is stored."""
 
     image: Image
     scale: int
@@ -152,20 +154,20 @@ class Showcase:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be compared, all of it checked.
+    """What to compare, all of it checked.
 
     Attributes
     ----------
     images
-        Of each data set.
+        The images of each data set, by its name.
     scales, contenders, protocol
-        As they were asked for.
+        As requested.
     metrics
         Names of `cscsr.imaging.METRICS`.
     degradations
-        None for input as it is, and those that harder input is made by.
+        None for undegraded input, then the degradations for harder input.
     showcases
-        What is stored as pictures.
+        The images whose estimates are stored as pictures.
     """
 
     images: Mapping[str, Sequence[Image]]
@@ -177,7 +179,7 @@ class Plan:
     showcases: Sequence[Showcase] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as it is stored with the run."""
+        """Return the plan as JSON values, to be stored with the run."""
         return {
             "datasets": {
                 name: [{"image": i.source.name, "input_sha256": i.sha256} for i in images]
@@ -201,7 +203,7 @@ class Plan:
         }
 
     def cells(self) -> Iterator[Cell]:
-        """The cells of the tables in the order in which they are computed."""
+        """Yield the cells of the tables in the order in which they are computed."""
         for degradation in self.degradations:
             for dataset in self.images:
                 for scale in self.scales:
@@ -209,7 +211,7 @@ class Plan:
                         yield Cell(dataset, scale, contender, degradation)
 
     def box(self, cell: Cell, image: Image) -> Box | None:
-        """The part of an estimate that is stored as a picture, or None if none is."""
+        """Return the part of an estimate to store as a picture, or None."""
         if cell.degradation is not None:
             return None
         boxes = (s.box for s in self.showcases if s.image is image and s.scale == cell.scale)
@@ -233,24 +235,22 @@ def make_plan(
     datasets, solvers, scales, protocol
         What to compare.
     device
-        For the solvers that can compute there.
+        The device for solvers that can compute there.
     metrics
-        Names of `cscsr.imaging.METRICS`; PSNR, by which solvers are ranked, is always one.
+        Names of `cscsr.imaging.METRICS`; PSNR, which ranks the solvers, is always added.
     degradations
-        As `Degradation.parse` reads them.
+        Texts for `Degradation.parse`.
     shown
-        How many showcase images to store.
+        The number of showcase images.
 
     Raises
     ------
     InputError
-        For whatever would end the run later.
+        For an unknown name, missing weights, an unreadable image, and one too small to score.
     """
     metrics = check_metrics(["psnr", *metrics])
     harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
     contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
-    for contender in contenders.values():
-        _ = contender.identity  # fails here if a weight file is missing
     images = _read_images(datasets, scales)
     showcases = _choose_showcases(images, scales, len(contenders), shown)
     return Plan(
@@ -264,8 +264,48 @@ def make_plan(
     )
 
 
+@dataclass(frozen=True)
+class Unusable(Solver[SuperResolution]):
+    """Stands for another package's solver that cannot be made: it fails on every image.
+
+    Parameters
+    ----------
+    label
+        The solver's name.
+    reason
+        Why it cannot be made, as a sentence.
+    """
+
+    label: str
+    reason: str
+
+    problem_type: ClassVar[type] = SuperResolution
+    line: ClassVar[str] = "rgb"
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def solve(
+        self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
+    ) -> Solution:
+        """Raise SolverError with the reason."""
+        raise SolverError(self.reason)
+
+
 def _contender(name: str, device: str, protocol: str) -> Contender:
-    """The solver called `name`, on `device` if it can compute there."""
+    """The solver called `name`, on `device` if it can compute there, or an `Unusable` one."""
+    if is_builtin(name):
+        return _usable(name, device, protocol)
+    try:
+        return _usable(name, device, protocol)
+    except SolverError as error:
+        unusable = Unusable(name, str(error))
+        return Contender(unusable, line_of(protocol, unusable.line))
+
+
+def _usable(name: str, device: str, protocol: str) -> Contender:
+    """The solver called `name` with an identity. Raises SolverError if it fails to say it."""
     solver = make_solver(name)
     if solver.problem_type is not SuperResolution:
         known = ", ".join(list_solvers("SuperResolution"))
@@ -274,9 +314,12 @@ def _contender(name: str, device: str, protocol: str) -> Contender:
             f"{solver.problem_type.__name__}."
         )
     if device != "cpu" and "device" in solver.params():
-        with contextlib.suppress(InputError):  # one that computes on the CPU only stays there
+        with contextlib.suppress(InputError):  # a CPU-only solver stays on the CPU
             solver = make_solver(name, device=device)
-    return Contender(solver, line_of(protocol, solver.line))
+    with failures_of(f"{name} failed to describe itself"):
+        contender = Contender(solver, line_of(protocol, solver.line))
+        _ = contender.identity  # fails here if a weight file is missing
+    return contender
 
 
 def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str, list[Image]]:
@@ -315,7 +358,7 @@ def _check_size(pixels: np.ndarray, scales: Sequence[int], name: str) -> None:
 def _choose_showcases(
     images: Mapping[str, Sequence[Image]], scales: Sequence[int], solvers: int, most: int
 ) -> list[Showcase]:
-    """The images to be looked at, at the middle one of the scales."""
+    """The images that the report shows, at the middle scale."""
     if not scales:
         return []
     scale, side = sorted(scales)[len(scales) // 2], showcase.side_for(solvers)

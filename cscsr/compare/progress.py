@@ -1,4 +1,4 @@
-"""One progress bar over work of many kinds, which knows how long each of them takes."""
+"""One progress bar over work of many kinds, with an estimate of the time each kind takes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRIOR_SECONDS = {
     "crnet-b-small": 2.0,
     "crnet-b-small+": 15.0,
 }
-"""Rough seconds per megapixel of the large image, until a solver has been timed in the run."""
+"""Rough seconds per megapixel of the large image, used until the run has timed a solver."""
 
 _UNKNOWN_SECONDS = 20.0
 
@@ -38,17 +38,18 @@ class _Current(NamedTuple):
 
 
 class Progress:
-    """One bar over all the work; its unit is the second, so that the time left is one.
+    """One bar over all the work, in seconds, so that it shows the time left.
 
-    Work is counted in amounts of a kind: for a solver at a scale, megapixels. What is left
-    is estimated from what that kind took so far, else the solver at any scale, else `prior`.
+    Work is counted in amounts of a kind: for a solver at a scale, megapixels. The time left is
+    estimated from the time per amount of the same kind so far; failing that, of the same solver at
+    any scale; failing that, from `prior`.
 
     Parameters
     ----------
     prior
         Rough seconds per amount, by the first part of a kind.
     clock
-        Gives the time in seconds.
+        Returns the time in seconds.
     """
 
     def __init__(
@@ -68,16 +69,16 @@ class Progress:
         )
 
     def add(self, kind: Kind, amount: float) -> None:
-        """Announce work to come."""
+        """Add work to the total."""
         self._left[kind] = self._left.get(kind, 0.0) + amount
 
     def begin(self, text: str, kind: Kind, amount: float) -> None:
-        """Begin with some of the work, and name it."""
+        """Begin a piece of work, with `text` as its label."""
         self._current = _Current(kind, amount, self._clock())
         self.show(text)
 
     def done(self) -> None:
-        """End what was begun, and note how long its kind takes."""
+        """End the current piece of work, and update the rate of its kind."""
         if self._current is None:
             return
         kind, amount, begun = self._current
@@ -104,7 +105,7 @@ class Progress:
         return self._prior.get(kind[0], _UNKNOWN_SECONDS)
 
     def seconds_left(self) -> float:
-        """The estimate for all that is still to be done."""
+        """Return the estimated seconds of the remaining work."""
         left = sum(self._rate(kind) * amount for kind, amount in self._left.items())
         if self._current is not None:
             kind, amount, begun = self._current
@@ -112,7 +113,7 @@ class Progress:
         return left
 
     def show(self, text: str | None = None) -> None:
-        """Draw the bar anew, with another text if there is one."""
+        """Redraw the bar, with `text` as its new label if it is not None."""
         if text is not None:
             self._bar.set_description_str(printable(text), refresh=False)
         self._bar.n = self._clock() - self._start

@@ -1,4 +1,4 @@
-"""The figures of the paper's tables, and which of them stand beside which solver.
+"""The figures of the paper's tables, and the solvers that they stand beside.
 
 Published figures are always labelled as published. A difference is shown only between a method
 and itself, for a mean over the whole data set, scored on the same line.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PUBLISHED_FILE = Path(__file__).with_name("published.csv")
 
 PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
-"""How many images the published means are over."""
+"""The number of images behind each published mean."""
 
 PUBLISHED_LINES = {
     "Bicubic": "y",
@@ -32,32 +32,32 @@ PUBLISHED_LINES = {
 
 @cache
 def published_beside(solver: str) -> tuple[str, bool] | None:
-    """The published method whose figures stand beside a solver's.
+    """Return the published method whose figures stand beside a solver's.
 
     Returns
     -------
     tuple or None
-        The method by the name that the paper gives it, and whether the solver is that method
-        itself rather than a relative of it.
+        The method's name in the paper, and whether the solver is that method itself rather than a
+        relative; None if there is none.
     """
     return registry.published_method(solver)
 
 
 def beside_name(solver: str) -> str | None:
-    """The name of the published method beside a solver, or None."""
+    """Return the name of the published method beside a solver, or None."""
     beside = published_beside(solver)
     return beside[0] if beside else None
 
 
 def same_method(solver: str) -> str | None:
-    """The name of the published method that a solver is, or None."""
+    """Return the name of the published method that a solver is, or None."""
     beside = published_beside(solver)
     return beside[0] if beside and beside[1] else None
 
 
 @cache
 def family(solver: str) -> str:
-    """The kind of method that a solver is: "classical", "learned" or "other"."""
+    """Return the kind of method that a solver is: "classical", "learned" or "other"."""
     name = registry.solver_family(solver)
     return name if name in ("classical", "learned") else "other"
 

@@ -1,4 +1,4 @@
-"""What the results database holds: keys, rows and figures.
+"""The contents of the results database: keys, rows and figures.
 
 Needs the standard library.
 """
@@ -18,18 +18,18 @@ UNSUPPORTED = "unsupported"
 FAILED = "failed"
 
 DEGRADED_LINE = "rgb"
-"""The line on which degraded input is scored, whatever the protocol: noise and JPEG belong to
-8-bit image files, and every solver is given the same."""
+"""The line of degraded input under either protocol: noise and JPEG belong to 8-bit image files, and
+every solver gets the same file."""
 
 
 def canonical(values: Mapping[str, Any]) -> str:
-    """JSON text that is equal for equal values: keys sorted, other objects by their repr."""
+    """Return JSON text that is equal for equal values: keys sorted, other objects by their repr."""
     return json.dumps(dict(values), sort_keys=True, default=repr)
 
 
 @dataclass(frozen=True)
 class Key:
-    """What determines a result.
+    """Everything that determines a result.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class Key:
     weights_sha256
         "" for a solver without trained parameters.
     input_sha256
-        Of the true image's pixels.
+        The hash of the true image's pixels (`cscsr.compare.plan.fingerprint`).
     scale
-        How many times the image is enlarged.
+        The factor of the enlargement.
     line
         "y" or "rgb".
     degradation
-        What was done to the low-resolution image, such as "noise:5"; "" for nothing.
+        The degradation of the low-resolution image, such as "noise:5"; "" for none.
     """
 
     solver: str
@@ -62,15 +62,15 @@ class Key:
     def of(
         cls, identity: Mapping[str, str], input_sha256: str, scale: int, degradation: str = ""
     ) -> Key:
-        """The key of a result that a plan calls for.
+        """Return the key of a result that a plan calls for.
 
         Parameters
         ----------
         identity
-            The solver's part, `Contender.identity`; its line counts where the input is not
-            degraded.
+            The solver's part, `Contender.identity`. Degraded input overrides its line with
+            `DEGRADED_LINE`.
         input_sha256, scale, degradation
-            The other parts.
+            The remaining attributes.
         """
         line = DEGRADED_LINE if degradation else identity["line"]
         parts = {**identity, "line": line, "degradation": degradation}
@@ -79,34 +79,34 @@ class Key:
 
 @dataclass(frozen=True)
 class Row:
-    """One image, one solver, one scale: the figures and how they came about.
+    """The result of one solver on one image at one scale, and how it was computed.
 
     Attributes
     ----------
     key
-        What determines the figures.
+        The key of the result.
     dataset, image
         The names under which the image was compared.
     outcome
-        `SCORED`; or `UNSUPPORTED` or `FAILED`, with the reason in `message` and no figures, in
+        `SCORED`; or `UNSUPPORTED` or `FAILED`, with the reason in `message` and no scores, in
         which case the next run tries again.
     scores
         Name of each metric (`cscsr.imaging.METRICS`) to its value.
     seconds, prepare_seconds
-        The solver's own time for this image, and for what it does once.
+        The solver's own time for this image, and for `cscsr.Solver.prepare`.
     iterations
-        How many an iterative solver made.
+        The number of iterations, for an iterative solver.
     operations
         Multiply-adds of the solve (`cscsr.Solver.operations`).
     status
         How the solve ended (`cscsr.Status`).
     device, threads, precision, machine, code_version
-        What computed it.
+        Where and by which code it was computed.
     memory_mb
-        The process's peak resident memory during the solve where the system tells, on a GPU that
-        of the device.
+        The peak memory during the solve: resident memory of the process, where the system reports
+        it, or memory of the GPU.
     time
-        When, in UTC.
+        When it was computed, in UTC.
     run
         The number of the run that computed it; `Results.commands` has its command.
     """
@@ -141,9 +141,9 @@ class Figure:
     name
         The files' name without the suffix, such as "fig5".
     png, csv
-        The picture, and the numbers it was drawn from, or "".
+        The picture, and the numbers it was drawn from ("" for none).
     origin
-        Where the files came from, if not from the run.
+        Where the files came from; "" for the run itself.
     """
 
     name: str
@@ -157,5 +157,5 @@ Box = tuple[int, int, int, int]
 
 
 def truth_key(input_sha256: str, scale: int) -> Key:
-    """The key under which the true luma of an image is stored beside its estimates."""
+    """Return the key under which the true luma of an image is stored beside its estimates."""
     return Key("truth", "", "", "", input_sha256, scale, "")

@@ -1,4 +1,4 @@
-"""The commands that make files again from a results database."""
+"""The command line shared by the programs that remake files from a results database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def remake(
     write: Callable[[Results, Path], Iterable[Path]],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Run a command that takes a folder with a results database and writes files there.
+    """Run a command that reads the results database of a folder and writes files there.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def remake(
     Returns
     -------
     int
-        The exit code: 0, or 2 if there is no such database.
+        The exit code: 0, or 2 if the database is missing or unusable.
     """
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument(

@@ -1,14 +1,13 @@
 """The results database: every scored image is one row of `results.sqlite`.
 
-What determines a result's figures is its `Key`: solver, parameters, version and weights; the
-input's pixels; scale, line and degradation. A result that would come out the same is never
-computed twice, and a changed solver is run again. Each row, with its scores, is a transaction of
-its own: a run that is killed loses at most the image it was working on. The database also holds
-what each run set out to do, the showcase pictures, and the figures drawn beside the tables, so
-that all tables and the page can be made from this file alone.
+A `Key` determines a result: solver, parameters, version and weights; the input's pixels; scale,
+line and degradation. A result with a known key is never computed again, and a changed solver has
+another key. Each row, with its scores, is one transaction, so that a killed run loses at most the
+image it was working on. The database also holds the plan of each run, the showcase pictures, and
+the figures drawn beside the tables: all tables and the page can be made from this file alone.
 
 The file keeps SQLite's rollback journal rather than a write-ahead log: there is one writer
-at a time and few rows a second, and the database stays a single file that can be copied.
+at a time with few rows per second, and the database stays a single file that can be copied.
 
 Needs the standard library; pandas only to read frames.
 """
@@ -100,7 +99,7 @@ PRAGMA user_version = {_SCHEMA_VERSION};
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
-    """The statement that puts a row into a table, in the place of an earlier one of its key."""
+    """The statement that inserts a row into a table, or replaces the row with its key."""
     marks = ", ".join("?" * len(columns))
     return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
 
@@ -125,15 +124,15 @@ class Results:
     Parameters
     ----------
     path
-        The file; made when it is not there.
+        The file, which is created if it does not exist.
     create
-        False to read only: there must be a database then, and its contents cannot be changed.
+        False: open an existing database, read-only.
 
     Raises
     ------
     InputError
-        If the file is not a results database of this version, is damaged, or cannot be used; it
-        is left as it is.
+        If the file is not a results database of this version, is damaged, or cannot be used. The
+        file stays unchanged.
     """
 
     def __init__(self, path: str | Path, create: bool = True) -> None:
@@ -160,7 +159,7 @@ class Results:
             raise
 
     def _check(self, create: bool) -> None:
-        """Make the tables of a new file; refuse one that is not a sound database of this kind."""
+        """Create the tables of a new file; refuse any file but a sound database of this kind."""
         with self._explained():
             if not create:
                 # Unlike a read-only connection, this one undoes what a killed run left half done.
@@ -175,16 +174,16 @@ class Results:
         if application != _APPLICATION_ID:
             raise InputError(
                 f"expected a results database of this toolkit at {self.path}, but the file is "
-                "another program's database; it was left as it is, so name another folder."
+                "another program's database; it was not changed, so name another folder."
             )
         if version != _SCHEMA_VERSION:
             raise InputError(
                 f"expected a results database of version {_SCHEMA_VERSION} at {self.path}, got "
-                f"version {version}; it was left as it is, so name another folder."
+                f"version {version}; it was not changed, so name another folder."
             )
         if damage != "ok":
             raise InputError(
-                f"the results database {self.path} is damaged ({damage}); it was left as it is, "
+                f"the results database {self.path} is damaged ({damage}); it was not changed, "
                 "so move it away or name another folder."
             )
 
@@ -204,7 +203,7 @@ class Results:
         except sqlite3.DatabaseError as error:
             raise InputError(
                 f"expected a results database at {self.path}, but it cannot be read ({error}); "
-                "it was left as it is, so move it away or name another folder."
+                "it was not changed, so move it away or name another folder."
             ) from None
 
     def __enter__(self) -> Results:
@@ -218,12 +217,12 @@ class Results:
         self._connection.close()
 
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows that a query gives."""
+        """All rows of a query."""
         with self._explained():
             return self._connection.execute(query, [_storable(v) for v in values]).fetchall()
 
     def _write(self, *statements: tuple[str, Sequence[Any]]) -> int:
-        """Execute statements in one transaction; returns the number of the last row inserted."""
+        """Execute statements in one transaction; return the number of the last inserted row."""
         number = 0
         with self._explained(), self._connection:
             for statement, values in statements:
@@ -232,7 +231,7 @@ class Results:
         return number
 
     def find(self, key: Key, dataset: str, image: str) -> Row | None:
-        """Look up a scored row; nothing is written.
+        """Look up a scored row, without writing anything.
 
         Returns
         -------
@@ -253,27 +252,27 @@ class Results:
     def add(self, row: Row) -> None:
         """Store a row and its scores in one transaction.
 
-        It takes the place of an earlier row of its key and names, unless that one is scored and
-        this one is not. Scores by other metrics than this row's stay.
+        The row replaces an earlier one with the same key and names, unless the earlier row is
+        scored and this one is not. Stored scores by metrics that this row lacks stay.
         """
         key = astuple(row.key)
         scores = [(_INSERT_SCORE, (*key, *score)) for score in row.scores.items()]
         self._write((_INSERT_ROW, (*key, *(getattr(row, name) for name in _VALUES))), *scores)
 
     def add_picture(self, key: Key, box: Box, png: bytes) -> None:
-        """Store a part of an image's luma, in the place of an earlier one.
+        """Store a part of an image's luma, or replace an earlier one.
 
         Parameters
         ----------
         key
-            Of an estimate, or of the truth (`truth_key`).
+            The key of an estimate, or of the truth (`truth_key`).
         box, png
-            Which part, and its pixels.
+            The position of the part, and its pixels as a PNG file.
         """
         self._write((_INSERT_PICTURE, (*astuple(key), json.dumps(box), png)))
 
     def picture(self, key: Key, box: Sequence[int]) -> bytes | None:
-        """The PNG of `key` and `box`, or None if it has yet to be made."""
+        """Return the stored PNG of `key` and `box`, or None."""
         rows = self._fetch(
             f"SELECT png FROM pictures WHERE {_IS_KEY} AND box = ?",
             (*astuple(key), json.dumps(box)),
@@ -281,31 +280,31 @@ class Results:
         return rows[0][0] if rows else None
 
     def add_figure(self, figure: Figure) -> None:
-        """Store a figure, in the place of an earlier one of its name."""
+        """Store a figure, or replace the figure of that name."""
         self._write((_insert("figures", ["name", "png", "csv", "origin"]), astuple(figure)))
 
     def figures(self) -> dict[str, Figure]:
-        """The stored figures by name."""
+        """Return the stored figures by name."""
         rows = self._fetch("SELECT name, png, csv, origin FROM figures ORDER BY name")
         return {row[0]: Figure(*row) for row in rows}
 
     def start_run(self, command: str, machine: Mapping[str, Any], plan: Mapping[str, Any]) -> int:
-        """Record what a run sets out to do; returns its number."""
+        """Record the start of a run with its plan, and return its number."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
         statement = "INSERT INTO runs (command, machine, plan, started) VALUES (?, ?, ?, ?)"
         return self._write((statement, (command, json.dumps(machine), json.dumps(plan), started)))
 
     def finish_run(self, run: int) -> None:
-        """Note that the run came to its end."""
+        """Record that the run is complete."""
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         self._write(("UPDATE runs SET finished = ? WHERE run = ?", (finished, run)))
 
     def commands(self) -> dict[int, str]:
-        """The command of each run by its number."""
+        """Return the command of each run, by run number."""
         return dict(self._fetch("SELECT run, command FROM runs"))
 
     def latest_run(self) -> dict[str, Any]:
-        """The newest run.
+        """Return the newest run.
 
         Returns
         -------
@@ -316,7 +315,7 @@ class Results:
         Raises
         ------
         InputError
-            If there is none.
+            If the database holds no run.
         """
         names = ["run", "command", "machine", "plan", "started", "finished"]
         rows = self._fetch(f"SELECT {', '.join(names)} FROM runs ORDER BY run DESC LIMIT 1")
@@ -326,13 +325,13 @@ class Results:
         return {**run, "machine": json.loads(run["machine"]), "plan": json.loads(run["plan"])}
 
     def frame(self) -> pd.DataFrame:
-        """All rows as a DataFrame.
+        """Return all rows as a DataFrame.
 
         Returns
         -------
         pandas.DataFrame
-            The columns of `Key`, then those of `Row`, with a column for each metric instead of
-            `scores`: those of `DEFAULT_METRICS`, then the others that any row has.
+            The columns of `Key`, then those of `Row`, with one column per metric instead of
+            `scores`: first `DEFAULT_METRICS`, then all others in the database.
         """
         import pandas as pd
 
@@ -354,7 +353,7 @@ class Results:
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
-    """The rows of a results database, as `Results.frame` gives them.
+    """Return the rows of a results database, as `Results.frame` gives them.
 
     Raises
     ------

@@ -17,7 +17,8 @@ from cscsr.compare.progress import Progress
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Box, Key, Row, truth_key
 from cscsr.compare.results import Results
 from cscsr.compare.text import two_digits
-from cscsr.errors import InputError
+from cscsr.contract import checked_operations, checked_solve, checked_support
+from cscsr.errors import InputError, SolverError, described, failures_of
 from cscsr.imaging import METRICS, degrade, luma_of, score, to_uint8
 
 
@@ -28,13 +29,13 @@ class Task:
     Attributes
     ----------
     cell, image
-        Which solver on which image.
+        The cell, which names the solver, and the image.
     key
-        What determines the result.
+        The key of the result.
     metrics
-        By which it is scored.
+        The names of the metrics to score it by.
     box
-        The part of the estimate to store as a picture, if any.
+        The part of the estimate to store as a picture, or None.
     """
 
     cell: Cell
@@ -45,12 +46,12 @@ class Task:
 
     @property
     def kind(self) -> tuple[str, int]:
-        """Tasks of one kind take about as long per megapixel."""
+        """The kind of work: tasks of one kind take about the same time per megapixel."""
         return self.cell.contender.name, self.cell.scale
 
     @property
     def megapixels(self) -> float:
-        """The size of the large image."""
+        """The size of the large image in megapixels."""
         return self.image.shape[0] * self.image.shape[1] / 1e6
 
     def __str__(self) -> str:
@@ -58,27 +59,27 @@ class Task:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Of the data set and the image."""
+        """The names of the data set and of the image."""
         return self.image.dataset, self.image.source.name
 
     def row(self, outcome: str, **values: Any) -> Row:
-        """The row of what came of it."""
+        """Return the row that records the outcome of this task."""
         return Row(self.key, *self.names, outcome, **values)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a plan leaves to be done.
+    """The open work of a plan.
 
     Attributes
     ----------
     tasks
-        Of each cell, what has to be solved.
+        The tasks of each cell that remain to be solved.
     rows
-        What is known without solving: results of the same pixels that are stored under another
-        name, and what a solver says it cannot solve.
+        The rows known without solving: results of the same pixels under another name, and the
+        reasons of solvers that do not support a problem.
     already
-        How many results are stored already.
+        The number of results that are stored already.
     """
 
     tasks: dict[Cell, list[Task]] = field(default_factory=dict)
@@ -90,15 +91,15 @@ class Work:
 
 
 def find_work(plan: Plan, results: Results) -> Work:
-    """Find what has yet to be done; nothing is written.
+    """Find the open work of a plan, without writing anything.
 
-    A solver that says it cannot solve a problem is left out there; one that cannot even say so
-    fails when its turn comes.
+    Where `Solver.supports` returns a reason, the reason becomes a row instead of a task; where it
+    raises, the task remains and `solve` reports the failure.
 
     Raises
     ------
     InputError
-        With the first reason, if nothing at all can be solved.
+        If no task remains and nothing is stored; its text is the first reason.
     """
     tasks: dict[Cell, list[Task]] = {}
     rows: list[Row] = []
@@ -130,7 +131,7 @@ def find_work(plan: Plan, results: Results) -> Work:
 
 
 def _is_whole(task: Task, stored: Row, results: Results) -> bool:
-    """Whether a stored row and its picture are all that a task would give."""
+    """Whether a stored row and its picture are complete for a task."""
     pictured = task.box is None or results.picture(task.key, task.box) is not None
     return pictured and set(task.metrics) <= set(stored.scores)
 
@@ -142,17 +143,17 @@ def _unsupported(task: Task) -> str | None:
     colours = task.image.shape[2:] if task.key.line == "rgb" else ()
     problem = SuperResolution(np.zeros(small + colours, np.float32), scale)
     try:
-        return task.cell.contender.solver.supports(problem)
-    except Exception:  # a solver may be anyone's: `solve` fails too, and is reported
+        return checked_support(task.cell.contender.solver, problem)
+    except InputError:  # `solve` fails too, and is reported
         return None
 
 
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-"""What networks call their precision, by the name that arrays have for it."""
+"""A network's `precision` to the name of the dtype."""
 
 
 def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
-    """The problem that a true image makes: shrunk, and degraded where the cell says so."""
+    """The problem of a true image: shrunk, then degraded if the cell has a degradation."""
     small = degrade(truth, task.cell.scale, task.key.line)
     if task.cell.degradation is not None:
         small = task.cell.degradation.apply(to_uint8(small)).astype(np.float32) / 255
@@ -161,7 +162,7 @@ def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: its row, and the picture to be stored, if any."""
+    """The outcome of a task: its row, and a picture to store or None."""
 
     row: Row
     picture: bytes | None = None
@@ -173,14 +174,14 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     Parameters
     ----------
     task
-        What to do.
+        The task.
     about
         The `machine`, `code_version` and `run` to record.
 
     Returns
     -------
     Outcome
-        Whatever goes wrong becomes a row that says so.
+        Whatever goes wrong becomes a row that says so; KeyboardInterrupt alone passes.
     """
     solver, device = task.cell.contender.solver, task.cell.contender.device
     recorded = {**about, "device": device}
@@ -192,19 +193,24 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         problem = _problem(task, truth)
         with machine.peak_memory(device) as peak:
             start = time.perf_counter()
-            solver.prepare(problem)
+            with failures_of(f"{solver.name} failed to prepare"):
+                solver.prepare(problem)
             prepared = time.perf_counter() - start
-            solution = solver.solve(problem)
+            solution = checked_solve(solver, problem)
         estimate = np.asarray(solution.estimate)
         if solution.status is Status.DIVERGED:
             return Outcome(task.row(FAILED, message=solution.status.message, **recorded))
-        scores = score(estimate, truth, task.cell.scale, task.key.line, task.metrics)
-        trace = solution.trace["iteration"]
-        iterations = int(trace[-1]) if len(trace) else None
-        operations = solver.operations(problem, iterations)
-    except Exception as error:  # a solver may be anyone's: whatever it raises, the run goes on
-        message = f"{solver.name} failed: {type(error).__name__}: {error}"
-        return Outcome(task.row(FAILED, message=" ".join(message.split()), **recorded))
+        with failures_of(f"{solver.name} failed"):
+            scores = score(estimate, truth, task.cell.scale, task.key.line, task.metrics)
+            trace = solution.trace["iteration"]
+            iterations = int(trace[-1]) if len(trace) else None
+            precision = str(solver.params().get("precision", ""))
+        operations = checked_operations(solver, problem, iterations)
+    except SolverError as error:
+        return Outcome(task.row(FAILED, message=str(error), **recorded))
+    except (InputError, MemoryError) as error:
+        message = f"{solver.name} failed: {described(error)}"
+        return Outcome(task.row(FAILED, message=message, **recorded))
     row = task.row(
         SCORED,
         scores=scores,
@@ -214,7 +220,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         operations=operations,
         status=solution.status.value,
         threads=machine.threads(),
-        precision=_PRECISIONS.get(solver.params().get("precision", ""), str(estimate.dtype)),
+        precision=_PRECISIONS.get(precision, str(estimate.dtype)),
         memory_mb=peak.megabytes,
         **recorded,
     )
@@ -225,7 +231,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
 
 
 def keep_truths(plan: Plan, results: Results) -> None:
-    """Store the true pictures beside which the estimates are shown."""
+    """Store the true pictures, which the report shows beside the estimates."""
     for shown in plan.showcases:
         key = truth_key(shown.image.sha256, shown.scale)
         if results.picture(key, shown.box) is None:
@@ -239,21 +245,21 @@ def run(
     progress: Progress,
     number: int | None = None,
 ) -> int:
-    """Do all the work; each row is stored as soon as it is there.
+    """Do all the work, and store each row as soon as it is computed.
 
     Parameters
     ----------
     work
-        As `find_work` gives it.
+        The tasks of each cell, from `find_work`.
     results, progress
-        Where rows are stored, and where the user sees how far it is.
+        The database for the rows, and the progress bar.
     number
-        Of the run (`Results.start_run`).
+        The number of the run (`Results.start_run`).
 
     Returns
     -------
     int
-        How many tasks failed.
+        The number of failed tasks.
     """
     for row in work.rows:
         results.add(row)

@@ -1,8 +1,8 @@
-"""Which images are shown side by side in the report, and which part of them.
+"""The choice of the images, and of the parts, that the report shows side by side.
 
-The choice is made from the true images alone, before any solver has run: in each data set
-those with the most detail, the data sets taking turns, and in each image the square with the
-most detail. What is stored of a solver's estimate is the luma that is scored, as a PNG.
+It depends on the true images alone and is made before any solver runs: the images with the most
+detail, from each data set in turn, and in each image the square with the most detail. Of a
+solver's estimate, the scored luma is stored as a PNG.
 Needs numpy and pillow.
 """
 
@@ -16,18 +16,18 @@ import numpy as np
 from cscsr.compare.records import Box
 
 MOST = 6
-"""Images at most."""
+"""The most images that are shown."""
 
 SIDES = {10: 320, 20: 256, 40: 192}
-"""Number of solvers to the largest side in pixels of the square that is stored: a page with
-pictures of all of them has to stay under 15 MB."""
+"""Up to so many solvers, the largest side in pixels of the stored square: the page, with the
+pictures of all solvers, must stay below 15 MB."""
 
 _LEAST_SIDE = 128
 _STEP = 8
 
 
 def side_for(solvers: int) -> int:
-    """The side in pixels of the square that is stored where so many solvers are compared."""
+    """Return the side in pixels of the stored square for a comparison of `solvers` solvers."""
     return next((side for most, side in SIDES.items() if solvers <= most), _LEAST_SIDE)
 
 
@@ -38,7 +38,7 @@ def _gradient(luma: np.ndarray) -> np.ndarray:
 
 
 def detail(luma: np.ndarray) -> float:
-    """How much there is to see in an image.
+    """Return how much detail an image has.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def detail(luma: np.ndarray) -> float:
     Returns
     -------
     float
-        The sum of the gradient's size over the square of at most 320 pixels where it is largest.
+        The sum of the gradient's magnitude over the square, of at most 320×320 pixels, where it is
+        largest.
     """
     return _busiest(luma, max(SIDES.values()))[0]
 
@@ -75,9 +76,9 @@ def choose(details: Mapping[str, Sequence[float]], most: int = MOST) -> list[tup
     Parameters
     ----------
     details
-        Of each data set, the `detail` of its images.
+        Data set to the `detail` of its images.
     most
-        How many to choose at most.
+        The most images to choose.
 
     Returns
     -------
@@ -96,24 +97,24 @@ def choose(details: Mapping[str, Sequence[float]], most: int = MOST) -> list[tup
 
 
 def window(luma: np.ndarray, side: int, scale: int) -> Box:
-    """The square with the most detail in the part of an image that is scored.
+    """Return the square with the most detail in the part of an image that is scored.
 
-    That part has neither the rows and columns that `scale` does not divide nor `scale` pixels on
+    That part excludes the last rows and columns beyond a multiple of `scale`, and `scale` pixels on
     each side.
 
     Parameters
     ----------
     luma
-        Of the true image, (H,W).
+        The luma of the true image, (H,W).
     side
         The largest side of the square in pixels.
     scale
-        As many pixels are cut off each side.
+        The factor; as many pixels are cut off each side.
 
     Returns
     -------
     Box
-        Where the square is in the whole image.
+        The square, in pixels of the whole image.
     """
     height, width = (n // scale * scale - 2 * scale for n in luma.shape)
     scored = luma[scale : scale + height, scale : scale + width]
@@ -122,18 +123,18 @@ def window(luma: np.ndarray, side: int, scale: int) -> Box:
 
 
 def _starts(last: int) -> list[int]:
-    """Where squares begin: every few pixels, and at the last place."""
+    """The starts of the candidate squares: every `_STEP` pixels, and the last."""
     return sorted({*range(0, last + 1, _STEP), last})
 
 
 def cut(luma: np.ndarray, box: Box) -> np.ndarray:
-    """The part of a luma (H,W) that a box names."""
+    """Return the part of a luma (H,W) inside a box."""
     top, left, height, width = box
     return luma[top : top + height, left : left + width]
 
 
 def as_png(luma: np.ndarray) -> bytes:
-    """A luma (H,W), uint8, as a PNG file."""
+    """Return a luma (H,W), uint8, as a PNG file."""
     from PIL import Image
 
     file = io.BytesIO()

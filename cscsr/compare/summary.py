@@ -1,6 +1,6 @@
-"""What a run found: means over data sets, rankings, differences, and how it was made.
+"""The findings of a run: means over data sets, rankings, differences, and how they were made.
 
-A `Summary` is made from the results database alone; tables and page say what it says.
+A `Summary` is made from the results database alone; tables and page show its contents.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """A row of the tables: a data set, a scale, and what was done to the input ("": nothing)."""
+    """A row of the tables: a data set, a scale, and the degradation of the input ("": none)."""
 
     dataset: str
     scale: int
@@ -44,17 +44,17 @@ class Mean:
     Attributes
     ----------
     place, solver
-        Which cell of the tables this is.
+        The cell of the tables.
     line
         The line on which the solver was scored.
     scores
-        Name of each metric to its mean; without metrics that a scored image lacks.
+        Name of each metric to its mean; metrics that any scored image lacks are left out.
     seconds, operations
-        Of the scored images; NaN where there are none.
+        Their means over the scored images; NaN where there are none.
     images, expected
-        How many images were scored, and how many there are to score.
+        The number of scored images, and of all images of the data set.
     reasons
-        Why images are missing.
+        The reasons for missing images.
     """
 
     place: Place
@@ -92,17 +92,17 @@ class Mean:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that tables and page say of the latest run.
+    """The contents of the tables and the page of the latest run.
 
     Attributes
     ----------
     run
-        As `Results.latest_run` gives it.
+        The run, from `Results.latest_run`.
     means
-        Of each place and solver, in the order of the run's plan.
+        The mean of each place and solver, in the order of the run's plan.
     rows
-        What they were made from: a row for each image, solver, scale and degradation of the plan,
-        with the columns of `Results.frame`, missing where nothing is stored.
+        The results behind the means: one row per image, solver, scale and degradation of the plan,
+        with the columns of `Results.frame`, which are missing values where nothing is stored.
     """
 
     run: dict[str, Any]
@@ -116,7 +116,7 @@ class Summary:
 
     @property
     def places(self) -> list[Place]:
-        """The rows of the tables: those of the input as it is, then of each harder one."""
+        """The rows of the tables: those of undegraded input, then those of each degradation."""
         plan = self.run["plan"]
         return [
             Place(dataset, scale, degradation)
@@ -127,7 +127,7 @@ class Summary:
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        """The metrics that any image has, in the order in which they are shown."""
+        """The metrics with a value for any image, in their order of display."""
         stored = [
             metric
             for metric in METRICS.values()
@@ -140,15 +140,15 @@ class Summary:
         return {(mean.place, mean.solver): mean for mean in self.means}
 
     def mean(self, place: Place, solver: str) -> Mean:
-        """The mean of a solver at a place."""
+        """Return the mean of a solver at a place."""
         return self._by_place[place, solver]
 
     def at(self, place: Place) -> list[Mean]:
-        """The means of a row of the tables, in the order of the plan."""
+        """Return the means of a row of the tables, in the order of the plan."""
         return [self._by_place[place, solver] for solver in self.solvers]
 
     def ranking(self, place: Place) -> list[Mean]:
-        """The means over all images, the best PSNR first; partial ones are not ranked."""
+        """Return the means over all images, the best PSNR first; partial ones are not ranked."""
         complete = [mean for mean in self.at(place) if mean.complete]
         return sorted(complete, key=lambda mean: -mean.psnr_db)
 
@@ -168,7 +168,7 @@ class Summary:
         return differences
 
     def difference(self, place: Place, solver: str, other: str) -> Difference:
-        """How much better `solver` is than `other`."""
+        """Return by how much `solver` is better than `other`."""
         pairs = self.differences[place]
         if (solver, other) in pairs:
             return pairs[solver, other]
@@ -197,7 +197,7 @@ def summarise(results: Results) -> Summary:
 
 
 def _planned(plan: Mapping[str, Any]) -> pd.DataFrame:
-    """The results that a plan calls for: the columns of `Key`, dataset and image."""
+    """The results that a plan asks for: the columns of `Key`, dataset and image."""
     import pandas as pd
 
     rows = [
@@ -238,7 +238,7 @@ def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
 
 
 def notes_of(summary: Summary) -> list[str]:
-    """The reasons for missing cells, each once, to be numbered."""
+    """Return the distinct reasons for missing cells, which become numbered notes."""
     return list(dict.fromkeys(reason for mean in summary.means for reason in mean.reasons))
 
 
@@ -259,7 +259,7 @@ _PROTOCOL_MEANING = {
 
 
 def remarks(summary: Summary) -> list[str]:
-    """The sentences under the tables, apart from the numbered notes."""
+    """Return the sentences below the tables, apart from the numbered notes."""
     plan, rows = summary.run["plan"], summary.rows
     by_line: dict[str, list[str]] = {}
     for solver in plan["solvers"]:

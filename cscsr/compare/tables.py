@@ -2,9 +2,9 @@
 
     python -m cscsr.compare.tables reports/latest
 
-They are made from the results database alone. Rows are data set × scale; the paper's figures
-stand beside ours, always labelled as published. A `Table` is a grid of cells, of which each of
-the three writers makes a file.
+The tables are made from the results database alone. Rows are data set × scale; the paper's figures
+stand beside ours, always labelled as published. A `Table` is a grid of cells, and each of the three
+writers turns it into a file.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ class Cell:
     Attributes
     ----------
     scores
-        Name of each metric to its value; without those that are missing.
+        Name of each metric to its value, without missing ones.
     mean
-        Where the scores come from; None in a published column.
+        The mean that the scores come from; None in a published column.
     beside
-        The published scores that ours may be compared with: of the same method on the same line
-        over the same images.
+        The published scores that ours may be compared with: those of the same method on the same
+        line over the same images.
     ranks
-        1 for the best and 2 for the second best of the row, by metric; ours and the published
-        ones are ranked by themselves, and only means over all images count.
+        Name of each metric to 1 for the best and 2 for the second best of the row. Ours and the
+        published scores are ranked separately, and only means over all images count.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -73,8 +73,8 @@ class Cell:
         return self.mean is None or self.mean.complete
 
     def texts(self, metrics: Iterable[Metric]) -> list[tuple[Metric, str]]:
-        """The metrics and their values as they are printed, with a dash for a value of ours that
-        is missing beside others."""
+        """Return the metrics with their printed values. A cell of ours has a dash for a missing
+        value; a cell without any value has no texts."""
         if not self.scores:
             return []
         return [
@@ -86,7 +86,7 @@ class Cell:
         ]
 
     def difference(self, metric: Metric) -> str | None:
-        """Ours minus the published score of the same method, or None if there is none."""
+        """Return ours minus the published score of the same method, or None if there is none."""
         if metric.name not in self.beside or metric.name not in self.scores:
             return None
         return difference_text(self.scores[metric.name], self.beside[metric.name], metric.digits)
@@ -94,20 +94,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, whichever way it is written.
+    """A table, independent of its file format.
 
     Attributes
     ----------
     name
-        Its files' name without the suffix.
+        The name of its files, without the suffix.
     title
         Its heading.
     summary
-        What it was made from.
+        The summary it was made from.
     places, columns
         Its rows and columns.
     cells
-        Of each place and column.
+        (place, column) to cell.
     """
 
     name: str
@@ -119,11 +119,11 @@ class Table:
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics in each cell, in their order."""
+        """The metrics of each cell, in their order of display."""
         return self.summary.metrics
 
     def row(self, place: Place) -> list[Cell]:
-        """The cells of a place, in the order of the columns."""
+        """Return the cells of a place, in the order of the columns."""
         return [self.cells[place, column] for column in self.columns]
 
 
@@ -163,7 +163,7 @@ def _cell(summary: Summary, place: Place, column: Column, published: Published) 
 
 
 def _rank(cells: Sequence[Cell], metric: Metric) -> None:
-    """Note which of the cells is the best by a metric, as it is printed, and which the second."""
+    """Mark the best and the second best cell by the printed values of a metric."""
     values = [
         (cell, round(cell.scores[metric.name], metric.digits))
         for cell in cells
@@ -203,8 +203,8 @@ def make_tables(summary: Summary) -> list[Table]:
     Returns
     -------
     list of Table
-        Table 1, with all solvers; Tables 2 and 3 where one of theirs was run on a data set that
-        the paper has; the table of harder input where there is one.
+        Table 1, with all solvers; Tables 2 and 3, if the run has one of their solvers and one of
+        the paper's data sets; the table of harder input, if the run has any.
     """
     plain = [place for place in summary.places if not place.degradation]
     tables = []
@@ -238,7 +238,7 @@ def make_tables(summary: Summary) -> list[Table]:
 
 
 def markdown(table: Table) -> str:
-    """A table as a Markdown page: quality, seconds, and how it was made."""
+    """Return a table as a Markdown page: quality, seconds, and how it was made."""
     summary = table.summary
     notes = notes_of(summary)
     ours = [column for column in table.columns if not column.published]
@@ -299,7 +299,7 @@ def _markdown_cell(table: Table, cell: Cell, notes: Sequence[str]) -> str:
 
 
 def csv_columns(table: Table) -> list[str]:
-    """The columns of a table's CSV file: metrics beyond PSNR and SSIM come last."""
+    """Return the columns of a table's CSV file; metrics other than PSNR and SSIM come last."""
     defaults = [METRICS[name].column for name in DEFAULT_METRICS]
     columns = ["dataset", "scale"]
     columns += ["degradation"] if table.name == "degraded" else []
@@ -310,11 +310,12 @@ def csv_columns(table: Table) -> list[str]:
 
 
 def csv_file(table: Table) -> str:
-    """A table as CSV: a row for each data set, scale and method.
+    """Return a table as CSV, one row for each data set, scale and method.
 
-    At each place our solvers come first, in the order of the plan, and then the published methods
-    that stand beside them, whose name says so. The published columns are filled where the method is
-    the same, scored on the same line over the whole data set; a method of the paper has only these.
+    At each place our solvers come first, in the order of the plan, then the published methods,
+    named "NAME (published)". A solver of ours has values in the published columns only if it is
+    the same method, scored on the same line over the whole data set; a published method has no
+    others.
     """
     rows = []
     for place in table.places:
@@ -340,7 +341,7 @@ def csv_file(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A table for a paper: methods down, scales across, a block for each data set.
+    """Return a table as LaTeX: methods down, scales across, one block per data set.
 
     The best of ours is bold, the second best underlined; partial means are starred.
     """
@@ -396,7 +397,7 @@ _NAMES = ("table1", "table2", "table3", "degraded", difference_tables.NAME)
 
 
 def written_tables(summary: Summary) -> dict[str, str]:
-    """All files of tables: name to text."""
+    """Return the files of all tables: name to text."""
     files = {
         f"{table.name}.{suffix}": write(table)
         for table in make_tables(summary)
@@ -408,19 +409,19 @@ def written_tables(summary: Summary) -> dict[str, str]:
 
 
 def write_tables(summary: Summary, out: Path) -> list[Path]:
-    """Write the tables' files, and remove those of tables that the run does not have.
+    """Write the tables' files, and remove files of tables that the run does not have.
 
     Parameters
     ----------
     summary
-        Of the run.
+        The summary of the run.
     out
         The folder.
 
     Returns
     -------
     list of Path
-        The files that were written.
+        The written files.
     """
     files = written_tables(summary)
     for name in (f"{table}.{suffix}" for table in _NAMES for suffix in WRITERS):
@@ -430,7 +431,7 @@ def write_tables(summary: Summary, out: Path) -> list[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m cscsr.compare.tables`; returns its exit code."""
+    """Run `python -m cscsr.compare.tables`; return its exit code."""
     return remake(
         "python -m cscsr.compare.tables",
         f"Make the tables again (Markdown, CSV, LaTeX) from a {FILE_NAME}.",

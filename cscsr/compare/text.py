@@ -1,4 +1,4 @@
-"""Numbers as the tables print them, and the pieces of Markdown, CSV and LaTeX they share."""
+"""The formats of numbers in tables, and shared pieces of Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 
 def signed(value: float, digits: int) -> str:
-    """A number with its sign: +0.12, −0.03, ±0.00."""
+    """Return a number with its sign: +0.12, −0.03, ±0.00."""
     value = round(value, digits)
     return f"{'±' if value == 0 else '+' if value > 0 else '−'}{abs(value):.{digits}f}"
 
 
 def decibels(value: float) -> str:
-    """A difference in dB: two decimals, small ones three or four."""
+    """Return a difference in dB with two decimals, small ones with three or four."""
     digits = 2 if abs(value) >= 0.0995 else 3 if abs(value) >= 0.00095 else 4
     return signed(value, digits)
 
 
 def difference_text(ours: float, published: float, digits: int) -> str:
-    """Ours minus the published figure, both as they are printed."""
+    """Return ours minus the published figure, both as they are printed."""
     return signed(round(round(ours, digits) - published, digits), digits)
 
 
 def two_digits(seconds: float) -> str:
-    """A duration with two significant digits and no exponent: 0.0031, 0.12, 4.5, 130."""
+    """Return a duration with two significant digits and no exponent: 0.0031, 0.12, 4.5, 130."""
     if not seconds or not math.isfinite(seconds):
         return "0" if seconds == 0 else "–"
     decimals = 1 - math.floor(math.log10(abs(seconds)))
@@ -37,7 +37,7 @@ def two_digits(seconds: float) -> str:
 
 
 def engineering(value: float) -> str:
-    """A count with two digits and a prefix: 1.2 G, 340 M."""
+    """Return a count with two digits and a prefix: 1.2 G, 340 M."""
     if not math.isfinite(value):
         return "–"
     for unit, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -47,19 +47,19 @@ def engineering(value: float) -> str:
 
 
 def enumeration(words: Sequence[str]) -> str:
-    """Words in a row: a; a and b; a, b and c."""
+    """Return words as an enumeration: a; a and b; a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def markdown_rows(heads: Iterable[str], rows: Iterable[tuple[Any, Iterable[str]]]) -> list[str]:
-    """The lines of a Markdown table.
+    """Return the lines of a Markdown table.
 
     Parameters
     ----------
     heads
-        Of all columns but the first.
+        The headings of all columns but the first.
     rows
-        Of each row the first cell, whose spaces become no-break ones, and the others.
+        Each row's first cell, whose spaces become no-break spaces, and its other cells.
     """
     heads = list(heads)
     lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
@@ -70,7 +70,7 @@ def markdown_rows(heads: Iterable[str], rows: Iterable[tuple[Any, Iterable[str]]
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A CSV file; floats have six significant digits, and what is missing or NaN is empty."""
+    """Return a CSV file; floats have six significant digits, missing values and NaN are empty."""
 
     def text(value: Any) -> Any:
         if isinstance(value, float):
@@ -99,19 +99,19 @@ _LATEX = {
 
 
 def latex_text(text: str) -> str:
-    """`text` with the characters escaped that mean something to LaTeX."""
+    """Return `text` with the special characters of LaTeX escaped."""
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
 def latex_table(caption: str, label: str, columns: str, body: Sequence[str], note: str = "") -> str:
-    """A LaTeX table with the rules of `booktabs`.
+    """Return a LaTeX table with the rules of `booktabs`.
 
     Parameters
     ----------
     caption, note
-        LaTeX; the note stands under the table.
+        LaTeX; the note goes below the table.
     label
-        Behind "tab:".
+        The part of the label after "tab:".
     columns
         The argument of `tabular`.
     body

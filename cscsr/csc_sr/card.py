@@ -1,4 +1,4 @@
-"""The weight file and the model card that a training of CSC-SR ends with."""
+"""Writing the weight file and the model card at the end of a training of CSC-SR."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cscsr.output import write_text
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a training was made from, as metadata and card say it.
+    """The facts of a training for metadata and card.
 
     Attributes
     ----------
@@ -31,9 +31,9 @@ class RunFacts:
     holdout_crop
         The side in pixels of the held-out images' crops.
     images, heldout
-        How many images were fitted to and held out.
+        The numbers of images fitted to and held out.
     seed
-        Of all that was random.
+        The random seed.
     """
 
     options: Options
@@ -54,7 +54,7 @@ def write_weights(
     out
         The folder of ``csc-sr-CODER.safetensors`` and ``.md``.
     ship
-        Put them among the shipped weights too, as SHIP-CODER; None: do not.
+        The name to ship them under as well, as SHIP-CODER; None: do not ship them.
     start
         The coder, its filters, λ and settings.
     fitted
@@ -64,7 +64,8 @@ def write_weights(
 
     Returns
     -------
-    The weight file.
+    Path
+        The weight file.
     """
     options = facts.options
     tensors = {"filters": start.filters}
@@ -108,7 +109,7 @@ def write_weights(
 def model_card(
     name: str, start: Weights, fitted: dict[int, dict[str, Any]], facts: RunFacts
 ) -> str:
-    """Return the model card: what the weights are, what they were learned from, how, how good.
+    """Return the model card: the weights, their training data and method, and their quality.
 
     Parameters are those of `write_weights`; `name` is the card's title.
     """

@@ -52,7 +52,8 @@ def smooth_code(y: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
 
     Returns
     -------
-    Z, float64, of the shape of `y`.
+    np.ndarray
+        Z, float64, of the shape of `y`.
 
     References
     ----------

@@ -56,7 +56,8 @@ def learn_filters(
 
     Returns
     -------
-    (atoms, size, size), float32.
+    np.ndarray
+        (atoms, size, size), float32.
 
     Raises
     ------
@@ -109,7 +110,8 @@ def draw_patches(tiles: np.ndarray, count: int, size: int, rng: np.random.Genera
 
     Returns
     -------
-    (count, size, size), float32.
+    np.ndarray
+        (count, size, size), float32.
 
     Raises
     ------

@@ -26,11 +26,11 @@ RIDGES = (3e-2, 1e-1, 3e-1, 1.0)
 """Ridge weights tried, relative to the mean diagonal of the normal equations."""
 
 SAVE_EVERY = 120.0
-"""Seconds between two savings of the sums."""
+"""Seconds between two saves of the sums."""
 
 
 class CodedImage(NamedTuple):
-    """A held-out image as a map meets it.
+    """A held-out image, ready for a map.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class CodedImage(NamedTuple):
     smooth
         Its smooth part, enlarged, (H,W).
     codes
-        Of its residual, continued by `MARGIN`.
+        The codes of its residual, continued by `MARGIN`.
     """
 
     truth: np.ndarray
@@ -49,7 +49,7 @@ class CodedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out images at one scale, by which maps are judged.
+    """The held-out images at one scale, which maps are judged by.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class MapTraining:
     heldout
         The held-out images' lumas, uint8, cropped.
     seed
-        Of all that is random.
+        The random seed.
     progress
         Whether to show progress bars and print figures.
     store
@@ -130,10 +130,11 @@ class MapTraining:
 
         Returns
         -------
-        The tensors `kernels`, `mapping` and `hr_filters` in half precision; `ridge`, the ridge
-        weight; and how each did: `psnr_db` (by ridge weight), `rounds_psnr_db` (by round, 0 is the
-        ridge kernels), `objective` (by round), `bicubic_db`, `pixels` (LR pixels fitted to) and
-        `density` (share of the held-out codes that are not zero).
+        dict[str, Any]
+            The tensors `kernels`, `mapping` and `hr_filters` in half precision; `ridge`, the ridge
+            weight; and how each did: `psnr_db` (by ridge weight), `rounds_psnr_db` (by round, 0 is
+            the ridge kernels), `objective` (by round), `bicubic_db`, `pixels` (LR pixels fitted to)
+            and `density` (share of the held-out codes that are not zero).
 
         Raises
         ------
@@ -190,7 +191,7 @@ class MapTraining:
     def sums(self, scale: int) -> NormalEquations:
         """Sum over all training images at one scale, one image's codes in memory at a time.
 
-        The sums are saved now and then, and go on from where they were saved.
+        The sums are saved every `SAVE_EVERY` seconds, and continue from the saved ones.
 
         Raises
         ------

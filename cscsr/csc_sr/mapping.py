@@ -71,7 +71,8 @@ def enlarge_codes(
 
     Returns
     -------
-    (sH,sW); what reaches over the edge of the grid is cut off.
+    torch.Tensor
+        (sH,sW); what reaches over the edge of the grid is cut off.
     """
     kernel = kernels.shape[-1]
     height, width = codes.shape[-2:]
@@ -96,10 +97,10 @@ class NormalEquations:
 
         A[(a,i),(b,j)] = Cᵢⱼ(b − a),    Cᵢⱼ(d) = Σₚ zᵢ(p) zⱼ(p + d),
 
-    so that (2m−1)² N×N matrices hold all there is. They are summed as spectra: codes are cut
+    so that (2m−1)² N×N matrices hold all of them. They are summed as spectra: codes are cut
     into blocks of `BLOCK`², each is correlated with the codes around it by Fourier transforms
-    of n = BLOCK + 2m − 2, and one complex N×N product a frequency sums over the blocks. That
-    is about 2·(n/BLOCK)²·N² multiply-adds a pixel; lag by lag it would be (2m−1)²/2·N².
+    of n = BLOCK + 2m − 2, and one complex N×N product per frequency sums over the blocks.
+    That is about 2·(n/BLOCK)²·N² multiply-adds per pixel; lag by lag it would be (2m−1)²/2·N².
 
     Parameters
     ----------
@@ -112,12 +113,12 @@ class NormalEquations:
     filter_size
         The filters' side.
     dtype
-        Of the sums, torch.float32 or torch.float64.
+        The dtype of the sums, torch.float32 or torch.float64.
 
     Raises
     ------
     InputError
-        For another support.
+        If `check_support` refuses the support.
 
     Attributes
     ----------
@@ -181,13 +182,13 @@ class NormalEquations:
         del self._waiting[:count]
 
     def state(self) -> dict[str, Any]:
-        """Return the sums so far, to go on from with `restore`."""
+        """Return the sums so far, for `restore`."""
         if self._waiting:
             self._sum(len(self._waiting))
         return {"sums": self._sums, "pixels": self.pixels}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the sums of a `state`."""
+        """Continue from the sums of a `state`."""
         self._sums, self.pixels = state["sums"], state["pixels"]
 
     def _correlations(self) -> torch.Tensor:
@@ -217,8 +218,9 @@ class NormalEquations:
 
         Returns
         -------
-        A + ρI, (m²N, m²N), and the right sides, (m²N, s²), in float64 up to `LARGE` unknowns,
-        else in float32.
+        tuple[torch.Tensor, torch.Tensor]
+            A + ρI, (m²N, m²N), and the right sides, (m²N, s²), in float64 up to `LARGE` unknowns,
+            else in float32.
         """
         support, last = self.support, self.support - 1
         unknowns = support**2 * self.atoms

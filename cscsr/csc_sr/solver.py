@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from cscsr import weights
-from cscsr.arrays import device_to_use, to_numpy, to_type_of
+from cscsr.arrays import device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
 from cscsr.csc_sr.mapping import check_support, enlarge_codes
@@ -260,6 +260,7 @@ def _check_tensors(name: str, tensors: dict[str, np.ndarray], scales: list[int])
 
 
 @lru_cache(maxsize=8)
+@ordinary_torch()
 def _cached_weights(name: str, sha256: str) -> Weights:
     """`read_weights`, once for each content of the file."""
     return read_weights(name, sha256)
@@ -361,6 +362,7 @@ class CSCSR(Solver[SuperResolution]):
         on_cpu = self.coder == "sporco-admm"
         return "cpu" if on_cpu else device_to_use(self.device, problem.lr)
 
+    @ordinary_torch()
     def supports(self, problem: SuperResolution) -> str | None:
         """Return None, or the reason against: another type of problem, a scale without a map, an
         image smaller than the filters, or one too large for the coder (explicit CISTA)."""
@@ -404,6 +406,7 @@ class CSCSR(Solver[SuperResolution]):
         by less than a hundredth of an 8-bit step (a test measures it)."""
         return 32
 
+    @ordinary_torch()
     def prepare(self, problem: SuperResolution) -> None:
         """Read the weights, and prepare the coder."""
         _, residual = divide(luma_of(to_numpy(problem.lr)), problem.scale, self.dtype)
@@ -411,6 +414,7 @@ class CSCSR(Solver[SuperResolution]):
         with self._quick_plans():
             coder.prepare(coding)
 
+    @ordinary_torch()
     def solve(
         self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
@@ -494,7 +498,8 @@ def divide(luma: np.ndarray, scale: int, dtype: str) -> tuple[np.ndarray, np.nda
 
     Returns
     -------
-    The smooth part, enlarged, (sH,sW), and the residual, continued, (H+2·MARGIN, W+2·MARGIN).
+    tuple[np.ndarray, np.ndarray]
+        The smooth part, enlarged, (sH,sW), and the residual, continued, (H+2·MARGIN, W+2·MARGIN).
     """
     parts = split(continued(luma.astype(np.float64)))
     smooth = _inside(imresize(parts.smooth, scale), scale)
@@ -517,7 +522,8 @@ def enlarged_residual(codes: Any, kernels: np.ndarray, filter_size: int, scale: 
 
     Returns
     -------
-    (sH,sW), in the codes' dtype.
+    np.ndarray
+        (sH,sW), in the codes' dtype.
     """
     codes = torch.as_tensor(codes).cpu()
     weights_of_codes = torch.from_numpy(kernels).to(codes.dtype)

@@ -1,4 +1,4 @@
-"""The results of a training run so far, one file each, so that a stopped run can go on."""
+"""The partial results of a training run, one file each, so that a stopped run can resume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunStore:
     folder
         The folder; made if missing.
     identity
-        What tells this run from others (its options, seed, images), as JSON can hold it.
+        What distinguishes this run from others (its options, seed, images), as JSON values.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class RunStore:
         return self._read(path) if path.exists() else None
 
     def save(self, name: str, content: dict[str, Any]) -> None:
-        """Save a result under a temporary name and rename it, so that a kill leaves whole files."""
+        """Save a result under a temporary name and rename it, so that no partial file is left."""
         checkpoints.write(self._path(name), content)
 
     def drop(self, name: str) -> None:

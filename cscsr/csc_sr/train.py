@@ -9,7 +9,7 @@
    leaves its start: docs/csc-sr.md, "What the mapping is worth".
 
 Ridge weight and number of rounds are chosen on the held-out images. Results are saved in the
-output folder, and the same command goes on from them after an interruption. Needs sporco for
+output folder, and the same command resumes from them after an interruption. Needs sporco for
 the filters and for its coder.
 """
 
@@ -70,8 +70,8 @@ def train_csc_sr(
     data
         A folder with the data sets and holdout.txt.
     out
-        The folder for ``csc-sr-CODER.safetensors`` and its model card; a stopped run is taken
-        up from its results there.
+        The folder for ``csc-sr-CODER.safetensors`` and its model card; a stopped run resumes from
+        its results there.
     coders
         The coders, each with a map of its own.
     scales
@@ -83,13 +83,14 @@ def train_csc_sr(
     ship
         Put the files among the shipped weights too: "csc-sr" gives csc-sr-CODER.
     seed
-        Of all that is random.
+        The random seed.
     progress
         Whether to show progress bars and print figures.
 
     Returns
     -------
-    The weight files.
+    list[Path]
+        The weight files.
 
     Raises
     ------
@@ -143,8 +144,9 @@ def fit_parts(
 
     Returns
     -------
-    The sums over the training images, the held-out images that a map is judged on, and the store
-    of the run's results in `out`.
+    tuple[NormalEquations, HeldOut, RunStore]
+        The sums over the training images, the held-out images that a map is judged on, and the
+        store of the run's results in `out`.
     """
     (run,) = _runs(data, out, [coder], [scale], options, None, seed, progress)
     return run.sums(scale), run.held_out(scale), run.store

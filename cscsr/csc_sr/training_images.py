@@ -93,7 +93,8 @@ def training_pair(truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray
 
     Returns
     -------
-    The LR residual (2h,2w) and the HR residual (2sh,2sw), float64, on the [0,1] scale.
+    tuple[np.ndarray, np.ndarray]
+        The LR residual (2h,2w) and the HR residual (2sh,2sw), float64, on the [0,1] scale.
     """
     truth = crop_to_multiple(truth, scale) / 255.0
     small = imresize(truth, 1 / scale, boundary="mirror")

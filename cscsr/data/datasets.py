@@ -1,8 +1,8 @@
-"""Which images there are: the embedded set `demo`, and folders of images on disk.
+"""The data sets: the embedded set `demo`, and folders of images on disk.
 
 A data set is a folder that holds images directly; its name is the folder's. The embedded
-images are files of scikit-image's wheel, so they need no network. Needs numpy and pillow, and
-of scikit-image the files only.
+images are files of scikit-image's wheel, so they need no network. Needs numpy and pillow, and only
+the image files of scikit-image.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ TEXTURES = (
     "retina.jpg",
     "text.png",
 )
-"""Files of scikit-image's wheel that are trained on where no other data is at hand."""
+"""Files of scikit-image's wheel for training where no other data are available."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Dataset:
     name
         The name of the data set.
     images
-        Its images, which are read when they are iterated over.
+        Its images, read during iteration.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Dataset:
 
 
 def demo() -> Dataset:
-    """The embedded data set: 256×256 crops of five photographs, one of them grey."""
+    """Return the embedded data set: 256×256 crops of five photographs, one of them grey."""
     return Dataset(
         "demo",
         tuple(
@@ -131,12 +131,12 @@ def demo() -> Dataset:
 
 
 def training_textures() -> dict[str, np.ndarray]:
-    """Embedded images to train on, none of them in `demo`.
+    """Return embedded images to train on, none of them in `demo`.
 
     Returns
     -------
     dict[str, np.ndarray]
-        Name to grey uint8 (H,W); of a colour image, its luma.
+        Name to luma, uint8 (H,W).
     """
     return {Path(file).stem: luma_of(read_image(_embedded(file))) for file in TEXTURES}
 
@@ -153,19 +153,19 @@ def _embedded(file: str) -> Path:
 
 
 def data_folder(folder: str | Path | None = None) -> Path | None:
-    """The folder of data sets: `folder`, else the one that CSCSR_DATA names, else None.
+    """Return the folder of data sets: `folder`, else the one that CSCSR_DATA names, else None.
 
     Raises
     ------
     InputError
-        If it is not a folder.
+        If there is no such folder.
     """
     name = folder if folder is not None else os.environ.get(FOLDER_VARIABLE) or None
     return None if name is None else _existing_folder(Path(name))
 
 
 def _existing_folder(path: Path) -> Path:
-    """`path`. Raises InputError if it is not a folder."""
+    """`path` itself. Raises InputError if it is not a folder."""
     try:
         if path.is_dir():
             return path
@@ -176,17 +176,18 @@ def _existing_folder(path: Path) -> Path:
 
 
 def find_datasets(folder: str | Path) -> dict[str, Path]:
-    """The data sets in a folder: the folders directly under it that hold images, and itself.
+    """Return the data sets in a folder: itself and the folders directly under it, where they hold
+    images.
 
     Returns
     -------
     dict[str, Path]
-        Name to folder: the paper's test sets first, then by name.
+        Name to folder: first the paper's test sets, then the others in alphabetical order.
 
     Raises
     ------
     InputError
-        If the folder is missing or there is no image in it.
+        If the folder is missing or holds no images.
     """
     root = _existing_folder(Path(folder)).resolve()
     candidates = [root, *(path for path in _entries(root) if path.is_dir())]
@@ -201,7 +202,7 @@ def find_datasets(folder: str | Path) -> dict[str, Path]:
 
 
 def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
-    """A data set by its name.
+    """Return a data set by its name.
 
     Parameters
     ----------
@@ -214,7 +215,7 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
     ------
     InputError
         For an unknown name (with the nearest known ones), a missing folder, and two files whose
-        names differ in the suffix only.
+        names differ only in the suffix.
     """
     if name == "demo":
         return demo()
@@ -234,7 +235,7 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
     for path in paths:
         if by_stem[path.stem] is not path:
             raise InputError(
-                f"images of a data set need names of their own, but {folders[name]} holds "
+                f"the images of a data set must have different names, but {folders[name]} holds "
                 f"{path.name} and {by_stem[path.stem].name}."
             )
     return Dataset(
@@ -243,18 +244,18 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
 
 
 def join_datasets(names: Iterable[str], folder: str | Path | None = None) -> Dataset:
-    """The images of several data sets, by the names that `load_dataset` takes, as one."""
+    """Return one data set of the images of several, named as for `load_dataset`."""
     sets = [load_dataset(name, folder) for name in names]
     images = tuple(image for dataset in sets for image in dataset.images)
     return Dataset(",".join(dataset.name for dataset in sets), images)
 
 
 def training_images(folder: str | Path, sets: Iterable[str]) -> list[Path]:
-    """The files that may be trained on.
+    """Return the files that may be trained on.
 
-    Images on two lists beside a data set are left out: those of holdout.txt, on which every
-    choice is made, and those of leaks.txt, which are copies of test images. A line of a list is
-    an image's path from the list's folder, up to the first tab.
+    Two lists beside the data set exclude images: holdout.txt lists the images that all choices are
+    made on, leaks.txt the copies of test images. A line of a list, up to the first tab, is the path
+    of an image relative to the list's folder.
 
     Parameters
     ----------
@@ -266,8 +267,7 @@ def training_images(folder: str | Path, sets: Iterable[str]) -> list[Path]:
     Raises
     ------
     InputError
-        For an unknown data set, and for one that is for tests or validation
-        (`cscsr.data.sources`).
+        For an unknown data set, and for a test or validation set (`cscsr.data.sources`).
     """
     folders = find_datasets(folder)
     paths = []
@@ -289,17 +289,17 @@ def _missing_training_set(name: str, folder: str | Path, known: Iterable[str]) -
         return unknown_name("data set", name, known)
     return InputError(
         f"the training set {name} is not in {folder}; "
-        f"cscsr data fetch {name} --data {folder} puts it there."
+        f"fetch it with cscsr data fetch {name} --data {folder}."
     )
 
 
 def holdout_images(folder: str | Path) -> list[Path]:
-    """The images that the holdout.txt of `folder` lists, in that order.
+    """Return the images that the holdout.txt of `folder` lists, in that order.
 
     Raises
     ------
     InputError
-        If the list, or an image on it, is missing.
+        If the list or one of its images is missing.
     """
     root = _existing_folder(Path(folder)).resolve()
     images = _listed(root / "holdout.txt")
@@ -313,13 +313,13 @@ def holdout_images(folder: str | Path) -> list[Path]:
 
 
 def licence_of_weights(sets: Iterable[str]) -> str:
-    """The line of a model card on the licence of weights.
+    """Return the line of a model card that states the licence of the weights.
 
     Parameters
     ----------
     sets
-        The data sets that the weights were trained on; the line names each with its authors,
-        origin and terms.
+        The names of the data sets that the weights were trained on. The line gives the authors,
+        origin and terms of each.
     """
     described = []
     for name in sets:

@@ -1,9 +1,9 @@
 """Downloading the public data sets: pinned, checked, and resumed where it stopped.
 
 Every file comes from a commit of the repository that publishes it (`cscsr.data.sources`) and
-must have the SHA-256 that ``upstream.csv`` beside this module lists. A file is visible under its
-name only when it is complete and correct; an interruption leaves a hidden ``.part``, from which
-the next run goes on (HTTP's Range). A server is not trusted: a file is no larger than the list
+must have the SHA-256 that ``upstream.csv`` beside this module lists. A file appears under its name
+only when it is complete and correct; an interruption leaves a hidden ``.part`` file, which the next
+run resumes (HTTP Range). A server is not trusted: a file is no larger than the list
 says, comes within `LONGEST_SECONDS`, and is never written through a link. Needs the standard
 library, and tqdm for the bar.
 """
@@ -36,7 +36,7 @@ HOST = "https://raw.githubusercontent.com"
 """Where files are fetched from: HOST/REPOSITORY/COMMIT/PATH."""
 
 LISTS = ("holdout.txt", "leaks.txt")
-"""The lists beside this module of images that are not trained on; see
+"""The lists of images excluded from training, beside this module; see
 `cscsr.data.datasets.training_images`."""
 
 TIMEOUT = 30.0
@@ -50,7 +50,7 @@ _BLOCK = 2**16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to be fetched.
+    """A file to fetch.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class RemoteFile:
     sha256
         Its SHA-256 as a hex digest.
     name
-        Its name once it is here.
+        Its name on disk.
     most_bytes
         The most bytes that it can have: its size where a copy was at hand when the list was made,
         else what its pixels take uncompressed (of Urban100, 8 MiB).
@@ -72,51 +72,47 @@ class RemoteFile:
 
 
 def remote_files(dataset: str) -> list[RemoteFile]:
-    """The files of a data set.
+    """Return the files of a data set.
 
     Raises
     ------
     InputError
-        For a data set that cannot be fetched, with the nearest that can.
+        For an unknown or unfetchable data set, with the nearest fetchable ones.
     """
     if dataset not in FETCHABLE:
         raise unknown_name("data set to fetch", dataset, FETCHABLE)
     source = FETCHABLE[dataset]
     with (Path(__file__).parent / "upstream.csv").open(newline="", encoding="utf-8") as file:
-        pinned = {
-            PurePosixPath(row["path"]): (row["sha256"], int(row["most_bytes"]))
-            for row in csv.DictReader(file)
-            if row["repository"] == source.repository
-        }
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
     return [
         RemoteFile(
-            f"{source.repository}/{source.commit}/{path}",
-            sha256,
+            f"{source.repository}/{source.commit}/{source.folder}/{path}",
+            row["sha256"],
             path.stem.removesuffix(source.suffix) + path.suffix,
-            most_bytes,
+            int(row["most_bytes"]),
         )
-        for path, (sha256, most_bytes) in pinned.items()
-        if str(path.parent) == source.folder
+        for row in rows
+        for path in [PurePosixPath(row["file"])]
     ]
 
 
 def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool = True) -> Path:
-    """Download a data set, except for the files that are there already and correct.
+    """Download a data set, except for files that exist already and are correct.
 
-    The lists of images that are not trained on (`LISTS`) are brought up to date in `folder`, for
-    the data sets that it holds.
+    The call also updates the lists of images excluded from training (`LISTS`) in `folder`, for the
+    data sets that it holds.
 
     Parameters
     ----------
     dataset
         Its name in `cscsr.data.sources.FETCHABLE`.
     folder
-        The folder of data sets; this one is put into ``folder/dataset``.
+        The folder of data sets; the files go into ``folder/dataset``.
     host
-        The address of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH; without a
-        user's name or password.
+        The URL of a mirror, which has the files at HOST/REPOSITORY/COMMIT/PATH, without a user
+        name or password.
     progress
-        Whether to show a bar on a terminal.
+        Whether to show a progress bar on a terminal.
 
     Returns
     -------
@@ -126,9 +122,9 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     Raises
     ------
     InputError
-        For an unknown name, a `host` that is no address, a server that cannot be reached or
-        breaks off or is too slow (the same call then goes on where it stopped), a file that is
-        too large or does not have its SHA-256, and a disk that refuses.
+        For an unknown name, an invalid `host`, a server that cannot be reached, breaks off or is
+        too slow (the same call then resumes), a file that is too large or has a wrong SHA-256, and
+        a failure of the disk.
     """
     files = remote_files(dataset)
     _check_host(host)
@@ -145,7 +141,7 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
         raise unwritable(error.filename or target, error) from error
     finally:
         with contextlib.suppress(OSError):
-            target.rmdir()  # only where nothing came
+            target.rmdir()  # only if it is empty
     return target
 
 
@@ -157,28 +153,28 @@ def _check_host(host: str) -> None:
         parts = urlsplit("")
     if "@" in host or parts.query or parts.fragment:
         raise InputError(
-            "a mirror is an address such as https://example.org, without a user's name, a password "
-            "or what follows a ? or #."
+            "a mirror must be a URL such as https://example.org, without a user name, a password, "
+            "a query or a fragment."
         )
     if parts.scheme not in ("http", "https", "file"):
-        raise InputError(f"a mirror is an address such as https://example.org, got {host!r}.")
+        raise InputError(f"a mirror must be a URL such as https://example.org, got {host!r}.")
 
 
 def _fetch_file(url: str, path: Path, file: RemoteFile) -> None:
-    """Download `url` to `path`, going on from what an interrupted run left of it."""
+    """Download `url` to `path`, resuming an interrupted download."""
     part = path.with_name(f".{path.name}.part")
     if part.is_symlink() or (part.exists() and not part.is_file()):  # not what a run leaves
         part.unlink()
     resumed = part.exists()
     _download(url, part, file.most_bytes)
-    if resumed and _sha256(part) != file.sha256:  # an earlier run's rest may be of another file
+    if resumed and _sha256(part) != file.sha256:  # the .part file may belong to another file
         part.unlink()
         _download(url, part, file.most_bytes)
     if _sha256(part) != file.sha256:
         part.unlink()
         raise InputError(
-            f"{url} does not have the SHA-256 that it should have ({file.sha256[:12]}…): "
-            "it was altered on the way; nothing of it was kept, try another network or mirror."
+            f"{url} does not have the expected SHA-256 ({file.sha256[:12]}…), so it was altered on "
+            "the way and has been deleted; try another network or mirror."
         )
     part.replace(path)
 
@@ -191,7 +187,7 @@ def _append_to(part: Path, afresh: bool) -> BinaryIO:
 
 
 def _download(url: str, part: Path, most_bytes: int) -> None:
-    """Append the missing bytes of `url` to `part`; start again if the server has no ranges."""
+    """Append the missing bytes of `url` to `part`; start over if the server has no ranges."""
     have = part.stat().st_size if part.exists() else 0
     if have > most_bytes:
         part.unlink()
@@ -216,12 +212,12 @@ def _download(url: str, part: Path, most_bytes: int) -> None:
         if count > most_bytes:
             part.unlink()
             raise InputError(
-                f"{url} has more than the {most_bytes} bytes that it should have at most: it was "
-                "altered on the way; nothing of it was kept, try another network or mirror."
+                f"{url} has more than the {most_bytes} bytes that were expected at most, so it was "
+                "altered on the way and has been deleted; try another network or mirror."
             )
     except urllib.error.HTTPError as error:
         error.close()
-        if have and error.code == 416:  # there is no more: the hash says if it is right
+        if have and error.code == 416:  # nothing is missing; the hash decides
             return
         raise InputError(
             f"the server answered {error.code} ({printable(str(error.reason))[:100]}) for {url}; "
@@ -234,8 +230,8 @@ def _download(url: str, part: Path, most_bytes: int) -> None:
         ConnectionError,
     ) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        remedy = "run the command again to go on where it stopped"
-        if isinstance(error, urllib.error.URLError):  # it did not even begin
+        remedy = "run the command again to resume"
+        if isinstance(error, urllib.error.URLError):  # it never began
             remedy = "check the network, or name another server with --mirror"
         about = printable(str(reason))[:200]
         raise InputError(f"{url} cannot be fetched ({about}); {remedy}.") from error
@@ -279,9 +275,9 @@ def _shut_down(connection: http.client.HTTPConnection) -> None:
 
 
 def _blocks(answer: http.client.HTTPResponse, deadline: float) -> Iterator[bytes]:
-    """The body in blocks. Raises IncompleteRead where the connection ends before it does, and
-    TimeoutError for a block that comes after `deadline`."""
-    expected = getattr(answer, "length", None)  # a file:// has none
+    """The body in blocks. Raises IncompleteRead if the connection ends early, and TimeoutError
+    after `deadline`."""
+    expected = getattr(answer, "length", None)  # file:// has no length
     count = 0
     while True:
         try:
@@ -304,7 +300,7 @@ def _sha256(path: Path) -> str:
 
 
 def _write_lists(folder: Path) -> None:
-    """Add a line to the lists in `folder` for each image that is there; other lines stay."""
+    """Add the lines for the images in `folder` to its lists; other lines stay."""
     for name in LISTS:
         ours = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
         path = folder / name

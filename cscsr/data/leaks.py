@@ -1,11 +1,11 @@
-"""Training images that show a test image, or a part of it, at whatever size.
+"""Training images that show a test image, or a part of it, at any size.
 
 The local features of a training image (ORB: oriented corners at several sizes) are matched to
-those of the test images. Where enough matches agree on one similarity transform, the training
-image is warped onto the test image and the two are compared where they overlap. This finds crops
-and other sizes, and is not misled by a few corners that agree by chance. Each test image is
-looked for both as it is and mirrored, because training mirrors its images; rotated copies are
-found by the orientation of their corners. Needs scikit-image and numpy.
+those of the test images. Where enough matches agree on one similarity transform, the training image
+is warped onto the test image, and the two are compared where they overlap. This detects crops and
+resized copies, and a few corners that agree by chance do not mislead it. The search covers each
+test image and its mirror image, because training mirrors images; the orientation of the corners
+reveals rotated copies. Needs scikit-image and numpy.
 
 References
 ----------
@@ -24,22 +24,22 @@ from cscsr.errors import InputError
 from cscsr.imaging import imresize, luma_of
 
 KEYPOINTS = 250
-"""Corners per image, the strongest over all sizes."""
+"""Corners per image: the strongest over all sizes."""
 
 LONGEST = 384
-"""Pixels of the longer side to which larger images are shrunk before corners are detected."""
+"""The longer side in pixels of the images that corners are detected in; larger ones are shrunk."""
 
 FEWEST = 7
-"""Least number of matches that have to agree on one transform."""
+"""The least number of matches that must agree on one transform."""
 
 NEAREST = 50
-"""Bits, of 256, in which the descriptors of a match may differ."""
+"""The most bits, of 256, in which the descriptors of a match may differ."""
 
 RATIO = 0.85
 """Largest distance of a match relative to that of the second nearest corner (Lowe's ratio)."""
 
 TOLERANCE = 4.0
-"""Pixels by which a match may miss the transform."""
+"""The most pixels by which a match may deviate from the transform."""
 
 LEAST_CORRELATION = 0.85
 """Least correlation of the two images where they overlap: well below that of a copy, well above
@@ -96,14 +96,14 @@ class _Features:
 def find_leaks(
     train: Dataset, test: Dataset, progress: Callable[[str, int, int], None] | None = None
 ) -> list[Leak]:
-    """The training images that show a test image.
+    """Return the training images that show a test image.
 
     Parameters
     ----------
     train, test
         The data sets to compare.
     progress
-        Called after each image with (its name, images done, images in all).
+        Called after each image with (its name, images done, all images).
 
     Returns
     -------
@@ -116,7 +116,7 @@ def find_leaks(
         For an empty data set.
     """
     if not len(train) or not len(test):
-        raise InputError("looking for leaks needs at least one image on either side.")
+        raise InputError("a search for leaks needs at least one training image and one test image.")
     sources = [*test.images, *train.images]
 
     def features(index: int, mirrored: Sequence[bool]) -> list[_Features]:
@@ -193,7 +193,7 @@ def _verified(
     if agreeing is None or agreeing.sum() < FEWEST or not 0.1 < model.scale < 10:
         return None
     if len(np.unique(np.rint(source[agreeing] / 8), axis=0)) < FEWEST - 2:
-        return None  # a handful of corners in one place agree on anything
+        return None  # a few corners in one place agree on any transform
     warped = warp(train.image, model, output_shape=test.image.shape, cval=np.nan)
     both = np.isfinite(warped)
     if both.sum() < 32 * 32:

@@ -95,7 +95,8 @@ def camera_problem(
 
     Returns
     -------
-    The problem, float64: signal (size,size), dictionary (atoms,filter_size,filter_size).
+    SparseCoding
+        The problem, float64: signal (size,size), dictionary (atoms,filter_size,filter_size).
 
     Raises
     ------

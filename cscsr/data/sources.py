@@ -1,7 +1,7 @@
-"""The public data sets: who made them, on what terms, what for, and where they are downloaded.
+"""The public data sets: their authors, terms, purposes, and where to download them.
 
-A row here and the SHA-256 of its files in ``upstream.csv`` are all that a data set needs to be
-fetched. Needs the standard library only.
+To make a data set fetchable, add a row here and the SHA-256 of its files to ``upstream.csv``.
+Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _SRCNN = ("github.com/tegg89/SRCNN-Tensorflow", "78be1a24697935fc39a3a8cf59a6632
 _BSDS = ("github.com/BIDS/BSDS500", "a04b7c6c3a9f0ace74bf205c72a43d32e1c72722")
 _SELFEXSR = ("github.com/jbhuang0604/SelfExSR", "8f6dd8c1d20cb7e8792a7177b4f6fd677633f598")
 _CORPUS = ("github.com/imazen/codec-corpus", "55decfe826d350815e3af3b5ac69b882fb2943d3")
-"""Repositories, and the commit of each at which the hashes were taken."""
+"""The repositories, each at the commit that the hashes belong to."""
 
 _BSDS_AUTHORS = "BSDS500, Arbeláez et al. 2011"
 _BSDS_TERMS = "non-commercial research and educational use"
@@ -28,23 +28,22 @@ class Source:
     Attributes
     ----------
     name
-        What the data set, and its folder, is called.
+        The name of the data set and of its folder.
     purpose
         "test": figures are measured on it; "training"; or "validation": choices are made on it.
         Only training sets are trained on.
     authors
-        Whose images these are, with the year of publication.
+        The authors, with the year of publication.
     terms
-        The terms of use, as far as they are stated.
+        The terms of use, where stated.
     origin
-        Where it comes from, without ``https://``; a GitHub repository where it can be fetched.
+        Its address, without ``https://``: a GitHub repository if the set can be fetched.
     commit
-        The commit of the repository, empty for a set that cannot be fetched.
+        The commit of the repository; "" for a set that cannot be fetched.
     folder
         Its folder in the repository.
     suffix
-        What follows the image's name in the name of its file there, as "_GT" in baby_GT.bmp; it
-        is left out here.
+        The end of its file names there, such as "_GT" in baby_GT.bmp, which is dropped here.
     """
 
     name: str
@@ -126,4 +125,4 @@ SOURCES = {
 """The public data sets by name."""
 
 FETCHABLE = {name: source for name, source in SOURCES.items() if source.commit}
-"""Those that ``cscsr data fetch`` downloads."""
+"""The data sets that ``cscsr data fetch`` can download."""

@@ -1,8 +1,8 @@
 """Pixel values: 8-bit and floating point, RGB and the YCbCr of ITU-R BT.601.
 
-The conversion is that of MATLAB's `rgb2ycbcr` (studio swing: Y from 16 to 235, Cb and Cr
-from 16 to 240 on the 0-255 scale), on which the literature's figures are measured. Needs
-numpy, and scipy to enlarge chroma.
+The conversion is that of MATLAB's `rgb2ycbcr` (studio swing: Y from 16 to 235, Cb and Cr from 16 to
+240 on the 0-255 scale), which the literature uses for its figures. Needs numpy, and scipy to
+enlarge chroma.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Y_THOUSANDTHS = np.array([65481, 128553, 24966])
 
 
 def rgb_to_y(image: np.ndarray) -> np.ndarray:
-    """Luma of an RGB image: Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255.
+    """Return the luma of an RGB image: Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255.
 
     Parameters
     ----------
@@ -47,12 +47,13 @@ def rgb_to_y(image: np.ndarray) -> np.ndarray:
 
 
 def luma_of(image: np.ndarray) -> np.ndarray:
-    """The luma (H,W) of an RGB image (H,W,3), as `rgb_to_y`; a grey image (H,W) as it is."""
+    """Return the luma (H,W) of an RGB image (H,W,3) by `rgb_to_y`, and a grey image (H,W)
+    unchanged."""
     return image if image.ndim == 2 else rgb_to_y(image)
 
 
 def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
-    """YCbCr (H,W,3) of a floating-point RGB image (H,W,3), both as fractions of 255.
+    """Return YCbCr (H,W,3) of a floating-point RGB image (H,W,3), both as fractions of 255.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
 
 
 def ycbcr_to_rgb(image: np.ndarray) -> np.ndarray:
-    """The inverse of `rgb_to_ycbcr`; values are not clipped to [0,1].
+    """Return RGB (H,W,3) of YCbCr: the inverse of `rgb_to_ycbcr`. Values are not clipped to [0,1].
 
     Raises
     ------
@@ -76,7 +77,7 @@ def ycbcr_to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
-    """The enlarged image that has this luma, and chroma (Cb, Cr) by bicubic interpolation.
+    """Return the enlarged image of the given luma, with chroma (Cb, Cr) by bicubic interpolation.
 
     Parameters
     ----------
@@ -100,9 +101,9 @@ def with_luma(luma: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """A floating-point image in [0,1] as uint8: times 255, rounded half up, clipped.
+    """Return a floating-point image in [0,1] as uint8: times 255, rounded half up, clipped.
 
-    A uint8 image is returned as it is.
+    A uint8 image is returned unchanged.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def to_samples(image: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
-    """A floating-point image in [0,1] as whole numbers, rounded half up and clipped.
+    """Return a floating-point image in [0,1] as whole numbers, rounded half up and clipped.
 
     Parameters
     ----------

@@ -26,9 +26,8 @@ class Degradation:
     ----------
     kind
         "blur": a Gaussian filter, with the edge pixels repeated. "noise": white Gaussian noise,
-        independent in each channel; its seed is a hash of the image, so that an image always
-        gets the same noise. "jpeg": written as JPEG and read again, with colour at half
-        resolution as cameras write it.
+        independent in each channel; its seed is a hash of the image, so that the noise of an image
+        is always the same. "jpeg": JPEG compression, with chroma at half resolution as in cameras.
     amount
         The standard deviation of the blur in low-resolution pixels, or of the noise on the 0-255
         scale; or the JPEG quality, 1 to 100.
@@ -50,7 +49,7 @@ class Degradation:
 
     @classmethod
     def parse(cls, text: str) -> Degradation:
-        """The degradation that a text such as "blur:1.2", "noise:5" or "jpeg:40" names.
+        """Return the degradation that a text such as "blur:1.2", "noise:5" or "jpeg:40" names.
 
         Raises
         ------
@@ -67,7 +66,7 @@ class Degradation:
         return f"{self.kind}:{self.amount:g}"
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """Degrade an image, uint8 (H,W) or (H,W,3); the result has its shape and dtype."""
+        """Return a degraded copy, of the same shape, of an image, uint8 (H,W) or (H,W,3)."""
         if self.kind == "jpeg":
             return _through_jpeg(image, int(self.amount))
         if self.kind == "blur":

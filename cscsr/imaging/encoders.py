@@ -1,4 +1,4 @@
-"""Image files written band by band, so that an image larger than memory can be written.
+"""Writing image files band by band, so that an image can be larger than memory.
 
 `write_bands` takes the rows of an image as they come. PNG, TIFF and BMP files grow with them.
 The encoders of JPEG, WebP and AVIF need all rows at once: they wait in a temporary file, for which
@@ -67,19 +67,19 @@ _AS_USUAL = {
 """What the chunks of a PNG hold, of any sRGB where None, that say what holds without them."""
 
 _STRIP = 64
-"""Rows that are compressed at once."""
+"""Rows per compressed strip."""
 
 _METRES_AN_INCH = 0.0254
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What an image file holds, apart from its pixels.
+    """The properties of an image file, apart from its pixels.
 
     Attributes
     ----------
     shape
-        (H,W,C), where C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+        (H,W,C), where C is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGB and alpha.
     dtype
         uint8 or uint16.
     icc_profile
@@ -102,13 +102,13 @@ class Layout:
         return self.shape[2] in (2, 4)
 
     def enlarged(self, scale: int) -> Layout:
-        """The layout of an image `scale` times as high and wide."""
+        """Return the layout of an image `scale` times as high and wide."""
         height, width, channels = self.shape
         return replace(self, shape=(scale * height, scale * width, channels))
 
 
 def format_of(path: str | Path) -> str:
-    """The format that the suffix of a file name stands for, a value of `SUFFIXES`.
+    """Return the format of a file name by its suffix: a value of `SUFFIXES`.
 
     Raises
     ------
@@ -118,25 +118,24 @@ def format_of(path: str | Path) -> str:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"an image file must end in {', '.join(SUFFIXES)}, which is its format, "
-            f"got {path.name!r}."
+            f"the name of an image file must end in {', '.join(SUFFIXES)}, got {path.name!r}."
         )
     return SUFFIXES[path.suffix.lower()]
 
 
 def check_layout(path: str | Path, layout: Layout) -> None:
-    """Check that the format of a file can hold an image; 16 bits may be rounded to 8.
+    """Check that the format of a file can hold an image, after rounding to 8 bits if need be.
 
     Raises
     ------
     InputError
-        For an unknown suffix, an alpha channel in a format that has none, and sides that are
-        too long for the format.
+        For an unknown suffix, an alpha channel in a format without one, and sides too long for the
+        format.
     """
     kind = format_of(path)
     if layout.has_alpha and kind not in _WITH_ALPHA:
         raise InputError(
-            f"{Path(path).name} cannot keep the transparency of the image: {kind} has none; "
+            f"{Path(path).name} cannot hold the image's transparency, which {kind} lacks; "
             "write a .png or .tif file."
         )
     if max(layout.shape[:2]) > _LONGEST[kind]:
@@ -144,8 +143,8 @@ def check_layout(path: str | Path, layout: Layout) -> None:
         longest = max(_LONGEST.values())
         remedy = "enlarge it less" if max(height, width) > longest else "write a .png or .tif file"
         raise InputError(
-            f"{Path(path).name} would have {width}x{height} pixels, but the sides of a {kind} "
-            f"image end at {_LONGEST[kind]}; {remedy}."
+            f"{Path(path).name} would have {width}x{height} pixels, but a {kind} image has at most "
+            f"{_LONGEST[kind]} per side; {remedy}."
         )
 
 
@@ -184,15 +183,14 @@ def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -
     path
         The file; its suffix names the format.
     layout
-        What the file holds.
+        The shape, the dtype and the properties of the file.
     bands
         Arrays (h,W,C) of any height, top first, of `layout`'s dtype.
 
     Raises
     ------
     InputError
-        For an image that the format cannot hold, a folder that does not exist, and a disk that
-        refuses.
+        For an image that the format cannot hold, a missing folder, and a failure of the disk.
     """
     path = Path(path)
     check_layout(path, layout)
@@ -210,7 +208,7 @@ def _to_8_bits(band: np.ndarray) -> np.ndarray:
 
 
 def _strips(bands: Iterable[np.ndarray], rows: int = _STRIP) -> Iterator[np.ndarray]:
-    """The same rows in bands of `rows` each, the last of fewer."""
+    """The same rows in bands of `rows` rows; the last band may have fewer."""
     waiting: list[np.ndarray] = []
     count = 0
     for band in bands:
@@ -263,11 +261,11 @@ def _chunk(file: BinaryIO, kind: bytes, body: bytes) -> None:
 
 
 def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Each row of bytes (h,n) as the number of its filter and the filtered bytes, (h,1+n).
+    """Rows of bytes (h,n) as filter numbers and filtered bytes, (h,1+n).
 
-    above: the row before the first. step: bytes per pixel. The filters are Sub, Up and Paeth
-    (sections 9.2 to 9.4); a row gets the one whose result, as signed bytes, has the least
-    sum of magnitudes (section 12.8).
+    `above` is the row before the first, `step` the bytes per pixel. The filters are Sub, Up and
+    Paeth (sections 9.2 to 9.4); each row gets the filter whose result, as signed bytes, has the
+    least sum of magnitudes (section 12.8).
     """
     up = np.concatenate([above, rows[:-1]])
     left, corner = np.zeros_like(rows), np.zeros_like(rows)
@@ -331,7 +329,7 @@ def _write_bmp(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
     start, size = 54 + len(palette), height * stride
     if start + size >= 2**32:
         raise InputError(
-            f"an image of {width}x{height} pixels is too large for BMP, which ends at 4 GiB; "
+            f"an image of {width}x{height} pixels exceeds the 4 GiB of a BMP file; "
             "write a .png or .tif file."
         )
     density = [round(dots / _METRES_AN_INCH) for dots in layout.dpi or (0, 0)]

@@ -1,8 +1,8 @@
-"""Why two programs measure different PSNR on the same two files: each choice, and its worth.
+"""Why two programs measure different PSNR on the same two files, choice by choice.
 
-The literature's protocol is one of many: luma or RGB, which luma, how much border is cut
-off, what is rounded, which bicubic made the low-resolution image. `explain` changes one of
-them at a time. Needs numpy, pillow, scikit-image (for its SSIM) and torch (for its bicubic).
+The literature's protocol is one of many: they differ in luma or RGB, the luma's weights, the
+border cut off, rounding, and the bicubic that made the low-resolution image. `explain` changes one
+choice at a time. Needs numpy, pillow, scikit-image (for its SSIM) and torch (for its bicubic).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cscsr.imaging.metrics import SSIM_WINDOW, crop_border, crop_to_multiple, ps
 from cscsr.imaging.resize import imresize
 
 FULL_RANGE = np.array([0.299, 0.587, 0.114])
-"""Weights of the luma of JPEG, Pillow and OpenCV: from 0 to 255, not from 16 to 235."""
+"""Weights of R, G and B in the full-range luma of JPEG, Pillow and OpenCV, 0 to 255."""
 
 
 class Line(NamedTuple):
@@ -28,11 +28,11 @@ class Line(NamedTuple):
     Attributes
     ----------
     choice
-        What differs from the protocol.
+        The difference from the protocol.
     psnr_db
         PSNR in dB.
     ssim
-        SSIM, or NaN.
+        SSIM; NaN for RGB.
     """
 
     choice: str
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 def explain(estimate: np.ndarray, truth: np.ndarray, scale: int) -> tuple[list[Line], list[Line]]:
-    """Score an estimate with one choice of the protocol changed at a time.
+    """Score an estimate, changing one choice of the protocol at a time.
 
     Parameters
     ----------
@@ -50,23 +50,25 @@ def explain(estimate: np.ndarray, truth: np.ndarray, scale: int) -> tuple[list[L
     truth
         uint8 (H,W) or (H,W,3).
     scale
-        At least 1.
+        The factor, at least 1.
 
     Returns
     -------
     tuple of two lists of Line
-        How the estimate scores if one choice differs; what bicubic interpolation reaches on this
-        truth if another program shrinks it, and if another enlarges it. The first line of each
-        is the protocol's.
+        The scores of the estimate if one choice differs, and the scores of bicubic interpolation
+        on this truth if another program shrinks or enlarges it. The first line of each list is the
+        protocol's.
 
     Raises
     ------
     InputError
-        If shapes disagree or the image is too small to score.
+        If the shapes disagree or the image is too small to score.
     """
     truth = crop_to_multiple(truth, scale)
     if estimate.shape not in (truth.shape, truth.shape[:2]):
-        raise InputError(f"the images must have one shape, got {estimate.shape} and {truth.shape}.")
+        raise InputError(
+            f"the images must have the same shape, got {estimate.shape} and {truth.shape}."
+        )
     return _measures(estimate, truth, scale), _resizes(truth, scale)
 
 
@@ -97,7 +99,7 @@ def _measures(estimate: np.ndarray, truth: np.ndarray, scale: int) -> list[Line]
 
 
 def _line(choice: str, a: np.ndarray, b: np.ndarray) -> Line:
-    """What is measured between two images."""
+    """The scores of one image against another."""
     return Line(choice, psnr(a, b), ssim(a, b) if a.ndim == 2 else math.nan)
 
 
@@ -112,12 +114,12 @@ Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
 def _matlab(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """As MATLAB's imresize."""
+    """Resize like MATLAB's imresize."""
     return imresize(image, shape=shape)
 
 
 def _pillow(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """As Pillow's BICUBIC."""
+    """Resize like Pillow's BICUBIC."""
     from PIL import Image
 
     resized = Image.fromarray(image.astype(np.float32)).resize(
@@ -127,8 +129,8 @@ def _pillow(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _opencv(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """As cv2.resize(INTER_CUBIC) and torch's interpolate: a = -0.75, four pixels even when
-    shrinking."""
+    """Resize like cv2.resize(INTER_CUBIC) and torch's interpolate: a = -0.75, a support of four
+    pixels even when shrinking."""
     import torch
 
     batch = torch.from_numpy(image.astype(np.float64))[None, None]
@@ -169,7 +171,7 @@ def _resizes(truth: np.ndarray, scale: int) -> list[Line]:
 
 
 def as_text(lines: list[Line]) -> str:
-    """A table of lines: PSNR, its difference from the first line, and SSIM."""
+    """Return a table of lines: PSNR, its difference from the first line, and SSIM."""
     width = max(len(line.choice) for line in lines)
     rows = [f"{'':{width}}  PSNR, dB   worth    SSIM"]
     for number, line in enumerate(lines):

@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from cscsr.arrays import check_unit_range, plain, to_numpy
 from cscsr.errors import InputError
 from cscsr.imaging.colour import to_uint8
 from cscsr.imaging.encoders import SUFFIXES as FORMATS
@@ -48,14 +49,14 @@ _COLOUR = ("P", "PA", "RGB", "RGBA")
 _DEFLATE = (1, 8, 32946)
 """Compressions of TIFF that tifffile decodes by itself: none and both names of deflate."""
 _SAMPLES = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
-"""What TIFF's SampleFormat says of samples that are no unsigned whole numbers."""
+"""TIFF's SampleFormat to the kind of sample, for all but unsigned integers."""
 _COLOUR_CHUNKS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
 """The chunks of a PNG that say what its numbers mean, and their bytes; a profile is apart."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with everything of its file that an enlargement keeps, upright.
+    """An upright image, with the properties of its file that an enlargement preserves.
 
     Attributes
     ----------
@@ -102,13 +103,13 @@ def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     Raises
     ------
     InputError
-        As `read_picture`, and for 16 bits per channel and a transparent image.
+        As `read_picture`, and also for 16 bits per channel and for transparent pixels.
     """
     picture = read_picture(path, max_pixels)
     if picture.pixels.dtype != np.uint8:
         raise InputError(
-            f"{path} has 16 bits a channel, but what is measured or trained on has 8; save it with "
-            "8 bits (cscsr upscale and cscsr.imaging.read_picture take 16)."
+            f"{path} has 16 bits per channel, but what is measured or trained on has 8; save it "
+            "with 8 bits (cscsr upscale and cscsr.imaging.read_picture take 16)."
         )
     if picture.alpha is not None and picture.alpha.min() < 255:
         raise InputError(
@@ -135,10 +136,10 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
     Raises
     ------
     InputError
-        For a missing file, one that is no complete image of a known format, more than one image
-        in the file, samples other than 8 or 16 bits (such as floating point), a colour space
-        other than grey and RGB, more than `max_pixels` pixels, a side of more than 2²⁰ pixels,
-        data that inflate to more than the pixels take, and any other failure of a decoder.
+        For a missing file, anything but a complete file of a known format, a file with several
+        images, samples of other than 8 or 16 bits (such as floating point), a colour space other
+        than grey and RGB, more than `max_pixels` pixels, a side of more than 2²⁰ pixels, data that
+        inflate to more than the pixels take, and any other failure of a decoder.
     """
     path = Path(path)
     most = pixel_limit() if max_pixels is None else max_pixels
@@ -146,7 +147,9 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
         if path.is_dir():
             raise InputError(f"expected an image file, but {path} is a folder.")
         if not path.is_file():
-            reason = f"{path} is no ordinary file" if path.exists() else f"there is no file {path}"
+            reason = (
+                f"{path} is not a regular file" if path.exists() else f"there is no file {path}"
+            )
             raise InputError(f"expected an image file, but {reason}.")
         with path.open("rb") as file:
             start = file.read(2**16)
@@ -154,6 +157,11 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
         deep = _deep_tiff(path, most) if tiff else None
         if isinstance(deep, Picture):
             return deep
+        if start[4:8] == b"ftyp" and _avif_bits(start) > 8:
+            raise InputError(
+                f"{path} has {_avif_bits(start)} bits per channel, of which 8 would be left; save "
+                "it as a PNG of 16 bits."
+            )
         return _by_pillow(path, 16 if deep or _is_16_bit_png(start) else 8, most, start)
     except InputError:
         raise
@@ -162,11 +170,13 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
     except MemoryError as error:
         raise InputError(f"{path} takes more memory than there is to be read.") from error
     except Exception as error:  # decoders raise all kinds on what is broken
-        raise InputError(f"{path} is no whole {_NAMES} image{_other_kind(path, error)}.") from error
+        raise InputError(
+            f"{path} is not a complete {_NAMES} image{_other_kind(path, error)}."
+        ) from error
 
 
 def _is_16_bit_png(start: bytes) -> bool:
-    """Whether the header of a PNG says 16 bits, which pillow would cut to 8 in silence."""
+    """Whether the header of a PNG says 16 bits, which pillow would silently reduce to 8."""
     return start[12:16] == b"IHDR" and start[24] == 16
 
 
@@ -176,7 +186,7 @@ def _other_kind(path: Path, error: Exception) -> str:
         with _quiet_pillow(), Image.open(path) as file:
             if file.format not in FORMATS.values():
                 return f", but {file.format}; save it as PNG"
-    except Exception:  # whatever pillow makes of it, it is not readable
+    except Exception:  # pillow cannot read it either
         pass
     try:
         if path.stat().st_size == 0:
@@ -191,7 +201,7 @@ def _other_kind(path: Path, error: Exception) -> str:
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Inside the `with` block pillow does not warn and has no limit of pixels (`_check_size`)."""
+    """Silence pillow's warnings and lift its limit of pixels, which `_check_size` replaces."""
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
@@ -203,12 +213,14 @@ def _quiet_pillow() -> Iterator[None]:
 
 def _check_size(path: Path, width: int, height: int, images: int, most: int) -> None:
     if images > 1:
-        raise InputError(f"{path} holds several images; save the one you mean as a file.")
+        raise InputError(
+            f"{path} holds several images; save the one you mean as a file of its own."
+        )
     if width < 1 or height < 1:
         raise InputError(f"{path} has {width}x{height} pixels, but an image needs at least one.")
     if width * height > most:
         raise InputError(
-            f"{path} has {width}x{height} pixels, more than the {most} that are read; raise the "
+            f"{path} has {width}x{height} pixels, more than the limit of {most}; raise the "
             f"limit with --max-pixels or {MAX_PIXELS_VARIABLE}, or cut it into parts."
         )
     if max(width, height) > _LONGEST_SIDE:
@@ -225,17 +237,12 @@ def _by_pillow(path: Path, bits: int, most: int, start: bytes) -> Picture:
     the file and for the low bytes in the opposite order.
     """
     with _quiet_pillow(), _opened(path, most) as image:
-        if image.format == "AVIF" and _avif_bits(start) > 8:
-            raise InputError(
-                f"{path} has {_avif_bits(start)} bits a channel, of which 8 would be left; save it "
-                "as a PNG of 16 bits."
-            )
         if image.mode not in (*_GREY, *_COLOUR) or (bits == 8 and image.mode[0] == "I"):
             space = {"F": "floating-point samples", "I": "32-bit samples"}.get(
                 image.mode, f"the colour space {image.mode}"
             )
             raise InputError(
-                f"{path} has {space}, but it must have 8 or 16 bits a channel, grey or RGB; "
+                f"{path} has {space}, but it must be grey or RGB with 8 or 16 bits per channel; "
                 "convert it."
             )
         icc, dpi, transparent = (image.info.get(k) for k in ("icc_profile", "dpi", "transparency"))
@@ -249,7 +256,7 @@ def _by_pillow(path: Path, bits: int, most: int, start: bytes) -> Picture:
                 samples = samples[..., [0, 3]] if samples.shape[2] == 4 else samples[..., 0]
         elif image.mode[0] == "I":
             samples = _array(image)
-        elif image.tile[0][3] == "LA;16B":  # four bytes a pixel: that is all RGBA means here
+        elif image.tile[0][3] == "LA;16B":  # RGBA stands for four bytes per pixel here
             image.tile = [_with_arguments(tile, "RGBA") for tile in image.tile]
             samples = _array(image).view(">u2").astype(np.uint16)
         else:
@@ -307,7 +314,7 @@ def _avif_colour(start: bytes) -> tuple[tuple[bytes, bytes], ...]:
 def _opened(path: Path, most: int) -> ImageFile:
     """A file opened by pillow, its size checked, not decoded yet."""
     image = Image.open(path, formats=_KINDS)
-    # A telephone may put a second, smaller JPEG into the file: the first is the photograph.
+    # Phones may add a second, smaller JPEG to the file; the first is the photograph.
     images = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
     try:
         _check_size(path, *image.size, images, most)
@@ -321,7 +328,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation of a decoded image, 1 where the EXIF data are broken."""
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # of pillow's many, in a file whose pixels are whole
+    except Exception:  # pillow raises many kinds of error on broken EXIF data
         return 1
 
 
@@ -359,7 +366,7 @@ def _plain(image: Image.Image) -> Image.Image:
 def _array(image: Image.Image) -> np.ndarray:
     """The samples of an image, (H,W) or (H,W,C), uint8 or uint16.
 
-    It is converted in bands, so that there is no third copy of the whole.
+    The image is converted in bands, to avoid a third full copy in memory.
     """
     image.load()
     width, height = image.size
@@ -375,9 +382,9 @@ def _array(image: Image.Image) -> np.ndarray:
 def _deep_tiff(path: Path, most: int) -> Picture | bool:
     """A TIFF file of 16 bits per sample, of any byte order and arrangement of planes.
 
-    Returns True if it has 16 bits but a compression that pillow has to decode, False if it has
-    another depth. Raises InputError for samples that are no colours of up to 16 bits, which
-    pillow would not open, or would cut or misread in silence.
+    Returns True if it has 16 bits and a compression that pillow must decode, False if it has
+    another depth. Raises InputError for samples that pillow would reject, or silently truncate or
+    misread.
     """
     import tifffile
 
@@ -503,35 +510,33 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 """EXIF orientation to the function that turns the stored image upright, without a copy."""
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
+def write_image(path: str | Path, image: Any) -> None:
     """Write an 8-bit image file.
 
-    JPEG is written at quality 95 with colour at full resolution. An existing file is replaced
-    only when the new one is complete.
+    JPEG is written at quality 95 with chroma at full resolution. An existing file is replaced only
+    when the new one is complete.
 
     Parameters
     ----------
     path
         The file; its suffix names the format: PNG, TIFF, BMP, JPEG, WebP or AVIF.
     image
-        (H,W) or (H,W,3), uint8, or floating point in [0,1], which is rounded to 8 bits and
-        clipped.
+        (H,W) or (H,W,3), numpy or torch; uint8, or floating point in [0,1], which is rounded to
+        8 bits and clipped.
 
     Raises
     ------
     InputError
-        For another suffix or array, values far outside [0,1], and a folder that does not exist
-        or refuses.
+        For another suffix or array, values far outside [0,1] (`cscsr.arrays.UNIT_RANGE`), a
+        masked array in which anything is masked, and a folder that does not exist or refuses.
     """
     format_of(path)
     shape: tuple[int, ...] = getattr(image, "shape", ())
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise InputError(f"an image must have shape (H, W) or (H, W, 3), got {tuple(shape)}.")
-    pixels = to_uint8(image)
-    if image.dtype != np.uint8 and (image.min() < -1 or image.max() > 2):
-        raise InputError(
-            f"a floating-point image must lie in [0, 1], got values from {image.min():.4g} "
-            f"to {image.max():.4g}."
-        )
+    array = to_numpy(plain("an image", image))
+    if np.issubdtype(array.dtype, np.floating):
+        check_unit_range("an image", array)
+    pixels = to_uint8(array)
     layout = Picture(pixels).layout
     write_bands(path, layout, [pixels.reshape(layout.shape)])

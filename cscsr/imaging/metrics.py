@@ -1,7 +1,7 @@
-"""Metrics of image quality on the 0-255 scale, and the crops made before they are measured.
+"""Metrics of image quality on the 0-255 scale, and the crops that precede them.
 
 `METRICS` lists them: a metric is one row there, which the comparison, its tables and its report
-read. Needs numpy only.
+read. Needs numpy, and torch where an image is a tensor.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from cscsr.arrays import is_tensor, plain, to_numpy
 from cscsr.errors import InputError, unknown_name
 
 PEAK = 255.0
@@ -24,30 +26,31 @@ SSIM_K = (0.01, 0.03)
 GMSD_T = 170.0
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
+def psnr(a: Any, b: Any) -> float:
     """Peak signal-to-noise ratio, 10 log₁₀(255² / mean (a - b)²).
 
     Parameters
     ----------
     a, b
-        Arrays of one shape on the 0-255 scale, uint8 or floating point.
+        Arrays of one shape on the 0-255 scale, uint8 or floating point, numpy or torch.
 
     Returns
     -------
     float
-        In dB; infinity for equal arrays.
+        The ratio in dB; infinity for equal arrays.
 
     Raises
     ------
     InputError
-        If the shapes differ.
+        If the shapes differ, for a masked array in which anything is masked, and where both
+        images are on the [0,1] scale: fractions, none of them above 1.
     """
     a, b = _pair(a, b)
     error = float(np.mean((a - b) ** 2))
     return math.inf if error == 0 else 10 * math.log10(PEAK**2 / error)
 
 
-def ssim(a: np.ndarray, b: np.ndarray) -> float:
+def ssim(a: Any, b: Any) -> float:
     """Structural similarity, the mean over all windows that lie inside the image.
 
     The window is an 11×11 Gaussian with σ = 1.5, K = (0.01, 0.03); the image is not
@@ -56,7 +59,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     Parameters
     ----------
     a, b
-        (H,W) on the 0-255 scale, uint8 or floating point, of at least 11×11 pixels.
+        (H,W) on the 0-255 scale, uint8 or floating point, numpy or torch, of at least 11×11
+        pixels.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     Raises
     ------
     InputError
-        If the shapes differ, are not (H,W), or are smaller than the window.
+        As `psnr`, and if the shapes are not (H,W) or are smaller than the window.
 
     References
     ----------
@@ -80,7 +84,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
             f"got shape {a.shape}."
         )
     c1, c2 = ((k * PEAK) ** 2 for k in SSIM_K)
-    # Variances do not feel a shift; near zero they lose fewer digits to cancellation.
+    # Variances are invariant to a shift, and near zero they lose fewer digits to cancellation.
     shift = a.mean()
     a, b = a - shift, b - shift
     mean_a, mean_b, aa, bb, ab = _local_mean(np.stack([a, b, a * a, b * b, a * b]))
@@ -102,29 +106,28 @@ def _local_mean(images: np.ndarray) -> np.ndarray:
     return images
 
 
-def gmsd(a: np.ndarray, b: np.ndarray) -> float:
+def gmsd(a: Any, b: Any) -> float:
     """Gradient magnitude similarity deviation: how unevenly an estimate's edges differ.
 
-    The variant is that of the paper: both images are averaged over 2×2 pixels and decimated by 2
-    (an odd last row or column is averaged with zeros), the gradient is Prewitt's divided by 3
-    with zeros around the image, T = 170 on the 0-255 scale, and the deviation is divided by
-    the number of pixels N, not by N − 1 as the authors' MATLAB file does. `piq.gmsd` computes the
-    same.
+    This is the paper's variant: both images are averaged over 2×2 pixels and decimated by 2 (an odd
+    last row or column is averaged with zeros); the gradient is Prewitt's, divided by 3, with zeros
+    around the image; T = 170 on the 0-255 scale; and the deviation is normalised by the number of
+    pixels N, not by N − 1 as in the authors' MATLAB file. `piq.gmsd` computes the same.
 
     Parameters
     ----------
     a, b
-        (H,W) on the 0-255 scale, uint8 or floating point.
+        (H,W) on the 0-255 scale, uint8 or floating point, numpy or torch.
 
     Returns
     -------
     float
-        From 0, for equal images, upwards: lower is better.
+        At least 0, its value for equal images; lower is better.
 
     Raises
     ------
     InputError
-        If the shapes differ or are not (H,W).
+        As `psnr`, and if the shapes are not (H,W).
 
     References
     ----------
@@ -151,14 +154,29 @@ def _gradient_magnitude(image: np.ndarray) -> np.ndarray:
     return np.hypot(across, down) / 3
 
 
-def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both arrays as float64; refuses two shapes and empty arrays."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+def _pair(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays as float64; refuses two shapes, empty and masked arrays, and the [0,1] scale."""
+    a, b = (plain("an image", image) for image in (a, b))
+    if _is_fraction(a) and _is_fraction(b):
+        raise InputError(
+            "two images are compared on the 0-255 scale, but all values of both are fractions of "
+            "at most 1; multiply them by 255, or use cscsr.imaging.luma_psnr or score."
+        )
+    a, b = (to_numpy(image).astype(np.float64, copy=False) for image in (a, b))
     if a.shape != b.shape or a.size == 0:
         raise InputError(
-            f"two images are compared that must have one shape, got {a.shape} and {b.shape}."
+            "two images to compare must have the same shape and not be empty, "
+            f"got {a.shape} and {b.shape}."
         )
     return a, b
+
+
+def _is_fraction(image: Any) -> bool:
+    """Whether an image is floating point, at most 1, and not of whole numbers only."""
+    floating = image.is_floating_point() if is_tensor(image) else image.dtype.kind == "f"
+    if not floating or 0 in image.shape or not bool((abs(image) <= 1).all()):
+        return False
+    return not bool((image == image.round()).all())
 
 
 @dataclass(frozen=True)
@@ -170,13 +188,14 @@ class Metric:
     name
         Its key in `METRICS` and its name on the command line.
     label, unit
-        How headings call it, and its unit ("" for a pure number).
+        Its name in headings, and its unit ("" for a pure number).
     digits
         Decimals in tables.
     higher_is_better
         Whether a better estimate has a higher value.
     function
-        Takes the luma of the estimate and of the truth, (H,W) uint8 with the border cut off.
+        Computes it from the lumas of the estimate and of the truth, (H,W), uint8, without the
+        border.
     column
         Its column in CSV files.
     """
@@ -204,13 +223,13 @@ _ROWS = (
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
-"""All metrics by name, in the order in which they are shown."""
+"""All metrics by name, in their order of display."""
 
 DEFAULT_METRICS = ("psnr", "ssim")
 
 
 def check_metrics(names: Iterable[str]) -> list[str]:
-    """The names of metrics, each once.
+    """Return the names of metrics without repeats.
 
     Raises
     ------
@@ -273,7 +292,7 @@ def crop_border(image: np.ndarray, pixels: int) -> np.ndarray:
     height, width = image.shape[:2]
     if min(height, width) <= 2 * pixels:
         raise InputError(
-            f"an image of {height}x{width} pixels has nothing left "
+            f"nothing is left of an image of {height}x{width} pixels "
             f"without {pixels} pixels on each side."
         )
     return image[pixels : height - pixels, pixels : width - pixels]

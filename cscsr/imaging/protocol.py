@@ -1,23 +1,25 @@
-"""How a true image becomes a solver's input, and how its output is scored.
+"""The protocols: from a true image to a solver's input, and from its output to scores.
 
-The literature has two lines, which differ in what is degraded and what is rounded:
+The literature has two lines, which differ in what they degrade and round:
 
 - "y" (VDSR, CSC-SR, CRNet-A): the integer luma is shrunk and kept in floating point; the
   enlarged luma is rounded once.
 - "rgb" (EDSR, CRNet-B): the 8-bit RGB image is shrunk to 8 bits; the enlarged RGB image is
   rounded, then its luma is taken and rounded.
 
-Both crop the truth to a multiple of the scale, and `scale` pixels off each side before
-scoring luma against luma. A grey image is its own luma in both.
+Both crop the truth to a multiple of the scale, and cut `scale` pixels off each side before scoring
+luma against luma. A grey image is its own luma in both.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from cscsr.arrays import check_unit_range, plain, to_numpy
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging.colour import luma_of, to_uint8
 from cscsr.imaging.metrics import (
@@ -36,7 +38,7 @@ LINES = ("y", "rgb")
 
 
 def line_of(protocol: str, solver_line: str) -> str:
-    """The line on which a solver is scored.
+    """Return the line on which a solver is scored.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def line_of(protocol: str, solver_line: str) -> str:
     Raises
     ------
     InputError
-        For another name.
+        For an unknown protocol or line.
     """
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
@@ -62,22 +64,22 @@ def line_of(protocol: str, solver_line: str) -> str:
 
 
 def degrade(truth: np.ndarray, scale: int, line: str) -> np.ndarray:
-    """The low-resolution input that is made of a true image.
+    """Return the low-resolution input made from a true image.
 
     Parameters
     ----------
     truth
         uint8 (H,W) or (H,W,3), cropped here to a multiple of `scale`.
     scale
-        At least 1.
+        The factor, at least 1.
     line
         "y" or "rgb".
 
     Returns
     -------
     numpy.ndarray
-        float32. "y" gives (H/scale, W/scale), which may overshoot [0,1] a little, as bicubic
-        interpolation does; "rgb" gives (H/scale, W/scale[, 3]), 8-bit values over 255.
+        float32. "y" gives (H/scale, W/scale), which may slightly overshoot [0,1], as bicubic
+        interpolation does; "rgb" gives (H/scale, W/scale[, 3]), 8-bit values divided by 255.
 
     Raises
     ------
@@ -94,7 +96,7 @@ def degrade(truth: np.ndarray, scale: int, line: str) -> np.ndarray:
 
 
 def score(
-    estimate: np.ndarray,
+    estimate: Any,
     truth: np.ndarray,
     scale: int,
     line: str,
@@ -105,16 +107,17 @@ def score(
     Parameters
     ----------
     estimate
-        Floating point in [0,1], of the shape of the cropped truth; on line "y" it is luma (H,W),
-        on line "rgb" it has the truth's channels.
+        Floating point in [0,1] (overshoots: `cscsr.arrays.UNIT_RANGE`), numpy or torch, of the
+        shape of the cropped truth; on line "y" it is luma (H,W), on line "rgb" it has the truth's
+        channels.
     truth
         uint8 (H,W) or (H,W,3).
     scale
-        At least 1; as many pixels are cut off each side.
+        The factor, at least 1; as many pixels are cut off each side.
     line
         "y" or "rgb".
     metrics
-        Names of `METRICS`.
+        Names of `cscsr.imaging.METRICS`.
 
     Returns
     -------
@@ -124,27 +127,29 @@ def score(
     Raises
     ------
     InputError
-        For an unknown metric or line, if shapes disagree, for NaN, and for an image too small
-        to score.
+        For an unknown metric or line, if shapes disagree, for NaN, values far outside [0,1] and
+        masked arrays in which anything is masked, and for an image too small to score.
     """
     scale = check_scale(scale)
     truth = crop_to_multiple(_check_truth(truth), scale)
     if _check_line(line) == "y":
         truth = luma_of(truth)
-    estimate = np.asarray(estimate)
+    estimate = to_numpy(plain("an estimate", estimate))
     if estimate.shape != truth.shape:
         raise InputError(
             f"on line {line} an estimate must have the shape of the truth, {truth.shape}, "
             f"got {estimate.shape}."
         )
     rows = [METRICS[name] for name in check_metrics(metrics)]
+    if np.issubdtype(estimate.dtype, np.floating):
+        check_unit_range("an estimate", estimate)
     estimate = crop_border(luma_of(to_uint8(estimate)), scale)
     truth = crop_border(luma_of(truth), scale)
     return {metric.name: metric.function(estimate, truth) for metric in rows}
 
 
 def luma_psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
-    """PSNR in dB as `score` measures it, without a line.
+    """Return the PSNR of two lumas, as `score` measures it.
 
     Parameters
     ----------
@@ -156,7 +161,7 @@ def luma_psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
     Returns
     -------
     float
-        NaN where nothing is left of the image.
+        The PSNR in dB; NaN where the cut leaves nothing of the image.
     """
     if min(truth.shape[:2]) <= 2 * scale:
         return math.nan
@@ -165,14 +170,14 @@ def luma_psnr(estimate: np.ndarray, truth: np.ndarray, scale: int) -> float:
 
 
 def _check_line(line: str) -> str:
-    """`line` itself; refuses what is none."""
+    """`line` itself. Raises InputError unless it is one of `LINES`."""
     if line not in LINES:
-        raise InputError(f"a line of the tables is y or rgb, got {line!r}.")
+        raise InputError(f"the line must be y or rgb, got {line!r}.")
     return line
 
 
 def _check_truth(truth: np.ndarray) -> np.ndarray:
-    """`truth` itself; refuses what is no 8-bit image."""
+    """`truth` itself. Raises InputError unless it is an 8-bit image."""
     shape: tuple[int, ...] = getattr(truth, "shape", ())
     if getattr(truth, "dtype", None) != np.uint8 or not (
         len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)

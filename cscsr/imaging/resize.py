@@ -1,7 +1,7 @@
 """Bicubic resizing that equals MATLAB's `imresize`, pixel for pixel on 8-bit images.
 
-The low-resolution images of the super-resolution literature are made by that function,
-so every figure in a table hangs on it. Its rules: Keys' cubic kernel with a = -0.5,
+That function makes the low-resolution images of the super-resolution literature, so every
+figure in a table depends on it. Its rules: Keys' cubic kernel with a = -0.5,
 stretched by 1/scale when shrinking (antialiasing); one dimension after the other, the
 one with the smaller scale first and rows before columns; weights of each output pixel
 summing to one; 8-bit values rounded, half away from zero, after *each* dimension.
@@ -76,8 +76,8 @@ def imresize(
     for axis in sorted((0, 1), key=lambda axis: scales[axis]):
         out = _along(out, axis, _weights(out.shape[axis], size[axis], scales[axis], boundary))
         if image.dtype == np.uint8:
-            # Exact ties are common at scales 1/2 and 1/4; where the weights are not
-            # binary fractions a tie can come out a hair low, and is meant all the same.
+            # Exact ties are common at scales 1/2 and 1/4. Where the weights are not binary
+            # fractions, a tie may come out slightly low; `_TIE` rounds it up as well.
             out += 0.5 + _TIE
             np.clip(np.floor(out, out=out), 0, 255, out=out)
     return np.ascontiguousarray(out, dtype=image.dtype)
@@ -149,7 +149,7 @@ def _weights(size: int, out_size: int, scale: Fraction, boundary: str) -> csr_ar
 
 
 def _fold(index: np.ndarray, size: int, boundary: str) -> np.ndarray:
-    """Indices that leave 0..size-1 brought back: to the edge, or reflected about it."""
+    """Indices outside 0..size-1 moved inside: to the edge, or reflected about it."""
     if boundary == "clamp":
         return index.clip(0, size - 1)
     wrapped = index % (2 * size)
@@ -157,7 +157,7 @@ def _fold(index: np.ndarray, size: int, boundary: str) -> np.ndarray:
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5, zero beyond |x| = 2."""
+    """Return Keys' cubic convolution kernel with a = -0.5, zero beyond |x| = 2."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2

@@ -1,7 +1,7 @@
 """The super-resolution networks, as torch modules: one file each.
 
-A file of this folder that defines a concrete `Network` is an architecture, named by the file:
-``crnet_a.py`` holds "crnet-a". No other place lists them.
+A file of this folder that defines a concrete `Network` is an architecture named after the file:
+``crnet_a.py`` holds "crnet-a". There is no other list of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
 
 @cache
 def architectures() -> dict[str, type[Network]]:
-    """The network classes of this folder, by the names that recipes and weight files use."""
+    """Return the network classes of this folder, by the names that recipes and weight files use."""
     classes: dict[str, type[Network]] = {}
     for file in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{file.name}")
@@ -56,7 +56,7 @@ def architectures() -> dict[str, type[Network]]:
 
 
 def architecture(name: str) -> type[Network]:
-    """The network class of an architecture, such as "crnet-a".
+    """Return the network class of an architecture, such as "crnet-a".
 
     Raises
     ------
@@ -70,7 +70,7 @@ def architecture(name: str) -> type[Network]:
 
 
 def blueprint(name: str, arguments: Mapping[str, Any]) -> Network:
-    """A network without numbers: its layers know their shapes and take no memory.
+    """Return a network without numbers: its layers know their shapes and take no memory.
 
     The arguments are checked against the annotations of the class's constructor.
 
@@ -105,14 +105,14 @@ def blueprint(name: str, arguments: Mapping[str, Any]) -> Network:
 
 
 def build(name: str, /, **arguments: Any) -> Network:
-    """A network of random weights.
+    """Return a network with random weights.
 
     Parameters
     ----------
     name
         The architecture, such as "crnet-a".
     **arguments
-        Those of the class, `scales` among them.
+        The arguments of its class, including `scales`.
 
     Raises
     ------

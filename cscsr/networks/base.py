@@ -1,8 +1,8 @@
-"""What every super-resolution network is: planes in, planes out, and what a pass costs.
+"""The interface of super-resolution networks: planes in, planes out, and the cost of a pass.
 
 A network belongs to one of the two lines of `cscsr.imaging.protocol`. A `LumaRefiner` (line y)
 refines luma that bicubic interpolation has enlarged; an `RGBEnlarger` (line rgb) enlarges RGB
-itself. A new network is one file in this folder with one class derived from either; see
+itself. A new network is one file in this folder with one class derived from one of them; see
 `cscsr.networks.build`. Needs torch and numpy.
 """
 
@@ -22,9 +22,9 @@ from cscsr.schema import Distinct, Range
 
 MEAN_Y = 0.4415
 MEAN_RGB = (0.4488, 0.4371, 0.4040)
-"""Values near the mean of natural images, subtracted before the first layer. The RGB mean is
-the one EDSR uses for DIV2K, which the paper (A.4) subtracts as well. Trained weights belong to
-these values: with others the same file gives another, worse network."""
+"""Approximate means of natural images, subtracted before the first layer. The RGB mean is that of
+DIV2K in EDSR, which the paper (A.4) subtracts as well. Trained weights belong to these values: with
+others they give worse results."""
 
 Visit = Callable[[int, Tensor, Callable[[], Tensor]], None]
 """Called as visit(k, z, decode) at each recursion k of a forward pass, with the codes z and a
@@ -46,19 +46,20 @@ The annotations of a network's constructor are the schema of the ``[network]`` t
 of the metadata of weight files; see `cscsr.networks.build`."""
 
 BICUBIC_REACH = 2
-"""Pixels of the low-resolution image that bicubic interpolation reaches to each side."""
+"""The reach of bicubic interpolation to each side, in pixels of the low-resolution image."""
 
 
 class Convolution(NamedTuple):
-    """A convolution on the way of a forward pass.
+    """A convolution of a forward pass.
 
     Attributes
     ----------
     layer
+        The layer.
     times
-        How often one forward pass applies it.
+        The number of times that one forward pass applies it.
     places
-        Pixels of its output for each pixel of the network's input.
+        Pixels of its output per pixel of the network's input.
     """
 
     layer: nn.Conv2d
@@ -67,7 +68,7 @@ class Convolution(NamedTuple):
 
 
 def convolutions_of(*modules: nn.Module) -> Iterator[Convolution]:
-    """The convolutions of `modules`, applied one after the other, once each."""
+    """Yield the convolutions of `modules`, which are applied in turn, once each."""
     places = 1
     for module in modules:
         for layer in module.modules():
@@ -78,9 +79,9 @@ def convolutions_of(*modules: nn.Module) -> Iterator[Convolution]:
 
 
 def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply `layer` in float32 whatever autocast says.
+    """Apply `layer` in float32, even under autocast.
 
-    The first and last layers touch image values, of which bfloat16 keeps only eight bits.
+    The first and last layers handle image values, of which bfloat16 retains only eight bits.
     """
     with torch.autocast(x.device.type, enabled=False):
         return layer(x.float())
@@ -94,10 +95,10 @@ class Network(nn.Module, ABC):
     line
         "y" or "rgb".
     joint_scales
-        Whether one batch can hold patches of several scales: one set of layers serves all of
-        them, and patches of all scales have one size.
+        Whether one batch can hold patches of several scales, because all scales share the layers
+        and the size of patches.
     scales
-        The factors it can enlarge by.
+        The factors that it can enlarge by.
     """
 
     line: ClassVar[str]
@@ -106,7 +107,7 @@ class Network(nn.Module, ABC):
 
     @property
     def recursions(self) -> int:
-        """K, where the network unrolls an iteration, else 0."""
+        """K if the network unrolls an iteration, else 0."""
         return 0
 
     @abstractmethod
@@ -118,8 +119,9 @@ class Network(nn.Module, ABC):
         x
             (B, C, h, w), float, in [0, 1].
         scale
+            One of `scales`.
         visit
-            Called at each recursion, in a network that has any.
+            Called at each recursion, if the network has any.
 
         Returns
         -------
@@ -129,13 +131,14 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """The network's input for an image.
+        """Return the network's input for an image.
 
         Parameters
         ----------
         image
             Low-resolution image (H, W) or (H, W, 3), floating point in [0, 1].
         scale
+            One of `scales`.
 
         Returns
         -------
@@ -145,7 +148,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def finish(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
-        """The enlarged image, with the colours of the low-resolution `image`.
+        """Return the enlarged image, with the colours of the low-resolution `image`.
 
         Parameters
         ----------
@@ -154,6 +157,7 @@ class Network(nn.Module, ABC):
         image
             The low-resolution image, (H, W) or (H, W, 3).
         scale
+            One of `scales`.
 
         Returns
         -------
@@ -162,19 +166,21 @@ class Network(nn.Module, ABC):
         """
 
     def scored(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
-        """What the network's line scores of an output; arguments as those of `finish`."""
+        """Return the part of an output that is scored on the network's line; parameters as
+        `finish`."""
         return self.finish(output, image, scale)
 
     @staticmethod
     @abstractmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """Input and target for one image.
+        """Return the input and the target for one image.
 
         Parameters
         ----------
         image
             uint8, (H, W) or (H, W, 3); it is cropped to a multiple of `scale`.
         scale
+            The factor.
 
         Returns
         -------
@@ -184,17 +190,17 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def input_ratio(self, scale: int) -> int:
-        """Pixels of the network's input per low-resolution pixel and side."""
+        """Return the pixels of the network's input per low-resolution pixel and side."""
 
     def convolutions(self, scale: int) -> Iterator[Convolution]:
-        """The convolutions of a forward pass at `scale`; here all layers, one after the other."""
+        """Yield the convolutions of a forward pass at `scale`; by default all layers, once each."""
         return convolutions_of(self)
 
     def input_radius(self, scale: int) -> int:
-        """How far an input pixel reaches in the output, in pixels of the input.
+        """Return how far the influence of an input pixel reaches, in pixels of the input.
 
-        That is half the kernel of every convolution. Layers behind a pixel shuffle count in full,
-        which is on the safe side.
+        It is the sum of half the kernels of all convolutions. Layers after a pixel shuffle count in
+        full, which overestimates it.
         """
         return sum(
             conv.times * (conv.layer.kernel_size[0] // 2) for conv in self.convolutions(scale)
@@ -202,10 +208,11 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def radius(self, scale: int) -> int:
-        """How far an output pixel depends on the low-resolution image, in its pixels."""
+        """Return the radius, in low-resolution pixels, of the window that an output pixel depends
+        on."""
 
     def multiply_adds(self, scale: int) -> float:
-        """Multiply-adds of all convolutions per low-resolution pixel, biases left out."""
+        """Return the multiply-adds of all convolutions per low-resolution pixel, without biases."""
         each = sum(
             conv.times * conv.places * conv.layer.weight.numel()
             for conv in self.convolutions(scale)
@@ -213,9 +220,11 @@ class Network(nn.Module, ABC):
         return float(self.input_ratio(scale) ** 2 * each)
 
     def pixel_bytes(self, scale: int) -> int:
-        """Peak memory of activations per pixel of the network's input, in bytes of float32.
+        """Return the peak memory of activations per pixel of the network's input, in bytes of
+        float32.
 
-        Here that is the widest layer's output, and a copy of it with ReLU or shuffled.
+        By default it covers the output of the widest layer and one copy of it, after ReLU or pixel
+        shuffle.
         """
         return 8 * max(conv.places * conv.layer.out_channels for conv in self.convolutions(scale))
 
@@ -241,7 +250,7 @@ class LumaRefiner(Network):
 
     @staticmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """The enlargement of the degraded luma, float32 (1, H, W), and the luma, uint8."""
+        """Return the enlargement of the degraded luma, float32 (1, H, W), and the luma, uint8."""
         truth = crop_to_multiple(image, scale)
         return _enlarged_luma(degrade(truth, scale, "y"), scale), luma_of(truth)[None]
 
@@ -253,9 +262,9 @@ class LumaRefiner(Network):
 
 
 class RGBEnlarger(Network):
-    """A network of line rgb: it enlarges RGB itself, by layers of its own for each scale.
+    """A network of line rgb: it enlarges RGB itself, with separate layers for each scale.
 
-    A grey image goes through three equal channels, and comes back as their mean.
+    A grey image enters as three equal channels, and the result is the mean of the three outputs.
     """
 
     line = "rgb"
@@ -270,7 +279,8 @@ class RGBEnlarger(Network):
 
     @staticmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """The 8-bit low-resolution image (3, H/s, W/s) and the image (3, H, W), both uint8."""
+        """Return the 8-bit low-resolution image (3, H/s, W/s) and the image (3, H, W), both
+        uint8."""
         truth = crop_to_multiple(image, scale)
         colour = truth if truth.ndim == 3 else np.repeat(truth[..., None], 3, axis=2)
         small = np.rint(degrade(colour, scale, "rgb") * 255).astype(np.uint8)

@@ -20,7 +20,8 @@ from cscsr.networks.base import Convolution, Visit, convolutions_of
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
-    """A zero-padded convolution that keeps the size, drawn as in A.4: variance 2 / n_out."""
+    """Return a size-preserving, zero-padded convolution, initialised as in A.4: variance 2 /
+    n_out."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
     if not layer.weight.is_meta:  # see `cscsr.networks.blueprint`; torch takes a second for it
         nn.init.normal_(layer.weight, std=(2.0 / (kernel * kernel * outputs)) ** 0.5)
@@ -33,8 +34,8 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -
 def _add_convolution_relu(dtype: torch.dtype) -> Callable[..., Tensor] | None:
     """oneDNN's in-place total ← ReLU(total + w⊗x + b) on a CPU, for channels-last tensors.
 
-    torch has it for its own compiler and promises nothing, so it is tried on four numbers first.
-    None where that fails.
+    torch has it for its own compiler and does not guarantee its interface, so it is tested on four
+    numbers first. None where the test fails.
     """
     total = torch.ones(1, 2, 1, 2, dtype=dtype).contiguous(memory_format=torch.channels_last)
     weight = torch.full((2, 2, 1, 1), -1.0, dtype=dtype)
@@ -50,7 +51,7 @@ def _add_convolution_relu(dtype: torch.dtype) -> Callable[..., Tensor] | None:
 
 
 _PLAIN: tuple[Any, ...] = ([1, 1], [1, 1], 1, "add", 1.0, "relu", [], "")
-"""Stride, dilation and groups of a plain convolution, then what follows it there."""
+"""Stride, dilation and groups of a plain convolution, then the operations fused to it."""
 
 
 def fused_recursion(
@@ -60,10 +61,10 @@ def fused_recursion(
     bias: Tensor | None,
     padding: Any,
 ) -> Callable[[Tensor], Tensor] | None:
-    """The function z → ReLU(drive + z − outer⊗(inner⊗z) − bias), which overwrites z.
+    """Return the function z → ReLU(drive + z − outer⊗(inner⊗z) − bias), which overwrites z.
 
-    It adds and rectifies while the outer convolution writes its output: one pass over the codes in
-    place of three.
+    It adds and rectifies while the outer convolution writes its output: one pass over the codes
+    instead of three.
 
     Parameters
     ----------
@@ -74,12 +75,13 @@ def fused_recursion(
     bias
         (m₀,) or None.
     padding
-        Of both convolutions.
+        The padding of both convolutions.
 
     Returns
     -------
     Callable or None
-        None outside of inference mode, and where the processor or torch has no such operation.
+        The function; None outside of inference mode, and where the processor or torch lacks the
+        fused operation.
     """
     usable = (
         torch.is_inference_mode_enabled()
@@ -101,11 +103,11 @@ def fused_recursion(
 
 
 class FactoredS(nn.Module):
-    """S⊗z = z − A⊗(B⊗z), the form that n − (1/L) flip(f)⊗f has in eq. (10).
+    """S⊗z = z − A⊗(B⊗z), the form of n − (1/L) flip(f)⊗f in eq. (10).
 
     With `rank` filters in B it takes 2·rank/m₀ of the multiply-adds of a free S of the same
-    kernel. It starts as an iteration of ISTA: A is the adjoint of a random B, over its Lipschitz
-    constant.
+    kernel. It is initialised to an iteration of ISTA: A is the adjoint of a random B, divided by
+    ‖B‖².
 
     Parameters
     ----------
@@ -131,16 +133,15 @@ class FactoredS(nn.Module):
             self.A.weight.copy_(adjoint / torch.linalg.matrix_norm(spectrum, 2).max() ** 2)
 
     def forward(self, z: Tensor) -> Tensor:
-        """S⊗z, (B, m₀, H, W), of codes z of that shape."""
+        """Return S⊗z for codes z, both (B, m₀, H, W)."""
         step = self.A(self.B(z))
         return z - step if torch.is_grad_enabled() else torch.sub(z, step, out=step)
 
     def fused(self, drive: Tensor) -> Callable[[Tensor], Tensor] | None:
-        """The function z → ReLU(drive + S⊗z), which overwrites z, for a `drive` (B, m₀, H, W).
+        """Return the function z → ReLU(drive + S⊗z), which overwrites z, for a `drive` (B, m₀, H,
+        W).
 
-        It adds and rectifies while A's convolution writes its output: one pass over the codes in
-        place of three. None outside of inference mode, and where the processor or torch has no
-        such operation.
+        None if a layer has hooks, which it would not call; otherwise as `fused_recursion`.
         """
         if any(  # a hook would not be called
             layer._forward_hooks or layer._forward_pre_hooks for layer in (self, self.A, self.B)
@@ -152,8 +153,8 @@ class FactoredS(nn.Module):
     def weight(self) -> Tensor:
         """The filters n − A∘B of S as one layer, (m₀, m₀, 2k−1, 2k−1).
 
-        Within k−1 pixels of the border that layer differs from this one, which pads B⊗z with
-        zeros before A.
+        Within k−1 pixels of the border it differs from `forward`, which pads B⊗z with zeros before
+        A.
         """
         outer, inner = self.A.weight, self.B.weight
         codes, _, _, kernel = outer.shape
@@ -167,7 +168,7 @@ class FactoredS(nn.Module):
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias (m₀,) of S as one layer: minus that of A, which z − A⊗(B⊗z) subtracts."""
+        """The bias (m₀,) of S as one layer: minus that of A."""
         return None if self.A.bias is None else -self.A.bias
 
 
@@ -178,11 +179,11 @@ class Block(nn.Module, ABC):
 
     @abstractmethod
     def convolutions(self) -> Iterator[Convolution]:
-        """The convolutions of a forward pass."""
+        """Yield the convolutions of a forward pass."""
 
     @abstractmethod
     def pixel_bytes(self) -> int:
-        """Peak memory per pixel, in bytes of float32."""
+        """Return the peak memory per pixel, in bytes of float32."""
 
 
 class CISTABlock(Block):
@@ -203,17 +204,17 @@ class CISTABlock(Block):
     kernel
         Size of W's filters.
     s_kernel
-        Size of S's filters: 2·kernel − 1 holds the exact n − (1/L) flip(f)⊗f, 1 breaks the
+        Size of S's filters: 2·kernel − 1 fits the exact n − (1/L) flip(f)⊗f; 1 breaks the
         consistency constraint (CC).
     bias
         Whether W and S have biases.
     local_residual
         Local residual learning (LRL): add W⊗y at every recursion, not only at the first.
     pre_activation
-        The ReLU stands before S (PA). Without it, u ← W⊗y + ReLU(S⊗u), from u₀ = W⊗y, and
+        Apply the ReLU before S (PA). Without it, u ← W⊗y + ReLU(S⊗u), from u₀ = W⊗y, and
         z = ReLU(u).
     s_rank
-        Make S a `FactoredS` of that rank; None for a free S.
+        The rank of a `FactoredS`; None: a free S.
 
     References
     ----------
@@ -242,7 +243,7 @@ class CISTABlock(Block):
             self.S = FactoredS(codes, s_rank, s_kernel, bias)
 
     def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
-        """Codes (B, m₀, H, W) of features y (B, inputs, H, W).
+        """Return the codes (B, m₀, H, W) of features y (B, inputs, H, W).
 
         `visit(k, z)` is called with each iterate, k = 0 … K; in inference mode the next recursion
         may overwrite z.
@@ -254,7 +255,7 @@ class CISTABlock(Block):
         fused = None
         if self.pre_activation and self.local_residual and isinstance(self.S, FactoredS):
             fused = self.S.fused(drive)
-        for k in range(self.recursions):  # nothing else needs what S returns: the rest is in place
+        for k in range(self.recursions):  # in place, since nothing else reads the output of S
             if fused is not None:
                 z = fused(z)
             elif self.pre_activation:
@@ -269,20 +270,20 @@ class CISTABlock(Block):
         return z
 
     def convolutions(self) -> Iterator[Convolution]:
-        """The convolutions of a forward pass: W once, those of S at each recursion."""
+        """Yield the convolutions of a forward pass: W once, those of S at each recursion."""
         yield from convolutions_of(self.W)
         for layer in convolutions_of(self.S):
             yield layer._replace(times=self.recursions)
 
     def pixel_bytes(self) -> int:
-        """Peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
+        """Return the peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
         return 4 * 3 * self.W.out_channels
 
 
 def with_decoder(
     visit: Visit | None, decode: Callable[[Tensor], Tensor]
 ) -> Callable[[int, Tensor], None] | None:
-    """The `visit` that `CISTABlock` calls, for one of `Network.forward`."""
+    """Return the `visit` of `Network.forward` as a function that `CISTABlock` can call."""
     if visit is None:
         return None
     return lambda k, z: visit(k, z, lambda: decode(z))

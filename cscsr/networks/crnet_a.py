@@ -35,12 +35,12 @@ class CRNetA(LumaRefiner):
     recursions
         K.
     residual
-        The global skip of eq. (14), switched off in Fig. 5.
+        Whether to use the global skip of eq. (14), which Fig. 5 switches off.
     s_kernel, bias, local_residual, pre_activation, s_rank
-        See `CISTABlock`; without `bias` no layer has one.
+        See `CISTABlock`; without `bias` no layer has a bias.
     small_start
-        With the skip, draw the last layer so small that training starts at the enlarged image
-        (A.4 draws it like all others).
+        With the skip, initialise the last layer so small that training starts at the bicubic
+        enlargement (A.4 initialises it like all others).
     scales
         The factors it is trained for; the layers do not depend on them.
     """
@@ -92,7 +92,7 @@ class CRNetA(LumaRefiner):
         return max(super().pixel_bytes(scale), self.block.pixel_bytes())
 
     def decode(self, z: Tensor, image: Tensor) -> Tensor:
-        """The refined luma (B, 1, H, W) of codes z, eqs. (13) and (14)."""
+        """Return the refined luma (B, 1, H, W) of codes z, eqs. (13) and (14)."""
         detail = in_float32(self.H, self.Wh(z).relu_())
         return image + detail if self.residual else MEAN_Y + detail
 

@@ -28,7 +28,7 @@ UpsampledScales = Annotated[Sequence[Annotated[int, Range(2, 4)]], Distinct()]
 
 
 def bicubic(image: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement (B, C, scale·H, scale·W) of (B, C, H, W), float32.
+    """Return the bicubic enlargement (B, C, scale·H, scale·W) of (B, C, H, W), float32.
 
     With antialias torch takes the kernel a = −0.5 of MATLAB and PIL (without, a = −0.75). In
     enlarging it differs from theirs only in a pixel or two at the border.
@@ -71,15 +71,15 @@ class CRNetB(RGBEnlarger):
     recursions
         K.
     scales
-        The factors it can enlarge by, among 2, 3 and 4.
+        The factors that it can enlarge by, among 2, 3 and 4.
     residual
         Add the bicubic enlargement to the output, as eq. (14) does in CRNet-A. The paper's
         CRNet-B does not.
     s_kernel, bias, s_rank
-        See `CISTABlock`; without `bias` no layer has one.
+        See `CISTABlock`; without `bias` no layer has a bias.
     small_start
-        Draw the layers that end a skip, and the last one, at a tenth of A.4's standard deviation
-        (the last, with `residual`, at a hundredth).
+        Initialise the layers at the end of a skip, and the last layer, with a tenth of A.4's
+        standard deviation (the last layer, with `residual`, with a hundredth).
     """
 
     mean: Tensor
@@ -132,21 +132,22 @@ class CRNetB(RGBEnlarger):
         return max(super().pixel_bytes(scale), self.block.pixel_bytes())
 
     def coded(self, features: Tensor) -> Tensor:
-        """The signal y that the block codes, of features (B, n0, H, W)."""
+        """Return the signal y that the block codes, of features (B, n0, H, W)."""
         return self.F1(self.F0(features).relu_()).relu_()
 
     def decode(self, z: Tensor, features: Tensor, image: Tensor, scale: int) -> Tensor:
-        """The enlarged image (B, 3, scale·H, scale·W) of codes z.
+        """Return the enlarged image (B, 3, scale·H, scale·W) of codes z.
 
         Parameters
         ----------
         z
             (B, m0, H, W).
         features
-            Those before the feature skip, (B, n0, H, W).
+            The features at the start of the skip, (B, n0, H, W).
         image
             The low-resolution image, (B, 3, H, W).
         scale
+            One of `scales`.
         """
         x = self.up[str(scale)](features + self.H(self.Wh(z).relu_()))
         detail = in_float32(self.tail, x)

@@ -19,8 +19,8 @@ Threshold = Annotated[float, Range(0, 1)]
 class CRNetBTied(CRNetB):
     """CRNet-B with W and S tied to one learned dictionary: see `TiedCISTABlock`.
 
-    F1 maps the features to a signal of `signal` channels, which may be negative, as an image may.
-    With `signal` equal to the rank of a `FactoredS` the recursions take the same multiply-adds.
+    F1 maps the features to a signal of `signal` channels, which may be negative. With `signal`
+    equal to the rank of a `FactoredS`, the recursions take the same number of multiply-adds.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ class CRNetBTied(CRNetB):
     m0
         Code channels, the atoms of the dictionary.
     signal
-        Channels of the signal that is coded.
+        Channels of the coded signal.
     recursions
         K.
     scales
-        The factors it can enlarge by, among 2, 3 and 4.
+        The factors that it can enlarge by, among 2, 3 and 4.
     residual, small_start
         See `CRNetB`.
     threshold
-        Start of every atom's threshold.
+        The initial threshold of every atom.
     """
 
     block: TiedCISTABlock
@@ -58,5 +58,5 @@ class CRNetBTied(CRNetB):
         self.block = TiedCISTABlock(signal, m0, recursions, threshold=threshold)
 
     def coded(self, features: Tensor) -> Tensor:
-        """The signal y (B, signal, H, W) that the block codes, of features (B, n0, H, W)."""
+        """Return the signal y (B, signal, H, W) that the block codes, of features (B, n0, H, W)."""
         return self.F1(self.F0(features).relu_())

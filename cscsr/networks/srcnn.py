@@ -12,8 +12,8 @@ class SRCNN(LumaRefiner):
     """Three convolutions on luma that was enlarged by bicubic interpolation.
 
     It predicts the image itself, without a skip. With the published widths it has 8,032 weights
-    and 97 biases. Layers pad with zeros where the published ones shrink the image, and are drawn
-    as CRNet's are, with larger deviations than the published 0.001.
+    and 97 biases. Its layers pad with zeros, where the published ones shrink the image, and are
+    initialised like CRNet's, with larger standard deviations than the published 0.001.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A block of recursions that is sparse coding by construction: ISTA on a learned dictionary.
 
-`cscsr.networks.cista_block` sets W and S of CISTA free. Here they stay tied to one dictionary, so
-the block minimises a convex objective whatever training does. Tensors are (B, C, H, W).
+`cscsr.networks.cista_block` frees W and S of CISTA. Here they stay tied to one dictionary, so that
+the block minimises a convex objective for any trained weights. Tensors are (B, C, H, W).
 Needs torch only.
 """
 
@@ -20,11 +20,11 @@ from cscsr.networks.cista_block import Block, CISTABlock, FactoredS, convolution
 
 
 def lipschitz_bound(filters: Tensor) -> Tensor:
-    """An upper bound of ‖D‖² for the zero-padded convolution D by a bank of filters.
+    """Return an upper bound of ‖D‖² for the zero-padded convolution D by filters.
 
     ‖D‖² is at most the maximum over all frequencies ω of λ(ω), the largest eigenvalue of
-    D̂(ω)D̂(ω)ᴴ. For a fixed vector u, |D̂(ω)ᴴu|² is a trigonometric polynomial of degree n = k − 1 in
-    each of two variables, so its maximum over N×N frequencies, divided by cos²(πn/N), bounds it
+    D̂(ω)D̂(ω)ᴴ. For a fixed vector u, |D̂(ω)ᴴu|² is a trigonometric polynomial of degree n = k − 1
+    in each of two variables, so its maximum over N×N frequencies, divided by cos²(πn/N), bounds it
     everywhere (Ehlich and Zeller 1964). With N = 8n the bound is at most 17 % too large.
 
     Parameters
@@ -35,7 +35,7 @@ def lipschitz_bound(filters: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        A scalar, differentiable in `filters`: the eigenvector counts as constant, as the
+        A scalar, differentiable in `filters`. The eigenvector counts as constant, because the
         derivative of an eigenvalue does not depend on that of its eigenvector.
 
     References
@@ -62,23 +62,22 @@ def lipschitz_bound(filters: Tensor) -> Tensor:
 class TiedCISTABlock(Block):
     """K iterations of nonnegative ISTA from zero on ½‖y − d⊗z‖² + ⟨θ, z⟩, z ≥ 0.
 
-    z ← ReLU(z + dᵀ(y − d⊗z) − θ), that is eq. (12) with W = dᵀ and S = n − dᵀ⊗d held by
-    construction, d = g/√L for free filters g and their `lipschitz_bound` L. As ‖d‖ ≤ 1 the step 1
-    is safe: the objective falls at every recursion, for any weights, input and number of
-    recursions.
+    The iteration z ← ReLU(z + dᵀ(y − d⊗z) − θ) is eq. (12) with W = dᵀ and S = n − dᵀ⊗d by
+    construction, where d = g/√L for free filters g and their `lipschitz_bound` L. Since ‖d‖ ≤ 1,
+    the step 1 is safe: the objective never rises, for any weights, input and number of recursions.
 
     Parameters
     ----------
     inputs
-        Channels of y, which are those of the dictionary.
+        Channels of y and of the dictionary.
     codes
         Channels m₀ of z, the atoms of the dictionary.
     recursions
-        K; as in `CISTABlock` they are K + 1 iterations from zero.
+        K; as in `CISTABlock`, they amount to K + 1 iterations from zero.
     kernel
         Size of the filters.
     threshold
-        Start of θ, a threshold for each atom.
+        The initial value of θ, which has one threshold per atom.
     """
 
     def __init__(
@@ -91,21 +90,23 @@ class TiedCISTABlock(Block):
 
     @property
     def threshold(self) -> Tensor:
-        """θ (m₀,), nonnegative. An absolute value, unlike a ReLU, lets a zero grow again."""
+        """θ (m₀,), nonnegative: an absolute value, which unlike a ReLU lets a zero grow again."""
         return self.raw_threshold.abs()
 
     def dictionary(self) -> Tensor:
-        """d (inputs, m₀, k, k), with ‖d‖ ≤ 1, as the correlation that torch computes."""
+        """Return d (inputs, m₀, k, k), with ‖d‖ ≤ 1, as the correlation that torch computes."""
         return self.g.weight / lipschitz_bound(self.g.weight).sqrt()
 
     def objective(self, y: Tensor, z: Tensor) -> Tensor:
-        """½‖y − d⊗z‖² + ⟨θ, z⟩ of codes z (B, m₀, H, W) for features y; one value per image."""
+        """Return ½‖y − d⊗z‖² + ⟨θ, z⟩ of codes z (B, m₀, H, W) for features y; one value per
+        image."""
         misfit = y - conv2d(z, self.dictionary(), padding="same")
         penalty = z * self.threshold[:, None, None]
         return misfit.square().sum((1, 2, 3)) / 2 + penalty.sum((1, 2, 3))
 
     def forward(self, y: Tensor, visit: Callable[[int, Tensor], None] | None = None) -> Tensor:
-        """Codes (B, m₀, H, W) of features y (B, inputs, H, W); `visit` as in `CISTABlock`."""
+        """Return the codes (B, m₀, H, W) of features y (B, inputs, H, W); `visit` as in
+        `CISTABlock`."""
         synthesis = self.dictionary()
         analysis = synthesis.transpose(0, 1).flip(-2, -1).contiguous()
         padding = self.g.padding
@@ -125,7 +126,7 @@ class TiedCISTABlock(Block):
         return z
 
     def untied(self) -> CISTABlock:
-        """The free block, with a factored S, that has these W and S and so computes the same."""
+        """Return the free block with a factored S of the same W and S, which computes the same."""
         signal, atoms, kernel, _ = self.g.weight.shape
         block = CISTABlock(signal, atoms, self.recursions, kernel, kernel, s_rank=signal)
         block.to(self.g.weight)
@@ -140,10 +141,10 @@ class TiedCISTABlock(Block):
         return block
 
     def convolutions(self) -> Iterator[Convolution]:
-        """The filters once for W, and twice at each recursion."""
+        """Yield the convolutions of a forward pass: one for W, two at each recursion."""
         for layer in convolutions_of(self.g):
             yield layer._replace(times=1 + 2 * self.recursions)
 
     def pixel_bytes(self) -> int:
-        """Peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
+        """Return the peak memory per pixel, in bytes of float32: W⊗y, z and S⊗z at once."""
         return 4 * 3 * self.g.in_channels

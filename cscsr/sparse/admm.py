@@ -10,8 +10,8 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 
@@ -22,6 +22,7 @@ from cscsr.sparse.loop import (
     Iterate,
     IterativeCoder,
     ProximalSolver,
+    Units,
     as_batch,
     shrink_into,
 )
@@ -67,6 +68,12 @@ class Splitting(IterativeCoder):
             raise InputError(
                 f"rho_growth must be a finite number of at least 1, got {self.rho_growth!r}."
             )
+
+    def in_units(self, units: Units) -> Self:
+        """Return this solver with ρ in `units`: it is added to FFᵀ."""
+        if self.rho is None or units.dictionary == 1:
+            return self
+        return replace(self, rho=self.rho / units.dictionary / units.dictionary)
 
 
 def dual_of(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:

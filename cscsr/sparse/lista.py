@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 
 from cscsr import weights
-from cscsr.arrays import to_tensor
+from cscsr.arrays import ordinary_torch, to_tensor
 from cscsr.errors import InputError, unknown_name
 from cscsr.operators import ConvDictionary
 from cscsr.problem import SparseCoding
@@ -254,6 +254,7 @@ def _descending(
 
 
 @lru_cache(maxsize=8)
+@ordinary_torch()
 def _load(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
     """Read the steps, their dictionary and their form from a weight file with that SHA-256."""
     tensors, metadata = weights.load(name, sha256)

@@ -8,16 +8,17 @@ own solvers, which yield their iterates one by one. Needs torch.
 from __future__ import annotations
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 
-from cscsr.arrays import to_type_of
+from cscsr.arrays import ordinary_torch, to_type_of, value_range
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding, in_pieces
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
@@ -31,6 +32,14 @@ CHECK_EVERY = 25
 
 GAP_EVERY = 10
 """Iterations between two computations of the duality gap where it may end the solve."""
+
+CONVERGED_GAP = 1e-2
+"""A solve has converged when the duality gap is at most this fraction of the objective too (or
+`tol`, where it is larger): a slow method changes little long before it is near the optimum."""
+
+SAFE_EXPONENT = {torch.float32: 40, torch.float64: 300}
+"""Signals and dictionaries whose largest element lies within 2 to the power of ± this are solved
+as they are: squares, of codes a millionth as large too, then stay in the range of the dtype."""
 
 TINY = 1e-30
 """Keeps the relative change of zero codes finite."""
@@ -54,8 +63,11 @@ class IterativeCoder(Solver[SparseCoding]):
     iterations
         The most iterations.
     tol
-        Stop when the relative change ‖zₖ − zₖ₋₁‖/‖zₖ‖ (and the method's own residual, if it has
-        one) is at most this; 0 runs all iterations.
+        Stop, converged, when the relative change ‖zₖ − zₖ₋₁‖/‖zₖ‖ (and the method's own residual,
+        if it has one) is at most this and the duality gap at most `CONVERGED_GAP` of the
+        objective, or `tol` of it if that is larger; 0 runs all iterations. The gap is computed
+        when the change is small, at most every `GAP_EVERY` iterations, and costs one F and one
+        Fᵀ. At λ = 0 there is no gap, and the change alone decides.
     dtype
         The precision to compute in, "float32" or "float64"; None: the signal's.
     record_every
@@ -125,12 +137,15 @@ class IterativeCoder(Solver[SparseCoding]):
             return f"{self.name} cannot stop by the duality gap at lam = 0, where there is none."
         return None
 
+    @ordinary_torch()
     def solve(
         self, problem: SparseCoding, *, init: Any = None, callback: Callback | None = None
     ) -> Solution:
         """Compute the codes of `problem`.
 
-        At λ ≥ λ_max the codes are exactly zero: the solve converges at iteration 0.
+        At λ ≥ λ_max the codes are exactly zero: the solve converges at iteration 0. Signals and
+        dictionaries of any scale are solved alike: where squares would leave the range of the
+        dtype (`SAFE_EXPONENT`), in other units, powers of 2.
 
         Parameters
         ----------
@@ -152,17 +167,80 @@ class IterativeCoder(Solver[SparseCoding]):
         with torch.no_grad():
             converted = problem.on(self.target_device, self.dtype)
             start = None if init is None else converted.codes(init)
-            monitor = Monitor(self, converted, problem.signal, start, callback)
-            if problem.lam >= converted.lambda_max():
+            units = Units.of(converted)
+            converted = units.scaled(converted)
+            monitor = Monitor(self, converted, problem.signal, start, callback, units)
+            if converted.lam >= converted.lambda_max():
                 zero = torch.zeros_like(monitor.start)
                 monitor.record(0, 0.0, zero, 0.0)
                 monitor.status = Status.CONVERGED
                 return monitor.finish(zero, 0.0)
-            return self.run(converted, monitor)
+            return self.in_units(units).run(converted, monitor)
+
+    def in_units(self, units: Units) -> Self:
+        """Return this solver with its parameters in `units`, where they have any."""
+        return self
 
     @abstractmethod
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
         """Solve `problem`, in torch and on `target_device`, from `monitor.start`."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units, powers of 2, in which a problem is solved.
+
+    With y = a·y', f = b·f', z = (a/b)·z' and λ = a·b·λ' the objective is a² times that of y', f'
+    and λ'.
+
+    Attributes
+    ----------
+    signal, dictionary
+        a and b.
+    """
+
+    signal: float = 1.0
+    dictionary: float = 1.0
+
+    @classmethod
+    def of(cls, problem: SparseCoding) -> Units:
+        """Return the units of a problem in torch; 1 where its numbers are of an ordinary size."""
+        safe = SAFE_EXPONENT[problem.signal.dtype]
+
+        def unit(array: torch.Tensor) -> float:
+            largest = max(map(abs, value_range(array)))
+            exponent = math.frexp(largest)[1]
+            return 1.0 if largest == 0 or abs(exponent) <= safe else 2.0 ** (exponent - 1)
+
+        return cls(unit(problem.signal), unit(problem.dictionary))
+
+    @property
+    def codes(self) -> float:
+        """a/b."""
+        return self.signal / self.dictionary
+
+    @property
+    def objective(self) -> float:
+        """a², infinite where it is beyond float64."""
+        return self.signal * self.signal
+
+    def scaled(self, problem: SparseCoding) -> SparseCoding:
+        """Return a problem in torch in these units."""
+        if self == Units():
+            return problem
+        lam = problem.lam / self.signal / self.dictionary
+        return SparseCoding(
+            multiplied(problem.signal, 1.0 / self.signal),
+            multiplied(problem.dictionary, 1.0 / self.dictionary),
+            min(max(lam, sys.float_info.min), sys.float_info.max) if problem.lam > 0 else 0.0,
+            problem.nonnegative,
+            problem.boundary,
+        )
+
+
+def multiplied(array: torch.Tensor, factor: float) -> torch.Tensor:
+    """Return `array` times a factor that may be beyond the range of its dtype."""
+    return array if factor == 1 else (array.double() * factor).to(array.dtype)
 
 
 class Clock(Protocol):
@@ -191,6 +269,8 @@ class Monitor:
         z₀; None: zero.
     callback
         The callback of `solve`.
+    units
+        The units of `problem`; start, trace, callback and solution are in those of the caller.
 
     Attributes
     ----------
@@ -209,8 +289,11 @@ class Monitor:
         like: Any,
         start: torch.Tensor | None,
         callback: Callback | None,
+        units: Units,
     ) -> None:
         self.problem = problem
+        self._units = units
+        self._next_gap = 0
         self.status = Status.MAX_ITERATIONS
         self.trace = Trace()
         self._solver = solver
@@ -224,8 +307,8 @@ class Monitor:
         if start is None:
             self.start = operator.zeros(*problem.codes_shape[:-3])
         else:
-            self.start = operator.arrange(start)
-            self._reference = max(self._reference, problem.objective(start))
+            self.start = operator.arrange(multiplied(start, 1.0 / units.codes))
+            self._reference = max(self._reference, problem.objective(self.start))
         self._best = self.start
 
     def ends(
@@ -263,7 +346,8 @@ class Monitor:
         change = math.nan
         if tol > 0:
             change = relative_change(codes, previous())
-            if change <= tol and residual <= tol:
+            settled = change <= tol and residual <= tol
+            if settled and self.is_near_optimum(iteration, codes):
                 self.status = Status.CONVERGED
         if self._is_certified(iteration, codes):
             self.status = Status.CERTIFIED
@@ -304,10 +388,10 @@ class Monitor:
         self.trace.append(
             iteration,
             seconds,
-            objective=objective,
+            objective=objective * self._units.objective,
             relative_change=change,
             nnz=int(codes.count_nonzero()),
-            duality_gap=gap,
+            duality_gap=gap * self._units.objective,
             operations=operations,
         )
         if self._exceeds_bound(objective, codes):
@@ -325,7 +409,19 @@ class Monitor:
             if self._best is self.start:
                 self._best = torch.empty_like(codes)
             self._best.copy_(codes)  # a solver may overwrite its codes
-        return not (objective < math.inf and objective <= self._solver.growth * self._reference)
+        bounded = objective * self._units.objective < math.inf
+        return not (bounded and objective <= self._solver.growth * self._reference)
+
+    def is_near_optimum(self, iteration: int, codes: torch.Tensor) -> bool:
+        """Whether the duality gap allows the solve to have converged; see `IterativeCoder.tol`.
+        Computed at most once in `GAP_EVERY` iterations, False in between."""
+        if self.problem.lam == 0:
+            return True
+        if iteration < self._next_gap:
+            return False
+        self._next_gap = iteration + GAP_EVERY
+        objective, gap = self.problem.objective_and_gap(codes)
+        return gap <= max(CONVERGED_GAP, self._solver.tol) * objective
 
     def _is_certified(self, iteration: int, codes: torch.Tensor) -> bool:
         """Whether the duality gap ends the solve, checked once in `GAP_EVERY` iterations."""
@@ -343,12 +439,16 @@ class Monitor:
         """Call the callback, if there is one; return whether it ends the solve."""
         if self._callback is None:
             return False
-        return bool(self._callback(iteration, to_type_of(codes.clone(), self._like)))
+        return bool(self._callback(iteration, self._returned(codes.clone())))
+
+    def _returned(self, codes: torch.Tensor) -> Any:
+        """Codes in the units and the array type of the caller."""
+        return to_type_of(multiplied(codes, self._units.codes), self._like)
 
     def finish(self, codes: torch.Tensor, seconds: float) -> Solution:
         """Return the solution; a diverged solve returns its last good codes."""
         codes = self._best if self.status is Status.DIVERGED else codes
-        estimate = to_type_of(codes, self._like)
+        estimate = self._returned(codes)
         return Solution(estimate, self.status, self.trace, seconds, estimate)
 
 

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,12 @@ from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding
 from cscsr.solver import Solution, Status
 from cscsr.sparse.admm import Splitting, dual_of
-from cscsr.sparse.loop import IterativeCoder, Monitor, relative_change
+from cscsr.sparse.loop import IterativeCoder, Monitor, Units, relative_change
+
+PLAN_SECONDS = 1.0
+"""Seconds for which pyFFTW keeps the plan of a transform, and the arrays in it, after its last
+use. sporco's 300 keep tens of megabytes for each new size of image. What was measured for a plan
+stays known to FFTW, so that making it again is quick."""
 
 
 class _Clock:
@@ -68,7 +73,7 @@ class _Sporco(IterativeCoder):
     def prepare(self, problem: SparseCoding) -> None:
         """Let sporco plan its transforms for this size, by one iteration."""
         once = replace(self, iterations=1)
-        with _threads_of_torch():
+        with _settings_of_sporco():
             once.method(problem.on("cpu", self.dtype), None, {}).solve()
 
     @abstractmethod
@@ -114,18 +119,23 @@ class _Sporco(IterativeCoder):
         def callback(method: Any) -> bool:
             clock = _Clock(method.timer)
             with clock.paused():
-                return monitor.ends(
+                ended = monitor.ends(
                     method.k + 1,
                     latest(method),
                     lambda: earlier(method),
                     clock,
                     tol=0.0 if self.stops_itself else self.tol,
                 )
+            return ended or method.k + 1 == self.iterations
 
-        with _threads_of_torch():
+        with _settings_of_sporco():
             start = monitor.start if monitor.start.any() else None
             method = self.method(problem, start, {"Callback": callback})
             method.solve()
+            while monitor.status is Status.MAX_ITERATIONS and method.k < self.iterations:
+                if monitor.is_near_optimum(method.k, latest(method)):
+                    break
+                method.solve()  # goes on where it stopped
         codes, seconds = latest(method), _Clock(method.timer).seconds
         if monitor.status is Status.MAX_ITERATIONS and method.k < self.iterations:
             if not monitor.is_recorded(method.k):
@@ -222,6 +232,12 @@ class SporcoPGM(_Sporco):
         if self.lipschitz is not None and not 0 < self.lipschitz < math.inf:
             raise InputError(f"lipschitz must be a finite number above 0, got {self.lipschitz!r}.")
 
+    def in_units(self, units: Units) -> Self:
+        """Return this solver with L in `units`: it bounds FᵀF."""
+        if self.lipschitz is None or units.dictionary == 1:
+            return self
+        return replace(self, lipschitz=self.lipschitz / units.dictionary / units.dictionary)
+
     @property
     def name(self) -> str:
         return "sporco-pgm"
@@ -247,10 +263,16 @@ class SporcoPGM(_Sporco):
 
 
 @contextmanager
-def _threads_of_torch() -> Iterator[None]:
-    """Let sporco's transforms use as many threads as torch, not one per core."""
+def _settings_of_sporco() -> Iterator[None]:
+    """Let sporco's transforms use as many threads as torch, not one per core, and forget their
+    plans soon: see `PLAN_SECONDS`, which stays set."""
     import sporco.fft
 
+    if sporco.fft.have_pyfftw:
+        from pyfftw.interfaces import cache
+
+        if cache.is_enabled():
+            cache.set_keepalive_time(PLAN_SECONDS)
     before = sporco.fft.pyfftw_threads
     sporco.fft.pyfftw_threads = torch.get_num_threads()
     try:

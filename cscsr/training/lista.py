@@ -2,15 +2,15 @@
 
     python -m cscsr.training.lista --data DIR --out runs/lista
 
-The loss is the mean of log P(zₖ) over the steps k = 1 … K and the crops of a batch, P being
-eq. 4. Its gradient is that of the objective relative to its value, so a crop with little contrast
-weighs as much as any other. Every step is trained to be the last one. λ is drawn anew for each
-batch, log-uniformly. The crops come from the low-resolution residuals that CSC-SR codes, of T91
-without its held-out images, and wrap around.
+The loss is the mean of log P(zₖ), P being eq. 4, over the steps k = 1 … K and the crops of a batch.
+Its gradient is that of the objective relative to its value, so that a crop with little contrast
+counts as much as any other. Every step is trained to be the last one. For each batch λ is drawn
+log-uniformly. The crops are low-resolution residuals of T91 as CSC-SR codes them, without held-out
+images, and wrap around.
 
-Each form starts where the previous one ended: "step" at ISTA, "tied" at "step", "untied" at
-"tied". A stopped run continues from its checkpoint along the same curve. Needs torch, numpy and
-tqdm.
+Each form starts from the result of the previous one: "step" from ISTA, "tied" from "step", "untied"
+from "tied". A stopped run continues from its checkpoint along the same curve. Needs torch, numpy
+and tqdm.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from cscsr.sparse.lista import (
 from cscsr.training.lista_card import TRAINING_SET, card, held_out_gaps
 
 FILTERS = "csc-sr-ista"
-"""Shipped weights whose filters are the dictionary, unless another file is named."""
+"""Shipped weights whose filters are the default dictionary."""
 
 CHECKPOINT_EVERY = 10
 
@@ -69,12 +69,12 @@ class Options:
     crop
         Side of a crop in pixels.
     lams
-        The range that λ is drawn from.
+        The range of λ.
     rate, filter_rate
-        Adam's learning rates, for log γ and log θ and for the elements of W and B (unit-norm
-        atoms). Both fall to zero by a cosine.
+        Adam's learning rates: for log γ and log θ, and for the elements of W and B (unit-norm
+        atoms). Both follow a cosine schedule to zero.
     scales
-        The factors whose residuals are trained on.
+        The factors of the residuals in the training set.
     """
 
     steps: int = STEPS
@@ -88,9 +88,7 @@ class Options:
 
 
 class Learner(nn.Module):
-    """The parameters of K steps: γ and θ by their logarithms, W and B as they are.
-
-    It starts at ISTA.
+    """The trained parameters of K steps: log γ, log θ, W and B, initialised to ISTA.
 
     Parameters
     ----------
@@ -114,7 +112,7 @@ class Learner(nn.Module):
             self.synthesis = nn.Parameter(banks.clone())
 
     def learned(self) -> LearnedSteps:
-        """The steps, differentiable in the parameters."""
+        """Return the steps, differentiable in the parameters."""
         return LearnedSteps(
             self.log_gains.exp(), self.log_thresholds.exp(), self.analysis, self.synthesis
         )
@@ -133,7 +131,7 @@ class Learner(nn.Module):
 
 
 def mean_log_objective(learned: LearnedSteps, problem: SparseCoding) -> Tensor:
-    """The loss: the mean of log P(zₖ), k = 1 … K, over a batch of signals."""
+    """Return the loss: the mean of log P(zₖ), k = 1 … K, over a batch of signals."""
     step, operator, observed = lista_step(learned, problem), problem.operator(), problem.observed()
     codes = observed.new_zeros(problem.codes_shape)
     total = observed.new_zeros(())
@@ -146,7 +144,7 @@ def mean_log_objective(learned: LearnedSteps, problem: SparseCoding) -> Tensor:
 
 
 def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarray]:
-    """The LR residual (h,w), float32, that CSC-SR codes, of each image and scale."""
+    """Yield, for each image and scale, the LR residual (h,w) that CSC-SR codes, float32."""
     for path in tqdm(paths, "reading images", leave=False):
         image = read_image(path)
         for scale in scales:
@@ -157,7 +155,7 @@ def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarr
 def draw(
     images: Sequence[np.ndarray], options: Options, generator: torch.Generator
 ) -> tuple[Tensor, float]:
-    """A batch of crops (B,1,c,c) and a λ."""
+    """Return a batch of crops (B,1,c,c) and a λ."""
 
     def whole(end: int) -> int:
         return int(torch.randint(end, (1,), generator=generator))
@@ -193,28 +191,32 @@ def train(
     dictionary
         (M, 1, s, s), float32.
     options
+        The settings of the run.
     start
-        Steps to begin with; ISTA's by default.
+        The initial steps; None: ISTA's.
     checkpoint
-        File to write every `CHECKPOINT_EVERY` updates, and to continue from where it exists.
+        A file to write every `CHECKPOINT_EVERY` updates, and to resume from if it exists.
     seed
-        Of the crops and of λ.
+        The seed of the crops and of λ.
 
     Returns
     -------
     learned : LearnedSteps
+        The trained steps.
     seconds : float
-        Time of all updates.
+        The time of all updates.
 
     Raises
     ------
     InputError
-        If no image is as large as a crop, for a checkpoint of other options, and for a loss that
-        is not finite.
+        If no image is as large as a crop, if the checkpoint has other options, and if the loss is
+        not finite.
     """
     images = [image for image in images if min(image.shape) >= options.crop]
     if not images:
-        raise InputError(f"training needs residuals of at least {options.crop}x{options.crop}.")
+        raise InputError(
+            f"training needs residuals of at least {options.crop}x{options.crop} pixels."
+        )
     filters = torch.from_numpy(dictionary)
     learner = Learner(form, filters, options.steps)
     if start is not None:
@@ -233,7 +235,7 @@ def train(
     if checkpoint is not None and checkpoint.is_file():
         state = checkpoints.read(checkpoint)
         if state["about"] != about:
-            raise InputError(f"{checkpoint} is of a run with other options; remove it.")
+            raise InputError(f"{checkpoint} belongs to a run with other options; remove it.")
         try:
             done, seconds = _restore(state, stateful, generator, options)
         except InputError as error:
@@ -334,17 +336,20 @@ def train_lista(
     Parameters
     ----------
     data
-        Folder of the data sets, or None for that of CSCSR_DATA.
+        The folder of the data sets; None: that of CSCSR_DATA.
     out
-        Folder for weights, cards and checkpoints.
+        The folder for weights, cards and checkpoints.
     forms
+        The forms to train, among `FORMS`.
     filters
-        Weights whose tensor "filters" (M, s, s), of CSC-SR, or "dictionary" (M, 1, s, s), of
-        LISTA, is the dictionary.
+        Weights to take the dictionary from: the tensor "filters" (M, s, s) of CSC-SR, or
+        "dictionary" (M, 1, s, s) of LISTA.
     options
+        The settings; None: the defaults.
     ship
-        Put the weights among the shipped ones.
+        Whether to put the weights among the shipped ones.
     seed
+        The seed of each run.
 
     Returns
     -------
@@ -354,7 +359,7 @@ def train_lista(
     Raises
     ------
     InputError
-        If data or filters are not there.
+        If the data or the filters are missing.
     """
     options = options or Options()
     folder = data_folder(data)
@@ -416,7 +421,7 @@ def _dictionary(filters: str) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line of this module; ``--help`` has the options."""
+    """Run the command line of this module; ``--help`` lists the options."""
     usual = Options()
     parser = argparse.ArgumentParser(
         prog="python -m cscsr.training.lista",

@@ -33,7 +33,8 @@ REFERENCE_ITERATIONS = 200
 def held_out_gaps(
     solver: LISTA, images: Sequence[np.ndarray], dictionary: np.ndarray
 ) -> dict[float, dict[str, float]]:
-    """Relative objective gaps of ISTA, FISTA and `solver` after K iterations, by λ and name.
+    """Return the relative objective gaps of ISTA, FISTA and `solver` after K iterations, by λ and
+    name.
 
     They are those of the central crops of residuals (h, w); the optimum is ADMM's after
     `REFERENCE_ITERATIONS`.
@@ -70,7 +71,7 @@ def card(
     seed: int,
     gaps: dict[float, dict[str, float]],
 ) -> str:
-    """The model card, as Markdown."""
+    """Return the model card, as Markdown."""
     names = list(next(iter(gaps.values())))
     rows = "\n".join(
         f"| {lam:g} | " + " | ".join(f"{row[n]:.4f}" for n in names) + " |"

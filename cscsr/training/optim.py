@@ -1,9 +1,9 @@
-"""How the weights are moved: optimisers, the schedule of the learning rate, clipping, losses.
+"""Optimisers, the schedule of the learning rate, gradient clipping and losses.
 
-Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) is momentum whose step is
-made orthogonal, for the inner convolutions of a network. A convolution's weights (M,N,k,k) are
-taken as the matrix (M, N·k·k). All its singular directions move by the same length in a step,
-whereas a few of them dominate the gradient itself. Needs torch.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) is momentum with an
+orthogonalised step, for the inner convolutions of a network. It treats the weights (M,N,k,k) of a
+convolution as a matrix (M, N·k·k). A step moves all singular directions by the same length, whereas
+a few of them dominate the gradient itself. Needs torch.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from torch.nn.functional import l1_loss, mse_loss
 from cscsr.training.recipe import Optimiser
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of Jordan's quintic, which takes singular values in (0,1] to about 1 in five rounds."""
+"""The coefficients of Jordan's quintic, which maps singular values in (0,1] to about 1 in five
+rounds."""
 
 ROUNDS = 5
 
 STEP = 0.2
-"""Root mean square of a step at learning rate 1. It is about Adam's (Liu et al. 2025,
-https://arxiv.org/abs/2502.16982, section 2.2), so both take the same rate."""
+"""Root mean square of a step at learning rate 1. It is close to Adam's (Liu et al. 2025,
+https://arxiv.org/abs/2502.16982, section 2.2), so that both use the same rate."""
 
 NARROWEST = 16
-"""Layers of fewer channels on either side are left to Adam, which suits first and last ones."""
+"""Adam updates the layers with fewer channels on either side, such as the first and the last."""
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U Vᵀ of a matrix U S Vᵀ, by a Newton–Schulz iteration; zero stays zero.
+    """Return approximately U Vᵀ for a matrix U S Vᵀ, by a Newton–Schulz iteration; zero stays zero.
 
-    The singular values of the result lie between 0.7 and 1.2, except those under a thousandth of
-    the norm, for which five rounds are too few.
+    The singular values of the result lie between 0.7 and 1.2, except for those below a thousandth
+    of the norm, which five rounds do not suffice for.
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
@@ -47,7 +48,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 def inner_convolutions(network: nn.Module) -> list[nn.Parameter]:
-    """The weights of convolutions with `NARROWEST` or more channels on both sides: Muon's."""
+    """Return the weights that Muon updates: convolutions with at least `NARROWEST` channels on both
+    sides."""
     return [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) >= NARROWEST]
 
 
@@ -69,7 +71,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """One update of all parameters that have a gradient."""
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -85,7 +87,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def make_optimisers(settings: Optimiser, network: nn.Module) -> list[torch.optim.Optimizer]:
-    """Adam or SGD for all weights, or Muon for the inner convolutions and Adam for the others."""
+    """Return Adam or SGD for all weights, or Muon for the inner convolutions and Adam for the
+    rest."""
     inner = inner_convolutions(network) if settings.method == "muon" else []
     others = [p for p in network.parameters() if not any(p is q for q in inner)]
     rate, decay = settings.learning_rate, settings.weight_decay
@@ -96,7 +99,7 @@ def make_optimisers(settings: Optimiser, network: nn.Module) -> list[torch.optim
 
 
 def learning_rate(settings: Optimiser, done: float) -> float:
-    """The learning rate after the share `done` of the run, in [0, 1]."""
+    """Return the learning rate after the share `done` of the run, in [0, 1]."""
     peak, warmup = settings.learning_rate, settings.warmup
     if done < warmup:
         return peak * done / warmup
@@ -108,7 +111,7 @@ def learning_rate(settings: Optimiser, done: float) -> float:
 
 
 def clip_gradient(settings: Optimiser, parameters: list[nn.Parameter], rate: float) -> Tensor:
-    """Clip the gradients in place at a learning rate; returns their norm before."""
+    """Clip the gradients in place, and return their norm before clipping."""
     if settings.clip_by == "norm":
         return nn.utils.clip_grad_norm_(parameters, settings.clip)
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -118,7 +121,7 @@ def clip_gradient(settings: Optimiser, parameters: list[nn.Parameter], rate: flo
 
 
 def loss_of(name: str, output: Tensor, target: Tensor) -> Tensor:
-    """The loss of a batch, by the name that `Optimiser` gives it."""
+    """Return the loss of a batch; `name` is that of `Optimiser.loss`."""
     if name == "charbonnier":
         return ((output - target).square() + 1e-6).sqrt().mean()
     return mse_loss(output, target) if name == "mse" else l1_loss(output, target)

@@ -1,7 +1,7 @@
-"""Training patches: images degraded once, patches cut and turned in batches where they lie.
+"""Training patches: images are degraded once, and patches cut and turned on the device.
 
-All images of one scale live in one flat array (on the GPU when there is one); a batch is one
-gather, with position and orientation in the index. Needs torch, numpy, pillow and tqdm.
+All images of one scale are in one flat array, on the GPU if there is one. A batch is one gather,
+whose index holds positions and orientations. Needs torch, numpy, pillow and tqdm.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PatchBank:
         Inputs (C, h, w) and targets (C, r·h, r·w), uint8 or float32 in [0, 1], all with the same
         ratio r.
     device
-        Where the pixels lie.
+        The device that holds the pixels.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class PatchBank:
         generator: torch.Generator,
         part: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """Random pairs of patches; every position of every image is equally likely.
+        """Cut random pairs of patches; every position of every image is equally likely.
 
         Images smaller than the patch are left out.
 
@@ -86,10 +86,10 @@ class PatchBank:
         size
             Side of the input patch in pixels.
         generator
-            On the bank's device.
+            The source of the draws, on the bank's device.
         part
-            The pairs to cut. All are drawn, so that processes with the same generator can share
-            a batch.
+            The pairs to cut. All pairs are drawn, so that processes with the same generator can
+            share a batch.
 
         Returns
         -------
@@ -112,7 +112,7 @@ class PatchBank:
     def _room(self, size: int) -> tuple[Tensor, Tensor]:
         """Rows and columns (N,2) at which a patch can begin in each image, and their products.
 
-        They are cached: testing whether there are any waits for a GPU.
+        They are cached, because the check below waits for a GPU.
         """
         if size not in self._rooms:
             room = (self.sizes - size + 1).clamp(min=0)
@@ -176,12 +176,12 @@ class PatchBank:
 _ROTATIONS = ((0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1))
 _REFLECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1))
 ORIENTATIONS = _ROTATIONS + 2 * _REFLECTIONS
-"""{As it is, rows reversed, columns reversed} × {0°, 90°, 180°, 270°} of appendix A.4: of the
-twelve only eight differ, and the reflections occur twice."""
+"""{unchanged, rows reversed, columns reversed} × {0°, 90°, 180°, 270°} of appendix A.4. Only eight
+of the twelve differ: the reflections occur twice."""
 
 
 def partition_counts(sizes: Tensor, patch: int, multiple: int = 64) -> tuple[Tensor, int]:
-    """How many patches a `Partition` has.
+    """Return the number of patches of a `Partition`.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def partition_counts(sizes: Tensor, patch: int, multiple: int = 64) -> tuple[Ten
     patch
         Side of a patch and stride, in pixels.
     multiple
-        The total is rounded down to a multiple of it, as in appendix A.4.
+        The total is rounded down to a multiple of this, as in appendix A.4.
 
     Returns
     -------
@@ -206,11 +206,11 @@ def partition_counts(sizes: Tensor, patch: int, multiple: int = 64) -> tuple[Ten
 
 class Partition:
     """The training pairs of appendix A.4: every image in twelve orientations, each cut into
-    patches at a stride of their size, and gone through in a new order each epoch.
+    non-overlapping patches, in a new order each epoch.
 
-    A turned image is cut from its own upper left corner, as if the turned image had been
-    degraded. Only the pixels that are cropped to make its sides a multiple of the scale, three at
-    most, are those of the upright image.
+    A turned image is cut from its own upper left corner, as if it had been degraded after turning.
+    Only the cropping of its sides to a multiple of the scale, by three pixels at most, is that of
+    the upright image.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ class Partition:
     patch
         Side of a patch and stride, in pixels.
     seed
-        Of the order of the patches.
+        The seed of the order of the patches.
 
     Raises
     ------
@@ -246,7 +246,7 @@ class Partition:
         return self._order[place * batch : (place + 1) * batch]
 
     def batch(self, step: int, batch: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (N, C, patch, patch) of a step, of which only the `part` is cut."""
+        """Return the inputs and targets (N, C, patch, patch) of a step, cut only for `part`."""
         number = self._pairs(step, batch)[part]
         turn = self._turns[number % len(ORIENTATIONS)]
         number = number // len(ORIENTATIONS)
@@ -262,15 +262,16 @@ class Partition:
 def load_banks(
     recipe: Recipe, data: str | os.PathLike[str], device: str = "cpu"
 ) -> dict[int, PatchBank]:
-    """The patches that a recipe trains on, without the images of holdout.txt and leaks.txt.
+    """Return the patches that a recipe trains on, without the images of holdout.txt and leaks.txt.
 
     Parameters
     ----------
     recipe
+        The recipe.
     data
-        Folder of the data sets.
+        The folder of the data sets.
     device
-        Where the pixels lie.
+        The device that holds the pixels.
 
     Returns
     -------
@@ -281,7 +282,7 @@ def load_banks(
     Raises
     ------
     InputError
-        For a set that is not there, and for a partition of a network whose patches differ in size
+        For a missing data set, and for a partition for a network whose patches differ in size
         between scales.
     """
     network = architecture(recipe.architecture)

@@ -1,7 +1,8 @@
-"""Recipes: what to train, on what, and how, as small TOML files that people can read.
+"""Recipes: the settings of a training run, as small readable TOML files.
 
-A recipe says architecture, sets, scales, the network's arguments and the optimiser. The types and
-bounds of its values are the annotations of the dataclasses here and of the network's constructor.
+A recipe names the architecture, data sets, scales, arguments of the network and optimiser. The
+types and bounds of its values are the annotations of the dataclasses here and of the network's
+constructor.
 Needs the standard library only; `load_recipe` loads torch, for the network's part.
 """
 
@@ -36,7 +37,7 @@ class _Checked:
 
 @dataclass(frozen=True)
 class Optimiser(_Checked):
-    """How the weights are moved.
+    """The settings of the optimiser.
 
     Attributes
     ----------
@@ -47,20 +48,20 @@ class Optimiser(_Checked):
     learning_rate
         The peak of the schedule.
     warmup
-        Share of the run over which the rate rises from zero.
+        The share of the run over which the rate rises from zero.
     clip
         See `clip_by`; ``inf`` for none.
     ema
         Decay of the averaged weights; 0 for none.
     method
         "adam" (0.9, 0.999), "sgd" with momentum 0.9, or "muon" for the inner convolutions
-        (`cscsr.training.optim`) and adam for the others.
+        (`cscsr.training.optim`) with adam for the other weights.
     weight_decay
-        Of sgd and adam, added to the gradient.
+        The weight decay of sgd and adam, added to the gradient.
     schedule
-        "cosine" falls to zero. "step" is multiplied by `decay` after each share `decay_every` of
-        the run. "wsd" (warm up, stay, decay) stays at its peak and falls linearly to zero over
-        the last share `cooldown`.
+        "cosine" falls to zero; "step" multiplies the rate by `decay` after each share `decay_every`
+        of the run; "wsd" (warmup, stable, decay) stays at the peak and falls linearly to zero over
+        the last share `cooldown` of the run.
     decay, decay_every, cooldown
         See `schedule`.
     loss
@@ -69,8 +70,8 @@ class Optimiser(_Checked):
     balance
         Divide each scale's loss by the error of bicubic interpolation.
     clip_by
-        "norm" limits the gradient's Euclidean norm to `clip`, "rate" each of its elements to
-        ± clip / learning rate, as VDSR.
+        "norm" limits the Euclidean norm of the gradient to `clip`; "rate" limits each element to
+        ± clip / learning rate, as in VDSR.
 
     Raises
     ------
@@ -102,22 +103,24 @@ class Recipe(_Checked):
     Attributes
     ----------
     name
+        The name of the recipe.
     architecture
-        A name that `cscsr.networks.build` knows.
+        A name of `cscsr.networks.architectures`.
     sets
         The data sets to train on.
     scales
         The factors to train for.
     optimiser
+        The settings of the optimiser.
     network
         Arguments of the network's constructor, without its scales.
     sizes
-        Factors by which each training image is shrunk, to make more of them.
+        Factors in (0, 1] by which each training image is shrunk, to augment the data.
     sampling
-        "random" patches, or the "partition" of the paper's appendix A.4, gone through in a new
-        order each epoch.
+        "random" patches, or the "partition" of the paper's appendix A.4, in a new order each
+        epoch.
     steps
-        Length of the run where the caller asks for none; None: see `cscsr train`.
+        The default length of the run; None: see `cscsr train`.
 
     Raises
     ------
@@ -136,12 +139,12 @@ class Recipe(_Checked):
     steps: Annotated[int, Range(1, 10**9)] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as nested dictionaries."""
+        """Return the recipe as nested dictionaries."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
-        """The recipe that `as_dict` wrote, or a TOML file holds.
+        """Return the recipe of a dictionary, from `as_dict` or a TOML file.
 
         Raises
         ------
@@ -183,17 +186,17 @@ class Recipe(_Checked):
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def load_recipe(name: str | os.PathLike[str]) -> Recipe:
-    """The recipe called `name`, or the one in the TOML file at that path.
+    """Return the recipe called `name`, or the one in the TOML file at that path.
 
     Raises
     ------
     InputError
-        For an unknown name, a file that is not there or no TOML, and wrong keys or values.
+        For an unknown name, a file that is missing or not TOML, and wrong keys or values.
     """
     path = Path(name)
     if path.suffix != ".toml":

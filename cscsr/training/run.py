@@ -1,7 +1,8 @@
 """A training run: its budget, checkpoints, curve and signals, on a CPU, a GPU or several.
 
-The run is resumable at any evaluation and leaves a row of a CSV file for each. Under ``torchrun``
-each process takes its part of every batch, and the first one writes. Needs torch, numpy and tqdm.
+A run can be resumed from any evaluation, each of which adds a row to a CSV file. Under ``torchrun``
+each process computes a part of every batch, and the first process writes. Needs torch, numpy and
+tqdm.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ from cscsr.training.trainer import NonFiniteLoss, Pace, Progress, Trainer, join_
 __all__ = ["HOLDOUT_CROP", "NonFiniteLoss", "export", "holdout_crops", "holdout_psnr", "train"]
 
 HOLDOUT_CROP = 192
-"""Side in pixels of the central crops of the held-out images that a run is evaluated on."""
+"""Side in pixels of the central crops of the held-out images, which evaluate a run."""
 
 
 def holdout_crops(data: str | os.PathLike[str]) -> list[np.ndarray]:
-    """Central crops of the held-out images, uint8, at most `HOLDOUT_CROP` pixels per side."""
+    """Return central crops of the held-out images, uint8, at most `HOLDOUT_CROP` pixels per
+    side."""
     crops = []
     for path in holdout_images(Path(data)):
         image = read_image(path)
@@ -74,42 +76,43 @@ def train(
 ) -> Path:
     """Train `recipe`, for `minutes` or for `steps`, or else for the recipe's own steps.
 
-    With `minutes` the time per step is measured first; the number of steps that follows from it is
-    kept in the checkpoint. It changes only when the time per step, averaged over the last
+    With `minutes` the time per step is measured first, and the checkpoint keeps the number of steps
+    that follows from it. That number changes only when the time per step, averaged over the last
     `PACE_STEPS`, would end the run too late or too early (`Progress.plan`), as on a shared machine.
-    An interrupt (SIGINT, SIGTERM) lets the step end, writes the checkpoint and raises
-    KeyboardInterrupt, for SIGTERM a `Terminated`. Under ``torchrun`` (see `join_processes`),
-    `device` "cuda" is a GPU per process.
+    After an interrupt (SIGINT, SIGTERM) the run completes the step, writes the checkpoint and
+    raises KeyboardInterrupt, for SIGTERM a `Terminated`. Under ``torchrun`` (see
+    `join_processes`), `device` "cuda" means one GPU per process.
 
     Parameters
     ----------
     recipe
+        The recipe.
     data
-        Folder of the data sets.
+        The folder of the data sets.
     out
         Folder to write to: checkpoint.pt, curve.csv, weights.safetensors (the averaged weights)
-        and, with the schedule "wsd", stable.safetensors: the weights as they were, not averaged,
-        when the cooldown began, for a later run to go on from by `init`.
+        and, with the schedule "wsd", stable.safetensors: the weights at the start of the cooldown,
+        not averaged, which a later run can start from by `init`.
     minutes
-        Time in training steps; evaluations do not count.
+        The time in training steps, without evaluations.
     steps
         Updates of the weights.
     device
         "cpu", "cuda", "cuda:1".
     bf16
-        Whether to use bfloat16 autocast; None for whichever is faster (some processors have the
-        instructions and are slower with them).
+        Whether to use bfloat16 autocast; None: the faster of the two (some processors with the
+        instructions are slower in bfloat16).
     seed
-        Of all that is random. A resumed run keeps its own, and its precision where `bf16` is None.
+        The random seed. A resumed run keeps its seed, and its precision if `bf16` is None.
     init
         Weights to start from.
     resume
-        Go on from the checkpoint in `out`.
+        Whether to continue from the checkpoint in `out`.
     evaluate_every
         Minutes between evaluations.
     watch
-        A data set whose PSNR goes into the curve beside that of the held-out images, for a plot;
-        nothing depends on it.
+        A data set whose PSNR is recorded in the curve as well, for a plot; it does not affect the
+        run.
 
     Returns
     -------
@@ -119,14 +122,15 @@ def train(
     Raises
     ------
     InputError
-        For bad arguments, and for a disk that refuses a file: what was written before stays.
+        For an invalid budget or device, a missing data set, a checkpoint that exists without
+        `resume`, and a file or folder that cannot be written; what was written before stays.
     NonFiniteLoss
-        When the run breaks down; the last good checkpoint is kept.
+        If the loss or the weights stop being finite; the last good checkpoint remains.
     """
     if minutes is None and steps is None:
         steps = recipe.steps
     if (minutes is None) == (steps is None):
-        raise InputError("training needs either a number of minutes or a number of steps.")
+        raise InputError("training needs either minutes or steps, not both or neither.")
     budget = steps if minutes is None else 60 * minutes
     if budget is None or not 0 < budget < math.inf:
         raise InputError(f"training needs a positive budget, got {steps or minutes}.")
@@ -273,21 +277,23 @@ class _Run:
 def holdout_psnr(
     solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
 ) -> dict[int, float]:
-    """Mean PSNR of a solver at each scale.
+    """Return the mean PSNR of a solver at each scale.
 
     Parameters
     ----------
     solver
+        The solver to measure.
     truths
         uint8 images, (H, W) or (H, W, 3).
     scales
+        The factors.
     line
-        "y" or "rgb": how images are degraded and scored.
+        "y" or "rgb": the line to degrade and score on.
 
     Returns
     -------
     dict
-        dB, by scale.
+        Scale to mean PSNR in dB.
     """
     values: dict[int, list[float]] = {scale: [] for scale in scales}
     for truth in tqdm(truths, desc=f"{solver.name} on held-out images", leave=False):
@@ -325,8 +331,8 @@ def _record(
 
 
 def _cut(path: Path, step: int) -> None:
-    """Remove the rows of a curve after `step`: a run that was killed between a row and its
-    checkpoint makes the row again."""
+    """Remove the rows of a curve after `step`: a run killed between a row and its checkpoint writes
+    that row again."""
     rows = _rows(path)
     if not rows:
         return
@@ -377,7 +383,7 @@ def _write_rows(path: Path, rows: list[list[Any]]) -> None:
 
 
 def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:
-    """Whether the step just made was the last before the cooldown of the schedule "wsd"."""
+    """Return whether the last step was the last one before the cooldown of the schedule "wsd"."""
     if recipe.optimiser.schedule != "wsd":
         return False
     begin = 1 - recipe.optimiser.cooldown
@@ -386,9 +392,9 @@ def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:
 
 @contextmanager
 def _interrupts_noted() -> Iterator[list[int]]:
-    """Inside, SIGINT and SIGTERM are only put on the list, so that no step is left half done.
+    """Let SIGINT and SIGTERM only join the list inside the block, so that the step completes.
 
-    Outside of the main thread, where handlers cannot be set, they work as ever.
+    Outside of the main thread, where handlers cannot be set, the signals act as usual.
     """
     noted: list[int] = []
     before: dict[signal.Signals, Any] = {}
@@ -403,7 +409,7 @@ def _interrupts_noted() -> Iterator[list[int]]:
 
 
 def _save(path: Path, trainer: Trainer, losses: list[float]) -> None:
-    """The checkpoint; losses: those since the last row of the curve."""
+    """Write the checkpoint; `losses` are those since the last row of the curve."""
     checkpoints.write(path, {**trainer.state(), "losses": losses})
 
 
@@ -413,16 +419,18 @@ def export(
     psnr: dict[int, float],
     state: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write a weight file, with what is needed to use and to judge the weights.
+    """Write a weight file, with the metadata needed to use and to judge the weights.
 
     Parameters
     ----------
     trainer
+        The training to export from.
     path
+        The file.
     psnr
         PSNR in dB on the held-out crops at each scale.
     state
-        The weights; the averaged ones by default.
+        The weights; None: the averaged ones.
     """
     recipe, progress = trainer.recipe, trainer.progress
     metadata = {

@@ -2,8 +2,8 @@
 
     python -m cscsr.training.ship runs/crnet-b-small crnet-b-small --data DIR
 
-Weights are shipped when they are better on the images of holdout.txt than the ones shipped
-before; ``--replace`` ships them all the same.
+Weights are shipped only if they beat the shipped ones on the images of holdout.txt, unless
+``--replace`` is given.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def publish(
     data
         Folder of the data sets, with holdout.txt.
     replace
-        Ship them even if they are no better than the ones shipped before.
+        Ship them even if they are no better than the shipped ones.
     device
-        Where they are scored.
+        The device to score them on.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def publish(
         if np.mean(list(before.values())) >= np.mean(list(ours.values())):
             raise InputError(
                 f"the shipped {name} is better on the held-out images ({before}) than {source} "
-                f"({metadata['holdout_psnr_db']}); --replace ships it all the same."
+                f"({metadata['holdout_psnr_db']}); give --replace to ship it anyway."
             )
     bicubic = holdout_psnr(Bicubic(), truths, scales, line)
     count = len(training_images(Path(data), metadata["recipe"]["sets"]))
@@ -90,18 +90,18 @@ _LOSSES = {
 
 
 def card(name: str, metadata: dict[str, Any], bicubic: dict[int, float], count: int) -> str:
-    """The model card of a network, as Markdown.
+    """Return the model card of a network, as Markdown.
 
     Parameters
     ----------
     name
-        Of the shipped weights.
+        The name of the shipped weights.
     metadata
-        Of the weight file, with "holdout_psnr_db".
+        The metadata of the weight file, with "holdout_psnr_db".
     bicubic
         PSNR of bicubic interpolation on the same images, in dB, by scale.
     count
-        Number of training images.
+        The number of training images.
     """
     recipe, trained = metadata["recipe"], metadata["trained"]
     network = ", ".join(f"{key} = {value}" for key, value in metadata["network"].items())
@@ -147,7 +147,7 @@ Figures on the test sets are in README.md.
 
 
 def main() -> int:
-    """The command line of this module; ``--help`` has the options."""
+    """Run the command line of this module, and return its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="the folder of a training run")
     parser.add_argument("name", help="of the shipped weights, such as crnet-a-small")

@@ -1,7 +1,8 @@
 """A network in training: one step, one evaluation, one checkpoint at a time.
 
-Adam, SGD, or Muon and Adam; an exponential average of the weights; bfloat16 autocast where it is
-faster; gradients averaged over the processes of ``torchrun``. Needs torch and numpy.
+It provides Adam, SGD, or Muon with Adam; an exponential average of the weights; bfloat16 autocast
+where it is faster; and gradients averaged over the processes of ``torchrun``. Needs torch and
+numpy.
 """
 
 from __future__ import annotations
@@ -32,42 +33,42 @@ from cscsr.training.patches import Partition, PatchBank
 from cscsr.training.recipe import Recipe
 
 OFF_PLAN = 0.1
-"""A plan is made anew when the run would end too early or too late by more than this share of
-the time left."""
+"""The plan changes when the run would end too early or too late by more than this share of the
+time left."""
 
 
 PACE_STEPS = 30
-"""Steps over which the time per step is averaged, to keep a run to its minutes."""
+"""Steps over which the time per step is averaged, to keep a run within its minutes."""
 
 LONGEST_STEP = 3
-"""A step that takes more than so many times the average has waited for something else."""
+"""A step that takes longer than this many times the average has waited for something else."""
 
 MOMENTA: dict[type, set[str]] = {
     torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
     torch.optim.SGD: {"momentum_buffer"},
     Muon: {"momentum"},
 }
-"""What an optimiser knows of each parameter."""
+"""The names of the state that each optimiser keeps of a parameter."""
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss or the weights stopped being finite; the last checkpoint is from before."""
+    """The loss or the weights stopped being finite; the last checkpoint is still finite."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands: what the schedule, the log and a resumed run need to know.
+    """The progress of a run, as the schedule, the log and a resumed run need it.
 
     Attributes
     ----------
     step
-        Steps made so far.
+        The number of steps so far.
     done
-        Share of the schedule in [0, 1].
+        The completed share of the schedule, in [0, 1].
     per_step
-        What a step adds to `done`.
+        The share that a step adds to `done`.
     seconds
-        Time spent in training steps so far.
+        The time of all training steps so far.
     """
 
     step: Annotated[int, Range(0)] = 0
@@ -76,9 +77,7 @@ class Progress:
     seconds: Annotated[float, Range(0, math.inf, open_high=True)] = 0.0
 
     def plan(self, pace: float, budget: float) -> None:
-        """Set `per_step` so that the run ends in time.
-
-        A plan that is no more than `OFF_PLAN` off stays as it is.
+        """Set `per_step` so that the run ends on time; keep it if it is off by at most `OFF_PLAN`.
 
         Parameters
         ----------
@@ -110,11 +109,11 @@ class Pace:
         self._wall, self._processor = 0.0, 0.0
 
     def start(self) -> None:
-        """A step begins."""
+        """Note the start of a step."""
         self._wall, self._processor = time.perf_counter(), time.process_time()
 
     def stop(self) -> float:
-        """A step has ended; returns the seconds that it counts for."""
+        """Return the seconds that the step since `start` counts for."""
         wall = time.perf_counter() - self._wall
         processor = time.process_time() - self._processor
         counted = min(wall, max(LONGEST_STEP * (self.seconds or processor), processor))
@@ -124,7 +123,7 @@ class Pace:
 
 
 def join_processes(device: str) -> str:
-    """Under ``torchrun``, join its processes; returns this one's device."""
+    """Join the processes of ``torchrun``, if it runs, and return the device of this one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return device
     if device.startswith("cuda"):
@@ -138,12 +137,13 @@ def join_processes(device: str) -> str:
 class Trainer:
     """A network in training.
 
-    Where processes have been joined (`join_processes`), all draw the same batch, each computes its
-    part, and the gradients are averaged: the steps of one process, up to rounding.
+    After `join_processes`, all processes draw the same batch, each computes its part, and the
+    gradients are averaged: the steps equal those of a single process, up to rounding.
 
     Parameters
     ----------
     recipe
+        The recipe.
     banks
         Patches for each scale; see `cscsr.training.patches.load_banks`.
     device
@@ -151,18 +151,20 @@ class Trainer:
     bf16
         Whether to compute in bfloat16 autocast.
     seed
-        Of all that is random.
+        The random seed.
     init
         Weights to start from: a name or a file.
 
     Attributes
     ----------
     network
+        The network with its current weights.
     average
         The averaged parameters, float32, and the current buffers, by their names in the state.
     progress
+        The progress of the run.
     start
-        What the metadata of the `init` weights say of their training.
+        The training of the `init` weights, from their metadata; None without `init`.
 
     Raises
     ------
@@ -230,8 +232,8 @@ class Trainer:
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
 
     def _balance(self) -> dict[int, float]:
-        """Weight of each scale's loss: the inverse error of bicubic interpolation, so that ×4,
-        whose error is twice that of ×2, does not dominate the sum."""
+        """The weight of each scale's loss: the inverse error of bicubic interpolation. Otherwise
+        ×4, whose error is twice that of ×2, would dominate the sum."""
         if not self.recipe.optimiser.balance:
             return dict.fromkeys(self.banks, 1.0)
         generator = torch.Generator(self.device).manual_seed(0)
@@ -260,9 +262,9 @@ class Trainer:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def batch(self) -> dict[int, tuple[Tensor, Tensor]]:
-        """Inputs and targets of the next step, by scale.
+        """Return the inputs and targets of the next step, by scale.
 
-        A network with `joint_scales` takes patches of all scales in one step, another takes one
+        A network with `joint_scales` gets patches of all scales in each step; any other gets one
         scale per step, in turn.
         """
         settings = self.recipe.optimiser
@@ -281,7 +283,7 @@ class Trainer:
         }
 
     def loss(self, batch: dict[int, tuple[Tensor, Tensor]]) -> Tensor:
-        """The recipe's loss of a batch, the mean over its scales."""
+        """Return the loss of a batch, averaged over its scales."""
         scales = list(batch)
         sources = [source for source, _ in batch.values()]
         output = self._forward(self._parallel, torch.cat(sources), scales[0])
@@ -293,12 +295,13 @@ class Trainer:
         return torch.stack(losses).mean()
 
     def step(self) -> float:
-        """One update; returns the loss.
+        """Make one update, and return the loss.
 
         Raises
         ------
         NonFiniteLoss
-            On a CPU the weights stay as they were, on a GPU they are lost.
+            If the loss or the gradient is not finite. On a CPU the weights then stay unchanged; on
+            a GPU they are lost.
         """
         settings = self.recipe.optimiser
         rate = learning_rate(settings, self.progress.done)
@@ -310,7 +313,7 @@ class Trainer:
         self.network.zero_grad()
         loss.backward()
         norm = clip_gradient(settings, list(self.network.parameters()), rate)
-        late = self.device.type == "cuda"  # what follows is queued while the GPU is still busy
+        late = self.device.type == "cuda"  # queue more work before waiting for the GPU
         value = 0.0 if late else self._check_loss(loss, norm)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -322,7 +325,7 @@ class Trainer:
         return value
 
     def _check_loss(self, loss: Tensor, gradient_norm: Tensor) -> float:
-        """The loss as a number; waits for a GPU. Raises NonFiniteLoss."""
+        """The loss as a number, which waits for a GPU. Raises NonFiniteLoss."""
         value, norm = torch.stack([loss.detach(), gradient_norm]).tolist()
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise NonFiniteLoss(f"the loss became {value} at step {self.progress.step}.")
@@ -340,7 +343,7 @@ class Trainer:
                 self.average[name].copy_(tensor)
 
     def seconds_per_step(self, steps: int = 4) -> float:
-        """Measured time of a step, without changing the network or the random state."""
+        """Measure the seconds per step, without changing the network or the random state."""
         state = self.generator.get_state()
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         self.loss(self.batch()).backward()
@@ -362,14 +365,14 @@ class Trainer:
             torch.cuda.synchronize(self.device)
 
     def choose_precision(self) -> None:
-        """Set `bf16` to whichever precision makes the faster steps here."""
+        """Set `bf16` to the precision whose steps are faster on this machine."""
         seconds = {}
         for self.bf16 in (False, True):
             seconds[self.bf16] = self.seconds_per_step()
         self.bf16 = bool(self.broadcast_from_rank0(float(seconds[True] < seconds[False])))
 
     def broadcast_from_rank0(self, value: float) -> float:
-        """The `value` of the first process, in every process."""
+        """Return the `value` of the first process, in every process."""
         if self.processes == 1:
             return value
         shared = torch.tensor(value, dtype=torch.float64, device=self.device)
@@ -378,7 +381,7 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[Network]:
-        """The network with its averaged weights in place, for evaluation."""
+        """Yield the network with its averaged weights in place, for evaluation."""
         current = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         try:
@@ -388,7 +391,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, truths: list[np.ndarray]) -> dict[int, float]:
-        """Mean PSNR in dB at each scale over uint8 images, on the network's line."""
+        """Return the mean PSNR in dB at each scale over uint8 images, on the network's line."""
         psnr: dict[int, list[float]] = {scale: [] for scale in self.recipe.scales}
         with self.averaged() as network:
             for truth in truths:
@@ -401,7 +404,7 @@ class Trainer:
         return {scale: float(np.mean(values)) for scale, values in psnr.items()}
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs to go on along the same curve."""
+        """Return all that a resumed run needs to continue along the same curve."""
         return {
             "recipe": self.recipe.as_dict(),
             "network": self.network.state_dict(),
@@ -415,18 +418,18 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a `state`.
+        """Restore a `state`.
 
         Raises
         ------
         InputError
-            If it belongs to another recipe, lacks something, or holds a value of another type, out
-            of its bounds or not finite.
+            If the state belongs to another recipe, lacks something, or holds a value of another
+            type, out of its bounds or not finite.
         """
         if state["recipe"] != self.recipe.as_dict():
             raise InputError(
-                f"the checkpoint was made by another recipe than {self.recipe.name}; "
-                "give another --out or take --resume away."
+                f"the checkpoint belongs to another recipe than {self.recipe.name}; "
+                "give another --out, or leave out --resume."
             )
         for part in ("network", "average"):
             checkpoints.check_like(state[part], self.average, part)
@@ -446,13 +449,13 @@ class Trainer:
                 self.generator.set_state(random_state)
             except RuntimeError as error:
                 raise InputError("generator should be a random state, but is not.") from error
-        else:  # that of another kind of device: the patches to come are others
+        else:  # of another kind of device: the next patches differ
             self.generator.manual_seed(self.seed + self.progress.step)
         if self.partition is not None:
             self.partition = Partition(self.banks[0], self.recipe.optimiser.patch, self.seed)
 
     def _restore_optimisers(self, states: Any) -> None:
-        """Take up what the optimisers know of their parameters; their settings are the recipe's."""
+        """Restore the optimisers' state of each parameter; their settings are the recipe's."""
         if not isinstance(states, list) or len(states) != len(self.optimisers):
             raise InputError(f"optimisers should be a list of {len(self.optimisers)}.")
         for optimiser, state in zip(self.optimisers, states, strict=True):
@@ -475,8 +478,8 @@ class Trainer:
         Raises
         ------
         NonFiniteLoss
-            If one of them is not finite.
+            If any of them is not finite.
         """
         tensors = [*self.network.parameters(), *self.average.values()]
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-            raise NonFiniteLoss(f"the weights became infinite at step {self.progress.step}.")
+            raise NonFiniteLoss(f"the weights stopped being finite at step {self.progress.step}.")

@@ -1,9 +1,9 @@
 """Trained parameters that come with the package: reading, checking and writing them.
 
-Each set is one safetensors file whose header holds, as JSON, the metadata needed to use it
-(architecture, scales, the coder that a map belongs to). ``manifest.json`` lists the size and the
-SHA-256 of each file, and ``NAME.md`` beside it is its model card: data, command, figures,
-licence. Whatever a file holds is checked before it is used. Needs numpy and safetensors only.
+Weights are one safetensors file, whose header holds the metadata needed to use them as JSON
+(architecture, scales, the coder of a map). ``manifest.json`` lists the size and the SHA-256 of each
+file, and ``NAME.md`` beside it is the model card: data, command, figures, licence. Whatever a file
+holds is checked before use. Needs numpy and safetensors only.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Shipped:
 
 
 def manifest() -> dict[str, dict[str, Any]]:
-    """The shipped weights: name to {"bytes": size, "sha256": hex digest}.
+    """Return the shipped weights: name to {"bytes": size, "sha256": hex digest}.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def _parsed(text: str) -> Any:
 
 
 def weights_path(name: str | os.PathLike[str]) -> Path:
-    """The file of weights.
+    """Return the file of weights.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _reason(error: Exception) -> str:
 
 
 def sha256(name: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
+    """Return the SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
     path = weights_path(name)
     stat = _stat(path)
     return _digest(path, stat.st_size, stat.st_mtime_ns)
@@ -169,12 +169,12 @@ def load(
     Returns
     -------
     tensors, metadata
-        Arrays by name, and the metadata that `write` was called with.
+        Arrays by name, and the metadata passed to `write`.
 
     Raises
     ------
     InputError
-        For a file that is missing, cut short, altered or of another kind, for one that does not
+        For a file that is missing, truncated, altered or of another kind, for one that does not
         have `digest`, because it was changed since it was hashed, and for a tensor of a type that
         is not read, or with a number that is not finite as float32.
     """
@@ -285,16 +285,16 @@ def check_shapes(
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> bytes:
-    """Write a weight file: under a temporary name first, which is renamed when it is complete.
+    """Write a weight file under a temporary name, which is renamed when it is complete.
 
     Parameters
     ----------
     path
-        The file, ``.safetensors``; its folder is made where it is missing.
+        The file, ``.safetensors``; its folder is created if it is missing.
     tensors
         Arrays by name.
     metadata
-        What `load` is to return beside them; it has to be JSON.
+        The metadata for `load` to return; its values must be JSON.
 
     Returns
     -------
@@ -325,7 +325,7 @@ def save(
     Parameters
     ----------
     name
-        The name that the weights are to be loaded by.
+        The name for `load`.
     tensors, metadata
         As in `write`.
     card

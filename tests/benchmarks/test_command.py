@@ -42,10 +42,10 @@ def test_choice_is_the_best_of_the_fast_and_the_best_of_all():
 def test_command_is_measured_from_outside(tmp_path):
     image = tmp_path / "photo.png"
     write_image(image, np.full((64, 64), 99, np.uint8))
-    found = command.measure("bicubic", image, 2)
-    assert found["finished"] == 1
-    assert found["cpu_seconds"] > 0 and found["seconds"] > 0
-    assert 20 < found["peak_mb"] < 500
+    usage = command.measure("bicubic", image, 2)
+    assert usage["finished"] == 1
+    assert usage["cpu_seconds"] > 0 and usage["seconds"] > 0
+    assert 20 < usage["peak_mb"] < 500
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
     with pytest.raises(InputError, match="unknown solver 'bicubik'"):
         command.measure("bicubik", image, 2)
@@ -56,8 +56,8 @@ def test_rows_replace_their_like_and_make_the_page(tmp_path, monkeypatch):
     command.write_rows(path, [row("a", 28.0, 1.0), row("b", 29.0, 1.0)], ("solver", "scale"))
     command.write_rows(path, [row("a", 30.0, 2.0)], ("solver", "scale"))
     with path.open(newline="") as file:
-        kept = {(r["solver"], r["holdout_psnr_db"]) for r in csv.DictReader(file)}
-    assert kept == {("a", "30.0"), ("b", "29.0")}
+        stored = {(r["solver"], r["holdout_psnr_db"]) for r in csv.DictReader(file)}
+    assert stored == {("a", "30.0"), ("b", "29.0")}
     memory = {"size": "9x9", "peak_mb": "77", "finished": "0.0", "seconds": "5"}
     command.write_rows(tmp_path / "memory.csv", [row("a", 0, 0) | memory], ("solver",))
     monkeypatch.setattr(command, "SOLVERS_CSV", path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -20,8 +20,7 @@ SMALL = {"iterations": 12, "case": Case("camera", 32, 0.05, 4, 3)}
 
 
 def rows_of(table):
-    with table.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return pd.read_csv(table, dtype=str, keep_default_na=False).to_dict("records")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,8 @@ def pages() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "command"), pages())
 def test_the_pages_of_the_reference_run_are_made_from_their_tables(tmp_path, name, command):
-    write_times(REFERENCE / f"{name}.csv", tmp_path / "again.md", command)
+    (table,) = REFERENCE.glob(f"{name}.csv*")
+    write_times(table, tmp_path / "again.md", command)
     text = (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
     assert (tmp_path / "again.md").read_text(encoding="utf-8") == text
 

@@ -122,7 +122,7 @@ def test_folder_is_done_again_without_doing_anything_twice(album, capsys):
     assert upscale(album) == 0
     assert names(album) == done
     assert (album / "b-x2.png").read_bytes() == b"precious"
-    assert "1 of 2 passed over" in capsys.readouterr().out
+    assert "1 of 2 skipped" in capsys.readouterr().out
     assert upscale(album, "--force") == 0
     assert Image.open(album / "b-x2.png").size == (60, 48)
     assert names(album) == done
@@ -145,7 +145,7 @@ def test_one_that_fails_does_not_stop_the_others(album, capsys):
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
         f"cscsr: {album}: left out 1 file (.txt) and 1 folder (--recursive takes what is in it)",
-        f"cscsr: {album / 'a.png'} is no whole PNG, TIFF, BMP, JPEG, WebP or AVIF image.",
+        f"cscsr: {album / 'a.png'} is not a complete PNG, TIFF, BMP, JPEG, WebP or AVIF image.",
         "cscsr: 1 of 2 images could not be enlarged; see above.",
     ]
 
@@ -187,16 +187,16 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     solve = ["--scale", "2", "--solver", "bicubic"]
     return {
         "missing": ([folder / "absent.png", *solve], "there is no file"),
-        "no image": ([folder / "text.png", *solve], "is no whole PNG, TIFF, BMP, JPEG"),
+        "no image": ([folder / "text.png", *solve], "is not a complete PNG, TIFF, BMP, JPEG"),
         "empty file": ([folder / "nothing.png", *solve], "it is empty"),
-        "cut PNG": ([folder / "cut.png", *solve], "cut.png is no whole"),
-        "cut JPEG": ([folder / "cut.jpg", *solve], "cut.jpg is no whole"),
+        "cut PNG": ([folder / "cut.png", *solve], "cut.png is not a complete"),
+        "cut JPEG": ([folder / "cut.jpg", *solve], "cut.jpg is not a complete"),
         "NaN": ([folder / "nan.tif", *solve], "floating-point samples"),
         "CMYK": ([folder / "print.jpg", *solve], "the colour space CMYK"),
         "GIF": ([folder / "moving.gif", *solve], "but GIF; save it as PNG"),
         "scale 0": ([photo, "--scale", "0"], "whole number of at least 1, got 0"),
         "scale x": ([photo, "--scale", "x"], "whole number of at least 1, got 'x'"),
-        "scale 5": ([photo, "--scale", "5"], "not for x5; bicubic takes any scale"),
+        "scale 5": ([photo, "--scale", "5"], "not for x5; bicubic supports any scale"),
         "no scale": ([photo], "--scale"),
         "solver": ([photo, "--scale", "2", "--solver", "bicubik"], "did you mean bicubic"),
         "output exists": ([photo, *solve, "-o", folder / "whole.jpg"], "give --force"),
@@ -206,14 +206,17 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "format": ([photo, *solve, "-o", folder / "a.gif"], "must end in .png"),
         "no suffix": ([photo, *solve, "-o", folder / "a"], "must end in .png"),
         "alpha": ([folder / "glass.png", *solve, "-o", folder / "a.jpg"], "write a .png or .tif"),
-        "too long": ([folder / "long.png", *solve, "-o", folder / "a.jpg"], "end at 65500"),
+        "too long": (
+            [folder / "long.png", *solve, "-o", folder / "a.jpg"],
+            "at most 65500 per side",
+        ),
         "empty folder": ([folder / "empty", *solve], "found none"),
         "empty pattern": ([folder / "*.webp", *solve], "found none"),
         "two to one": ([photo, folder / "other", *solve, "-o", folder / "new/"], "both become"),
         "several to a file": ([photo, photo.parent, *solve, "-o", "a.png"], "cannot become one"),
-        "bad pattern": ([photo, *solve, "-o", "{nam}.png"], "knows {name}"),
-        "inside of a name": ([photo, *solve, "-o", "{name.__class__}.png"], "knows {name}"),
-        "broken pattern": ([photo, *solve, "-o", "{name.png"], "knows {name}"),
+        "bad pattern": ([photo, *solve, "-o", "{nam}.png"], "may use {name}"),
+        "inside of a name": ([photo, *solve, "-o", "{name.__class__}.png"], "may use {name}"),
+        "broken pattern": ([photo, *solve, "-o", "{name.png"], "may use {name}"),
         "unset variable": (["", *solve], "is empty"),
         "empty result": ([photo, *solve, "-o", ""], "is empty"),
         "long name": ([photo, *solve, "-o", folder / f"{'a' * 300}.png"], "name too long"),

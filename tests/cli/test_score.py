@@ -65,4 +65,4 @@ def test_truth_smaller_than_the_scale_or_of_another_size(photo, tmp_path, refuse
     tiny = tmp_path / "tiny.png"
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(tiny)
     assert "smaller than the scale" in refused("score", tiny, tiny, "--scale", 3)
-    assert "one size" in refused("score", tiny, photo, "--scale", 2)
+    assert "the same size" in refused("score", tiny, photo, "--scale", 2)

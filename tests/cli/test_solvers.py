@@ -28,4 +28,4 @@ def test_package_that_cannot_be_loaded_does_not_hide_the_others(
     assert "  crnet-b-small " in printed
     assert printed.endswith("Cannot be loaded: bad (from the package broken).\n")
     said = refused("upscale", photo, "--scale", 2, "--solver", "bad")
-    assert "no_such_module" in said and "install that package again" in said
+    assert "no_such_module" in said and "reinstall or remove that package" in said

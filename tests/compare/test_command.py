@@ -86,7 +86,7 @@ def _empty(folder):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (_no_image, "zebra.png is no whole PNG"),
+        (_no_image, "zebra.png is not a complete PNG"),
         (_too_small, "at least 16x16 pixels to score at scale 2, but mine/zebra has 12x40"),
         (_empty, "but found none"),
     ],
@@ -110,7 +110,7 @@ def test_bad_folders_get_one_sentence_and_nothing_computed_is_lost(
 def test_a_spoilt_database_is_kept(tmp_path, capsys):
     (tmp_path / FILE_NAME).write_text("my notes, which are no database")
     assert main(["--solvers", "bicubic", "--out", str(tmp_path)]) == 2
-    assert "left as it is" in capsys.readouterr().err
+    assert "not changed" in capsys.readouterr().err
     assert (tmp_path / FILE_NAME).read_text() == "my notes, which are no database"
 
 

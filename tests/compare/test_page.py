@@ -175,14 +175,14 @@ def test_the_answer_is_first_and_says_who_by_how_much_and_whether_by_chance(page
     assert str(place) == "B100 ×3"
     best, second = summary.ranking(place)[:2]
     assert f"Best on B100 ×3 {best.solver} {best.psnr_db:.2f} dB" in text
-    assert f"over {second.solver}, the second best" in text
+    assert f"ahead of {second.solver}, the second best" in text
     assert {best.solver, second.solver} == {"sharpened-0.6", "sharpened-0.61"}
     difference = summary.difference(place, best.solver, second.solver)
     chance = "No: a tie" if difference.verdict == "tie" else "Yes"
     assert f"More than chance? {chance} 95 % interval" in text
     assert f"better on {difference.won} of 12 images" in text
-    assert "How long? 0.6" in text
-    assert "From where? nothing trained version" in text
+    assert "How long does it take? 0.6" in text
+    assert "Where does it come from? no trained weights version" in text
 
 
 def test_with_few_images_nothing_is_said_of_chance(page):
@@ -190,7 +190,7 @@ def test_with_few_images_nothing_is_said_of_chance(page):
 
 
 def test_the_papers_best_stands_beside_whole_data_sets_only(page):
-    assert "The paper's best here" not in page, "three images are not Set5"
+    assert "The best published result of the paper" not in page, "three images are not Set5"
 
 
 def test_the_ranking_names_ties_and_partial_means(page, summary):
@@ -226,7 +226,7 @@ def test_every_measured_cell_says_where_it_came_from(page, summary):
     assert len(sources) == len(summary.means) == 4 * 2 * 2 * 2
     for source in sources:
         facts = source["facts"]
-        assert facts["Weights (SHA-256)"] == "none: nothing is trained"
+        assert facts["Weights (SHA-256)"] == "none: the solver is not trained"
         assert facts["Line"].startswith(("y: ", "rgb: "))
         assert "Python" in facts["Machine"]
         assert facts["Code version"]

@@ -68,13 +68,13 @@ def test_an_image_that_is_not_kept_in_memory_is_refused_once_it_has_changed(
 ):
     monkeypatch.setattr(planning, "KEPT_BYTES", 48 * 60 * 3)  # the first image, which is in colour
     plan = compare.plan(repeat())
-    kept = [image.source.name for image in plan.images["mine"] if image.pixels is not None]
-    assert kept == ["astronaut"]
+    in_memory = [image.source.name for image in plan.images["mine"] if image.pixels is not None]
+    assert in_memory == ["astronaut"]
     _, after = overwrite(compare.folder)
     assert compare.run(plan) == (5, 0, 1)
     assert sorted(reads) == sorted(2 * [name for name, _ in demo()])[1:]
     rows = compare.results.frame().set_index("image")
-    assert rows.message["camera"].startswith("mine/camera was changed while it was compared")
+    assert rows.message["camera"].startswith("mine/camera changed during the comparison")
     assert np.isnan(rows.psnr_db["camera"])
     assert compare(repeat()) == (1, 4, 0)
     rows = compare.results.frame().set_index("input_sha256")

@@ -180,9 +180,9 @@ def _cut_short(path):
     [
         (lambda path: path.write_bytes(b"not a database, " * 100), "cannot be read"),
         (_foreign, "another program's"),
-        (_of_version(2), "of version 3 at .*, got version 2; it was left as it is"),
+        (_of_version(2), "of version 3 at .*, got version 2; it was not changed"),
         (_of_version(99), "version 99"),
-        (_cut_short, "left as it is"),
+        (_cut_short, "not changed"),
     ],
     ids=["text", "foreign", "earlier version", "later version", "cut short"],
 )

@@ -68,7 +68,7 @@ def test_the_same_pixels_under_another_name_are_stored_there_and_not_computed_ag
     [
         ("raises", 1, "RuntimeError: out of luck"),
         ("diverges", 5, Status.DIVERGED.message),
-        ("nan", 5, "InputError"),
+        ("nan", 5, "repeat returned an estimate with NaN or infinity in it."),
         ("supports raises", 5, "KeyError: 'supports'"),
     ],
 )

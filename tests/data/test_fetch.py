@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -222,7 +223,7 @@ def test_mirror_that_is_no_address(mirror, tmp_path, capsys):
     command = ["data", "fetch", "T91", "--data", str(tmp_path / "new"), "--mirror", mirror]
     assert main(command) == 2
     said = capsys.readouterr().err
-    assert said.startswith("cscsr: a mirror is an address") and said.count("\n") == 1
+    assert said.startswith("cscsr: a mirror must be a URL") and said.count("\n") == 1
     assert not (tmp_path / "new").exists()
 
 
@@ -243,3 +244,122 @@ def test_list_names_what_can_be_fetched(capsys, monkeypatch):
     monkeypatch.delenv("CSCSR_DATA", raising=False)
     assert main(["data", "list"]) == 0
     assert "cscsr data fetch Urban100" in capsys.readouterr().out
+
+
+# Servers that are not to be trusted -----------------------------------------------------
+
+
+def test_file_that_is_larger_than_the_list_says_is_cut_off(server, tmp_path):
+    server.files["/pinned/t1.png"] += bytes(10**7)
+    with pytest.raises(InputError, match=r"t1\.png has more than the \d+ bytes"):
+        fetch("T91", tmp_path, host=server.url)
+    assert not (tmp_path / "T91").exists()
+
+
+def test_limit_of_the_pinned_list_is_the_size_of_the_research_images(shared_data):
+    for name in ("B100", "SunHays80", "CID22val"):
+        for file in remote_files(name):
+            assert file.most_bytes == (shared_data / name / file.name).stat().st_size
+    for name in FETCHABLE:
+        assert all(100 < file.most_bytes <= 2**23 for file in remote_files(name))
+
+
+def test_answer_without_an_end_is_cut_off(server, tmp_path, monkeypatch):
+    sent = 0
+
+    def endless(handler: Handler) -> None:
+        nonlocal sent
+        handler.send_response(200)
+        handler.end_headers()
+        while sent < 10**8:
+            try:
+                sent += handler.wfile.write(bytes(2**16))
+            except OSError:
+                return
+
+    monkeypatch.setattr(Handler, "do_GET", endless)
+    with pytest.raises(InputError, match=r"t1\.png has more than the \d+ bytes"):
+        fetch("T91", tmp_path, host=server.url)
+    assert sent < 10**8, "it was not asked for the rest"
+
+
+@pytest.mark.parametrize("slow", ["header", "body"])
+def test_server_that_sends_a_byte_now_and_then_is_given_up(server, tmp_path, monkeypatch, slow):
+    """Each byte comes well within the time limit of a connection."""
+    monkeypatch.setattr(fetching, "LONGEST_SECONDS", 0.5)
+    stop = threading.Event()
+
+    def trickle(handler: Handler) -> None:
+        if slow == "body":
+            handler.send_response(200)
+            handler.send_header("Content-Length", "20000")
+            handler.end_headers()
+        while not stop.wait(0.05):
+            try:
+                handler.wfile.write(b"x")
+            except OSError:
+                return
+
+    monkeypatch.setattr(Handler, "do_GET", trickle)
+    since = time.monotonic()
+    try:
+        with pytest.raises(InputError, match=r"t1\.png cannot be fetched"):
+            fetch("T91", tmp_path, host=server.url)
+        assert time.monotonic() - since < 5
+    finally:
+        stop.set()
+
+
+def test_download_is_not_written_through_a_link(server, tmp_path):
+    (tmp_path / "T91").mkdir()
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    part = tmp_path / "T91" / ".t1.png.part"
+    for target in (precious, tmp_path / "absent"):
+        part.symlink_to(target)
+        (tmp_path / "T91" / "t1.png").unlink(missing_ok=True)
+        fetch("T91", tmp_path, host=server.url)
+        assert (tmp_path / "T91" / "t1.png").read_bytes() == server.files["/pinned/t1.png"]
+        assert not (tmp_path / "T91" / "t1.png").is_symlink()
+    assert precious.read_bytes() == b"mine" and not (tmp_path / "absent").exists()
+    part.symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic links"):
+        fetching._append_to(part, afresh=True)
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    ["https://anna:s3cret@example.org", "ssh://anna:s3cret@example.org", "http://a/?token=s3cret"],
+)
+def test_passwords_of_a_mirror_are_not_repeated(mirror, tmp_path, capsys):
+    command = ["data", "fetch", "T91", "--data", str(tmp_path), "--mirror", mirror]
+    assert main(command) == 2
+    said = capsys.readouterr()
+    assert "s3cret" not in said.err + said.out and "a mirror must be a URL" in said.err
+
+
+def test_answer_of_a_server_cannot_command_the_terminal(server, tmp_path, monkeypatch, capsys):
+    def hostile(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 500 \x1b[2J\x1b]0;mine\x07" + b"x" * 999 + b"\r\n\r\n")
+
+    monkeypatch.setattr(Handler, "do_GET", hostile)
+    command = ["data", "fetch", "T91", "--data", str(tmp_path), "--mirror", server.url]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "answered 500" in said and r"\x1b[2J" in said
+    assert said.isprintable() and len(said) < 400
+
+
+def test_disk_that_is_full_keeps_what_came(server, tmp_path):
+    resource = pytest.importorskip("resource")
+    limit = len(server.files["/pinned/t1.png"]) // 2
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written: File too large"):
+            fetch("T91", tmp_path, host=server.url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(files(tmp_path / "T91")) == [".t1.png.part"], "from which the next run goes on"
+    fetch("T91", tmp_path, host=server.url)
+    assert len(files(tmp_path / "T91")) == 3

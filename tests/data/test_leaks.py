@@ -64,5 +64,5 @@ def test_the_known_leak_is_found(shared_data):
 
 
 def test_an_empty_set_is_refused():
-    with pytest.raises(InputError, match="at least one image"):
+    with pytest.raises(InputError, match="at least one training image and one test image"):
         find_leaks(Dataset("none", ()), demo())

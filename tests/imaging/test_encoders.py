@@ -4,6 +4,7 @@ nothing behind. Decoding is by pillow and tifffile, not by our own code, where t
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cscsr import InputError
-from cscsr.imaging.encoders import Layout, _filtered, check_layout, write_bands
+from cscsr.imaging.encoders import SUFFIXES, Layout, _filtered, check_layout, write_bands
 from cscsr.imaging.files import read_picture
 
 SHAPE = (133, 57)
@@ -156,13 +157,34 @@ def test_what_a_format_cannot_hold_is_told_before_anything_is_solved(tmp_path):
         yield
 
     eight = np.dtype(np.uint8)
-    with pytest.raises(InputError, match=r"transparency .* JPEG has none; write a \.png"):
+    with pytest.raises(InputError, match=r"transparency, which JPEG lacks; write a \.png"):
         write_bands(tmp_path / "a.jpg", Layout((9, 9, 4), eight), never())
-    with pytest.raises(InputError, match=r"65500; write a \.png"):
+    with pytest.raises(InputError, match=r"65500 per side; write a \.png"):
         write_bands(tmp_path / "a.jpg", Layout((9, 70_000, 3), eight), never())
-    with pytest.raises(InputError, match=r"4 GiB; write a \.png"):
+    with pytest.raises(InputError, match=r"4 GiB of a BMP file; write a \.png"):
         write_bands(tmp_path / "a.bmp", Layout((60_000, 60_000, 3), eight), never())
     with pytest.raises(InputError, match="no folder"):
         write_bands(tmp_path / "absent" / "a.png", Layout((9, 9, 3), eight), never())
     check_layout("a.png", Layout((9, 70_000, 4), eight))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+def test_space_for_all_rows_is_reserved_before_the_first_is_made(tmp_path, suffix):
+    resource = pytest.importorskip("resource")
+    if suffix not in SUFFIXES or not hasattr(os, "posix_fallocate"):
+        pytest.skip("this system lacks the format or the call")
+
+    def never() -> Iterator[np.ndarray]:
+        raise AssertionError("asked for pixels")
+        yield
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written: File too large"):
+            layout = Layout((200, 200, 3), np.dtype(np.uint8))
+            write_bands(tmp_path / f"a{suffix}", layout, never())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())

@@ -84,5 +84,5 @@ def test_grey_images_have_no_lines_about_colour(pair):
 
 
 def test_other_shapes_are_refused(pair):
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(InputError, match="the same shape"):
         explain(pair[0][:9], pair[1], SCALE)

@@ -103,7 +103,7 @@ def png_of_16_bits(channels: int) -> bytes:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_are_refused_where_8_are_meant_and_not_cut(tmp_path, channels):
     (tmp_path / "deep.png").write_bytes(png_of_16_bits(channels))
-    with pytest.raises(InputError, match=r"16 bits a channel, .* save it with 8 bits"):
+    with pytest.raises(InputError, match=r"16 bits per channel, .* save it with 8 bits"):
         read_image(tmp_path / "deep.png")
     pixels = read_picture(tmp_path / "deep.png").pixels
     assert pixels.shape == ((4, 5) if channels == 1 else (4, 5, 3))
@@ -261,7 +261,7 @@ def test_what_is_no_picture_for_us_comes_with_its_reason(tmp_path, colour):
         read_picture(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
-        with pytest.raises(InputError, match="is no ordinary file"):
+        with pytest.raises(InputError, match="is not a regular file"):
             read_picture(tmp_path / "pipe.png")
 
 
@@ -278,14 +278,14 @@ def test_files_that_are_no_whole_image_are_refused(tmp_path, colour, suffix):
     with pytest.raises(InputError, match="there is no file"):
         read_image(path)
     path.write_text("not an image")
-    with pytest.raises(InputError, match="no whole PNG, TIFF, BMP, JPEG"):
+    with pytest.raises(InputError, match="not a complete PNG, TIFF, BMP, JPEG"):
         read_image(path)
     write_image(path, colour)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match="no whole PNG, TIFF, BMP, JPEG"):
+    with pytest.raises(InputError, match="not a complete PNG, TIFF, BMP, JPEG"):
         read_image(path)
     path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"no whole .* image [(]it is empty"):
+    with pytest.raises(InputError, match=r"not a complete .* image [(]it is empty"):
         read_image(path)
 
 

@@ -136,5 +136,5 @@ def test_bad_input_is_told_in_one_sentence():
         gmsd(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))
     with pytest.raises(InputError, match="2x9 pixels is smaller than the scale 3"):
         crop_to_multiple(np.zeros((2, 9)), 3)
-    with pytest.raises(InputError, match="nothing left"):
+    with pytest.raises(InputError, match="nothing is left"):
         crop_border(np.zeros((4, 9)), 2)

@@ -57,8 +57,8 @@ def test_inputs_by_line(photographs):
     assert degrade(colour, 3, "y").dtype == degrade(grey, 4, "rgb").dtype == np.float32
     levels = degrade(grey, 4, "rgb").astype(np.float64) * 255
     np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
-    kept = degrade(grey, 4, "y").astype(np.float64) * 255
-    assert np.abs(kept - np.rint(kept)).max() > 0.4
+    unrounded = degrade(grey, 4, "y").astype(np.float64) * 255
+    assert np.abs(unrounded - np.rint(unrounded)).max() > 0.4
 
 
 @pytest.mark.parametrize("line", ["y", "rgb"])

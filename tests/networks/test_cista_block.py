@@ -121,7 +121,7 @@ def test_the_fused_recursion_is_used_in_inference_alone():
         assert block.S.fused(codes.contiguous()) is None
         for layer in (block.S, block.S.A):
             for register in (layer.register_forward_hook, layer.register_forward_pre_hook):
-                handle = register(lambda *seen: None)
+                handle = register(lambda *arguments: None)
                 assert block.S.fused(codes) is None, "a hook would not be called"
                 handle.remove()
         assert block.S.fused(codes) is not None

@@ -1,10 +1,10 @@
-"""The report: index.html, one page that needs no other file, made from the database alone.
+"""The report: index.html, a single self-contained page made from the database alone.
 
     python -m cscsr.compare.page reports/latest
 
-`content` puts the page together from its sections, `plots` draws the scatter plots and intervals as
-SVG, and page.html, page.css and page.js hold what is the same in every report. The same database
-gives the same page, byte for byte: nothing of the moment, the machine or the folder goes into it.
+`content` assembles the page from its sections, `plots` draws the scatter plots and intervals as
+SVG, and page.html, page.css and page.js hold what all reports share. The same database gives the
+same page, byte for byte: the page does not depend on the time, the machine or the folder.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ REFERENCE = Path(__file__).parents[3] / "reports" / "reference"
 """The reference run of a checkout, whose figures stand in for those that a run did not draw."""
 
 _ROOM = 2_400_000
-"""Bytes that the figures may take together: with the pictures the page stays under 15 MB."""
+"""The most bytes of all figures together: with the pictures, the page stays below 15 MB."""
 
 _LARGEST_CSV = 60_000
-"""Bytes of a figure's numbers up to which they are stored with it."""
+"""The largest CSV file, in bytes, that is stored with its figure."""
 
 
 def keep_figures(results: Results, out: Path, reference: Path = REFERENCE) -> list[str]:
-    """Store the figures that lie in a folder, as far as there is room.
+    """Store the figures of a folder, as far as they fit.
 
     Parameters
     ----------
     results
-        Where they are stored.
+        The database to store them in.
     out, reference
-        The folder, and the one that is looked into for the figures it lacks.
+        The folder, and another that supplies the figures it lacks.
 
     Returns
     -------
     list of str
-        The names of those for which there was no room.
+        The names of the figures that did not fit.
     """
     room, left_out = _ROOM, []
     for name in FIGURES:
@@ -67,12 +67,12 @@ def keep_figures(results: Results, out: Path, reference: Path = REFERENCE) -> li
 
 
 def write_page(summary: Summary, results: Results, out: Path) -> Path:
-    """Write index.html into a folder; returns its path."""
+    """Write index.html into a folder, and return its path."""
     return write_text(out / PAGE_NAME, page_of(summary, results))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m cscsr.compare.page`; returns its exit code."""
+    """Run `python -m cscsr.compare.page`; return its exit code."""
     return remake(
         "python -m cscsr.compare.page",
         f"Make {PAGE_NAME} again from a {FILE_NAME}, which is all it needs.",

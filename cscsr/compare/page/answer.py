@@ -21,7 +21,7 @@ from cscsr.compare.text import decibels, engineering, two_digits
 
 
 def default_place(summary: Summary) -> Place:
-    """B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
+    """Return B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
     images = {
         place: summary.at(place)[0].expected for place in summary.places if not place.degradation
     }
@@ -32,13 +32,13 @@ def default_place(summary: Summary) -> Place:
 
 
 def picker(summary: Summary) -> str:
-    """Radio buttons for data set, scale and input."""
+    """Return radio buttons for data set, scale and input."""
     default = default_place(summary)
     plan = summary.run["plan"]
     groups = [
         ("dataset", "Data set", [(name, name) for name in plan["datasets"]]),
         ("scale", "Scale", [(scale, f"×{scale}") for scale in plan["scales"]]),
-        ("degradation", "Input", [(d, d or "as it is") for d in plan.get("degradations", [""])]),
+        ("degradation", "Input", [(d, d or "original") for d in plan.get("degradations", [""])]),
     ]
     parts = []
     for field, legend, choices in groups:
@@ -56,7 +56,7 @@ def picker(summary: Summary) -> str:
 
 
 def answers(summary: Summary, sources: Sources) -> str:
-    """The panels of all places, of which the default one is shown."""
+    """Return the panels of all places; only that of the default place is visible."""
     rows = read_published().sort_values("psnr_db")
     paper = {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
     return "".join(_panel(summary, sources, place, paper) for place in summary.places)
@@ -75,7 +75,7 @@ def _panel(summary: Summary, sources: Sources, place: Place, paper: Paper) -> st
         cards = "".join(_cards(summary, sources, place))
         parts.append(f'<dl class="cards">{cards}</dl>{_remarks(ranking, paper)}')
     else:
-        parts.append("<p>No solver has finished all images here yet.</p>")
+        parts.append("<p>No solver has finished all images of this data set yet.</p>")
     parts += [_ranking(summary, sources, place), _costs(summary, place), "</div>"]
     return "".join(parts)
 
@@ -89,7 +89,7 @@ def _card(question: str, answer: str, detail: str, kind: str = "") -> str:
 
 
 def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
-    """Which solver is best, by how much, whether by chance, how long it takes, and its origin."""
+    """Cards: the best solver, its lead, whether chance explains it, its time, and its origin."""
     best, *others = summary.ranking(place)
     scores = ", ".join(
         f"{metric.label} {best.scores[metric.name]:.{metric.digits}f}"
@@ -108,36 +108,36 @@ def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
         difference = summary.difference(place, best.solver, second.solver)
         gap = f"{decibels(difference.mean_db)} dB"
         cards += [
-            _card("By how much?", gap, f"over {name}, the second best"),
+            _card("By how much?", gap, f"ahead of {name}, the second best"),
             _chance(difference),
         ]
         faster = f"; {name}: {two_digits(second.seconds)} s"
     facts = sources.of(best)["facts"]
     machine = facts["Machine"].split(",")[0]
     weights = summary.rows[summary.rows.solver == best.solver].weights_sha256.iloc[0]
-    origin = escaped(f"weights {weights[:8]}" if weights else "nothing trained")
+    origin = escaped(f"weights {weights[:8]}" if weights else "no trained weights")
     return [
         *cards,
         _card(
-            "How long?",
+            "How long does it take?",
             f"{two_digits(best.seconds)} s per image",
             f"on {escaped(machine or 'an unknown machine')}{faster}",
         ),
         _card(
-            "From where?",
+            "Where does it come from?",
             source_button(sources, best, origin, "link"),
             f"version {escaped(facts['Code version'])}, line {best.line}; "
-            "press for machine and command",
+            "click for machine and command",
         ),
     ]
 
 
 def _chance(difference: Difference) -> str:
-    """Whether a difference may be chance."""
+    """The card that says whether a difference may be due to chance."""
     won = f"better on {difference.won} of {difference.images} images"
     if difference.verdict == FEW or difference.low_db is None or difference.high_db is None:
         answer, kind = "Too few images", "few"
-        detail = f"{won}; an interval needs {LEAST_IMAGES}, this set has {difference.images}"
+        detail = f"{won}; an interval needs at least {LEAST_IMAGES}"
     else:
         low, high = decibels(difference.low_db), decibels(difference.high_db)
         answer, kind = ("No: a tie", "tie") if difference.verdict == TIE else ("Yes", "sure")
@@ -153,8 +153,8 @@ def _remarks(ranking: list[Mean], paper: Paper) -> str:
         name, psnr_db = paper[place]
         gap = round(best.psnr_db - psnr_db, 2)
         sentences.append(
-            f"The paper's best here is {escaped(name)} with {psnr_db:.2f} dB, as published: ours "
-            f"is {abs(gap):.2f} dB {'above' if gap > 0 else 'below'}."
+            f"The best published result of the paper here is {escaped(name)} with "
+            f"{psnr_db:.2f} dB; ours is {abs(gap):.2f} dB {'above' if gap > 0 else 'below'}."
         )
     if len(ranking) > 1 and ranking[1].line != best.line:
         sentences.append(
@@ -225,7 +225,7 @@ def _scores(summary: Summary, sources: Sources, mean: Mean) -> list[str]:
 
 
 def _behind(difference: Difference | None, least: float) -> list[str]:
-    """By how much a solver is behind the best, and on how many images it is not; None: the best."""
+    """The cells on how far a solver is behind the best and how often it wins; None: the best."""
     if difference is None:
         return [number_cell(0.0, '<span class="chip best">best</span>'), "<td></td>"]
     tie = ' <span class="chip tie">tie</span>' if difference.verdict == TIE else ""
@@ -244,7 +244,7 @@ def _behind(difference: Difference | None, least: float) -> list[str]:
 _LEGEND = (
     '<p class="legend"><span class="dot classical"></span>convolutional sparse coding '
     '<span class="dot learned"></span>trained networks <span class="dot other"></span>other; '
-    "line: nothing is both better and cheaper</p>"
+    "line: no solver is both better and cheaper than these</p>"
 )
 
 
@@ -276,10 +276,8 @@ def _cost_plot(
     costs: list[tuple[Mean, float, str]],
     tick_text: Callable[[float], str],
 ) -> str:
-    """PSNR against one cost; "" where nothing has both.
-
-    costs: of each solver its mean, the cost, and the cost in words.
-    """
+    """PSNR against one cost; "" without points. `costs` holds (mean, cost, cost in words) of each
+    solver."""
     points = [
         Point(
             mean.solver,

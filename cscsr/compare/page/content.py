@@ -1,7 +1,7 @@
 """The page of a summary: its sections, put into page.html.
 
-Everything comes from a `Summary` and the results database. Text from outside (names, messages,
-commands) is escaped; page.js puts what it adds into the page as text only.
+All contents come from a `Summary` and the results database. Text from outside (names, messages,
+commands) is escaped; page.js adds it as text nodes only.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _HERE = Path(__file__).parent
 
 
 def page_of(summary: Summary, results: Results) -> str:
-    """The page, as HTML.
+    """Return the page, as HTML.
 
     Parameters
     ----------
     summary
-        Of the run.
+        The summary of the run.
     results
-        The database it is from, for figures, pictures and commands.
+        Its database, for figures, pictures and commands.
     """
     sources = Sources(summary, results.commands())
     pictures = page_pictures(summary, results)
     figures = ordered(results.figures())
     plan, finished = summary.run["plan"], summary.run["finished"]
-    state = f"finished {finished}" if finished else "cut off before its end"
+    state = f"finished {finished}" if finished else "interrupted before its end"
     contents = (
         f"{len(summary.solvers)} solvers, {', '.join(plan['datasets'])}, "
         f"{', '.join(f'×{scale}' for scale in plan['scales'])}"

@@ -1,4 +1,4 @@
-"""What page.js needs, as JSON: figures of each image, all pairs, sources and pictures."""
+"""The data of page.js, as JSON: scores of each image, all pairs, sources and pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from cscsr.compare.summary import Place, Summary
 
 
 def page_data(summary: Summary, sources: Sources) -> dict[str, Any]:
-    """PSNR of each image and the differences of all pairs, by place; the sources of the cells."""
+    """Return what page.js reads: by place, the PSNR of each image and the differences of all pairs
+    of solvers; and the sources of the cells."""
     places = []
     for key, rows in summary.rows.groupby(list(Place._fields), sort=False):
         place = Place(key[0], int(key[1]), key[2])
@@ -48,14 +49,14 @@ def page_data(summary: Summary, sources: Sources) -> dict[str, Any]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """A figure as JSON can hold it."""
+    """A number rounded for JSON; None where it is missing or not finite."""
     if value is None or not math.isfinite(value):
         return None
     return round(value, 5)
 
 
 def page_pictures(summary: Summary, results: Results) -> list[dict[str, Any]]:
-    """The showcase images of which the database holds the truth, with the solvers' pictures."""
+    """Return the showcase images whose truth the database holds, with the solvers' pictures."""
     shown = []
     for case in summary.run["plan"].get("showcases", []):
         box, scale, sha256 = case["box"], case["scale"], case["input_sha256"]
@@ -88,6 +89,6 @@ def page_pictures(summary: Summary, results: Results) -> list[dict[str, Any]]:
 
 
 def script_json(value: Any) -> str:
-    """JSON that can stand in a script element."""
+    """Return `value` as JSON that is safe inside a script element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")

@@ -10,11 +10,11 @@ from cscsr.compare.records import Figure
 FIGURES = {
     "fig5": (
         "Figure 5: with and without the global skip",
-        "PSNR of small CRNet-A over training, residual and not, for K = 1 and K = 5 recursions.",
+        "PSNR of small CRNet-A during training, with and without the skip, for K = 1 and K = 5.",
     ),
     "convergence": (
         "Convergence of the sparse-coding solvers",
-        "How fast each comes near the certified optimum of one convolutional sparse coding "
+        "How fast each solver approaches the certified optimum of one convolutional sparse coding "
         "problem.",
     ),
     "sr_convergence": (
@@ -24,7 +24,7 @@ FIGURES = {
     ),
     "fig4": (
         "Figure 4: PSNR against parameters",
-        "Ours as measured, the paper's networks as published.",
+        "Our networks as measured, the paper's as published.",
     ),
     "ablation": (
         "Table 1, right: ablation",
@@ -33,11 +33,11 @@ FIGURES = {
     ),
     "fig8": (
         "Figure 8: number of filters",
-        "PSNR against parameters of small CRNet-A and CRNet-B of other widths n₀/m₀.",
+        "PSNR against parameters for small CRNet-A and CRNet-B of several widths n₀/m₀.",
     ),
     "fig9": (
         "Figure 9: recursions",
-        "PSNR of small CRNet-A and CRNet-B with other numbers of recursions K.",
+        "PSNR of small CRNet-A and CRNet-B for several numbers of recursions K.",
     ),
     "is_crnet_sparse_coding": (
         "Is CRNet sparse coding?",
@@ -46,21 +46,21 @@ FIGURES = {
     ),
     "convergence_grid": (
         "Convergence over a grid of problems",
-        "Relative objective gap against seconds at other sizes, dictionaries and weights of the ℓ1 "
-        "norm; below, the first problem against iterations and multiply-adds.",
+        "Relative objective gap against seconds for several sizes, dictionaries and weights of the "
+        "ℓ1 norm; below, the first problem against iterations and multiply-adds.",
     ),
 }
 """Name of a figure's files: its title, and what it shows."""
 
 
 def ordered(figures: Mapping[str, Figure]) -> list[Figure]:
-    """Figures by name, those of `FIGURES` first."""
+    """Return the figures in the order of `FIGURES`, then all others."""
     names = [name for name in FIGURES if name in figures]
     return [figures[name] for name in dict.fromkeys([*names, *figures])]
 
 
 def figures_section(figures: Iterable[Figure]) -> str:
-    """The pictures with captions and numbers."""
+    """Return the pictures with captions and numbers."""
     parts = []
     for figure in figures:
         title, caption = FIGURES.get(figure.name, (figure.name, ""))
@@ -70,9 +70,7 @@ def figures_section(figures: Iterable[Figure]) -> str:
         data = ""
         if figure.csv:
             address = data_address("text/csv", figure.csv.encode())
-            data = (
-                f'<a download="{escaped(figure.name)}.csv" href="{address}">the numbers, as CSV</a>'
-            )
+            data = f'<a download="{escaped(figure.name)}.csv" href="{address}">data as CSV</a>'
         parts.append(
             f'<figure class="picture" id="{escaped(figure.name)}"><h3>{escaped(title)}</h3>'
             f"{drawn}<figcaption>{escaped(caption)}{origin} {data}</figcaption></figure>"

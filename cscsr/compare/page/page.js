@@ -72,7 +72,7 @@ function sortTable(button) {
   body.append(...rows.map(([, row]) => row));
   for (const other of findAll("th[aria-sort]", table)) other.setAttribute("aria-sort", "none");
   head.setAttribute("aria-sort", rising ? "ascending" : "descending");
-  say(`Sorted by ${button.textContent.trim()}, ${rising ? "rising" : "falling"}.`);
+  say(`Sorted by ${button.textContent.trim()}, ${rising ? "ascending" : "descending"}.`);
 }
 
 /* Where a figure came from. */
@@ -185,7 +185,7 @@ function showPairs() {
   find("#pairs-rows").replaceChildren(...rows.map(([solver, gap]) => {
     const row = make("tr", {}, make("th", { scope: "row" }, solver));
     if (!gap) {
-      row.append(make("td", { colspan: 6, class: "why" }, "No image that both have scored."));
+      row.append(make("td", { colspan: 6, class: "why" }, "No image has scores of both solvers."));
       return row;
     }
     const [kind, text] = verdict(gap);
@@ -210,7 +210,7 @@ function strip(here, solver, than, gap, reach) {
   const x = (value) => (130 + 122 * Math.max(-1, Math.min(1, value / reach))).toFixed(1);
   const picture = drawing("svg", {
     class: "strip", viewBox: "0 0 260 22", role: "img",
-    "aria-label": `${solver} less ${than} on each image`,
+    "aria-label": `PSNR of ${solver} minus that of ${than} on each image`,
   }, drawing("path", { class: "middle", d: "M130 1V21" }));
   here.images.forEach((image, number) => {
     const value = each(here, solver, than, number);

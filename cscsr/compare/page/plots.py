@@ -1,6 +1,6 @@
-"""Drawings of the report as SVG: PSNR against what it costs, and intervals in a line.
+"""Drawings of the report as SVG: PSNR against cost, and intervals within a line of text.
 
-Colours are the page's (classes of page.css), so that they follow its light and dark theme.
+Colours come from the classes of page.css, so that they follow its light and dark theme.
 Needs the standard library.
 """
 
@@ -15,10 +15,10 @@ WIDTH, HEIGHT = 560, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 20, 14, 46
 _LINE = 15.0
 _LETTER, _BOLD = 6.7, 7.7
-"""Width of a letter of a name, and of one on the frontier, at page.css's 12px."""
+"""Width of a letter in a name, and in the bold name of a point on the frontier, at 12px."""
 
 _NARROW = 1.25
-"""How much page.css enlarges the letters where the window is narrow."""
+"""The factor by which page.css enlarges letters in a narrow window."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Point:
     Attributes
     ----------
     name
-        The solver's.
+        The solver's name.
     cost
-        Above 0.
+        Its cost, above 0.
     psnr_db
-        In dB.
+        Its PSNR in dB.
     family
-        Gives colour and mark.
+        Its family, which decides the colour and the mark.
     note
-        What a pointer shows.
+        The tooltip.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Point:
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in cost and PSNR at once, the cheapest first."""
+    """Return the Pareto frontier of cost and PSNR, the cheapest point first."""
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.psnr_db)):
         if not best or point.psnr_db > best[-1].psnr_db:
@@ -56,7 +56,8 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def power_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from `low` to `high`, with 2 and 5 times them where they are few."""
+    """Return the powers of ten from `low` to `high`, and where they are few, also 2 and 5 times
+    each."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     decades = [10.0**e for e in exponents if low <= 10.0**e <= high]
     if len(decades) >= 3:
@@ -66,7 +67,7 @@ def power_ticks(low: float, high: float) -> list[float]:
 
 
 def even_ticks(low: float, high: float) -> list[float]:
-    """Four to eight round numbers from `low` to `high`."""
+    """Return four to eight round numbers from `low` to `high`."""
     span = high - low
     base = 10.0 ** math.floor(math.log10(span / 4))
     step = next(m * base for m in (1, 2, 2.5, 5, 10, 20) if span / (m * base) <= 7)
@@ -76,7 +77,7 @@ def even_ticks(low: float, high: float) -> list[float]:
 def scatter(
     points: Sequence[Point], axis: str, tick_text: Callable[[float], str], title: str
 ) -> str:
-    """Draw PSNR (upwards) against a cost (rightwards, logarithmic), the frontier as a line.
+    """Draw PSNR (vertical) against a cost (horizontal, logarithmic), with the frontier as a line.
 
     Parameters
     ----------
@@ -85,9 +86,9 @@ def scatter(
     axis
         The cost's name and unit.
     tick_text
-        Gives a cost as it is written at the axis.
+        Formats a cost for the axis.
     title
-        For readers of the page without pictures.
+        The label for screen readers.
 
     Returns
     -------
@@ -170,9 +171,9 @@ def _mark(family: str, x: float, y: float) -> str:
 
 
 def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, str]]:
-    """Where the names stand: beside the point, at the first of some places that is free.
+    """The positions (x, y, anchor) of the names: the first free candidate beside each point.
 
-    `points` holds of each the width of its name, x and y; the places are x, y and anchor.
+    `points` holds (width of the name, x, y) of each point.
     """
     marks = [(x - 7, y - 7, x + 7, y + 7) for _, x, y in points]
     taken: list[tuple[float, float, float, float]] = []
@@ -203,9 +204,9 @@ def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, f
 def _readable_when_narrow(
     labels: Sequence[tuple[int, tuple[float, float, str], int]],
 ) -> set[int]:
-    """The numbers of names that stay clear of each other in the larger letters of a narrow window.
+    """The numbers of the names that do not overlap in the larger letters of a narrow window.
 
-    The first ones are preferred. `labels` holds number, place and count of letters of each.
+    Earlier names take precedence. `labels` holds (number, position, count of letters) of each.
     """
     clear: dict[int, tuple[float, float, float, float]] = {}
     for number, (x, y, anchor), letters in labels:
@@ -233,7 +234,7 @@ def interval(mean: float, low: float | None, high: float | None, least: float) -
     mean, low, high
         The difference and the bounds of its interval, if it has one.
     least
-        Where the axis begins, below 0; it ends at 0.
+        The left end of the axis, below 0; its right end is 0.
 
     Returns
     -------

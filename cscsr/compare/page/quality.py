@@ -1,4 +1,4 @@
-"""The tables of the page, and the files of the tables to be copied."""
+"""The tables of the page, and the tables' files to copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RANKS = {1: "<b>{}</b>", 2: "<u>{}</u>"}
 
 
 def _table_cell(table: Table, sources: Sources, cell: Cell) -> str:
-    """A cell: all metrics; of ours, a button that shows where they came from."""
+    """A cell with all metrics; a cell of ours is a button that shows their origin."""
     texts = [
         f"<span>{_RANKS.get(cell.ranks.get(metric.name, 0), '{}').format(text)}</span>"
         for metric, text in cell.texts(table.metrics)
@@ -31,7 +31,8 @@ def _table_cell(table: Table, sources: Sources, cell: Cell) -> str:
 
 
 def quality_table(table: Table, sources: Sources) -> str:
-    """A table with methods down, so that they can be sorted; data sets and scales across."""
+    """Return a table as HTML: one row per method, so that methods can be sorted; one column per
+    data set and scale."""
     groups: dict[tuple[str, str], list[Place]] = {}
     for place in table.places:
         groups.setdefault((place.dataset, place.degradation), []).append(place)
@@ -61,7 +62,7 @@ _KINDS = {".md": "Markdown", ".csv": "CSV", ".tex": "LaTeX"}
 
 
 def table_files(summary: Summary) -> str:
-    """The tables for a paper, to be copied."""
+    """Return the tables' files as text to be copied."""
     return "".join(
         f'<details class="file"><summary>{escaped(name)} <small>{_KINDS[Path(name).suffix]}</small>'
         f'</summary><button type="button" class="copy">Copy</button>'

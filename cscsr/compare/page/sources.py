@@ -1,4 +1,4 @@
-"""Where each measured cell of the page came from."""
+"""The origin of each measured cell of the page."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 _LINES = {
-    "y": "y: luma, low-resolution image in floating point",
-    "rgb": "rgb: 8-bit low-resolution image, in colour where the truth is",
+    "y": "y: luma, with the low-resolution image in floating point",
+    "rgb": "rgb: 8-bit low-resolution image, in colour if the truth is",
 }
 
 
 class Sources:
-    """The origins of all cells; a cell in the page names its number here.
+    """The origins of all cells; a cell of the page refers to its origin by number.
 
     Parameters
     ----------
     summary
-        What the page shows.
+        The summary that the page shows.
     commands
-        `Results.commands`.
+        Run number to command, from `Results.commands`.
 
     Attributes
     ----------
     rows
-        Of each cell a `title`, `facts` (name to text, "" where unknown) and `commands`.
+        One dictionary per cell: `title`, `facts` (name to text, "" where unknown), `commands`.
     """
 
     def __init__(self, summary: Summary, commands: Mapping[int, str]) -> None:
@@ -46,11 +46,11 @@ class Sources:
             self.rows.append(self._described(summary.mean(place, solver), cell))
 
     def number(self, mean: Mean) -> int:
-        """The number of a mean's origin."""
+        """Return the number of a mean's origin."""
         return self._numbers[mean.place, mean.solver]
 
     def of(self, mean: Mean) -> dict[str, Any]:
-        """The origin of a mean."""
+        """Return the origin of a mean."""
         return self.rows[self.number(mean)]
 
     def _described(self, mean: Mean, cell: pd.DataFrame) -> dict[str, Any]:
@@ -60,14 +60,14 @@ class Sources:
         runs = [int(run) for run in dict.fromkeys(scored.run.dropna())]
         commands = list(dict.fromkeys(self._commands[n] for n in runs if n in self._commands))
         if not commands and mean.images:
-            commands = ["unknown: measured before commands were kept"]
+            commands = ["unknown: measured before commands were recorded"]
         device = (_each(scored.device), _between(scored.threads), _each(scored.precision))
         facts = {
             "Images": f"{mean.images} of {mean.expected}",
             "Missing": " ".join(mean.reasons),
             "Line": _LINES[mean.line],
-            "Input": mean.place.degradation or "as it is",
-            "Weights (SHA-256)": first.weights_sha256 or "none: nothing is trained",
+            "Input": mean.place.degradation or "original",
+            "Weights (SHA-256)": first.weights_sha256 or "none: the solver is not trained",
             "Solver": f"{mean.solver}, version {first.solver_version}",
             "Parameters": first.params,
             "Code version": _each(scored.code_version),
@@ -89,7 +89,7 @@ class Sources:
 
 
 def _figures(mean: Mean, scored: pd.DataFrame) -> dict[str, str]:
-    """Scores and costs of a mean, with more digits than the tables have."""
+    """Scores and costs of a mean, with more digits than in the tables."""
     figures = {}
     for name, value in mean.scores.items():
         metric = METRICS[name]
@@ -103,13 +103,13 @@ def _figures(mean: Mean, scored: pd.DataFrame) -> dict[str, str]:
 
 
 def _each(values: pd.Series) -> str:
-    """The different texts of a column."""
+    """The distinct texts of a column."""
     texts = [value for value in values if value == value and value not in ("", None)]
     return "; ".join(dict.fromkeys(map(str, texts)))
 
 
 def _between(values: pd.Series, text: Callable[[float], str] = "{:g}".format) -> str:
-    """The smallest and the largest number of a column."""
+    """The range of a column: its smallest and largest number."""
     values = values.dropna()
     if not len(values):
         return ""

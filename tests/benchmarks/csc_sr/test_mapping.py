@@ -85,12 +85,12 @@ def test_the_study_fits_each_start_and_keeps_its_rows(tmp_path):
     for _, row in rows[rows.start == "ridge"].iterrows():
         assert row.psnr_db == pytest.approx(measured[f"{row.ridge:g}"], abs=2e-4)
     # Rows that are there are not made again.
-    kept = sorted((out / "runs" / "mapping" / "state").glob("*-1e-05.pt"))
-    assert len(kept) == len(rows)
-    made = [path.stat().st_mtime_ns for path in kept]
+    checkpoints = sorted((out / "runs" / "mapping" / "state").glob("*-1e-05.pt"))
+    assert len(checkpoints) == len(rows)
+    made = [path.stat().st_mtime_ns for path in checkpoints]
     before = text.read_text(encoding="utf-8")
     mapping(tmp_path, out, sizes=SIZES, starts=starts)
-    assert [path.stat().st_mtime_ns for path in kept] == made
+    assert [path.stat().st_mtime_ns for path in checkpoints] == made
     assert text.read_text(encoding="utf-8") == before
 
 

@@ -35,7 +35,7 @@ def test_a_recipe_without_weights_is_measured_in_both_precisions(tmp_path, capsy
     recipe.write_text(RECIPE)
     out = tmp_path / "out"
     assert main(["inference", "training", "--networks", str(recipe), "--out", str(out)]) == 0
-    rows = pd.read_csv(out / "speed-networks.csv").set_index(["what", "precision"])
+    rows = pd.read_csv(out / "speed-networks.csv").set_index(["measurement", "precision"])
     assert set(rows.index) == {(w, p) for w in ("inference", "training") for p in ("fp32", "bf16")}
     assert (rows["rate_of_chain"] > 0).all()
     assert (rows["ms"] > 0).all()

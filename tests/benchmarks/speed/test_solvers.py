@@ -39,9 +39,9 @@ def made(tmp_path_factory):
 @pytest.mark.slow
 def test_the_optimum_is_certified_and_every_solver_has_its_rows(made):
     _, table = made
-    optimum = next(row for row in table.rows if row["what"] == "optimum")
+    optimum = next(row for row in table.rows if row["measurement"] == "optimum")
     assert 0 <= float(optimum["duality_gap"]) <= speed.CERTIFIED * float(optimum["objective"])
-    race = {row["solver"]: row for row in table.rows if row["what"] == "race"}
+    race = {row["solver"]: row for row in table.rows if row["measurement"] == "race"}
     assert set(race) == set(speed.SOLVERS)
     for name in ("sporco-admm", "admm", "active-set"):
         seconds = [float(race[name][f"seconds_to_{gap:g}"]) for gap in GAPS[:2]]
@@ -51,9 +51,9 @@ def test_the_optimum_is_certified_and_every_solver_has_its_rows(made):
 @pytest.mark.slow
 def test_sporco_is_raced_with_the_best_rho_where_it_beats_the_defaults(made):
     _, table = made
-    optimum = next(row for row in table.rows if row["what"] == "optimum")
+    optimum = next(row for row in table.rows if row["measurement"] == "optimum")
     problem, lowest = resized_problem(32, 0.05), float(optimum["objective"])
-    race = {row["solver"]: row for row in table.rows if row["what"] == "race"}
+    race = {row["solver"]: row for row in table.rows if row["measurement"] == "race"}
 
     def needed(**options):
         solver = make_solver(SPORCO, iterations=speed.CAP, tol=0, **options)

@@ -299,7 +299,8 @@ def holdout_psnr(
     for truth in tqdm(truths, desc=f"{solver.name} on held-out images", leave=False):
         for scale in scales:
             problem = SuperResolution(degrade(truth, scale, line), scale)
-            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line)["psnr"])
+            estimate = solver.solve(problem).estimate.clip(0, 1)  # far off ones, too, are scored
+            values[scale].append(score(estimate, truth, scale, line)["psnr"])
     return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
 
 

@@ -399,7 +399,8 @@ class Trainer:
                     lr = degrade(truth, scale, network.line)
                     planes = torch.from_numpy(network.prepare(lr, scale))[None].to(self.device)
                     output = self._forward(network, planes, scale)[0].float().cpu().numpy()
-                    estimate = network.scored(output, lr, scale)
+                    # A network at the start of its training may be far off: that is its score.
+                    estimate = network.scored(output, lr, scale).clip(0, 1)
                     values.append(score(estimate, truth, scale, network.line)["psnr"])
         return {scale: float(np.mean(values)) for scale, values in psnr.items()}
 

@@ -175,6 +175,10 @@ def _existing_folder(path: Path) -> Path:
     raise InputError(f"expected a folder of data sets at {path}, but {there}.")
 
 
+class NoImages(InputError):
+    """A folder of data sets in which there is none."""
+
+
 def find_datasets(folder: str | Path) -> dict[str, Path]:
     """Return the data sets in a folder: itself and the folders directly under it, where they hold
     images.
@@ -193,7 +197,7 @@ def find_datasets(folder: str | Path) -> dict[str, Path]:
     candidates = [root, *(path for path in _entries(root) if path.is_dir())]
     folders = {path.name: path for path in candidates if _image_files(path)}
     if not folders:
-        raise InputError(
+        raise NoImages(
             f"expected images ({', '.join(FORMATS)}) in {root} or in folders under it, "
             "but found none."
         )

@@ -34,7 +34,7 @@ from cscsr.data.datasets import data_folder, holdout_images, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image
 from cscsr.locks import folder_lock
-from cscsr.output import make_folder, write_text
+from cscsr.output import write_text
 from cscsr.problem import SparseCoding
 from cscsr.schema import Range, check
 from cscsr.sparse.lista import (
@@ -366,7 +366,7 @@ def train_lista(
     if folder is None:
         raise InputError("training needs a data folder; name it with --data or CSCSR_DATA.")
     dictionary = _dictionary(filters)
-    out = make_folder(out)
+    out = Path(out)
     with folder_lock(out, "trains"):
         return _train_forms(folder, out, forms, filters, dictionary, options, ship, seed)
 

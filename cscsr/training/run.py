@@ -33,7 +33,7 @@ from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image, score
 from cscsr.interrupts import Terminated
 from cscsr.locks import folder_lock
-from cscsr.output import make_folder, write_text
+from cscsr.output import write_text
 from cscsr.problem import SuperResolution
 from cscsr.schema import check
 from cscsr.solver import Solver
@@ -136,7 +136,7 @@ def train(
         raise InputError(f"training needs a positive budget, got {steps or minutes}.")
     recipe.check_network()
     check_device(device)
-    out = make_folder(Path(out))
+    out = Path(out)
     leads = os.environ.get("RANK", "0") == "0"  # under torchrun one process writes
     with folder_lock(out, "trains") if leads else nullcontext():
         if (out / "checkpoint.pt").exists() and not resume:

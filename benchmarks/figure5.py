@@ -29,6 +29,8 @@ from cscsr.data.datasets import training_textures
 from cscsr.output import make_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from cscsr.training.trainer import Trainer
 
 RECURSIONS = (1, 5)

@@ -196,8 +196,16 @@ def test_metrics_refuse_two_images_on_the_scale_of_fractions():
             metric(fractions, fractions * 0.9)
     assert psnr(np.zeros((12, 12)), np.ones((12, 12))) == pytest.approx(20 * np.log10(255))
     assert psnr(255.0 * fractions, fractions) < 12
-    with pytest.raises(InputError, match="an estimate must lie in"):
+    with pytest.raises(InputError, match="the mean of an estimate must lie in"):
         score(255 * fractions, np.zeros((24, 20), np.uint8), 2, "y")
+
+
+def test_single_values_far_outside_are_clipped_in_the_score():
+    truth = (255 * image(24, 20)).astype(np.uint8)
+    estimate = image(24, 20)
+    estimate[5, 7], estimate[9, 3] = 40.0, -30.0
+    clipped = np.clip(estimate, 0, 1)
+    assert score(estimate, truth, 2, "y") == score(clipped, truth, 2, "y")
 
 
 # Units

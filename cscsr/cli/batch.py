@@ -10,7 +10,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -22,6 +22,7 @@ from cscsr.errors import InputError
 from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, lost_colour, write_bands
 from cscsr.imaging.files import read_picture
 from cscsr.output import make_folder, printable
+from cscsr.parallel import connect
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
 from cscsr.tiles import enlarged_bands
@@ -131,11 +132,17 @@ def _plan(
     return Plan(jobs, batch, notes)
 
 
-def run(solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool) -> int:
+def run(
+    solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool, processes: int = 1
+) -> int:
     """Do the jobs of a plan, and print a line for each file.
 
+    With more than one of `processes` (`cscsr.parallel`) so many images are enlarged at a time.
+
+
     In a batch an existing result is skipped unless `force`, and an image that fails is reported on
-    standard error without stopping the others.
+    standard error without stopping the others. With more than one of `processes` (`cscsr.parallel`)
+    so many images are enlarged at the same time.
 
     Returns
     -------
@@ -154,24 +161,30 @@ def run(solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool) ->
     with tqdm(
         total=len(jobs), unit="image", leave=False, disable=None if batch else True
     ) as images:
-        for job in jobs:
-            images.set_description(printable(job.source.name))
-            if batch and job.out.exists() and not force:
-                skipped += 1
+        if batch and not force:
+            todo = [job for job in jobs if not job.out.exists()]
+            skipped = len(jobs) - len(todo)
+            images.update(skipped)
+        else:
+            todo = list(jobs)
+        if processes > 1 and len(todo) > 1:
+            results = _in_processes(solver, todo, scale, processes)
+        else:
+            results = _in_turn(solver, todo, scale, images)
+        for job, result in results:
+            if isinstance(result, str):
+                _say(result)
+            elif not batch:
+                raise result
             else:
-                try:
-                    _say(enlarge_file(solver, job.source, job.out, scale))
-                except Exception as error:  # of this image; the others may be sound
-                    if not batch:
-                        raise
-                    failed += 1
-                    reason = str(error)
-                    if isinstance(error, MemoryError):
-                        reason = "there is not enough memory for it."
-                    elif not isinstance(error, InputError):
-                        reason = f"{solver.name} failed with {type(error).__name__}: {error}"
-                    about = "" if str(job.source) in reason else f"{job.source}: "
-                    _say(f"cscsr: {about}{reason}", sys.stderr)
+                failed += 1
+                reason = str(result)
+                if isinstance(result, MemoryError):
+                    reason = "there is not enough memory for it."
+                elif not isinstance(result, InputError):
+                    reason = f"{solver.name} failed with {type(result).__name__}: {result}"
+                about = "" if str(job.source) in reason else f"{job.source}: "
+                _say(f"cscsr: {about}{reason}", sys.stderr)
             images.update()
     if skipped:
         _say(f"{skipped} of {len(jobs)} skipped, because their results exist (--force redoes them)")
@@ -180,13 +193,51 @@ def run(solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool) ->
     return failed
 
 
-def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale: int) -> str:
+def _enlarged(
+    solver: Solver[SuperResolution], job: Job, scale: int, quiet: bool = False
+) -> str | Exception:
+    """The line of an enlarged file, or the error that prevented it."""
+    try:
+        return enlarge_file(solver, job.source, job.out, scale, quiet)
+    except Exception as error:  # of this image; the others may be sound
+        return error
+
+
+def _in_turn(
+    solver: Solver[SuperResolution], jobs: Sequence[Job], scale: int, bar: tqdm
+) -> Iterator[tuple[Job, str | Exception]]:
+    """The jobs with their results, one after the other; `bar` says which one it is."""
+    for job in jobs:
+        bar.set_description(printable(job.source.name))
+        yield job, _enlarged(solver, job, scale)
+
+
+def _in_processes(
+    solver: Solver[SuperResolution], jobs: Sequence[Job], scale: int, processes: int
+) -> Iterator[tuple[Job, str | Exception]]:
+    """The jobs with their results, in the order in which they are finished."""
+    with connect(processes) as client:
+        from distributed import as_completed
+
+        job_of = {client.submit(_enlarged, solver, j, scale, True, pure=False): j for j in jobs}
+        for future in as_completed(job_of):
+            job, error = job_of[future], future.exception()
+            if error is None:
+                yield job, future.result()
+            else:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                yield job, InputError(f"{job.source} could not be enlarged: {reason}")
+
+
+def enlarge_file(
+    solver: Solver[SuperResolution], source: Path, out: Path, scale: int, quiet: bool = False
+) -> str:
     """Enlarge one file into another, which is replaced if it exists.
 
     Bits, alpha channel, colour profile, the chunks of a PNG that say what its numbers mean, and
     resolution are carried over where the format of `out` can hold them. What is lost that says the
     colours' meaning is told on standard error. A bar shows the progress of an image that is
-    enlarged in parts.
+    enlarged in parts, unless `quiet`.
 
     Returns
     -------
@@ -204,7 +255,9 @@ def enlarge_file(solver: Solver[SuperResolution], source: Path, out: Path, scale
     layout = picture.layout.enlarged(scale)
     check_layout(out, layout)
     taken = 0.0
-    bar = tqdm(desc=printable(source.name), unit="part", leave=False, disable=None, delay=0.5)
+    bar = tqdm(
+        desc=printable(source.name), unit="part", leave=False, disable=quiet or None, delay=0.5
+    )
 
     def progress(done: int, parts: int, seconds: float) -> None:
         nonlocal taken

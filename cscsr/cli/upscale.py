@@ -9,6 +9,7 @@ from cscsr.arrays import check_device
 from cscsr.cli.options import Commands, parse_scale
 from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option
+from cscsr.parallel import parse_jobs
 
 DEFAULT_SOLVER = "crnet-b-small"
 """The solver where none is named."""
@@ -67,6 +68,13 @@ def add_parser(commands: Commands) -> None:
         "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
     )
     add_max_pixels_option(parser)
+    parser.add_argument(
+        "--jobs",
+        default="1",
+        metavar="N",
+        help="enlarge N images at a time, in processes of one thread each (default: one; more need "
+        "the extra cscsr[cluster])",
+    )
     parser.set_defaults(run=run)
 
 
@@ -84,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         For bad input.
     """
     scale = parse_scale(arguments.scale)
+    processes = parse_jobs(arguments.jobs)
     name = BEST_SOLVER if arguments.best else arguments.solver
     device = None if arguments.device is None else check_device(arguments.device)
     options = {"device": device, "weights": arguments.weights}
@@ -104,4 +113,4 @@ def run(arguments: argparse.Namespace) -> int:
         force=arguments.force,
         recursive=arguments.recursive,
     )
-    return 1 if batch.run(solver, plan, scale, arguments.force) else 0
+    return 1 if batch.run(solver, plan, scale, arguments.force, processes) else 0

@@ -15,13 +15,15 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from cscsr import interrupts
 from cscsr.arrays import check_device
 from cscsr.compare import machine, showcase
+from cscsr.compare.claims import Claims
+from cscsr.compare.cluster import cluster_pool
 from cscsr.compare.page import PAGE_NAME, keep_figures, write_page
 from cscsr.compare.plan import Plan, make_plan
 from cscsr.compare.progress import PRIOR_SECONDS, Progress
@@ -43,6 +45,7 @@ from cscsr.imaging import METRICS, PROTOCOLS
 from cscsr.imaging.metrics import DEFAULT_METRICS
 from cscsr.limits import add_max_pixels_option
 from cscsr.output import print_any_name, printable
+from cscsr.parallel import parse_jobs
 from cscsr.problem import check_scale
 
 DEFAULT_SOLVERS = (
@@ -69,6 +72,8 @@ examples:
       every solver given the same 8-bit images, networks on the GPU
   PROGRAM --datasets demo --scales 3 --degrade noise:5 jpeg:40
       one more table, of input that is noisy, and of input that went through JPEG
+  PROGRAM --jobs 2
+      two images at a time, each in a process of its own
   PROGRAM --datasets demo --metrics psnr ssim gmsd
       gradient magnitude similarity deviation too
 
@@ -182,7 +187,27 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
         "%(default)s)",
     )
     parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave out images that cannot be read or scored, and name them (default: refuse them "
+        "before anything is computed)",
+    )
+    parser.add_argument(
         "--device", default="cpu", help="cpu, cuda or cuda:N, for solvers that can (default: cpu)"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs",
+        default="1",
+        metavar="N",
+        help="solve in N processes of one thread each (default: in this one; more need the extra "
+        "cscsr[cluster])",
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="solve on the workers of a Dask scheduler, such as tcp://host:8786 (needs "
+        "cscsr[cluster] here and there)",
     )
     parser.add_argument(
         "--out",
@@ -269,6 +294,7 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
     options = _parser(program, extras).parse_args(arguments)
     scales = _parse_scales(options.scales)
     device = check_device(options.device)
+    jobs = parse_jobs(options.jobs)
     extras = [extra for extra in extras if extra.check(options)]
     plan = make_plan(
         _choose_datasets(options.datasets, data_folder(options.data)),
@@ -279,7 +305,10 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
         options.metrics,
         options.degrade,
         options.showcase,
+        options.skip_broken,
     )
+    for image in plan.left_out:
+        print(f"Left out: {image.dataset}/{image.image}: {image.reason}", file=sys.stderr)
     with Results(options.out / FILE_NAME) as results:
         work = find_work(plan, results)
         about = {"machine": machine.describe(device)}
@@ -294,7 +323,14 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
                 progress.add((extra.name, 0), 1.0)
             try:
                 keep_truths(plan, results)
-                failures = run(work, results, progress, number)
+                with ExitStack() as stack:
+                    claims = stack.enter_context(Claims(results, number))
+                    pool = None
+                    if any(work.tasks.values()) and (jobs > 1 or options.scheduler):
+                        pool = stack.enter_context(
+                            cluster_pool(jobs, options.scheduler, progress, number)
+                        )
+                    failures = run(work, results, progress, number, claims, pool)
                 results.finish_run(number)
                 drawn, undrawn = _draw(extras, options, plan, progress)
                 for name in keep_figures(results, options.out):

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from cscsr.compare.differences import LEAST_IMAGES, TIE, Difference
-from cscsr.compare.summary import Place, Summary
-from cscsr.compare.text import csv_text, decibels, latex_table, latex_text, markdown_rows
+from cscsr.compare.summary import Place, Summary, exact_images
+from cscsr.compare.text import (
+    csv_text,
+    decibels,
+    latex_table,
+    latex_text,
+    markdown_rows,
+    markdown_text,
+)
 
 NAME = "differences"
 """The files' name without the suffix."""
@@ -39,7 +46,7 @@ def _rows(summary: Summary) -> list[tuple[Place, list[str]]]:
         ranking = summary.ranking(place)
         cells = []
         for mean in summary.at(place):
-            if not ranking or not mean.images:
+            if not ranking or not mean.images - mean.left_out:
                 cells.append("–")
             elif mean.solver == ranking[0].solver:
                 cells.append("best")
@@ -52,8 +59,13 @@ def _rows(summary: Summary) -> list[tuple[Place, list[str]]]:
 
 def markdown(summary: Summary) -> str:
     """Return the differences to the best solver at each place as Markdown."""
-    rows = markdown_rows(summary.solvers, _rows(summary))
-    return "\n".join([f"# {TITLE}", "", *rows, "", NOTE, ""])
+    rows = markdown_rows(map(markdown_text, summary.solvers), _rows(summary))
+    return "\n".join([f"# {TITLE}", "", *rows, "", markdown_text(_note(summary)), ""])
+
+
+def _note(summary: Summary) -> str:
+    """What stands under the table."""
+    return " ".join(filter(None, [NOTE, exact_images(summary)]))
 
 
 def csv_file(summary: Summary) -> str:
@@ -81,7 +93,7 @@ def latex(summary: Summary) -> str:
             rf"{latex_text(solver)} & {latex_text(cell)} \\"
             for solver, cell in zip(summary.solvers, cells, strict=True)
         ]
-    return latex_table(f"{latex_text(TITLE)}. {latex_text(NOTE)}", NAME, "ll", body)
+    return latex_table(f"{latex_text(TITLE)}. {latex_text(_note(summary))}", NAME, "ll", body)
 
 
 WRITERS = {"md": markdown, "csv": csv_file, "tex": latex}

@@ -27,7 +27,9 @@ def threads() -> int:
     """Return the number of threads that torch uses; before torch is loaded, OMP_NUM_THREADS or the
     number of cores."""
     if "torch" in sys.modules:
-        return sys.modules["torch"].get_num_threads()
+        import torch  # waits for another thread that is importing it
+
+        return torch.get_num_threads()
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return int(limit) if limit.isdigit() else cores()
 

@@ -1,10 +1,10 @@
 """What to compare: images, solvers, scales and degradations, all of them checked.
 
 Every image is read and hashed here, once, so that an unreadable or unscorable image ends the run
-before it begins. Its pixels stay in memory to be scored later, so that a result always belongs to
-the pixels whose hash it is stored under. Images beyond `KEPT_BYTES` are read again for each solve,
-and refused if their hash has changed. The first images stay in memory rather than the most recently
-used, because a run goes through all of them again and again.
+before it begins, or is left out on request. Its pixels stay in memory to be scored later, so that a
+result always belongs to the pixels whose hash it is stored under. Images beyond `KEPT_BYTES` are
+read again for each solve, and refused if their hash has changed. The first images stay in memory
+rather than the most recently used, because a run goes through all of them again and again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -74,13 +74,32 @@ class Image:
         """
         if self.pixels is not None:
             return self.pixels
-        pixels = self.source.read()
+        pixels = read_source(self.source)
         if fingerprint(pixels) != self.sha256:
             raise InputError(
                 f"{self} changed during the comparison; run the same command again to use the "
                 "new file."
             )
         return pixels
+
+
+def read_source(source: ImageSource) -> np.ndarray:
+    """The pixels of an image.
+
+    Raises
+    ------
+    InputError
+        Whatever its decoder raises, as a sentence that names the file.
+    """
+    try:
+        return source.read()
+    except InputError as error:
+        if str(source.path) in str(error):
+            raise
+        raise InputError(f"{source.path} cannot be read: {error}") from error
+    except Exception as error:  # decoders raise whatever they like where a file is broken
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": .")
+        raise InputError(f"{source.path} cannot be read ({reason}).") from error
 
 
 def fingerprint(pixels: np.ndarray) -> str:
@@ -144,6 +163,15 @@ def text_of(degradation: Degradation | None) -> str:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """An image that cannot be compared, and the sentence that says why."""
+
+    dataset: str
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Showcase:
     """An image shown in the report: a part of every estimate at one scale is stored."""
 
@@ -168,6 +196,8 @@ class Plan:
         None for undegraded input, then the degradations for harder input.
     showcases
         The images whose estimates are stored as pictures.
+    left_out
+        Images of the data sets that cannot be compared.
     """
 
     images: Mapping[str, Sequence[Image]]
@@ -177,6 +207,7 @@ class Plan:
     metrics: Sequence[str] = DEFAULT_METRICS
     degradations: Sequence[Degradation | None] = (None,)
     showcases: Sequence[Showcase] = ()
+    left_out: Sequence[LeftOut] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values, to be stored with the run."""
@@ -200,6 +231,7 @@ class Plan:
                 }
                 for shown in self.showcases
             ],
+            "left_out": [asdict(image) for image in self.left_out],
         }
 
     def cells(self) -> Iterator[Cell]:
@@ -227,6 +259,7 @@ def make_plan(
     metrics: Sequence[str] = DEFAULT_METRICS,
     degradations: Sequence[str] = (),
     shown: int = 0,
+    skip_broken: bool = False,
 ) -> Plan:
     """Check everything that a comparison needs, and read its images.
 
@@ -242,16 +275,21 @@ def make_plan(
         Texts for `Degradation.parse`.
     shown
         The number of showcase images.
+    skip_broken
+        Leave out images that cannot be read or scored.
 
     Raises
     ------
     InputError
-        For an unknown name, missing weights, an unreadable image, and one too small to score.
+        For an unknown name, missing weights, and images that are unreadable or too small to
+        score; with `skip_broken` only for a data set of which no image is left.
     """
     metrics = check_metrics(["psnr", *metrics])
     harder = dict.fromkeys(Degradation.parse(text) for text in degradations)
     contenders = {c.name: c for c in (_contender(name, device, protocol) for name in solvers)}
-    images = _read_images(datasets, scales)
+    images, left_out = _read_images(datasets, scales)
+    if left_out:
+        _check_left_out(images, left_out, skip_broken)
     showcases = _choose_showcases(images, scales, len(contenders), shown)
     return Plan(
         images,
@@ -261,6 +299,7 @@ def make_plan(
         metrics,
         [None, *harder],
         showcases,
+        left_out,
     )
 
 
@@ -322,15 +361,25 @@ def _usable(name: str, device: str, protocol: str) -> Contender:
     return contender
 
 
-def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str, list[Image]]:
-    """Read and check every image; the pixels of the first ones stay in memory."""
+def _read_images(
+    datasets: Sequence[Dataset], scales: Sequence[int]
+) -> tuple[dict[str, list[Image]], list[LeftOut]]:
+    """Read and check every image; the pixels of the first ones stay in memory.
+
+    Returns the images of each data set, and those that cannot be compared.
+    """
     images: dict[str, list[Image]] = {}
+    left_out: list[LeftOut] = []
     room = KEPT_BYTES
     for dataset in datasets:
         images[dataset.name] = []
         for source in dataset.images:
-            pixels = source.read()
-            _check_size(pixels, scales, f"{dataset.name}/{source.name}")
+            try:
+                pixels = read_source(source)
+                _check_size(pixels, scales, f"{dataset.name}/{source.name}")
+            except InputError as error:
+                left_out.append(LeftOut(dataset.name, source.name, str(error)))
+                continue
             room -= pixels.nbytes
             image = Image(
                 dataset.name,
@@ -341,7 +390,34 @@ def _read_images(datasets: Sequence[Dataset], scales: Sequence[int]) -> dict[str
                 pixels if room >= 0 else None,
             )
             images[dataset.name].append(image)
-    return images
+    return images, left_out
+
+
+_MOST_NAMED = 5
+"""Broken images that an error names."""
+
+
+def _check_left_out(
+    images: Mapping[str, Sequence[Image]], left_out: Sequence[LeftOut], skip_broken: bool
+) -> None:
+    """Refuse broken images unless they are to be skipped, and a data set of which none is left."""
+    first = left_out[0].reason
+    if not skip_broken:
+        if len(left_out) == 1:
+            raise InputError(f"{first.rstrip('.')}; --skip-broken leaves it out.")
+        names = [f"{image.dataset}/{image.image}" for image in left_out[:_MOST_NAMED]]
+        more = len(left_out) - len(names)
+        listed = ", ".join(names) + (f" and {more} more" if more else "")
+        raise InputError(
+            f"{len(left_out)} images cannot be compared ({listed}), the first because "
+            f"{first.rstrip('.')}; --skip-broken leaves them out."
+        )
+    for name in dict.fromkeys(image.dataset for image in left_out):
+        if not images[name]:
+            reason = next(image.reason for image in left_out if image.dataset == name)
+            raise InputError(
+                f"no image of the data set {name} can be compared, the first because {reason}"
+            )
 
 
 def _check_size(pixels: np.ndarray, scales: Sequence[int], name: str) -> None:

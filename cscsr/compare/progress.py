@@ -50,6 +50,11 @@ class Progress:
         Rough seconds per amount, by the first part of a kind.
     clock
         Returns the time in seconds.
+
+    Attributes
+    ----------
+    workers
+        The number of tasks that run at the same time.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Progress:
         self._taken: dict[Kind, tuple[float, float]] = {}
         self._start = clock()
         self._current: _Current | None = None
+        self.workers = 1
         self._bar = tqdm(
             total=1.0,
             smoothing=0,
@@ -88,6 +94,14 @@ class Progress:
         self._current = None
         self.show()
 
+    def finish(self, kind: Kind, amount: float, seconds: float | None = None) -> None:
+        """Note work that was done elsewhere, and how long it took there if that is known."""
+        if seconds is not None:
+            past_seconds, past = self._taken.get(kind, (0.0, 0.0))
+            self._taken[kind] = past_seconds + seconds, past + amount
+        self._left[kind] = max(0.0, self._left[kind] - amount)
+        self.show()
+
     def say(self, text: str, error: bool = False) -> None:
         """Print a line above the bar."""
         self._bar.write(printable(text), file=sys.stderr if error else sys.stdout)
@@ -110,7 +124,7 @@ class Progress:
         if self._current is not None:
             kind, amount, begun = self._current
             left -= min(self._clock() - begun, self._rate(kind) * amount)
-        return left
+        return left / self.workers
 
     def show(self, text: str | None = None) -> None:
         """Redraw the bar, with `text` as its new label if it is not None."""

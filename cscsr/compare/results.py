@@ -6,8 +6,9 @@ another key. Each row, with its scores, is one transaction, so that a killed run
 image it was working on. The database also holds the plan of each run, the showcase pictures, and
 the figures drawn beside the tables: all tables and the page can be made from this file alone.
 
-The file keeps SQLite's rollback journal rather than a write-ahead log: there is one writer
-at a time with few rows per second, and the database stays a single file that can be copied.
+The file keeps SQLite's rollback journal rather than a write-ahead log: there are few writers with
+few rows per second, and the database stays a single file that can be copied. Several runs may
+write to it at the same time and share the work (`cscsr.compare.claims`).
 
 Needs the standard library; pandas only to read frames.
 """
@@ -18,12 +19,12 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cscsr.compare.records import SCORED, Box, Figure, Key, Row
+from cscsr.compare.records import SCORED, Box, Figure, Key, Row, printable
 from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS
 
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 _APPLICATION_ID = 0x43534352  # "CSCR": tells this toolkit's databases from others
 _SCHEMA_VERSION = 3
 
-_KEY = [f.name for f in fields(Key)]
+KEY_FIELDS = [f.name for f in fields(Key)]
 _VALUES = [f.name for f in fields(Row) if f.name not in ("key", "scores")]
 _NUMBERS = ["seconds", "prepare_seconds", "iterations", "operations", "threads", "memory_mb", "run"]
-_IS_KEY = " AND ".join(f"{name} = ?" for name in _KEY)
+IS_KEY = " AND ".join(f"{name} = ?" for name in KEY_FIELDS)
 
 _KEY_COLUMNS = """
     solver TEXT NOT NULL,
@@ -67,17 +68,17 @@ CREATE TABLE results ({_KEY_COLUMNS},
     code_version TEXT NOT NULL,
     time TEXT NOT NULL,
     run INTEGER,
-    PRIMARY KEY ({", ".join(_KEY)}, dataset, image)
+    PRIMARY KEY ({", ".join(KEY_FIELDS)}, dataset, image)
 );
 CREATE TABLE scores ({_KEY_COLUMNS},
     metric TEXT NOT NULL,
     value REAL NOT NULL,
-    PRIMARY KEY ({", ".join(_KEY)}, metric)
+    PRIMARY KEY ({", ".join(KEY_FIELDS)}, metric)
 );
 CREATE TABLE pictures ({_KEY_COLUMNS},
     box TEXT NOT NULL,
     png BLOB NOT NULL,
-    PRIMARY KEY ({", ".join(_KEY)})
+    PRIMARY KEY ({", ".join(KEY_FIELDS)})
 );
 CREATE TABLE figures (
     name TEXT PRIMARY KEY,
@@ -97,6 +98,22 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
 
+_CLAIMS = f"""
+CREATE TABLE IF NOT EXISTS claims ({_KEY_COLUMNS},
+    run INTEGER NOT NULL,
+    PRIMARY KEY ({", ".join(KEY_FIELDS)})
+);
+CREATE TABLE IF NOT EXISTS owners (
+    run INTEGER PRIMARY KEY,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    started TEXT NOT NULL,
+    heartbeat REAL NOT NULL
+);
+"""
+"""Tables of the runs that are at work (`cscsr.compare.claims`). They hold no results, and are made
+where an earlier release has not."""
+
 
 def _insert(table: str, columns: Sequence[str]) -> str:
     """The statement that inserts a row into a table, or replaces the row with its key."""
@@ -105,12 +122,12 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 _INSERT_ROW = (
-    _insert("results", [*_KEY, *_VALUES]).replace(" OR REPLACE", "")
+    _insert("results", [*KEY_FIELDS, *_VALUES]).replace(" OR REPLACE", "")
     + f" ON CONFLICT DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _VALUES)} "
     + f"WHERE excluded.outcome = '{SCORED}' OR results.outcome != '{SCORED}'"
 )
-_INSERT_SCORE = _insert("scores", [*_KEY, "metric", "value"])
-_INSERT_PICTURE = _insert("pictures", [*_KEY, "box", "png"])
+_INSERT_SCORE = _insert("scores", [*KEY_FIELDS, "metric", "value"])
+_INSERT_PICTURE = _insert("pictures", [*KEY_FIELDS, "box", "png"])
 
 
 def _storable(value: Any) -> Any:
@@ -181,11 +198,31 @@ class Results:
                 f"expected a results database of version {_SCHEMA_VERSION} at {self.path}, got "
                 f"version {version}; it was not changed, so name another folder."
             )
-        if damage != "ok":
+        if damage == "ok":
+            self._check_numbers()
+            if create:
+                with self._explained():
+                    self._connection.executescript(f"BEGIN IMMEDIATE; {_CLAIMS} COMMIT;")
+        else:
             raise InputError(
                 f"the results database {self.path} is damaged ({damage}); it was not changed, "
                 "so move it away or name another folder."
             )
+
+    def _check_numbers(self) -> None:
+        """Refuse a database with text where numbers belong: SQLite takes both."""
+        for table, columns in (("results", ["scale", *_NUMBERS]), ("scores", ["scale", "value"])):
+            for column in columns:
+                wrong = self._fetch(
+                    f"SELECT {column} FROM {table} "
+                    f"WHERE typeof({column}) NOT IN ('integer', 'real', 'null') LIMIT 1"
+                )
+                if wrong:
+                    raise InputError(
+                        f"expected numbers as {column} in the results database {self.path}, got "
+                        f"{wrong[0][0]!r}; it was left as it is, so move it away or name another "
+                        "folder."
+                    )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -216,6 +253,13 @@ class Results:
         """Close the file."""
         self._connection.close()
 
+    @contextmanager
+    def exclusive(self) -> Iterator[sqlite3.Connection]:
+        """A transaction in which no other process writes."""
+        with self._explained(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection
+
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         with self._explained():
@@ -240,14 +284,23 @@ class Results:
             the same pixels under another name, with that name; None if there is neither.
         """
         rows = self._fetch(
-            f"SELECT {', '.join(_VALUES)} FROM results WHERE {_IS_KEY} AND outcome = ? "
+            f"SELECT {', '.join(_VALUES)} FROM results WHERE {IS_KEY} AND outcome = ? "
             "ORDER BY dataset = ? AND image = ? DESC LIMIT 1",
             (*astuple(key), SCORED, dataset, image),
         )
         if not rows:
             return None
-        scores = self._fetch(f"SELECT metric, value FROM scores WHERE {_IS_KEY}", astuple(key))
+        scores = self._fetch(f"SELECT metric, value FROM scores WHERE {IS_KEY}", astuple(key))
         return Row(key, scores=dict(scores), **dict(zip(_VALUES, rows[0], strict=True)))
+
+    def failure(self, key: Key, dataset: str, image: str) -> tuple[str, int | None] | None:
+        """The message of a row that is not scored, and the run that it is of; None without one."""
+        rows = self._fetch(
+            f"SELECT message, run FROM results WHERE {IS_KEY} AND dataset = ? AND image = ? "
+            "AND outcome != ?",
+            (*astuple(key), dataset, image, SCORED),
+        )
+        return rows[0] if rows else None
 
     def add(self, row: Row) -> None:
         """Store a row and its scores in one transaction.
@@ -255,6 +308,7 @@ class Results:
         The row replaces an earlier one with the same key and names, unless the earlier row is
         scored and this one is not. Stored scores by metrics that this row lacks stay.
         """
+        row = replace(row, message=printable(row.message))
         key = astuple(row.key)
         scores = [(_INSERT_SCORE, (*key, *score)) for score in row.scores.items()]
         self._write((_INSERT_ROW, (*key, *(getattr(row, name) for name in _VALUES))), *scores)
@@ -274,7 +328,7 @@ class Results:
     def picture(self, key: Key, box: Sequence[int]) -> bytes | None:
         """Return the stored PNG of `key` and `box`, or None."""
         rows = self._fetch(
-            f"SELECT png FROM pictures WHERE {_IS_KEY} AND box = ?",
+            f"SELECT png FROM pictures WHERE {IS_KEY} AND box = ?",
             (*astuple(key), json.dumps(box)),
         )
         return rows[0][0] if rows else None
@@ -322,7 +376,20 @@ class Results:
         if not rows:
             raise InputError(f"the results database {self.path} holds no run yet.")
         run = dict(zip(names, rows[0], strict=True))
-        return {**run, "machine": json.loads(run["machine"]), "plan": json.loads(run["plan"])}
+        try:
+            machine, plan = json.loads(run["machine"]), json.loads(run["plan"])
+        except (TypeError, ValueError):
+            machine = plan = None
+        if not isinstance(machine, dict) or not isinstance(plan, dict):
+            raise self._strange_run(run["run"])
+        return {**run, "machine": machine, "plan": plan}
+
+    def _strange_run(self, number: int) -> InputError:
+        """The error for a run whose record is none."""
+        return InputError(
+            f"the record of run {number} in the results database {self.path} cannot be read; the "
+            "same command as before makes a new one."
+        )
 
     def frame(self) -> pd.DataFrame:
         """Return all rows as a DataFrame.
@@ -335,16 +402,16 @@ class Results:
         """
         import pandas as pd
 
-        columns = [*_KEY, *_VALUES]
+        columns = [*KEY_FIELDS, *_VALUES]
         frame = pd.DataFrame(
             self._fetch(f"SELECT {', '.join(columns)} FROM results ORDER BY rowid"), columns=columns
         )
         scores: dict[str, dict[tuple[Any, ...], float]] = {name: {} for name in DEFAULT_METRICS}
         for *key, metric, value in self._fetch(
-            f"SELECT {', '.join(_KEY)}, metric, value FROM scores"
+            f"SELECT {', '.join(KEY_FIELDS)}, metric, value FROM scores"
         ):
             scores.setdefault(metric, {})[tuple(key)] = value
-        keys = list(frame[_KEY].itertuples(index=False, name=None))
+        keys = list(frame[KEY_FIELDS].itertuples(index=False, name=None))
         scored = frame.outcome == SCORED
         for metric, values in scores.items():
             column = METRICS[metric].column if metric in METRICS else metric

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cscsr import Status, SuperResolution
 from cscsr.compare import machine, showcase
+from cscsr.compare.claims import Claims
 from cscsr.compare.plan import Cell, Image, Plan, text_of
 from cscsr.compare.progress import Progress
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Box, Key, Row, truth_key
@@ -22,7 +24,7 @@ from cscsr.errors import InputError, SolverError, described, failures_of
 from cscsr.imaging import METRICS, degrade, luma_of, score, to_uint8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """One image of a cell, to be enlarged and scored.
 
@@ -109,11 +111,10 @@ def find_work(plan: Plan, results: Results) -> Work:
         tasks[cell] = []
         for image in plan.images[cell.dataset]:
             task = Task(cell, image, cell.key(image), plan.metrics, plan.box(cell, image))
-            stored = results.find(task.key, image.dataset, image.source.name)
-            if stored is not None and (stored.dataset, stored.image) != task.names:
-                stored = replace(stored, dataset=image.dataset, image=image.source.name)
-                rows.append(stored)
-            if stored is not None and _is_whole(task, stored, results):
+            renamed, whole = _stored(task, results)
+            if renamed is not None:
+                rows.append(renamed)
+            if whole:
                 already += 1
                 continue
             reason = _unsupported(task)
@@ -128,6 +129,26 @@ def find_work(plan: Plan, results: Results) -> Work:
         shown = ", ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
         print(f"Left out: {name} on {shown}: {reason}")
     return Work(tasks, rows, already)
+
+
+def _stored(task: Task, results: Results) -> tuple[Row | None, bool]:
+    """The row of the task's pixels that is stored under another name only, renamed, or None; and
+    whether the stored results are complete."""
+    stored = results.find(task.key, *task.names)
+    if stored is None:
+        return None, False
+    renamed = None
+    if (stored.dataset, stored.image) != task.names:
+        renamed = replace(stored, dataset=task.names[0], image=task.names[1])
+    return renamed, _is_whole(task, stored, results)
+
+
+def _is_stored(task: Task, results: Results) -> bool:
+    """Whether the results of a task are complete by now; stores them under its name."""
+    renamed, whole = _stored(task, results)
+    if renamed is not None:
+        results.add(renamed)
+    return whole
 
 
 def _is_whole(task: Task, stored: Row, results: Results) -> bool:
@@ -160,6 +181,31 @@ def _problem(task: Task, truth: np.ndarray) -> SuperResolution:
     return SuperResolution(small, task.cell.scale)
 
 
+class ChangedInput(InputError):
+    """A solver or its weights are not those that the result would be stored under."""
+
+
+def _check_solver(task: Task) -> None:
+    """Refuse to go on with a solver that has changed since the task's key was made.
+
+    Called before and after a solve: whatever weights a solver reads in between are those of the
+    key.
+    """
+    solver = task.cell.contender.solver
+    with failures_of(f"{solver.name} failed"):
+        weights_sha256, version = solver.weights_sha256() or "", solver.version
+    if weights_sha256 != task.key.weights_sha256:
+        raise ChangedInput(
+            f"the weights of {solver.name} were changed while it was compared; "
+            "the same command takes them as they are now."
+        )
+    if version != task.key.solver_version:
+        raise ChangedInput(
+            f"expected version {task.key.solver_version} of {solver.name} where it is run, got "
+            f"version {version}; install the same packages there."
+        )
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a task: its row, and a picture to store or None."""
@@ -190,6 +236,7 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     except InputError as error:
         return Outcome(task.row(FAILED, message=str(error), **recorded))
     try:
+        _check_solver(task)
         problem = _problem(task, truth)
         with machine.peak_memory(device) as peak:
             start = time.perf_counter()
@@ -206,7 +253,8 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
             iterations = int(trace[-1]) if len(trace) else None
             precision = str(solver.params().get("precision", ""))
         operations = checked_operations(solver, problem, iterations)
-    except SolverError as error:
+        _check_solver(task)
+    except (SolverError, ChangedInput) as error:
         return Outcome(task.row(FAILED, message=str(error), **recorded))
     except (InputError, MemoryError) as error:
         message = f"{solver.name} failed: {described(error)}"
@@ -231,12 +279,113 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
 
 
 def keep_truths(plan: Plan, results: Results) -> None:
-    """Store the true pictures, which the report shows beside the estimates."""
+    """Store the true pictures, which the report shows beside the estimates.
+
+    An image that changed since the plan has none: its tasks fail too, and say so.
+    """
     for shown in plan.showcases:
         key = truth_key(shown.image.sha256, shown.scale)
         if results.picture(key, shown.box) is None:
-            luma = luma_of(shown.image.read())
+            try:
+                luma = luma_of(shown.image.read())
+            except InputError:
+                continue
             results.add_picture(key, shown.box, showcase.as_png(showcase.cut(luma, shown.box)))
+
+
+class Pool(Protocol):
+    """Where tasks are solved.
+
+    Attributes
+    ----------
+    by_image
+        Whether tasks of one image are best started one after the other.
+    """
+
+    by_image: bool
+
+    def room(self) -> int:
+        """How many more tasks may be started now."""
+
+    def start(self, task: Task) -> None:
+        """Have a task solved."""
+
+    def busy(self) -> int:
+        """How many tasks have been started and not yet been returned by `finished`."""
+
+    def finished(self) -> list[tuple[Task, Outcome]]:
+        """Tasks that have come to their end; waits a moment for one."""
+
+
+class Here:
+    """A pool of this process alone: a task is solved while it is started.
+
+    Parameters
+    ----------
+    progress
+        Where the user sees which one it is.
+    number
+        Of the run.
+    """
+
+    by_image = False
+
+    def __init__(self, progress: Progress, number: int | None) -> None:
+        self._progress, self._number = progress, number
+        self._version = machine.code_version()
+        self._machines: dict[str, str] = {}
+        self._done: list[tuple[Task, Outcome]] = []
+
+    def room(self) -> int:
+        return 1 - len(self._done)
+
+    def start(self, task: Task) -> None:
+        contender = task.cell.contender
+        self._progress.begin(f"{contender.name} on {task}", task.kind, task.megapixels)
+        if contender.device not in self._machines:
+            self._machines[contender.device] = machine.describe(contender.device)
+        about = {"machine": self._machines[contender.device], "code_version": self._version}
+        self._done.append((task, solve(task, {**about, "run": self._number})))
+        self._progress.done()
+
+    def busy(self) -> int:
+        return len(self._done)
+
+    def finished(self) -> list[tuple[Task, Outcome]]:
+        done, self._done = self._done, []
+        return done
+
+
+WAIT_SECONDS = 0.5
+"""How long to wait before asking again for a task that another run computes."""
+
+
+class _Cells:
+    """What has come of the tasks of each cell, said when all of them are done."""
+
+    def __init__(self, work: Work, progress: Progress) -> None:
+        self._progress = progress
+        self._left = {cell: len(tasks) for cell, tasks in work.tasks.items()}
+        self._rows: dict[Cell, list[Row]] = {cell: [] for cell in work.tasks}
+        self.failures = 0
+
+    def scored(self, task: Task, row: Row) -> None:
+        """Note a scored row."""
+        self._rows[task.cell].append(row)
+        self.over(task)
+
+    def failed(self, task: Task, message: str) -> None:
+        """Note a failure, and say it."""
+        self.failures += 1
+        self._progress.say(f"{task}: {message}", error=True)
+        self.over(task)
+
+    def over(self, task: Task) -> None:
+        """Note that a task is done, here or by another run."""
+        self._left[task.cell] -= 1
+        rows = self._rows[task.cell]
+        if not self._left[task.cell] and rows:
+            self._progress.say(f"{task.cell}: {_means(rows)} ({len(rows)})")
 
 
 def run(
@@ -244,6 +393,8 @@ def run(
     results: Results,
     progress: Progress,
     number: int | None = None,
+    claims: Claims | None = None,
+    pool: Pool | None = None,
 ) -> int:
     """Do all the work, and store each row as soon as it is computed.
 
@@ -255,6 +406,10 @@ def run(
         The database for the rows, and the progress bar.
     number
         The number of the run (`Results.start_run`).
+    claims
+        The claims of the run, where others may write to the same database.
+    pool
+        Where tasks are solved; None: in this process.
 
     Returns
     -------
@@ -263,38 +418,73 @@ def run(
     """
     for row in work.rows:
         results.add(row)
-    failures = 0
-    version = machine.code_version()
-    devices = {cell.contender.device for cell in work.tasks}
-    abouts = {
-        device: {"machine": machine.describe(device), "code_version": version, "run": number}
-        for device in devices
-    }
-    for cell, tasks in work.tasks.items():
-        rows = []
-        for task in tasks:
-            progress.begin(f"{cell.contender.name} on {task}", task.kind, task.megapixels)
-            outcome = solve(task, abouts[cell.contender.device])
-            row = outcome.row
-            if outcome.picture is not None and task.box is not None:
-                results.add_picture(task.key, task.box, outcome.picture)
-            results.add(row)
-            progress.done()
-            if row.outcome == SCORED:
-                rows.append(row)
+    pool = Here(progress, number) if pool is None else pool
+    cells = _Cells(work, progress)
+    waiting = deque(work)
+    if pool.by_image:
+        waiting = deque(sorted(waiting, key=_order_of_images(waiting).__getitem__))
+    elsewhere: list[Task] = []
+    while waiting or elsewhere or pool.busy():
+        while waiting and pool.room() > 0:
+            task = waiting.popleft()
+            owner = None if claims is None else claims.take(task.key)
+            if claims is not None and _is_stored(task, results):
+                progress.finish(task.kind, task.megapixels)
+                cells.over(task)
+            elif owner is None:
+                pool.start(task)
+            elif (failure := _failure(task, results, owner)) is not None:
+                progress.finish(task.kind, task.megapixels)
+                cells.failed(task, failure)
             else:
-                failures += 1
-                progress.say(f"{task}: {row.message}", error=True)
-        if rows:
-            progress.say(f"{cell}: {_means(rows)} ({len(rows)})")
-    return failures
+                elsewhere.append(task)
+        if pool.busy():
+            for task, outcome in pool.finished():
+                _store(task, outcome, results, cells)
+        elif elsewhere:
+            progress.show(f"waiting for another run, which has {len(elsewhere)} of the images")
+            time.sleep(WAIT_SECONDS)
+        if not waiting:
+            waiting.extend(elsewhere)
+            elsewhere.clear()
+    return cells.failures
+
+
+def _order_of_images(tasks: Iterable[Task]) -> dict[Task, int]:
+    """Of each task, the place of its image among the images."""
+    places: dict[str, int] = {}
+    return {task: places.setdefault(task.image.sha256, len(places)) for task in tasks}
+
+
+def _failure(task: Task, results: Results, owner: int) -> str | None:
+    """Why a task failed in another run that is at work; None if it has not (yet)."""
+    stored = results.failure(task.key, task.image.dataset, task.image.source.name)
+    return stored[0] if stored is not None and stored[1] == owner else None
+
+
+def _store(task: Task, outcome: Outcome, results: Results, cells: _Cells) -> None:
+    """Store what came of a task."""
+    row = outcome.row
+    if outcome.picture is not None and task.box is not None:
+        results.add_picture(task.key, task.box, outcome.picture)
+    results.add(row)
+    if row.outcome == SCORED:
+        cells.scored(task, row)
+    else:
+        cells.failed(task, row.message)
 
 
 def _means(rows: Sequence[Row]) -> str:
     """The mean scores and seconds of the images of a cell, in words."""
     texts = []
     for name in rows[0].scores:
-        metric, mean = METRICS[name], float(np.mean([row.scores[name] for row in rows]))
-        texts.append(f"{metric.label} {mean:.{metric.digits}f} {metric.unit}".rstrip())
+        metric = METRICS[name]
+        values = np.array([row.scores[name] for row in rows])
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            text = f"{metric.label} {finite.mean():.{metric.digits}f} {metric.unit}".rstrip()
+            texts.append(text)
+        if len(finite) < len(values):
+            texts.append(f"no error on {len(values) - len(finite)}")
     seconds = float(np.mean([row.seconds for row in rows]))
     return f"{', '.join(texts)}, {two_digits(seconds)} s per image"

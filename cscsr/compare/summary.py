@@ -20,6 +20,7 @@ from cscsr.compare.published import (
 )
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Key
 from cscsr.compare.results import Results
+from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class Place(NamedTuple):
 class Mean:
     """The mean over the images of a data set, for one solver at one place.
 
+    The PSNR of an estimate without any error is infinite. An image that any solver at the place
+    restores so is left out of the mean PSNR of all of them: means are then over the same images,
+    and their order is that of the mean differences.
+
     Attributes
     ----------
     place, solver
@@ -53,6 +58,11 @@ class Mean:
         Their means over the scored images; NaN where there are none.
     images, expected
         The number of scored images, and of all images of the data set.
+    exact
+        The number of images on which the solver makes no error at all.
+    left_out
+        The number of scored images that are left out of the mean PSNR, because this or another
+        solver makes no error on them.
     reasons
         The reasons for missing images.
     """
@@ -65,11 +75,13 @@ class Mean:
     operations: float = math.nan
     images: int = 0
     expected: int = 0
+    exact: int = 0
+    left_out: int = 0
     reasons: tuple[str, ...] = ()
 
     @property
     def psnr_db(self) -> float:
-        """The mean PSNR in dB, by which solvers are ranked; NaN where no image was scored."""
+        """The mean PSNR in dB, by which solvers are ranked; NaN where it is of no image."""
         return self.scores.get("psnr", math.nan)
 
     @property
@@ -83,6 +95,7 @@ class Mean:
         method = beside_name(self.solver)
         return (
             self.complete
+            and not self.left_out
             and not self.place.degradation
             and method is not None
             and self.images == PUBLISHED_IMAGES.get(self.place.dataset)
@@ -102,7 +115,9 @@ class Summary:
         The mean of each place and solver, in the order of the run's plan.
     rows
         The results behind the means: one row per image, solver, scale and degradation of the plan,
-        with the columns of `Results.frame`, which are missing values where nothing is stored.
+        with the columns of `Results.frame`, which are missing values where nothing is stored; then
+        `exact`, whether its PSNR is infinite, and `left_out`, whether that of any solver on the
+        image is.
     """
 
     run: dict[str, Any]
@@ -148,20 +163,27 @@ class Summary:
         return [self._by_place[place, solver] for solver in self.solvers]
 
     def ranking(self, place: Place) -> list[Mean]:
-        """Return the means over all images, the best PSNR first; partial ones are not ranked."""
-        complete = [mean for mean in self.at(place) if mean.complete]
-        return sorted(complete, key=lambda mean: -mean.psnr_db)
+        """Return the means over all images, the best PSNR first; partial ones, and those without
+        a PSNR, are not ranked."""
+        ranked = [m for m in self.at(place) if m.complete and not math.isnan(m.psnr_db)]
+        return sorted(ranked, key=lambda mean: -mean.psnr_db)
+
+    def unranked(self, place: Place) -> list[Mean]:
+        """Return the means that `ranking` leaves out, in the order of the plan."""
+        ranked = {mean.solver for mean in self.ranking(place)}
+        return [mean for mean in self.at(place) if mean.solver not in ranked]
 
     @cached_property
     def differences(self) -> dict[Place, dict[tuple[str, str], Difference]]:
         """The difference in PSNR of every two solvers at each place.
 
-        The key (first, second) is in the order of the plan.
+        The key (first, second) is in the order of the plan. Images that any solver restores
+        without error are left out, as in the means.
         """
         differences = {}
         for place, rows in self.rows.groupby(list(Place._fields), sort=False):
             images = rows.drop_duplicates("image").image.tolist()
-            scored = rows[rows.outcome == SCORED]
+            scored = rows[(rows.outcome == SCORED) & ~rows.left_out]
             psnr_db = scored.pivot_table(index="image", columns="solver", values="psnr_db")
             psnr_db = psnr_db.reindex(index=images, columns=self.solvers)
             differences[Place(*place)] = pairwise({name: psnr_db[name] for name in self.solvers})
@@ -181,12 +203,24 @@ def summarise(results: Results) -> Summary:
     Raises
     ------
     InputError
-        If the database holds no run.
+        If the database holds no run, or a plan that is none.
     """
     run = results.latest_run()
-    rows = _planned(run["plan"]).merge(
+    try:
+        planned = _planned(run["plan"])
+        protocol = run["plan"]["protocol"] in _PROTOCOL_MEANING
+    except (KeyError, TypeError, AttributeError, ValueError):
+        protocol = False
+    if not protocol or planned.empty:
+        raise InputError(
+            f"the plan of run {run['run']} in the results database {results.path} cannot be read; "
+            "compare again, into another folder if this happens again."
+        )
+    rows = planned.merge(
         results.frame(), how="left", on=[*Key.__dataclass_fields__, "dataset", "image"]
     )
+    rows["exact"] = (rows.outcome == SCORED) & (rows.psnr_db == math.inf)
+    rows["left_out"] = rows.groupby([*Place._fields, "image"]).exact.transform("any")
     means = [
         _mean(Place(dataset, int(scale), degradation), solver, cell)
         for (dataset, scale, degradation, solver), cell in rows.groupby(
@@ -223,7 +257,10 @@ def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
     if cell.outcome.isna().any():
         reasons.append("Not computed yet: the same command goes on where it stopped.")
     columns = {name: metric.column for name, metric in METRICS.items() if metric.column in cell}
-    means = {name: float(scored[c].mean(skipna=False)) for name, c in columns.items()}
+    means = {
+        name: float((scored[~scored.left_out] if name == "psnr" else scored)[c].mean(skipna=False))
+        for name, c in columns.items()
+    }
     return Mean(
         place,
         solver,
@@ -233,6 +270,8 @@ def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
         float(scored.operations.mean()),
         len(scored),
         len(cell),
+        int(scored.exact.sum()),
+        int(scored.left_out.sum()),
         tuple(reasons),
     )
 
@@ -240,6 +279,26 @@ def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
 def notes_of(summary: Summary) -> list[str]:
     """Return the distinct reasons for missing cells, which become numbered notes."""
     return list(dict.fromkeys(reason for mean in summary.means for reason in mean.reasons))
+
+
+def exact_images(summary: Summary) -> str:
+    """The sentence on images that a solver restores without any error; "" where there are none."""
+    parts = []
+    for place in summary.places:
+        means = [mean for mean in summary.at(place) if mean.exact]
+        if means:
+            here = summary.rows[(summary.rows[list(Place._fields)] == list(place)).all(axis=1)]
+            images = list(dict.fromkeys(here[here.left_out].image))
+            shown = ", ".join(images[:3]) + (", …" if len(images) > 3 else "")
+            by = ", ".join(f"{mean.solver} on {mean.exact}" for mean in means)
+            parts.append(f"{len(images)} of {means[0].expected} on {place} ({shown}; exact: {by})")
+    if not parts:
+        return ""
+    return (
+        "An estimate without any error has an infinite PSNR: images that any solver restores so "
+        "are left out of the means, ranks, intervals and differences of PSNR of all solvers. "
+        f"Those are {'; '.join(parts)}."
+    )
 
 
 BEST = (
@@ -291,6 +350,12 @@ def remarks(summary: Summary) -> list[str]:
             "srcnn has the architecture of Dong et al. (2014), with weights of minutes of training "
             "(cscsr/weights/srcnn.md): its figures say nothing of the authors' network."
         )
+    exact = exact_images(summary)
+    if exact:
+        sentences.append(exact)
+    left_out = [f"{image['dataset']}/{image['image']}" for image in plan.get("left_out", [])]
+    if left_out:
+        sentences.append(f"Left out, as they cannot be read or scored: {', '.join(left_out)}.")
     scored = rows[rows.outcome == SCORED]
     if len(scored):
         machines = "; ".join(dict.fromkeys(scored.machine))

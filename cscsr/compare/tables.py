@@ -22,16 +22,28 @@ from cscsr.compare.published import (
 )
 from cscsr.compare.records import FILE_NAME
 from cscsr.compare.remake import remake
-from cscsr.compare.summary import BEST, Mean, Place, Summary, notes_of, remarks, summarise
+from cscsr.compare.summary import (
+    BEST,
+    Mean,
+    Place,
+    Summary,
+    exact_images,
+    notes_of,
+    remarks,
+    summarise,
+)
 from cscsr.compare.text import (
     csv_text,
     difference_text,
     enumeration,
     latex_table,
     latex_text,
+    markdown_code,
     markdown_rows,
+    markdown_text,
     two_digits,
 )
+from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
 from cscsr.output import write_text
 
@@ -253,24 +265,26 @@ def markdown(table: Table) -> str:
         f"## {' above '.join(metric.heading for metric in table.metrics)}",
         "",
         *markdown_rows(
-            (f"*published* {c.name}" if c.published else c.name for c in table.columns), quality
+            (
+                f"*published* {c.name}" if c.published else markdown_text(c.name)
+                for c in table.columns
+            ),
+            quality,
         ),
         "",
         BEST,
         "",
-        *(f"{number}. {reason}" for number, reason in enumerate(notes, start=1)),
+        *(f"{number}. {markdown_text(reason)}" for number, reason in enumerate(notes, start=1)),
         *([""] if notes else []),
         "## Seconds per image",
         "",
-        *markdown_rows((column.name for column in ours), seconds),
+        *markdown_rows((markdown_text(column.name) for column in ours), seconds),
         "",
         "## How it was made",
         "",
-        *(f"- {sentence}" for sentence in remarks(summary)),
+        *(f"- {markdown_text(sentence)}" for sentence in remarks(summary)),
         "",
-        "```",
-        summary.run["command"],
-        "```",
+        *markdown_code(summary.run["command"]),
         "",
     ]
     return "\n".join(parts)
@@ -291,6 +305,8 @@ def _markdown_cell(table: Table, cell: Cell, notes: Sequence[str]) -> str:
     if cell.mean is not None:
         if cell.mean.images and not cell.mean.complete:
             parts.append(f"*{cell.mean.images} of {cell.mean.expected} images*")
+        if cell.mean.exact:
+            parts.append(f"*exact on {cell.mean.exact} of {cell.mean.images}*")
         numbers = "".join(f" <sup>{notes.index(reason) + 1}</sup>" for reason in cell.mean.reasons)
     return ("<br>".join(parts) or "–") + numbers
 
@@ -299,14 +315,17 @@ def _markdown_cell(table: Table, cell: Cell, notes: Sequence[str]) -> str:
 
 
 def csv_columns(table: Table) -> list[str]:
-    """Return the columns of a table's CSV file; metrics other than PSNR and SSIM come last."""
+    """Return the columns of a table's CSV file; metrics other than PSNR and SSIM come last, then
+    the number of images without error where there are any."""
     defaults = [METRICS[name].column for name in DEFAULT_METRICS]
     columns = ["dataset", "scale"]
     columns += ["degradation"] if table.name == "degraded" else []
     columns += ["method", *defaults, "seconds", "images", "protocol"]
     if table.name != "degraded":
         columns += [f"published_{column}" for column in defaults]
-    return columns + [m.column for m in table.metrics if m.column not in defaults]
+    columns += [m.column for m in table.metrics if m.column not in defaults]
+    exact = any(cell.mean is not None and cell.mean.exact for cell in table.cells.values())
+    return [*columns, "exact"] if exact else columns
 
 
 def csv_file(table: Table) -> str:
@@ -325,7 +344,7 @@ def csv_file(table: Table) -> str:
             if cell.mean is not None:
                 row |= {METRICS[name].column: value for name, value in cell.scores.items()}
                 row |= {"seconds": cell.mean.seconds, "images": cell.mean.images}
-                row |= {"protocol": cell.mean.line}
+                row |= {"protocol": cell.mean.line, "exact": cell.mean.exact}
             elif cell.scores:
                 row |= {"method": f"{column.name} (published)"}
                 row |= {"protocol": PUBLISHED_LINES.get(column.name)}
@@ -371,6 +390,8 @@ def latex(table: Table) -> str:
         f"{enumeration([metric.heading for metric in metrics])}; "
         "bold: the best of ours, underlined: the second best."
     )
+    exact = exact_images(table.summary)
+    caption += f" {latex_text(exact)}" if exact else ""
     partial = any(cell.scores and not cell.ranked for cell in table.cells.values())
     note = r"\\[2pt] {\footnotesize $^*$ mean over a part of the images}" if partial else ""
     return latex_table(caption, table.name, f"l{'r' * (width - 1)}", body, note)
@@ -426,7 +447,10 @@ def write_tables(summary: Summary, out: Path) -> list[Path]:
     files = written_tables(summary)
     for name in (f"{table}.{suffix}" for table in _NAMES for suffix in WRITERS):
         if name not in files:
-            (out / name).unlink(missing_ok=True)
+            try:
+                (out / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(f"{out / name} cannot be removed: {error.strerror}.") from error
     return [write_text(out / name, text) for name, text in files.items()]
 
 

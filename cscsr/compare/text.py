@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,30 +52,55 @@ def enumeration(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
+def markdown_text(text: str) -> str:
+    """`text` as Markdown shows it, on one line: what would be markup, a cell's end or HTML is
+    escaped."""
+    line = " ".join(text.split("\n")).replace("\r", " ")
+    line = re.sub(r"[\\`*_|]|\](?=\()", r"\\\g<0>", line)
+    return line.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def markdown_code(text: str) -> list[str]:
+    """The lines of a code block, whatever backticks `text` holds."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [fence, text, fence]
+
+
 def markdown_rows(heads: Iterable[str], rows: Iterable[tuple[Any, Iterable[str]]]) -> list[str]:
     """Return the lines of a Markdown table.
 
     Parameters
     ----------
     heads
-        The headings of all columns but the first.
+        The headings of all columns but the first, as Markdown.
     rows
-        Each row's first cell, whose spaces become no-break spaces, and its other cells.
+        Each row's first cell, a text whose spaces become no-break spaces, and its other cells, as
+        Markdown.
     """
     heads = list(heads)
     lines = [f"| | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
     for first, cells in rows:
-        nowrap = str(first).replace(" ", "\u00a0")
+        nowrap = markdown_text(str(first)).replace(" ", "\u00a0")
         lines.append(f"| {nowrap} | {' | '.join(cells)} |")
     return lines
 
 
+_FORMULA = ("=", "+", "-", "@")
+"""How a text begins that a spreadsheet takes for a formula."""
+
+
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return a CSV file; floats have six significant digits, missing values and NaN are empty."""
+    """Return a CSV file; floats have six significant digits, missing values and NaN are empty.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
 
     def text(value: Any) -> Any:
         if isinstance(value, float):
             return "" if math.isnan(value) else f"{value:.6g}"
+        if isinstance(value, str) and value.lstrip().startswith(_FORMULA):
+            return f"'{value}"
         return value
 
     file = io.StringIO()
@@ -95,6 +121,11 @@ _LATEX = {
     "λ": r"$\lambda$",
     "[": "{[}",
     "]": "{]}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "\n": " ",
+    "\r": " ",
 }
 
 

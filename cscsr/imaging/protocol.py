@@ -107,9 +107,10 @@ def score(
     Parameters
     ----------
     estimate
-        Floating point in [0,1] (overshoots: `cscsr.arrays.UNIT_RANGE`), numpy or torch, of the
-        shape of the cropped truth; on line "y" it is luma (H,W), on line "rgb" it has the truth's
-        channels.
+        Floating point on the [0,1] scale, numpy or torch, of the shape of the cropped truth; on
+        line "y" it is luma (H,W), on line "rgb" it has the truth's channels. Values are clipped,
+        so single ones may lie far outside, as in a bad estimate; the mean must lie in
+        `cscsr.arrays.UNIT_RANGE`.
     truth
         uint8 (H,W) or (H,W,3).
     scale
@@ -127,7 +128,7 @@ def score(
     Raises
     ------
     InputError
-        For an unknown metric or line, if shapes disagree, for NaN, values far outside [0,1] and
+        For an unknown metric or line, if shapes disagree, for NaN, a mean far outside [0,1] and
         masked arrays in which anything is masked, and for an image too small to score.
     """
     scale = check_scale(scale)
@@ -142,7 +143,7 @@ def score(
         )
     rows = [METRICS[name] for name in check_metrics(metrics)]
     if np.issubdtype(estimate.dtype, np.floating):
-        check_unit_range("an estimate", estimate)
+        check_unit_range("the mean of an estimate", estimate.mean(dtype=np.float64, keepdims=True))
     estimate = crop_border(luma_of(to_uint8(estimate)), scale)
     truth = crop_border(luma_of(truth), scale)
     return {metric.name: metric.function(estimate, truth) for metric in rows}

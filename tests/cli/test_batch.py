@@ -150,6 +150,31 @@ def test_one_that_fails_does_not_stop_the_others(album, capsys):
     ]
 
 
+@pytest.mark.slow
+def test_several_processes_write_what_one_does(album, tmp_path, capsys):
+    pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    (album / "broken.png").write_bytes(b"this is no image")
+    here, there = tmp_path / "here", tmp_path / "there"
+    code = upscale(album, "-o", f"{here}/", solver="crnet-b-small")
+    one = capsys.readouterr()
+    assert upscale(album, "-o", f"{there}/", "--jobs", 2, solver="crnet-b-small") == code != 0
+    two = capsys.readouterr()
+    assert "broken.png" in two.err
+    assert len(two.out.splitlines()) == len(one.out.splitlines()) > 1
+    assert names(there) == names(here)
+    for name in names(here):
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(there / name)), np.asarray(Image.open(here / name))
+        )
+    assert upscale(album, "-o", f"{there}/", "--jobs", 2, solver="crnet-b-small") == code
+    assert "skipped, because their results exist" in capsys.readouterr().out
+
+
+def test_number_of_jobs_is_a_whole_number(photo, capsys):
+    assert upscale(photo, "--jobs", "many") == 2
+    assert "at least 1, got 'many'" in capsys.readouterr().err
+
+
 def test_file_that_is_named_like_a_pattern_is_a_file(tmp_path):
     path = tmp_path / "a[1].png"
     Image.fromarray(PIXELS).save(path)

@@ -274,6 +274,23 @@ class MadeUp:
 
 
 @pytest.fixture
+def with_blank(made_up) -> Summary:
+    """Five images of which the last is flat: two solvers make no error there, and a network that
+    is worse than another on every photograph has a very large PSNR."""
+    made_up.lines = LINES
+    made_up.start()
+    blank = {"bicubic": np.inf, "csc-sr[ista]": np.inf, "crnet-a-small": 99.0}
+    for solver, psnr_db in PSNR_DB.items():
+        for number, image in enumerate(SET5[:4]):
+            made_up.results.add(made_up.scored(solver, image, psnr_db + 0.1 * number))
+        scores = {"psnr": blank.get(solver, 50.0), "ssim": 1.0}
+        row = made_up.scored(solver, SET5[4], 0.0)
+        made_up.results.add(replace(row, scores=scores))
+    made_up.results.finish_run(1)
+    return summarise(made_up.results)
+
+
+@pytest.fixture
 def made_up(tmp_path):
     with Results(tmp_path / FILE_NAME) as results:
         yield MadeUp(results)

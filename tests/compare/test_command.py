@@ -107,6 +107,24 @@ def test_bad_folders_get_one_sentence_and_nothing_computed_is_lost(
     pd.testing.assert_frame_equal(before, read_results(tmp_path / "out" / FILE_NAME))
 
 
+def test_broken_images_are_named_and_left_out_on_request(folder, tmp_path, capsys):
+    command = ["--data", str(folder), "--datasets", "mine", "--solvers", "bicubic"]
+    command += ["--scales", "2", "--out", str(tmp_path / "out")]
+    _no_image(folder)
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "zebra.png" in error
+    assert "--skip-broken" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists(), "refused before anything is computed"
+    assert main([*command, "--skip-broken"]) == 0
+    assert "Left out: mine/zebra: " in capsys.readouterr().err
+    assert len(read_results(tmp_path / "out" / FILE_NAME)) == 5
+    for name in ("table1.md", "index.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "Left out, as they cannot be read or scored: mine/zebra." in text
+
+
 def test_a_spoilt_database_is_kept(tmp_path, capsys):
     (tmp_path / FILE_NAME).write_text("my notes, which are no database")
     assert main(["--solvers", "bicubic", "--out", str(tmp_path)]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from cscsr import InputError
 from cscsr.compare import plan as planning
 from cscsr.compare.plan import Contender, fingerprint, make_plan
+from cscsr.compare.summary import remarks, summarise
 from cscsr.data.datasets import demo, load_dataset
 from cscsr.imaging import degrade, psnr, read_image, write_image
 from cscsr.imaging.metrics import crop_border
@@ -96,6 +98,74 @@ def test_an_image_has_to_be_large_enough_to_be_scored(folder):
         make_plan([load_dataset("mine", folder)], ["bicubic"], [2])
     write_image(folder / "mine" / "small.png", np.zeros((16, 40), np.uint8))
     make_plan([load_dataset("mine", folder)], ["bicubic"], [2])
+
+
+def spoil(folder: Path) -> dict[str, str]:
+    """Add broken images to `mine`: name to what is said of each."""
+    mine = folder / "mine"
+    (mine / "empty.png").write_bytes(b"")
+    (mine / "notes.png").write_text("this is no image")
+    whole = (mine / "coffee.png").read_bytes()
+    (mine / "cut.png").write_bytes(whole[: len(whole) // 2])
+    write_image(mine / "small.png", np.zeros((14, 40), np.uint8))
+    return {
+        "cut": "cut.png",
+        "empty": "empty.png",
+        "notes": "notes.png",
+        "small": "at least 16x16 pixels",
+    }
+
+
+def test_all_broken_images_are_refused_in_one_sentence(folder):
+    broken = spoil(folder)
+    with pytest.raises(InputError) as refusal:
+        make_plan([load_dataset("mine", folder)], ["bicubic"], [2])
+    sentence = str(refusal.value)
+    assert sentence.startswith("4 images cannot be compared (")
+    assert all(f"mine/{name}" in sentence for name in broken)
+    assert "--skip-broken" in sentence
+    assert "\n" not in sentence
+
+
+def test_broken_images_are_left_out_where_that_is_asked_for(compare, repeat):
+    broken = spoil(compare.folder)
+    plan = compare.plan(repeat(), skip_broken=True)
+    assert {image.image for image in plan.left_out} == set(broken)
+    for image in plan.left_out:
+        assert broken[image.image] in image.reason
+    compare.results.start_run("the command", {}, plan.as_dict())
+    assert compare.run(plan) == (5, 0, 0)
+    summary = summarise(compare.results)
+    assert summary.at(summary.places[0])[0].expected == 5
+    assert any(
+        "mine/cut, mine/empty, mine/notes, mine/small" in sentence for sentence in remarks(summary)
+    )
+
+
+def test_a_data_set_of_broken_images_only_is_refused(folder):
+    for path in (folder / "mine").iterdir():
+        path.write_text("this is no image")
+    with pytest.raises(InputError, match="no image of the data set mine can be compared"):
+        make_plan([load_dataset("mine", folder)], ["bicubic"], [2], skip_broken=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AssertionError(), TypeError("of\nsome kind"), OverflowError("x"), MemoryError(), KeyError(0)],
+)
+def test_whatever_a_decoder_raises_is_a_sentence_that_names_the_file(folder, monkeypatch, error):
+    def read(path):
+        if path.stem == "coffee":
+            raise error
+        return read_image(path)
+
+    monkeypatch.setattr("cscsr.data.datasets.read_image", read)
+    sentence = r"coffee\.png cannot be read \(\w+.*skip-broken"
+    with pytest.raises(InputError, match=sentence) as refusal:
+        make_plan([load_dataset("mine", folder)], ["bicubic"], [2])
+    assert "\n" not in str(refusal.value)
+    plan = make_plan([load_dataset("mine", folder)], ["bicubic"], [2], skip_broken=True)
+    assert [image.image for image in plan.left_out] == ["coffee"]
 
 
 def test_every_solver_has_the_line_of_the_protocol():

@@ -1,11 +1,13 @@
 """The results database: what is stored is found again, and no file is ever spoilt."""
 
+import re
 import sqlite3
 from dataclasses import replace
 
 import pytest
 
 from cscsr import InputError
+from cscsr.compare import page, tables
 from cscsr.compare.records import (
     FAILED,
     SCORED,
@@ -194,6 +196,65 @@ def test_a_file_that_is_not_ours_is_refused_and_kept(tmp_path, spoil, message):
         with pytest.raises(InputError, match=message):
             Results(path, create)
         assert path.read_bytes() == before
+
+
+def _with(statement):
+    """A database in which a run has a row, changed by a statement of SQL."""
+
+    def spoil(path):
+        with Results(path) as results:
+            results.start_run("a command", {}, {})
+            results.add(ROW)
+        connection = sqlite3.connect(path)
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE results SET seconds = 'soon'", "numbers as seconds .*, got 'soon'"),
+        ("UPDATE results SET run = 'first'", "numbers as run .*, got 'first'"),
+        ("UPDATE results SET memory_mb = x'00ff'", "numbers as memory_mb"),
+        ("UPDATE scores SET value = 'good'", "numbers as value .*, got 'good'"),
+        ("UPDATE runs SET plan = '{'", "record of run 1 .* cannot be read"),
+        ("UPDATE runs SET plan = '[]'", "record of run 1 .* cannot be read"),
+        ("UPDATE runs SET machine = 'unknown'", "record of run 1 .* cannot be read"),
+        ("UPDATE runs SET plan = '{}'", "plan of run 1 .* cannot be read"),
+        ("UPDATE runs SET plan = '{\"datasets\": 5}'", "plan of run 1 .* cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("program", [tables.main, page.main])
+def test_text_where_numbers_belong_is_a_sentence(path, capsys, program, statement, message):
+    _with(statement)(path)
+    before = path.read_bytes()
+    assert program([str(path.parent)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(made_up, capsys):
+    """Also for root, who may write into any folder: a folder has the name of the file."""
+    made_up.fill()
+    folder = made_up.results.path.parent
+    for name, program in (("index.html", page.main), ("table1.md", tables.main)):
+        (folder / name).mkdir()
+        assert program([str(folder)]) == 2
+        error = capsys.readouterr().err
+        assert f"{folder / name} cannot be written: " in error
+        assert error.count("\n") == 1
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_message_that_is_not_utf_8_is_stored(path):
+    with Results(path) as results:
+        results.add(Row(KEY, "Set5", "baby", FAILED, message="out of \udcff"))
+        assert results.frame().message.tolist() == ["out of \\udcff"]
 
 
 def test_pictures_and_figures_are_kept(path):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cscsr import InputError, Status
+from cscsr.compare import plan as planning
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Key, truth_key
 from cscsr.compare.run import find_work
 from cscsr.data.datasets import demo
@@ -84,6 +85,49 @@ def test_a_solver_that_fails_costs_the_others_nothing(
     assert failures.message.str.contains(message, regex=False).all()
     assert failures.psnr_db.isna().all()
     assert message in capsys.readouterr().err
+
+
+def test_weights_that_change_during_a_run_leave_no_result_under_the_old_hash(
+    compare, repeat, tmp_path
+):
+    trained = tmp_path / "weights"
+    trained.write_text("1.0")
+
+    @dataclass(frozen=True)
+    class Trained(repeat):
+        """Its gain is what the weight file holds; on the grey image the file changes first."""
+
+        def solve(self, problem, **options):
+            if problem.lr.ndim == 2 and trained.read_text() == "1.0":
+                trained.write_text("0.5")
+            gain = float(trained.read_text())
+            return replace(self, gain=gain, wrong="").parent_solve(problem)
+
+        def parent_solve(self, problem):
+            return repeat.solve(self, problem)
+
+    solver = Trained(weights=str(trained))
+    first = solver.weights_sha256()
+    assert compare(solver) == (5, 0, 4), "the image before the change is scored"
+    rows = compare.results.frame().set_index("image")
+    assert set(rows.weights_sha256) == {first}
+    failures = rows[rows.outcome == FAILED]
+    assert failures.message.str.startswith("the weights of repeat were changed while").all()
+    assert compare(solver) == (5, 0, 0)
+    rows = compare.results.frame()
+    dark = rows[rows.weights_sha256 == solver.weights_sha256()].set_index("image").psnr_db
+    bright = rows[(rows.weights_sha256 == first) & (rows.outcome == SCORED)].set_index("image")
+    assert list(bright.index) == ["astronaut"]
+    assert (bright.psnr_db > dark[bright.index] + 3).all()
+
+
+def test_a_showcase_that_changed_has_no_truth_and_ends_no_run(compare, repeat, monkeypatch):
+    monkeypatch.setattr(planning, "KEPT_BYTES", 0)
+    plan = compare.plan(repeat(), shown=1)
+    shown = plan.showcases[0].image
+    write_image(shown.source.path, shown.read() // 2)
+    assert compare.run(plan) == (5, 0, 1)
+    assert compare.results.picture(truth_key(shown.sha256, 2), plan.showcases[0].box) is None
 
 
 def test_harder_input_has_results_of_its_own(compare, repeat):

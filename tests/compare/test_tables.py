@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from cscsr.compare.page import write_page
 from cscsr.compare.records import FAILED, UNSUPPORTED
 from cscsr.compare.summary import Place, summarise
 from cscsr.compare.tables import (
@@ -158,7 +159,7 @@ def test_reasons_for_missing_cells_are_notes(made_up):
     text = markdown(summarise(made_up.results))
     assert cells(text, "bicubic") == ["– <sup>1</sup>"]
     assert cells(text, "csc-sr[ista]") == ["– <sup>2</sup>"]
-    assert "1. Too <wide>." in text
+    assert "1. Too &lt;wide>." in text
     assert "2. It broke." in text
 
 
@@ -251,3 +252,28 @@ def test_files_are_made_again_from_the_database(made_up, tmp_path, capsys):
     assert str(tmp_path / "table1.md") in written
     assert (tmp_path / "table1.md").read_text() == markdown(summarise(made_up.results))
     assert main([str(tmp_path / "nowhere")]) == 2
+
+
+def test_no_table_has_an_infinite_figure_and_all_say_what_is_exact(with_blank, made_up, tmp_path):
+    texts = {path.name: path.read_text() for path in write_tables(with_blank, tmp_path)}
+    page = write_page(with_blank, made_up.results, tmp_path).read_text()
+    for name, text in texts.items():
+        assert not re.search(r"\binf\b", text), name
+        if not name.endswith(".csv"):
+            assert "infinite PSNR" in text, name
+    assert texts["table1.md"].count("*exact on 1 of 5*") == 2
+    table = pd.read_csv(io.StringIO(texts["table1.csv"])).set_index("method")
+    assert table.exact["bicubic"] == 1
+    assert table.exact["crnet-b-small"] == 0
+    assert table.psnr_db["bicubic"] == pytest.approx(33.81)
+    best = next(line for line in texts["differences.md"].splitlines() if "Set5" in line)
+    assert [cell.strip() for cell in best.strip("| ").split("|")][-1] == "best"
+    assert "Best on Set5 ×2</dt><dd><strong>crnet-b-small</strong>" in page
+    assert "mean of 4 images, 1 of 5 left out as a solver makes no error there" in page
+    assert "<i>exact on 1</i>" in page
+    assert "infinite PSNR" in page
+
+
+def test_tables_without_exact_images_have_no_column_for_them(made_up, tmp_path):
+    write_tables(made_up.fill(), tmp_path)
+    assert "exact" not in pd.read_csv(tmp_path / "table1.csv").columns

@@ -2,7 +2,17 @@
 
 import pytest
 
-from cscsr.compare.text import csv_text, decibels, engineering, enumeration, latex_text, two_digits
+from cscsr.compare.text import (
+    csv_text,
+    decibels,
+    engineering,
+    enumeration,
+    latex_text,
+    markdown_code,
+    markdown_rows,
+    markdown_text,
+    two_digits,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +71,32 @@ def test_signs_of_latex_are_escaped():
 def test_csv_has_six_digits_and_empty_cells():
     rows = [{"a": 1 / 3, "b": float("nan"), "c": 5}, {"a": None, "c": "x, y"}]
     assert csv_text(["a", "b", "c"], rows) == 'a,b,c\n0.333333,,5\n,,"x, y"\n'
+
+
+def test_text_in_latex_is_one_line_without_markup():
+    assert latex_text("a|b\nc <d>") == r"a\textbar{}b c \textless{}d\textgreater{}"
+
+
+def test_text_in_markdown_is_one_line_without_markup():
+    assert markdown_text("a|b\n<script> & *c* _d_ `e` \\") == (
+        r"a\|b &lt;script> &amp; \*c\* \_d\_ \`e\` \\"
+    )
+    assert markdown_text("csc-sr[admm] ×2") == "csc-sr[admm] ×2"
+    assert markdown_text("[a](b)") == r"[a\](b)"
+
+
+def test_a_name_makes_no_further_cell_or_row():
+    lines = markdown_rows([markdown_text("so|lver")], [("B|1\n00 ×2", ["1"])])
+    assert [line.replace(r"\|", "").count("|") for line in lines] == [3, 3, 3]
+
+
+def test_a_code_block_ends_where_it_should():
+    fence, text, end = markdown_code("x ``` y\n````\nz")
+    assert fence == end == "`````"
+    assert text == "x ``` y\n````\nz"
+    assert markdown_code("x")[0] == "```"
+
+
+def test_csv_holds_no_formula_and_numbers_stay_numbers():
+    rows = [{"a": "=1+1", "b": -0.5, "c": "-x"}, {"a": "@SUM", "b": -3, "c": " +2"}]
+    assert csv_text(["a", "b", "c"], rows) == "a,b,c\n'=1+1,-0.5,'-x\n'@SUM,-3,' +2\n"

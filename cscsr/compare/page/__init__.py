@@ -18,6 +18,7 @@ from cscsr.compare.records import FILE_NAME, Figure
 from cscsr.compare.remake import remake
 from cscsr.compare.results import Results
 from cscsr.compare.summary import Summary, summarise
+from cscsr.errors import InputError
 from cscsr.output import write_text
 
 PAGE_NAME = "index.html"
@@ -50,20 +51,30 @@ def keep_figures(results: Results, out: Path, reference: Path = REFERENCE) -> li
     room, left_out = _ROOM, []
     for name in FIGURES:
         for folder, origin in ((out, ""), (reference, "from the toolkit's reference run")):
-            path, table = folder / f"{name}.png", folder / f"{name}.csv"
-            if not path.is_file():
+            png = _content(folder / f"{name}.png", _ROOM)
+            if png is None:
                 continue
-            csv = ""
-            if table.is_file() and table.stat().st_size <= _LARGEST_CSV:
-                csv = table.read_text(encoding="utf-8")
-            size = path.stat().st_size + len(csv)
+            table = _content(folder / f"{name}.csv", _LARGEST_CSV) or b""
+            csv = table.decode("utf-8", "replace") if len(table) <= _LARGEST_CSV else ""
+            size = len(png) + len(csv)
             if size > room:
                 left_out.append(name)
             else:
                 room -= size
-                results.add_figure(Figure(name, path.read_bytes(), csv, origin))
+                results.add_figure(Figure(name, png, csv, origin))
             break
     return left_out
+
+
+def _content(path: Path, most: int) -> bytes | None:
+    """The content of a file, of a large one the first `most` + 1 bytes; None if there is none."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def write_page(summary: Summary, results: Results, out: Path) -> Path:

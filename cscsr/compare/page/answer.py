@@ -74,6 +74,11 @@ def _panel(summary: Summary, sources: Sources, place: Place, paper: Paper) -> st
     if ranking:
         cards = "".join(_cards(summary, sources, place))
         parts.append(f'<dl class="cards">{cards}</dl>{_remarks(ranking, paper)}')
+    elif any(mean.complete and mean.left_out for mean in summary.at(place)):
+        parts.append(
+            "<p>No solver is ranked here: each image is restored without any error by one of "
+            "them.</p>"
+        )
     else:
         parts.append("<p>No solver has finished all images of this data set yet.</p>")
     parts += [_ranking(summary, sources, place), _costs(summary, place), "</div>"]
@@ -97,7 +102,10 @@ def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
         if metric.name in best.scores and metric.name != "psnr"
     )
     quality = ", ".join(filter(None, [f"{best.psnr_db:.2f} dB", scores]))
-    images = f"{best.images} image{'s' if best.images != 1 else ''}"
+    count = best.images - best.left_out
+    images = f"{count} image{'s' if count != 1 else ''}"
+    if best.left_out:
+        images += f", {best.left_out} of {best.images} left out as a solver makes no error there"
     cards = [
         _card(f"Best on {escaped(place)}", escaped(best.solver), f"{quality}; mean of {images}")
     ]
@@ -149,7 +157,7 @@ def _remarks(ranking: list[Mean], paper: Paper) -> str:
     """How the best compares with the paper's best, and whether the second had the same input."""
     best, place = ranking[0], ranking[0].place
     sentences = []
-    if place in paper and best.images == PUBLISHED_IMAGES.get(place.dataset):
+    if place in paper and not best.left_out and best.images == PUBLISHED_IMAGES.get(place.dataset):
         name, psnr_db = paper[place]
         gap = round(best.psnr_db - psnr_db, 2)
         sentences.append(
@@ -168,7 +176,6 @@ def _remarks(ranking: list[Mean], paper: Paper) -> str:
 def _ranking(summary: Summary, sources: Sources, place: Place) -> str:
     """All solvers at a place, the best first."""
     ranking = summary.ranking(place)
-    partial = [mean for mean in summary.at(place) if not mean.complete]
     behind = {
         mean.solver: summary.difference(place, mean.solver, ranking[0].solver)
         for mean in ranking[1:]
@@ -188,13 +195,14 @@ def _ranking(summary: Summary, sources: Sources, place: Place) -> str:
         for column, (text, kind) in enumerate(heads)
     )
     rows = []
-    for number, mean in enumerate([*ranking, *partial], start=1):
-        first = number_cell(number, str(number) if mean.complete else "–")
+    for number, mean in enumerate([*ranking, *summary.unranked(place)], start=1):
+        ranked = number <= len(ranking)
+        first = number_cell(number, str(number) if ranked else "–")
         first += f'<th scope="row"><span class="dot {family(mean.solver)}"></span>'
         first += f"{escaped(mean.solver)}</th>"
         if mean.images:
             cells = _scores(summary, sources, mean)
-            cells += _behind(behind.get(mean.solver), least) if mean.complete else ["<td></td>"] * 2
+            cells += _behind(behind.get(mean.solver), least) if ranked else ["<td></td>"] * 2
             cells.append(number_cell(mean.seconds, two_digits(mean.seconds)))
             cells.append(number_cell(mean.operations, engineering(mean.operations)))
             kind = "" if mean.complete else " class=partial"
@@ -219,6 +227,7 @@ def _scores(summary: Summary, sources: Sources, mean: Mean) -> list[str]:
         text = "–" if value is None else f"{value:.{metric.digits}f}"
         if metric.name == "psnr":
             part = "" if mean.complete else f" <i>{mean.images} of {mean.expected} images</i>"
+            part += f" <i>exact on {mean.exact}</i>" if mean.exact else ""
             text = source_button(sources, mean, f"<b>{text}</b>{part}")
         cells.append(number_cell(value, text))
     return cells
@@ -250,7 +259,7 @@ _LEGEND = (
 
 def _costs(summary: Summary, place: Place) -> str:
     """PSNR against seconds and against multiply-adds."""
-    means = [mean for mean in summary.at(place) if mean.complete]
+    means = [m for m in summary.at(place) if m.complete and not math.isnan(m.psnr_db)]
     time = _cost_plot(
         f"PSNR against time on {place}",
         "seconds per image (the solver's own time)",

@@ -24,7 +24,7 @@ def page_data(summary: Summary, sources: Sources) -> dict[str, Any]:
         images = list(dict.fromkeys(rows.image))
         psnr_db = {}
         for solver, cell in rows.groupby("solver", sort=False):
-            of_image = dict(zip(cell.image, cell.psnr_db, strict=True))
+            of_image = dict(zip(cell.image, cell.psnr_db.mask(cell.left_out), strict=True))
             psnr_db[solver] = [_rounded(of_image[image]) for image in images]
         pairs = {}
         for (solver, other), d in summary.differences[place].items():

@@ -27,6 +27,8 @@ def _table_cell(table: Table, sources: Sources, cell: Cell) -> str:
         texts.append(f"<em>({difference})</em>")
     if cell.mean.images and not cell.mean.complete:
         texts.append(f"<i>{cell.mean.images} of {cell.mean.expected}</i>")
+    if cell.mean.exact:
+        texts.append(f"<i>exact on {cell.mean.exact}</i>")
     return number_cell(psnr_db, source_button(sources, cell.mean, "".join(texts) or "–"))
 
 

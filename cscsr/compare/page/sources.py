@@ -65,6 +65,7 @@ class Sources:
         facts = {
             "Images": f"{mean.images} of {mean.expected}",
             "Missing": " ".join(mean.reasons),
+            "Without error": f"{mean.exact} of {mean.images} images" if mean.exact else "",
             "Line": _LINES[mean.line],
             "Input": mean.place.degradation or "original",
             "Weights (SHA-256)": first.weights_sha256 or "none: the solver is not trained",

@@ -1,0 +1,250 @@
+"""A comparison on a Dask cluster: the figures of one process, each row once, whoever is lost."""
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cscsr import weights
+from cscsr.compare.cluster import solve_on_worker
+from cscsr.compare.command import main
+from cscsr.compare.plan import Contender
+from cscsr.compare.records import FAILED, FILE_NAME, SCORED
+from cscsr.compare.results import read_results
+from cscsr.compare.run import find_work
+from cscsr.network import NetworkSolver
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.delenv("CSCSR_DATA", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def figures(out):
+    """What a database holds that does not depend on who computed it."""
+    rows = read_results(out / FILE_NAME).sort_values(["solver", "scale", "image"])
+    columns = ["image", "solver", "scale", "input_sha256", "weights_sha256", "outcome"]
+    return rows[[*columns, "psnr_db", "ssim"]].reset_index(drop=True)
+
+
+def _lines(process):
+    """Read a process's standard error to its end, so that it never waits for a reader."""
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+
+
+@contextmanager
+def started(*words):
+    """A process of Dask's, killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    _lines(process)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler on loopback with two workers: its address, its process and theirs."""
+    distributed = pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    file = tmp_path / "scheduler.json"
+    with ExitStack() as stack:
+        scheduler = stack.enter_context(
+            started(
+                *("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"),
+                *("--no-dashboard", "--scheduler-file", str(file)),
+            )
+        )
+        workers = [
+            stack.enter_context(
+                started(
+                    *("distributed.cli.dask_worker", "--scheduler-file", str(file)),
+                    *("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"),
+                    *("--memory-limit", "0", "--local-directory", str(tmp_path / str(number))),
+                )
+            )
+            for number in range(2)
+        ]
+        for _ in range(600):
+            if file.is_file() and file.stat().st_size:
+                break
+            time.sleep(0.1)
+        with distributed.Client(scheduler_file=str(file), timeout=60) as client:
+            client.wait_for_workers(2, timeout=120)
+            address = client.scheduler.address
+        yield address, scheduler, workers
+
+
+def _rows(out):
+    try:
+        return len(read_results(out / FILE_NAME))
+    except ValueError:  # not there yet
+        return 0
+
+
+@contextmanager
+def _command(*words):
+    """The command in a thread; yields a list into which its exit code comes."""
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(main(list(map(str, words)))))
+    thread.start()
+    yield codes, thread
+    thread.join(timeout=200)
+    assert not thread.is_alive()
+
+
+COMMON = ["--scales", "2", "3", "--solvers", "bicubic", "crnet-a-small", "--showcase", "1"]
+
+
+@pytest.mark.slow
+def test_every_row_is_there_once_though_a_worker_is_killed(cluster, folder, tmp_path, capsys):
+    address, _, workers = cluster
+    data = ["--data", folder, "--datasets", "mine", *COMMON]
+    out = tmp_path / "out"
+    with _command(*data, "--out", out, "--scheduler", address) as (codes, thread):
+        while _rows(out) < 2:
+            assert thread.is_alive(), capsys.readouterr()
+            time.sleep(0.01)
+        workers[0].kill()
+        assert _rows(out) < 20, "it was killed in the middle"
+    assert codes == [0], capsys.readouterr()
+    there = figures(out)
+    assert len(there) == 20
+    assert (there.outcome == SCORED).all()
+    assert main([*map(str, data), "--out", str(tmp_path / "here")]) == 0
+    pd.testing.assert_frame_equal(there, figures(tmp_path / "here"), rtol=1e-6)
+    assert "All solvers on mine ×2" in (out / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_is_a_sentence_and_the_same_command_goes_on(
+    cluster, folder, tmp_path, capsys
+):
+    address, scheduler, _ = cluster
+    data = ["--data", folder, "--datasets", "mine", *COMMON, "--out", tmp_path / "out"]
+    with _command(*data, "--scheduler", address) as (codes, thread):
+        while _rows(tmp_path / "out") < 2:
+            assert thread.is_alive(), capsys.readouterr()
+            time.sleep(0.01)
+        scheduler.kill()
+    assert codes == [2]
+    assert "was lost; what is done is stored" in capsys.readouterr().err
+    assert main([*map(str, data)]) == 0
+    assert len(figures(tmp_path / "out")) == 20
+
+
+@pytest.mark.slow
+def test_jobs_give_the_figures_of_one_process(folder, tmp_path):
+    pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    data = ["--data", str(folder), "--datasets", "mine", *COMMON]
+    code = "from cscsr.compare.command import main; raise SystemExit(main())"
+    process = subprocess.run(
+        [sys.executable, "-c", code, *data, "--jobs", "2", "--out", str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    assert main([*data, "--out", str(tmp_path / "one")]) == 0
+    pd.testing.assert_frame_equal(figures(tmp_path / "two"), figures(tmp_path / "one"), rtol=1e-6)
+    rows = read_results(tmp_path / "two" / FILE_NAME)
+    assert set(rows.threads) == {1}
+    assert rows.machine.str.contains("Python").all()
+    assert set(rows.run) == {1}
+
+
+def test_weights_of_a_worker_are_those_that_were_sent(compare, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(weights.weights_path("crnet-b-small").read_bytes())
+    solver = NetworkSolver(weights=str(path))
+    plan = replace(compare.plan(), contenders=[Contender(solver, "rgb")])
+    work = find_work(plan, compare.results)
+    task = next(iter(work))
+    content, pixels = path.read_bytes(), task.image.read()
+    light = replace(task, image=replace(task.image, pixels=None))
+    path.unlink()
+    outcome, seconds = solve_on_worker(light, pixels, content, 7)
+    assert (outcome.row.outcome, outcome.row.run) == (SCORED, 7)
+    assert outcome.row.key == task.key
+    assert seconds > 0
+    changed = bytearray(content)
+    changed[-1] ^= 1
+    with pytest.raises(ValueError, match="changed on its way"):
+        solve_on_worker(light, pixels, bytes(changed), 7)
+
+
+def test_a_worker_with_another_version_of_a_solver_refuses(compare, repeat):
+    work = find_work(compare.plan(repeat()), compare.results)
+    task = next(iter(work))
+    elsewhere = replace(task, key=replace(task.key, solver_version="0"))
+    outcome, _ = solve_on_worker(elsewhere, task.image.read(), None, 1)
+    assert outcome.row.outcome == FAILED
+    assert "expected version 0 of repeat where it is run, got version 1" in outcome.row.message
+    read_only = task.image.read().copy()
+    read_only.flags.writeable = False
+    assert solve_on_worker(task, np.asarray(read_only), None, 1)[0].row.outcome == SCORED
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--jobs", "0"], "at least 1, got '0'"),
+        (["--jobs", "two"], "at least 1, got 'two'"),
+        (["--jobs", "2", "--scheduler", "tcp://127.0.0.1:1"], "not allowed with argument"),
+    ],
+)
+def test_bad_numbers_of_jobs_are_a_sentence(tmp_path, capsys, words, sentence):
+    assert main(["--solvers", "bicubic", "--out", str(tmp_path / "out"), *words]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "carrier://pigeon"])
+def test_an_address_without_a_scheduler_is_a_sentence(tmp_path, capsys, monkeypatch, address):
+    pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    monkeypatch.setattr("cscsr.parallel.CONNECT_SECONDS", 1)
+    words = ["--datasets", "demo", "--scales", "2", "--solvers", "bicubic"]
+    assert main([*words, "--out", str(tmp_path), "--scheduler", address]) == 2
+    error = capsys.readouterr().err
+    assert f"no scheduler answers at '{address}'" in error
+    assert error.count("\n") == 1
+
+
+def test_without_dask_a_sentence_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['distributed'] = None\n"
+        "from cscsr.compare.command import main; raise SystemExit(main())"
+    )
+    words = ["--datasets", "demo", "--scales", "2", "--solvers", "bicubic", "--jobs", "2"]
+    process = subprocess.run(
+        [sys.executable, "-c", code, *words, "--out", str(tmp_path)], capture_output=True, text=True
+    )
+    assert process.returncode == 2
+    assert "pip install 'cscsr[cluster]'" in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+def test_threads_are_counted_while_another_thread_imports_torch():
+    """A worker reads its next task, and imports what that needs, while it still solves one."""
+    code = (
+        "import sys, threading\n"
+        "from cscsr.compare import machine\n"
+        "assert 'torch' not in sys.modules\n"
+        "threading.Thread(target=lambda: __import__('torch')).start()\n"
+        "while 'torch' not in sys.modules: pass\n"
+        "print(machine.threads())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr

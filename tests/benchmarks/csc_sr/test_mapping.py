@@ -156,8 +156,8 @@ def test_the_page_says_how_far_the_shipped_mappings_went():
     expected = (
         f"is within {at_most(measured['identity'], 3)} of eⱼ for j ≤ N, and the other rows are "
         f"within {at_most(measured['pairs'], 1)} of the halves they start at. The combined kernels "
-        f"differ from the ridge kernels by {low:.0f} to {high:.0f} % of their norm, and the PSNR on the "
-        f"held-out images differs by at most {at_most(measured['psnr'], 3)} dB"
+        f"differ from the ridge kernels by {low:.0f} to {high:.0f} % of their norm, and the "
+        f"PSNR on the held-out images differs by at most {at_most(measured['psnr'], 3)} dB"
     )
     assert expected in page("docs/csc-sr.md")
 

@@ -286,7 +286,8 @@ def tied_network(facts: pd.DataFrame, walks: pd.DataFrame) -> Iterator[str]:
         f"{' / '.join(f'{v:.2f}' for v in figures)} dB on the held-out images, the free network "
         f"{' / '.join(f'{v:.2f}' for v in others)} dB"
     )
-    yield f"costs {np.mean(np.subtract(others, figures)):.2f} dB on average (one seed, the free network in bfloat16)"
+    cost_db = np.mean(np.subtract(others, figures))
+    yield f"costs {cost_db:.2f} dB on average (one seed, the free network in bfloat16)"
     longer = training("crnet-b-tied")
     yield (
         f"A further {longer['step']:.0f} steps bring it to "

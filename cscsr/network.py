@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,9 +22,10 @@ from cscsr import weights
 from cscsr.arrays import check_device, device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
-from cscsr.networks import Network, Visit, build
+from cscsr.networks import Network, Visit, blueprint, build
 from cscsr.networks.base import BICUBIC_REACH
 from cscsr.problem import SuperResolution
+from cscsr.schema import check_table
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
 from cscsr.tiles import Tile, tiles
 
@@ -34,6 +36,66 @@ TILE_BYTES = 2**29
 
 SMALLEST_TILE = 16
 """The least side of a tile in low-resolution pixels, even if it exceeds `TILE_BYTES`."""
+
+
+@dataclass(frozen=True)
+class NetworkMetadata:
+    """The metadata in the header of a network's weight file.
+
+    Attributes
+    ----------
+    architecture
+        The name of its class; see `cscsr.networks.build`.
+    network
+        The arguments of its constructor, without its scales.
+    scales
+        The factors that it enlarges by.
+    line
+        "y" or "rgb", that of the class.
+    recipe, trained, holdout_psnr_db
+        How it was trained, and its quality on held-out images.
+    """
+
+    architecture: str
+    network: dict[str, Any]
+    scales: list[int]
+    line: Literal["y", "rgb"]
+    recipe: dict[str, Any] | None = None
+    trained: dict[str, Any] | None = None
+    holdout_psnr_db: dict[str, float] | None = None
+
+
+def read_network(
+    source: str | os.PathLike[str], digest: str | None = None
+) -> tuple[dict[str, np.ndarray], NetworkMetadata]:
+    """Return the tensors and the metadata of a network's weight file, which fit each other.
+
+    They are checked before a network is built, which could take any memory and any time.
+
+    Raises
+    ------
+    InputError
+        As `load_network`.
+    """
+    tensors, metadata = weights.load(source, digest)
+    if "architecture" not in metadata:
+        raise InputError(
+            f"expected the weights of a network in {source}, got those of "
+            f"{metadata.get('kind', 'another method')}."
+        )
+    try:
+        about = check_table(NetworkMetadata, metadata, "the metadata")
+        plan = blueprint(about.architecture, {**about.network, "scales": about.scales})
+    except InputError as error:
+        raise InputError(f"weight file {source}: {error}") from error
+    if about.line != plan.line:
+        raise InputError(
+            f"weight file {source}: line should be {plan.line}, that of {about.architecture}, "
+            f"got {about.line}."
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in plan.state_dict().items()}
+    weights.check_shapes(source, tensors, shapes)
+    return tensors, about
 
 
 @lru_cache(maxsize=8)
@@ -53,16 +115,11 @@ def load_network(source: str, digest: str, device: str) -> Network:
     Raises
     ------
     InputError
-        For a missing file, for weights of another method, and for a file that does not have
-        `digest`.
+        For a file that is not there, that holds something other than a network, whose metadata
+        are wrong or do not fit its tensors, or that does not have `digest`.
     """
-    tensors, metadata = weights.load(source, digest)
-    if "architecture" not in metadata:
-        raise InputError(
-            f"expected the weights of a network in {source}, got those of "
-            f"{metadata.get('kind', 'another method')}."
-        )
-    network = build(metadata["architecture"], **metadata["network"], scales=metadata["scales"])
+    tensors, about = read_network(source, digest)
+    network = build(about.architecture, **about.network, scales=about.scales)
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
     network.to(device, torch.float32)
     # (stubs of torch know no memory format without a dtype)

@@ -57,7 +57,13 @@ def add_parser(commands: Commands) -> None:
 
 def run_list(arguments: argparse.Namespace) -> None:
     """Print a line for each data set that is here, then for each that can be fetched."""
-    from cscsr.data.datasets import FOLDER_VARIABLE, data_folder, find_datasets, load_dataset
+    from cscsr.data.datasets import (
+        FOLDER_VARIABLE,
+        NoImages,
+        data_folder,
+        find_datasets,
+        load_dataset,
+    )
     from cscsr.data.fetch import remote_files
     from cscsr.data.sources import FETCHABLE
 
@@ -65,7 +71,7 @@ def run_list(arguments: argparse.Namespace) -> None:
     places, option = {"demo": "embedded in scikit-image"}, ""
     if folder is not None:
         option = f" --data {arguments.data}" if arguments.data else ""
-        with contextlib.suppress(InputError):  # there is no image in it yet
+        with contextlib.suppress(NoImages):
             places |= {name: str(path) for name, path in find_datasets(folder).items()}
     absent = [name for name in FETCHABLE if name not in places]
     width = max(map(len, [*places, *absent]))

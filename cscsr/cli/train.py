@@ -30,7 +30,10 @@ def add_parser(commands: Commands) -> None:
     add_data_option(parser)
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument(
-        "--minutes", type=float, help="time to train for (default: the recipe's steps, or 10)"
+        "--minutes",
+        type=float,
+        help="time to train for, without reading and degrading the images, which a bar shows, and "
+        "evaluations (default: the recipe's steps, or 10)",
     )
     budget.add_argument("--steps", type=int, help="updates to train for")
     parser.add_argument(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from cscsr import checkpoints
 from cscsr.csc_sr.hr_filters import Fit, start_from
 from cscsr.csc_sr.mapping import NormalEquations
 from cscsr.csc_sr.options import Options
@@ -19,6 +20,7 @@ from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.training_images import training_pairs
 from cscsr.errors import InputError
 from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_psnr
+from cscsr.schema import Range, check
 
 RIDGES = (3e-2, 1e-1, 3e-1, 1.0)
 """Ridge weights tried, relative to the mean diagonal of the normal equations."""
@@ -203,7 +205,9 @@ class MapTraining:
         done = 0
         state = self.store.load(name)
         if state is not None:
-            done = state.pop("done")
+            where = f"{self.store.folder / name}.pt"
+            checkpoints.check_like(state, {"done": 0, **equations.state()}, where)
+            done = check(Annotated[int, Range(1, len(self.images))], state.pop("done"), where)
             equations.restore(state)
         since = time.monotonic()
         bar = tqdm(

@@ -13,7 +13,7 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,12 +22,13 @@ from cscsr import weights
 from cscsr.arrays import device_to_use, ordinary_torch, to_numpy, to_type_of
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.hr_filters import Mapping
-from cscsr.csc_sr.mapping import enlarge_codes
+from cscsr.csc_sr.mapping import check_support, enlarge_codes
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging import imresize, luma_of, luma_psnr, with_luma
 from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.registry import make_solver
+from cscsr.schema import Range, check_table, shown
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
 from cscsr.sparse.sporco import quick_plans
 
@@ -43,6 +44,12 @@ TRAINED_FOR = {
 
 FORMS = ("paper", "ridge")
 """Kernels by mapping and HR filters, as the paper has them, or by ridge regression."""
+
+LARGEST_SCALE = 16
+"""The largest scale of a weight file."""
+
+NotNegative = Annotated[float, Range(0, math.inf, open_high=True)]
+Positive = Annotated[float, Range(0, math.inf, open_low=True, open_high=True)]
 
 KIND = "csc-sr"
 """The `kind` in the metadata of a weight file of this method."""
@@ -137,7 +144,8 @@ def read_weights(name: str, digest: str | None = None) -> Weights:
     Raises
     ------
     InputError
-        If there is no such file, it holds something else, or it does not have `digest`.
+        If there is no such file, it holds something else, its metadata or tensors are wrong, or
+        it does not have `digest`.
     """
     tensors, metadata = weights.load(name, digest)
     if metadata.get("kind") != KIND:
@@ -145,19 +153,110 @@ def read_weights(name: str, digest: str | None = None) -> Weights:
             f"expected filters and maps of csc-sr in {name}, got weights of "
             f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
         )
-    scales = {int(scale): row for scale, row in metadata["scales"].items()}
+    try:
+        about = check_table(_Metadata, metadata, "the metadata")
+        scales = {_scale(text): row for text, row in about.scales.items()}
+        for row in scales.values():
+            check_table(_Settings, row.settings, "[settings]")
+            make_solver(about.coder, **row.settings)
+    except InputError as error:
+        raise InputError(f"weight file {name}: {error}") from error
+    _check_tensors(name, tensors, list(scales))
 
     def tensor(part: str, scale: int) -> torch.Tensor:
         return torch.from_numpy(tensors[f"{part}_x{scale}"].astype(np.float32))
 
     return Weights(
-        coder=metadata["coder"],
+        coder=about.coder,
         filters=tensors["filters"].astype(np.float32),
         kernels={s: tensor("kernels", s).numpy() for s in scales},
-        lams={s: float(row["lam"]) for s, row in scales.items()},
-        settings={s: dict(row["settings"]) for s, row in scales.items()},
+        lams={s: row.lam for s, row in scales.items()},
+        settings={s: dict(row.settings) for s, row in scales.items()},
         mappings={s: Mapping(tensor("mapping", s), tensor("hr_filters", s)) for s in scales},
     )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The parameters of a coder that a weight file may give."""
+
+    iterations: Annotated[int, Range(1, 10_000)] = 1
+    tol: NotNegative = 0.0
+    rho: Positive | None = None
+    rho_growth: Positive = 1.0
+    auto_rho: bool = True
+    relaxation: Positive = 1.0
+    restart: bool = True
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What the header of a weight file says of a scale; all but the first two is for people."""
+
+    lam: NotNegative
+    settings: dict[str, Any]
+    ridge: float = 0.0
+    lr_pixels: int = 0
+    holdout_psnr_db: dict[str, float] | None = None
+    holdout_rounds_psnr_db: list[float] | None = None
+    rounds_objective: list[float] | None = None
+    holdout_bicubic_psnr_db: float | None = None
+    holdout_density: float | None = None
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What the header of a weight file says; all but the first three is for people."""
+
+    kind: str
+    coder: Literal["admm", "ista", "fista"]
+    scales: dict[str, _Row]
+    seed: int = 0
+    training_sets: list[str] | None = None
+    training_images: int = 0
+    holdout_crop: int = 0
+    crop: int = 0
+    phases: dict[str, int] | None = None
+
+
+def _scale(text: str) -> int:
+    """The scale that a key of a weight file's metadata names. Raises InputError for another key."""
+    if text not in map(str, range(1, LARGEST_SCALE + 1)):
+        raise InputError(
+            f"each key of scales should be a whole number from 1 to {LARGEST_SCALE}, "
+            f"got {shown(text)}."
+        )
+    return int(text)
+
+
+def _check_tensors(name: str, tensors: dict[str, np.ndarray], scales: list[int]) -> None:
+    """Check that filters and maps fit each other. Raises InputError if they do not."""
+    if not scales:
+        raise InputError(f"weight file {name}: scales should not be empty.")
+
+    def side(tensor: str, axis: int) -> int | None:
+        shape = tensors[tensor].shape if tensor in tensors else ()
+        return shape[axis] if len(shape) > axis else None
+
+    atoms, size = side("filters", 0), side("filters", 1)
+    shapes: dict[str, tuple[int | None, ...]] = {"filters": (atoms, size, size)}
+    for scale in scales:
+        kernel, hr_atoms = side(f"kernels_x{scale}", 1), side(f"mapping_x{scale}", 0)
+        shapes[f"kernels_x{scale}"] = (atoms, kernel, kernel)
+        shapes[f"mapping_x{scale}"] = (hr_atoms, atoms)
+        shapes[f"hr_filters_x{scale}"] = (hr_atoms, kernel, kernel)
+    weights.check_shapes(name, tensors, shapes)
+    for scale in scales:
+        kernel = tensors[f"kernels_x{scale}"].shape[1]
+        if kernel % scale:
+            raise InputError(
+                f"tensor kernels_x{scale} of {name} should have a multiple of {scale} as its "
+                f"side, got {kernel}."
+            )
+        try:
+            check_support(kernel // scale, tensors["filters"].shape[1])
+        except InputError as error:
+            raise InputError(f"tensor kernels_x{scale} of {name}: {error}") from error
 
 
 @lru_cache(maxsize=8)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from cscsr import checkpoints
 from cscsr.errors import InputError
-from cscsr.output import write_bytes, write_text
+from cscsr.output import write_text
 
 
 class RunStore:
@@ -38,7 +36,7 @@ class RunStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             begun = any(folder.glob("*.pt"))
-            if begun and mark.exists() and mark.read_text() != digest:
+            if begun and mark.exists() and mark.read_bytes() != digest.encode():
                 raise InputError(
                     f"{folder} holds a run with other options: give another --out or remove it."
                 )
@@ -49,13 +47,11 @@ class RunStore:
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the result saved under `name`, or None."""
         path = self._path(name)
-        return torch.load(path, weights_only=True) if path.exists() else None
+        return self._read(path) if path.exists() else None
 
     def save(self, name: str, content: dict[str, Any]) -> None:
         """Save a result under a temporary name and rename it, so that no partial file is left."""
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_bytes(self._path(name), buffer.getbuffer())
+        checkpoints.write(self._path(name), content)
 
     def drop(self, name: str) -> None:
         """Delete a result, if it is there."""
@@ -65,7 +61,14 @@ class RunStore:
         """Return the result saved under `name`; make and save it first if there is none."""
         if not self._path(name).exists():
             self.save(name, make())
-        return torch.load(self._path(name), weights_only=True)
+        return self._read(self._path(name))
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """A result. Raises InputError for a file that is cut short, of another kind, or holds a
+        number that is not finite."""
+        content = checkpoints.read(path)
+        checkpoints.check_finite(content, str(path))
+        return content
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.pt"

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cscsr import weights
+from cscsr import checkpoints, weights
 from cscsr.csc_sr.card import RunFacts, write_weights
 from cscsr.csc_sr.dictionary import learn_filters
 from cscsr.csc_sr.map_training import HeldOut, MapTraining
@@ -39,6 +39,7 @@ from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.training_images import TILE, Lumas, central_crop, residual_tiles
 from cscsr.data.datasets import holdout_images, training_images
 from cscsr.errors import InputError
+from cscsr.locks import folder_lock
 
 HOLDOUT_CROP = 128
 """Side in pixels of the central crops of the held-out images that choices are made on."""
@@ -100,6 +101,22 @@ def train_csc_sr(
     options = options or Options()
     if ship is not None and Path(ship).name != ship:
         raise InputError(f"shipped weights need a name without folders, got {ship!r}.")
+    with folder_lock(out, "trains"):
+        return _train(data, out, coders, scales, options, filters, ship, seed, progress)
+
+
+def _train(
+    data: str | Path,
+    out: str | Path,
+    coders: Sequence[str],
+    scales: Sequence[int],
+    options: Options,
+    filters: str | None,
+    ship: str | None,
+    seed: int,
+    progress: bool,
+) -> list[Path]:
+    """`train_csc_sr`, in a folder that belongs to this process."""
     files = []
     for run in _runs(data, out, coders, scales, options, filters, seed, progress):
         coder = run.weights.coder
@@ -172,7 +189,12 @@ def _runs(
     store = RunStore(Path(out) / "state", [requested, filters, seed, [p.name for p in paths]])
     if bank is None:
         learn = partial(_learned_filters, data, options, seed, progress)
-        bank = store.made("filters", lambda: {"filters": learn()})["filters"].numpy()
+        filters_of = store.made("filters", lambda: {"filters": learn()})
+        shape = (options.atoms, options.filter_size, options.filter_size)
+        checkpoints.check_like(
+            filters_of, {"filters": torch.zeros(shape)}, str(store.folder / "filters.pt")
+        )
+        bank = filters_of["filters"].numpy()
     starts = [
         Weights(
             coder,

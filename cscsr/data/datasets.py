@@ -21,6 +21,7 @@ from cscsr.errors import InputError, unknown_name
 from cscsr.imaging.colour import luma_of
 from cscsr.imaging.files import FORMATS, read_image
 from cscsr.output import printable
+from cscsr.schema import shown
 
 PAPER_SETS = ("Set5", "Set14", "B100")
 """The test sets of the paper's Table 1; never trained or tuned on."""
@@ -165,10 +166,17 @@ def data_folder(folder: str | Path | None = None) -> Path | None:
 
 def _existing_folder(path: Path) -> Path:
     """`path` itself. Raises InputError if it is not a folder."""
-    if not path.is_dir():
-        there = "a file" if path.exists() else "nothing there"
-        raise InputError(f"expected a folder of data sets at {path}, but there is {there}.")
-    return path
+    try:
+        if path.is_dir():
+            return path
+        there = "there is a file" if path.exists() else "there is nothing there"
+    except (OSError, ValueError) as error:
+        there = getattr(error, "strerror", None) or str(error)
+    raise InputError(f"expected a folder of data sets at {path}, but {there}.")
+
+
+class NoImages(InputError):
+    """A folder of data sets in which there is none."""
 
 
 def find_datasets(folder: str | Path) -> dict[str, Path]:
@@ -186,10 +194,10 @@ def find_datasets(folder: str | Path) -> dict[str, Path]:
         If the folder is missing or holds no images.
     """
     root = _existing_folder(Path(folder)).resolve()
-    candidates = [root, *(path for path in root.iterdir() if path.is_dir())]
+    candidates = [root, *(path for path in _entries(root) if path.is_dir())]
     folders = {path.name: path for path in candidates if _image_files(path)}
     if not folders:
-        raise InputError(
+        raise NoImages(
             f"expected images ({', '.join(FORMATS)}) in {root} or in folders under it, "
             "but found none."
         )
@@ -333,16 +341,37 @@ def licence_of_weights(sets: Iterable[str]) -> str:
 
 def _listed(file: Path) -> list[Path]:
     """The paths on the lines of `file`, each up to the first tab; none if there is no file."""
-    if not file.is_file():
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
         return []
-    lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"the list {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{file} should be a list of images, one path a line, but is no text in UTF-8."
+        ) from error
+    for number, line in enumerate(lines, 1):
+        name = line.split("\t")[0].strip()
+        if not name.isprintable() or len(os.fsencode(name)) > 1024:
+            raise InputError(
+                f"line {number} of {file} should be the path of an image, got {shown(name)}."
+            )
     return [file.parent / line.split("\t")[0].strip() for line in lines if line.strip()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder. Raises InputError where it cannot be listed."""
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be read: {error.strerror}.") from error
 
 
 def _image_files(folder: Path) -> list[Path]:
     """The images directly in `folder`, by name, without hidden files."""
     return sorted(
         path
-        for path in folder.iterdir()
+        for path in _entries(folder)
         if path.suffix.lower() in FORMATS and path.name[0] != "." and path.is_file()
     )

@@ -9,8 +9,8 @@ itself. A new network is one file in this folder with one class derived from one
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_of
 from cscsr.imaging.colour import with_luma
+from cscsr.schema import Distinct, Range
 
 MEAN_Y = 0.4415
 MEAN_RGB = (0.4488, 0.4371, 0.4040)
@@ -28,6 +29,21 @@ others they give worse results."""
 Visit = Callable[[int, Tensor, Callable[[], Tensor]], None]
 """Called as visit(k, z, decode) at each recursion k of a forward pass, with the codes z and a
 function that decodes them to the network's output. The next recursion may overwrite z."""
+
+Channels = Annotated[int, Range(1, 4096)]
+"""A width of a network."""
+
+Recursions = Annotated[int, Range(0, 1000)]
+"""K: a pass takes as many convolutions."""
+
+Kernel = Annotated[int, Range(1, 31, odd=True)]
+"""The side of a filter; an odd one has a pixel in its middle."""
+
+Scales = Annotated[Sequence[Annotated[int, Range(2, 16)]], Distinct()]
+"""The factors that a network enlarges by.
+
+The annotations of a network's constructor are the schema of the ``[network]`` table of recipes and
+of the metadata of weight files; see `cscsr.networks.build`."""
 
 BICUBIC_REACH = 2
 """The reach of bicubic interpolation to each side, in pixels of the low-resolution image."""

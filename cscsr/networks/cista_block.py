@@ -23,7 +23,8 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -
     """Return a size-preserving, zero-padded convolution, initialised as in A.4: variance 2 /
     n_out."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
-    nn.init.normal_(layer.weight, std=(2.0 / (kernel * kernel * outputs)) ** 0.5)
+    if not layer.weight.is_meta:  # see `cscsr.networks.blueprint`; torch takes a second for it
+        nn.init.normal_(layer.weight, std=(2.0 / (kernel * kernel * outputs)) ** 0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
@@ -124,6 +125,8 @@ class FactoredS(nn.Module):
         super().__init__()
         self.B = convolution(codes, rank, kernel, bias=False)
         self.A = convolution(rank, codes, kernel, bias)
+        if self.B.weight.is_meta:
+            return
         with torch.no_grad():
             adjoint = self.B.weight.transpose(0, 1).flip(-2, -1)
             spectrum = torch.fft.rfft2(self.B.weight, (16, 16)).permute(2, 3, 0, 1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
 from cscsr.networks.base import (
     MEAN_Y,
+    Channels,
     Convolution,
+    Kernel,
     LumaRefiner,
+    Recursions,
+    Scales,
     Visit,
     convolutions_of,
     in_float32,
@@ -43,17 +47,17 @@ class CRNetA(LumaRefiner):
 
     def __init__(
         self,
-        n0: int = 128,
-        m0: int = 256,
-        recursions: int = 25,
+        n0: Channels = 128,
+        m0: Channels = 256,
+        recursions: Recursions = 25,
         residual: bool = True,
-        s_kernel: int = 3,
+        s_kernel: Kernel = 3,
         bias: bool = True,
         local_residual: bool = True,
         pre_activation: bool = True,
-        s_rank: int | None = None,
+        s_rank: Channels | None = None,
         small_start: bool = True,
-        scales: Sequence[int] = (2, 3, 4),
+        scales: Scales = (2, 3, 4),
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
@@ -72,7 +76,7 @@ class CRNetA(LumaRefiner):
         )
         self.Wh = convolution(m0, n0, bias=bias)
         self.H = convolution(n0, 1, bias=bias)
-        if residual and small_start:
+        if residual and small_start and not self.H.weight.is_meta:
             nn.init.normal_(self.H.weight, std=1e-3)
 
     @property

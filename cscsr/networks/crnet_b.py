@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,20 @@ from torch.nn.functional import interpolate
 
 from cscsr.networks.base import (
     MEAN_RGB,
+    Channels,
     Convolution,
+    Kernel,
+    Recursions,
     RGBEnlarger,
     Visit,
     convolutions_of,
     in_float32,
 )
 from cscsr.networks.cista_block import Block, CISTABlock, convolution, with_decoder
+from cscsr.schema import Distinct, Range
+
+UpsampledScales = Annotated[Sequence[Annotated[int, Range(2, 4)]], Distinct()]
+"""The factors that `_upsampler` knows."""
 
 
 def bicubic(image: Tensor, scale: int) -> Tensor:
@@ -78,14 +86,14 @@ class CRNetB(RGBEnlarger):
 
     def __init__(
         self,
-        n0: int = 64,
-        m0: int = 1024,
-        recursions: int = 25,
-        scales: Sequence[int] = (2, 3, 4),
+        n0: Channels = 64,
+        m0: Channels = 1024,
+        recursions: Recursions = 25,
+        scales: UpsampledScales = (2, 3, 4),
         residual: bool = False,
-        s_kernel: int = 3,
+        s_kernel: Kernel = 3,
         bias: bool = True,
-        s_rank: int | None = None,
+        s_rank: Channels | None = None,
         small_start: bool = True,
     ) -> None:
         super().__init__()

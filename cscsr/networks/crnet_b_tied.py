@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor
 
+from cscsr.networks.base import Channels, Recursions
 from cscsr.networks.cista_block import convolution
-from cscsr.networks.crnet_b import CRNetB
+from cscsr.networks.crnet_b import CRNetB, UpsampledScales
 from cscsr.networks.tied_block import TiedCISTABlock
+from cscsr.schema import Range
+
+Threshold = Annotated[float, Range(0, 1)]
+"""Where thresholds start."""
 
 
 class CRNetBTied(CRNetB):
@@ -39,14 +44,14 @@ class CRNetBTied(CRNetB):
 
     def __init__(
         self,
-        n0: int = 64,
-        m0: int = 256,
-        signal: int = 64,
-        recursions: int = 25,
-        scales: Sequence[int] = (2, 3, 4),
+        n0: Channels = 64,
+        m0: Channels = 256,
+        signal: Channels = 64,
+        recursions: Recursions = 25,
+        scales: UpsampledScales = (2, 3, 4),
         residual: bool = True,
         small_start: bool = True,
-        threshold: float = 0.02,
+        threshold: Threshold = 0.02,
     ) -> None:
         super().__init__(n0, m0, recursions, scales, residual, s_rank=1, small_start=small_start)
         self.F1 = convolution(n0, signal)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from cscsr.networks.base import LumaRefiner, Visit, in_float32
+from cscsr.networks.base import Channels, LumaRefiner, Scales, Visit, in_float32
 from cscsr.networks.cista_block import convolution
 
 
@@ -32,7 +30,7 @@ class SRCNN(LumaRefiner):
     Super-Resolution", ECCV 2014, section 3.
     """
 
-    def __init__(self, n1: int = 64, n2: int = 32, scales: Sequence[int] = (2, 3, 4)) -> None:
+    def __init__(self, n1: Channels = 64, n2: Channels = 32, scales: Scales = (2, 3, 4)) -> None:
         super().__init__()
         self.scales = tuple(scales)
         self.extraction = convolution(1, n1, 9)

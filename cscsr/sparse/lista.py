@@ -19,10 +19,10 @@ The last two work only with the dictionary they were trained for, identified by 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from cscsr.arrays import ordinary_torch, to_tensor
 from cscsr.errors import InputError, unknown_name
 from cscsr.operators import ConvDictionary
 from cscsr.problem import SparseCoding
+from cscsr.schema import check_table
 from cscsr.sparse.ista import ista_step
 from cscsr.sparse.loop import Iterate, ProximalSolver
 
@@ -262,9 +263,41 @@ def _load(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
             f"expected learned steps of lista in {name}, got weights of "
             f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
         )
+    try:
+        about = check_table(_Metadata, metadata, "the metadata")
+    except InputError as error:
+        raise InputError(f"weight file {name}: {error}") from error
+    weights.check_shapes(name, tensors, _shapes(about.form, tensors))
     banks = {key: to_tensor(tensors[key]) for key in ("analysis", "synthesis") if key in tensors}
     learned = LearnedSteps(to_tensor(tensors["gains"]), to_tensor(tensors["thresholds"]), **banks)
-    return learned, tensors["dictionary"], metadata["form"]
+    return learned, tensors["dictionary"], about.form
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What the header of a weight file says; `form` is needed, the rest is for people."""
+
+    kind: str
+    form: Literal["step", "tied", "untied"]
+    dictionary_sha256: str = ""
+    training_set: str = ""
+    options: dict[str, Any] | None = None
+    seed: int = 0
+    minutes: float = 0.0
+
+
+def _shapes(form: str, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[int | None, ...]]:
+    """The shapes of the tensors of a form; K is that of the gains, M that of the dictionary."""
+    steps, atoms, channels, side = (
+        tensors[name].shape[axis] if name in tensors and tensors[name].ndim > axis else None
+        for name, axis in (("gains", 0), ("dictionary", 0), ("dictionary", 1), ("dictionary", 2))
+    )
+    bank = (atoms, channels, side, side)
+    shapes = {"gains": (steps,), "thresholds": (steps, 1 if form == "step" else atoms)}
+    shapes["dictionary"] = bank
+    if form != "step":
+        shapes["analysis"] = shapes["synthesis"] = (1 if form == "tied" else steps, *bank)
+    return shapes
 
 
 def _size(array: Any) -> int:

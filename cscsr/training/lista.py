@@ -16,26 +16,27 @@ and tqdm.
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cscsr import weights
+from cscsr import checkpoints, weights
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.data.datasets import data_folder, holdout_images, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image
-from cscsr.output import make_folder, write_bytes, write_text
+from cscsr.locks import folder_lock
+from cscsr.output import write_text
 from cscsr.problem import SparseCoding
+from cscsr.schema import Range, check
 from cscsr.sparse.lista import (
     FORMS,
     KIND,
@@ -232,13 +233,13 @@ def train(
     about = {**asdict(options), "form": form, "seed": seed}
     done, seconds = 0, 0.0
     if checkpoint is not None and checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
+        state = checkpoints.read(checkpoint)
         if state["about"] != about:
             raise InputError(f"{checkpoint} belongs to a run with other options; remove it.")
-        for name, part in stateful.items():
-            part.load_state_dict(state[name])
-        generator.set_state(state["generator"])
-        done, seconds = state["done"], state["seconds"]
+        try:
+            done, seconds = _restore(state, stateful, generator, options)
+        except InputError as error:
+            raise InputError(f"checkpoint {checkpoint}: {error}") from error
     bar = tqdm(range(done, options.updates), f"lista {form}", initial=done, total=options.updates)
     for update in bar:
         before = time.perf_counter()
@@ -259,14 +260,42 @@ def train(
         if checkpoint is not None and ((update + 1) % CHECKPOINT_EVERY == 0 or last):
             state = {name: part.state_dict() for name, part in stateful.items()}
             state |= {"generator": generator.get_state(), "about": about}
-            content = io.BytesIO()
-            torch.save(state | {"done": update + 1, "seconds": seconds}, content)
-            write_bytes(checkpoint, content.getbuffer())
+            checkpoints.write(checkpoint, state | {"done": update + 1, "seconds": seconds})
         bar.set_postfix_str(f"log P {float(loss.detach()):.4f}")
     with torch.no_grad():
         learned = learner.learned()
     tensors = {name: t.detach() for name, t in vars(learned).items() if t is not None}
     return LearnedSteps(**tensors), seconds
+
+
+def _restore(
+    state: Mapping[str, Any],
+    stateful: Mapping[str, Any],
+    generator: torch.Generator,
+    options: Options,
+) -> tuple[int, float]:
+    """Take up a checkpoint; returns the updates made, and their seconds."""
+    learner, adam, schedule = stateful["learner"], stateful["adam"], stateful["schedule"]
+    like = {name: part.state_dict() for name, part in stateful.items()}
+    momenta = {"step": torch.zeros(()), "exp_avg": None, "exp_avg_sq": None}
+    like["adam"]["state"] = {
+        number: {key: parameter if key != "step" else value for key, value in momenta.items()}
+        for number, parameter in enumerate(p for g in adam.param_groups for p in g["params"])
+    }
+    like["generator"] = generator.get_state()
+    for name, part in like.items():
+        checkpoints.check_like(state[name], part, name)
+    done = check(Annotated[int, Range(1, options.updates)], state["done"], "done")
+    seconds = check(
+        Annotated[float, Range(0, math.inf, open_high=True)], state["seconds"], "seconds"
+    )
+    for part, name in ((learner, "learner"), (adam, "adam"), (schedule, "schedule")):
+        part.load_state_dict(state[name])
+    try:
+        generator.set_state(state["generator"])
+    except RuntimeError as error:
+        raise InputError("generator should be a random state, but is not.") from error
+    return done, seconds
 
 
 def write(
@@ -337,7 +366,22 @@ def train_lista(
     if folder is None:
         raise InputError("training needs a data folder; name it with --data or CSCSR_DATA.")
     dictionary = _dictionary(filters)
-    out = make_folder(out)
+    out = Path(out)
+    with folder_lock(out, "trains"):
+        return _train_forms(folder, out, forms, filters, dictionary, options, ship, seed)
+
+
+def _train_forms(
+    folder: Path,
+    out: Path,
+    forms: Sequence[str],
+    filters: str,
+    dictionary: np.ndarray,
+    options: Options,
+    ship: bool,
+    seed: int,
+) -> list[Path]:
+    """`train_lista`, in a folder that belongs to this process."""
     paths = training_images(folder, [TRAINING_SET])
     images = list(residuals(paths, options.scales))
     held_out = list(residuals(holdout_images(folder), (2,)))

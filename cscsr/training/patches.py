@@ -292,15 +292,13 @@ def load_banks(
             f"{recipe.architecture} (line {network.line}) cannot."
         )
     paths = training_images(Path(data), recipe.sets)
-    originals = [read_image(path) for path in tqdm(paths, desc="reading images", leave=False)]
-    pairs = {
-        scale: [
-            network.training_pair(image if size == 1 else imresize(image, scale=size), scale)
-            for image in tqdm(originals, desc=f"degrading by {scale}", leave=False)
-            for size in recipe.sizes
-        ]
-        for scale in recipe.scales
-    }
+    pairs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {scale: [] for scale in recipe.scales}
+    for path in tqdm(paths, desc="reading and degrading images", unit="image"):
+        original = read_image(path)
+        for size in recipe.sizes:
+            image = original if size == 1 else imresize(original, scale=size)
+            for scale in recipe.scales:
+                pairs[scale].append(network.training_pair(image, scale))
     if recipe.sampling == "partition":
         pairs = {0: [pair for scale in recipe.scales for pair in pairs[scale]]}
     return {scale: PatchBank(part, device) for scale, part in pairs.items()}

@@ -1,7 +1,9 @@
 """Recipes: the settings of a training run, as small readable TOML files.
 
-A recipe names the architecture, data sets, scales, arguments of the network and optimiser. Needs
-the standard library only.
+A recipe names the architecture, data sets, scales, arguments of the network and optimiser. The
+types and bounds of its values are the annotations of the dataclasses here and of the network's
+constructor.
+Needs the standard library only; `load_recipe` loads torch, for the network's part.
 """
 
 from __future__ import annotations
@@ -10,51 +12,27 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from cscsr.errors import InputError, unknown_name
+from cscsr.schema import Distinct, Range, check_fields, check_table
 
 FOLDER = Path(__file__).parent / "recipes"
 
-CHOICES = {
-    "method": ("adam", "sgd", "muon"),
-    "schedule": ("cosine", "step", "wsd"),
-    "loss": ("l1", "charbonnier", "mse"),
-    "clip_by": ("norm", "rate"),
-    "sampling": ("random", "partition"),
-}
-"""The allowed values of the fields of a recipe that are names."""
+Share = Annotated[float, Range(0, 1, open_high=True)]
+"""A part of a whole, which it never is."""
 
-_RANGES = {
-    "batch": ("at least 1", lambda value: value >= 1),
-    "patch": ("at least 1", lambda value: value >= 1),
-    "learning_rate": ("positive and finite", lambda value: 0 < value < math.inf),
-    "warmup": ("in [0, 1)", lambda value: 0 <= value < 1),
-    "clip": ("positive", lambda value: value > 0),
-    "ema": ("in [0, 1)", lambda value: 0 <= value < 1),
-    "weight_decay": ("at least 0", lambda value: value >= 0),
-    "decay": ("in (0, 1]", lambda value: 0 < value <= 1),
-    "decay_every": ("in (0, 1]", lambda value: 0 < value <= 1),
-    "cooldown": ("in (0, 1]", lambda value: 0 < value <= 1),
-    "scales": ("whole numbers from 2", lambda values: values and min(values) >= 2),
-    "sizes": ("factors in (0, 1]", lambda values: values and all(0 < v <= 1 for v in values)),
-    "steps": ("at least 1", lambda value: value is None or value >= 1),
-}
-"""The range of each number of a recipe, in words and as a test."""
+Part = Annotated[float, Range(0, 1, open_low=True)]
+"""A part of a whole, which it may be."""
 
 
 class _Checked:
-    """A table of a recipe whose values are checked when it is made."""
+    """A table of a recipe, checked against its annotations when it is made."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name in CHOICES and value not in CHOICES[name]:
-                raise unknown_name(name, str(value), CHOICES[name])
-            if name in _RANGES and not _RANGES[name][1](value):
-                raise InputError(f"{name} should be {_RANGES[name][0]}, got {value}.")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -101,21 +79,21 @@ class Optimiser(_Checked):
         For a name that is not one of these, and a number out of range.
     """
 
-    batch: int
-    patch: int
-    learning_rate: float
-    warmup: float = 0.02
-    clip: float = 1.0
-    ema: float = 0.999
-    method: str = "adam"
-    weight_decay: float = 0.0
-    schedule: str = "cosine"
-    decay: float = 0.1
-    decay_every: float = 1.0
-    cooldown: float = 0.25
-    loss: str = "l1"
+    batch: Annotated[int, Range(1, 2**16)]
+    patch: Annotated[int, Range(1, 2**12)]
+    learning_rate: Annotated[float, Range(0, math.inf, open_low=True, open_high=True)]
+    warmup: Share = 0.02
+    clip: Annotated[float, Range(0, math.inf, open_low=True)] = 1.0
+    ema: Share = 0.999
+    method: Literal["adam", "sgd", "muon"] = "adam"
+    weight_decay: Annotated[float, Range(0, math.inf, open_high=True)] = 0.0
+    schedule: Literal["cosine", "step", "wsd"] = "cosine"
+    decay: Part = 0.1
+    decay_every: Part = 1.0
+    cooldown: Part = 0.25
+    loss: Literal["l1", "charbonnier", "mse"] = "l1"
     balance: bool = True
-    clip_by: str = "norm"
+    clip_by: Literal["norm", "rate"] = "norm"
 
 
 @dataclass(frozen=True)
@@ -152,13 +130,13 @@ class Recipe(_Checked):
 
     name: str
     architecture: str
-    sets: list[str]
-    scales: list[int]
+    sets: Annotated[list[str], Distinct()]
+    scales: Annotated[list[Annotated[int, Range(2, 16)]], Distinct()]
     optimiser: Optimiser
     network: dict[str, Any] = field(default_factory=dict)
-    sizes: list[float] = field(default_factory=lambda: [1.0])
-    sampling: str = "random"
-    steps: int | None = None
+    sizes: Annotated[list[Part], Distinct()] = field(default_factory=lambda: [1.0])
+    sampling: Literal["random", "partition"] = "random"
+    steps: Annotated[int, Range(1, 10**9)] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as nested dictionaries."""
@@ -173,49 +151,38 @@ class Recipe(_Checked):
         InputError
             For keys that are unknown or missing, and values of another type or out of range.
         """
-        return _table(cls, table, "the recipe")
+        return check_table(cls, table, "the recipe")
 
+    def check_network(self) -> None:
+        """Check what the recipe asks of its architecture; loads torch.
 
-def _table(kind: type, table: Any, where: str) -> Any:
-    """A dataclass from a dictionary, every value checked against its type."""
-    if not isinstance(table, Mapping):
-        raise InputError(f"{where} should be a table, got {table!r}.")
-    hints = get_type_hints(kind)
-    for key in table:
-        if key not in hints:
-            raise unknown_name(f"key of {where}", str(key), hints)
-    values = {key: _value(hints[key], value, key) for key, value in table.items()}
-    for each in fields(kind):
-        required = each.default is MISSING and each.default_factory is MISSING
-        if required and each.name not in values:
-            raise InputError(f"{where} lacks the key {each.name}.")
-    return kind(**values)
+        Raises
+        ------
+        InputError
+            For an unknown architecture, for arguments that it does not have or that are out of
+            their bounds, for a patch smaller than its largest filters, whose outer elements would
+            never meet a pixel, and for a batch that does not hold a patch of each scale.
+        """
+        from cscsr.networks import blueprint
 
-
-_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _value(kind: Any, value: Any, key: str) -> Any:
-    """A value of a recipe, if it is of the type `kind` (a number may be written without a dot)."""
-    if kind is Optimiser:
-        return _table(Optimiser, value, f"[{key}]")
-    if get_origin(kind) is UnionType or isinstance(kind, UnionType):
-        if value is None:
-            return None
-        (kind,) = (part for part in get_args(kind) if part is not NoneType)
-    if get_origin(kind) is list:
-        if not isinstance(value, list):
-            raise InputError(f"{key} should be a list, got {value!r}.")
-        return [_value(get_args(kind)[0], item, f"each of {key}") for item in value]
-    if get_origin(kind) is dict:
-        if not isinstance(value, Mapping):
-            raise InputError(f"{key} should be a table, got {value!r}.")
-        return dict(value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise InputError(f"{key} should be {_WORDS[kind]}, got {value!r}.")
-    return value
+        if "scales" in self.network:
+            raise InputError("scales belong to the recipe, not to its table [network].")
+        network = blueprint(self.architecture, {**self.network, "scales": self.scales})
+        side = max(
+            conv.layer.kernel_size[0]
+            for scale in self.scales
+            for conv in network.convolutions(scale)
+        )
+        if self.optimiser.patch < side:
+            raise InputError(
+                f"patch should be at least {side}, the side of the largest filters of "
+                f"{self.architecture}, got {self.optimiser.patch}."
+            )
+        if network.joint_scales and self.optimiser.batch < len(self.scales):
+            raise InputError(
+                f"batch should be at least {len(self.scales)}, one patch of each scale, "
+                f"got {self.optimiser.batch}."
+            )
 
 
 def recipe_names() -> list[str]:
@@ -240,9 +207,13 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"no recipe file at {path}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"recipe {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"recipe {path} should be a TOML file but is not: {error}.") from error
     try:
-        return Recipe.from_dict({"name": path.stem, **table})
+        recipe = Recipe.from_dict({"name": path.stem, **table})
+        recipe.check_network()
     except InputError as error:
         raise InputError(f"recipe {path}: {error}") from error
+    return recipe

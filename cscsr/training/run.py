@@ -12,10 +12,11 @@ import io
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +25,27 @@ import torch
 from torch import Tensor, distributed
 from tqdm import tqdm
 
-from cscsr import weights
+from cscsr import checkpoints, weights
 from cscsr.arrays import check_device
+from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import holdout_images, load_dataset
 from cscsr.errors import InputError
-from cscsr.imaging import read_image
+from cscsr.imaging import degrade, read_image, score
 from cscsr.interrupts import Terminated
-from cscsr.output import make_folder, write_bytes, write_text
+from cscsr.locks import folder_lock
+from cscsr.output import write_text
+from cscsr.problem import SuperResolution
+from cscsr.schema import check
+from cscsr.solver import Solver
 from cscsr.training.optim import learning_rate
 from cscsr.training.patches import load_banks
 from cscsr.training.recipe import Recipe
-from cscsr.training.trainer import NonFiniteLoss, Progress, Trainer, join_processes
+from cscsr.training.trainer import NonFiniteLoss, Pace, Progress, Trainer, join_processes
 
-__all__ = ["HOLDOUT_CROP", "NonFiniteLoss", "export", "holdout_crops", "train"]
+__all__ = ["HOLDOUT_CROP", "NonFiniteLoss", "export", "holdout_crops", "holdout_psnr", "train"]
 
 HOLDOUT_CROP = 192
 """Side in pixels of the central crops of the held-out images, which evaluate a run."""
-
-PACE_STEPS = 30
-"""Steps over which the time per step is averaged, to keep a run within its minutes."""
 
 
 def holdout_crops(data: str | os.PathLike[str]) -> list[np.ndarray]:
@@ -131,79 +134,174 @@ def train(
     budget = steps if minutes is None else 60 * minutes
     if budget is None or not 0 < budget < math.inf:
         raise InputError(f"training needs a positive budget, got {steps or minutes}.")
+    recipe.check_network()
     check_device(device)
     out = Path(out)
-    make_folder(out)
-    checkpoint, curve = out / "checkpoint.pt", out / "curve.csv"
-    if checkpoint.exists() and not resume:
-        raise InputError(f"{checkpoint} exists: continue it with --resume or give another --out.")
-    watched = [] if watch is None else [truth for _, truth in load_dataset(watch, data)]
-    device = join_processes(device)
-    banks = load_banks(recipe, data, device)
-    truths = holdout_crops(data)
-    trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed, init=init)
-    losses: list[float] = []
-    if resume and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        trainer.restore(state)
-        losses = state["losses"]
-        if bf16 is not None:
-            trainer.bf16 = bf16
-    elif bf16 is None:
-        trainer.choose_precision()
-    progress, first = trainer.progress, trainer.rank == 0
-    if first:
-        _cut(curve, progress.step)
-    timed = minutes is not None
-    pace = trainer.seconds_per_step() if timed else 0.0
-    if not timed:
-        progress.per_step = 1 / budget
-    bar = tqdm(
-        total=1.0, initial=progress.done, desc=recipe.name, bar_format=_BAR, disable=not first
-    )
-    since = time.perf_counter()
-    with _interrupts_noted() as interrupted:
-        while progress.done < 1:
-            if timed:
-                progress.plan(pace, budget)
-                progress.per_step = trainer.broadcast_from_rank0(progress.per_step)
-            start = time.perf_counter()
-            losses.append(trainer.step())
-            seconds = time.perf_counter() - start
-            progress.seconds += seconds
-            if first and begins_cooldown(recipe, progress):
-                export(trainer, out / "stable.safetensors", {}, trainer.network.state_dict())
-            pace += (min(seconds, 3 * pace) - pace) / PACE_STEPS  # the first step also plans
-            bar.update(progress.done - bar.n)
-            finished = progress.done >= 1 - 1e-9
-            if finished:
-                progress.done = 1.0
-            if first and (finished or time.perf_counter() - since > 60 * evaluate_every):
-                trainer.check_finite()
-                psnr = trainer.evaluate(truths)
-                watched_psnr = trainer.evaluate(watched) if watched else {}
-                _record(
-                    curve,
-                    progress,
-                    learning_rate(recipe.optimiser, progress.done),
-                    losses,
-                    {"holdout": psnr, str(watch).lower(): watched_psnr},
-                )
-                _save(checkpoint, trainer, [])
-                export(trainer, out / "weights.safetensors", psnr)
-                bar.set_postfix_str(" ".join(f"x{s} {v:.2f} dB" for s, v in psnr.items()))
-                since = time.perf_counter()
-                losses.clear()
-            if interrupted:
-                if first:
-                    trainer.check_finite()
-                    _save(checkpoint, trainer, losses)
-                raise Terminated if interrupted[0] == signal.SIGTERM else KeyboardInterrupt
-    bar.close()
+    leads = os.environ.get("RANK", "0") == "0"  # under torchrun one process writes
+    with folder_lock(out, "trains") if leads else nullcontext():
+        if (out / "checkpoint.pt").exists() and not resume:
+            raise InputError(
+                f"{out / 'checkpoint.pt'} exists: continue it with --resume or give another --out."
+            )
+        watched = [] if watch is None else [truth for _, truth in load_dataset(watch, data)]
+        device = join_processes(device)
+        banks = load_banks(recipe, data, device)
+        truths = holdout_crops(data)
+        trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed, init=init)
+        losses: list[float] = []
+        if resume and (out / "checkpoint.pt").exists():
+            losses = _resume(trainer, out / "checkpoint.pt")
+            if bf16 is not None:
+                trainer.bf16 = bf16
+        elif bf16 is None:
+            trainer.choose_precision()
+        run = _Run(trainer, out, truths, {str(watch).lower(): watched}, losses, evaluate_every)
+        run.steps(budget, timed=minutes is not None)
     if trainer.processes > 1:
         distributed.barrier()
         distributed.destroy_process_group()
     return out / "weights.safetensors"
+
+
+def _resume(trainer: Trainer, checkpoint: Path) -> list[float]:
+    """Take up a checkpoint; returns the losses since the last row of the curve."""
+    state = checkpoints.read(checkpoint, str(trainer.device))
+    try:
+        trainer.restore(state)
+        losses = check(list[float], state["losses"], "losses")
+        checkpoints.check_finite(losses, "losses")
+    except InputError as error:
+        raise InputError(f"checkpoint {checkpoint}: {error}") from error
+    return losses
+
+
+class _Run:
+    """A training run: its steps, and what it leaves in its folder.
+
+    Parameters
+    ----------
+    trainer
+    out
+    truths
+        The held-out images.
+    watched
+        Other images to score, by the name of their set.
+    losses
+        Those since the last row of the curve.
+    evaluate_every
+        Minutes between evaluations.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        out: Path,
+        truths: list[np.ndarray],
+        watched: dict[str, list[np.ndarray]],
+        losses: list[float],
+        evaluate_every: float,
+    ) -> None:
+        self.trainer, self.out, self.truths, self.watched = trainer, out, truths, watched
+        self.losses, self.evaluate_every = losses, evaluate_every
+        self.bicubic: dict[int, float] = {}
+
+    def steps(self, budget: float, timed: bool) -> None:
+        """Make all steps that are left of a budget of seconds, if timed, or else of steps."""
+        trainer = self.trainer
+        recipe, progress, first = trainer.recipe, trainer.progress, trainer.rank == 0
+        if first:
+            _cut(self.out / "curve.csv", progress.step)
+            self._say_start()
+        pace = Pace(trainer.seconds_per_step() if timed else 0.0)
+        if not timed:
+            progress.per_step = 1 / budget
+        bar = tqdm(
+            total=1.0, initial=progress.done, desc=recipe.name, bar_format=_BAR, disable=not first
+        )
+        since = time.perf_counter()
+        with _interrupts_noted() as interrupted:
+            while progress.done < 1:
+                if timed:
+                    progress.plan(pace.seconds, budget)
+                    progress.per_step = trainer.broadcast_from_rank0(progress.per_step)
+                pace.start()
+                self.losses.append(trainer.step())
+                progress.seconds += pace.stop()
+                if first and begins_cooldown(recipe, progress):
+                    stable = trainer.network.state_dict()
+                    export(trainer, self.out / "stable.safetensors", {}, stable)
+                bar.update(progress.done - bar.n)
+                finished = progress.done >= 1 - 1e-9
+                if finished:
+                    progress.done = 1.0
+                due = time.perf_counter() - since > 60 * self.evaluate_every
+                if first and (finished or due):
+                    bar.set_postfix_str(self._described(self._evaluate()))
+                    since = time.perf_counter()
+                if interrupted:
+                    if first:
+                        trainer.check_finite()
+                        _save(self.out / "checkpoint.pt", trainer, self.losses)
+                    raise Terminated if interrupted[0] == signal.SIGTERM else KeyboardInterrupt
+        bar.close()
+
+    def _say_start(self) -> None:
+        """Print what bicubic interpolation reaches on the held-out images, and the network now."""
+        trainer = self.trainer
+        scales, line = trainer.recipe.scales, trainer.network.line
+        self.bicubic = holdout_psnr(Bicubic(), self.truths, scales, line)
+        start = self._described(trainer.evaluate(self.truths))
+        text = f"{trainer.recipe.name}: PSNR on held-out images before training {start}"
+        tqdm.write(text, file=sys.stderr)
+
+    def _described(self, psnr: dict[int, float]) -> str:
+        return ", ".join(
+            f"x{scale} {value:.2f} dB (bicubic {self.bicubic[scale]:.2f})"
+            for scale, value in psnr.items()
+        )
+
+    def _evaluate(self) -> dict[int, float]:
+        """Add a row to the curve, write checkpoint and weights; returns the held-out PSNR."""
+        trainer, progress = self.trainer, self.trainer.progress
+        trainer.check_finite()
+        psnr = trainer.evaluate(self.truths)
+        others = {name: trainer.evaluate(images) for name, images in self.watched.items() if images}
+        rate = learning_rate(trainer.recipe.optimiser, progress.done)
+        _record(self.out / "curve.csv", progress, rate, self.losses, {"holdout": psnr, **others})
+        _save(self.out / "checkpoint.pt", trainer, [])
+        export(trainer, self.out / "weights.safetensors", psnr)
+        self.losses.clear()
+        return psnr
+
+
+def holdout_psnr(
+    solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
+) -> dict[int, float]:
+    """Return the mean PSNR of a solver at each scale.
+
+    Parameters
+    ----------
+    solver
+        The solver to measure.
+    truths
+        uint8 images, (H, W) or (H, W, 3).
+    scales
+        The factors.
+    line
+        "y" or "rgb": the line to degrade and score on.
+
+    Returns
+    -------
+    dict
+        Scale to mean PSNR in dB.
+    """
+    values: dict[int, list[float]] = {scale: [] for scale in scales}
+    for truth in tqdm(truths, desc=f"{solver.name} on held-out images", leave=False):
+        for scale in scales:
+            problem = SuperResolution(degrade(truth, scale, line), scale)
+            estimate = solver.solve(problem).estimate.clip(0, 1)  # far off ones, too, are scored
+            values[scale].append(score(estimate, truth, scale, line)["psnr"])
+    return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
 
 
 _BAR = "{desc} {percentage:5.1f}% |{bar}| {elapsed}, {remaining} left {postfix}"
@@ -239,19 +337,44 @@ def _cut(path: Path, step: int) -> None:
     rows = _rows(path)
     if not rows:
         return
-    earlier = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= step]
+    earlier = [row for row in rows[1:] if int(row[0]) <= step]
     if not earlier:
         path.unlink()
         return
     _write_rows(path, [rows[0], *earlier])
 
 
-def _rows(path: Path) -> list[list[Any]]:
-    """The rows of a CSV file, none if there is no file."""
-    if not path.exists():
+def _rows(path: Path) -> list[list[str]]:
+    """The rows of a curve, none if there is no file; a last one that was cut short is left out.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read or is no curve.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except FileNotFoundError:
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))
+    except OSError as error:
+        raise InputError(f"the curve {path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _no_curve(path, "it is no CSV file") from error
+    if not rows:
+        return []
+    if rows[0][:1] != ["step"]:
+        raise _no_curve(path, "its first column is not step")
+    if len(rows[-1]) != len(rows[0]):
+        rows.pop()
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(rows[0]) or not (row[0].isdecimal() and len(row[0]) < 16):
+            raise _no_curve(path, f"line {number} is not like its first one")
+    return rows
+
+
+def _no_curve(path: Path, reason: str) -> InputError:
+    return InputError(f"{path} should be the curve of a run, but {reason}: move it away.")
 
 
 def _write_rows(path: Path, rows: list[list[Any]]) -> None:
@@ -288,9 +411,7 @@ def _interrupts_noted() -> Iterator[list[int]]:
 
 def _save(path: Path, trainer: Trainer, losses: list[float]) -> None:
     """Write the checkpoint; `losses` are those since the last row of the curve."""
-    content = io.BytesIO()  # in whose errors torch does not hide those of the disk
-    torch.save({**trainer.state(), "losses": losses}, content)
-    write_bytes(path, content.getbuffer())
+    checkpoints.write(path, {**trainer.state(), "losses": losses})
 
 
 def export(

@@ -16,46 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cscsr import weights
 from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
-from cscsr.imaging import degrade, score
 from cscsr.network import NetworkSolver
-from cscsr.problem import SuperResolution
-from cscsr.solver import Solver
-from cscsr.training.run import HOLDOUT_CROP, holdout_crops
-
-
-def holdout_psnr(
-    solver: Solver[SuperResolution], truths: list[np.ndarray], scales: list[int], line: str
-) -> dict[int, float]:
-    """Return the mean PSNR of a solver at each scale.
-
-    Parameters
-    ----------
-    solver
-        The solver to measure.
-    truths
-        uint8 images, (H, W) or (H, W, 3).
-    scales
-        The factors.
-    line
-        "y" or "rgb": the line to degrade and score on.
-
-    Returns
-    -------
-    dict
-        Scale to mean PSNR in dB.
-    """
-    values: dict[int, list[float]] = {scale: [] for scale in scales}
-    for truth in tqdm(truths, desc=f"{solver.name} on held-out images"):
-        for scale in scales:
-            problem = SuperResolution(degrade(truth, scale, line), scale)
-            values[scale].append(score(solver.solve(problem).estimate, truth, scale, line)["psnr"])
-    return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
+from cscsr.training.run import HOLDOUT_CROP, holdout_crops, holdout_psnr
 
 
 def publish(

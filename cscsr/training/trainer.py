@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -21,17 +22,33 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import interpolate, l1_loss
 from torch.nn.parallel import DistributedDataParallel
 
-from cscsr import weights
+from cscsr import checkpoints, weights
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
+from cscsr.network import read_network
 from cscsr.networks import Network, build
-from cscsr.training.optim import clip_gradient, learning_rate, loss_of, make_optimisers
+from cscsr.schema import Range, check, check_table, shown
+from cscsr.training.optim import Muon, clip_gradient, learning_rate, loss_of, make_optimisers
 from cscsr.training.patches import Partition, PatchBank
 from cscsr.training.recipe import Recipe
 
 OFF_PLAN = 0.1
 """The plan changes when the run would end too early or too late by more than this share of the
 time left."""
+
+
+PACE_STEPS = 30
+"""Steps over which the time per step is averaged, to keep a run within its minutes."""
+
+LONGEST_STEP = 3
+"""A step that takes longer than this many times the average has waited for something else."""
+
+MOMENTA: dict[type, set[str]] = {
+    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.SGD: {"momentum_buffer"},
+    Muon: {"momentum"},
+}
+"""The names of the state that each optimiser keeps of a parameter."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -54,10 +71,10 @@ class Progress:
         The time of all training steps so far.
     """
 
-    step: int = 0
-    done: float = 0.0
-    per_step: float = 0.0
-    seconds: float = 0.0
+    step: Annotated[int, Range(0)] = 0
+    done: Annotated[float, Range(0, 1)] = 0.0
+    per_step: Annotated[float, Range(0)] = 0.0
+    seconds: Annotated[float, Range(0, math.inf, open_high=True)] = 0.0
 
     def plan(self, pace: float, budget: float) -> None:
         """Set `per_step` so that the run ends on time; keep it if it is off by at most `OFF_PLAN`.
@@ -73,6 +90,36 @@ class Progress:
         needed = (1 - self.done) / self.per_step * pace if self.per_step else math.inf
         if abs(needed - left) > OFF_PLAN * left:
             self.per_step = (1 - self.done) / max(1.0, left / pace)
+
+
+class Pace:
+    """Seconds per step, averaged over the last `PACE_STEPS` of a run.
+
+    The wall clock goes on while a process is stopped (SIGSTOP, Ctrl-Z). So a step counts for no
+    more than `LONGEST_STEP` times the average, or for the processor time that it took.
+
+    Parameters
+    ----------
+    seconds
+        Of a step, as measured before the run; 0: those of the first step, when it is made.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self._wall, self._processor = 0.0, 0.0
+
+    def start(self) -> None:
+        """Note the start of a step."""
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def stop(self) -> float:
+        """Return the seconds that the step since `start` counts for."""
+        wall = time.perf_counter() - self._wall
+        processor = time.process_time() - self._processor
+        counted = min(wall, max(LONGEST_STEP * (self.seconds or processor), processor))
+        self.seconds = self.seconds or counted
+        self.seconds += (min(counted, LONGEST_STEP * self.seconds) - self.seconds) / PACE_STEPS
+        return counted
 
 
 def join_processes(device: str) -> str:
@@ -168,9 +215,9 @@ class Trainer:
 
     def _load(self, init: str | os.PathLike[str]) -> None:
         """Start from a weight file of the same network; K may differ, as all recursions share S."""
-        tensors, metadata = weights.load(init)
+        tensors, about = read_network(init)
         recipe = self.recipe
-        name, arguments = metadata.get("architecture"), metadata.get("network") or {}
+        name, arguments = about.architecture, about.network
         if name != recipe.architecture or {**arguments, "recursions": 0} != {
             **recipe.network,
             "recursions": 0,
@@ -179,7 +226,9 @@ class Trainer:
                 f"{init} does not hold the network of the recipe {recipe.name}: expected "
                 f"{recipe.architecture} with {recipe.network}, got {name} with {arguments}."
             )
-        self.start = metadata.get("trained")
+        self.start = about.trained
+        shapes = {key: tuple(value.shape) for key, value in self.network.state_dict().items()}
+        weights.check_shapes(init, tensors, shapes)
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
 
     def _balance(self) -> dict[int, float]:
@@ -299,16 +348,17 @@ class Trainer:
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         self.loss(self.batch()).backward()
         self._wait()
-        start = time.perf_counter()
+        seconds = []
         for _ in range(steps):
+            start = time.perf_counter()
             self.loss(self.batch()).backward()
-        self._wait()
-        elapsed = time.perf_counter() - start
+            self._wait()
+            seconds.append(time.perf_counter() - start)
         self.network.zero_grad()
         self.generator.set_state(state)
         for buffer, before in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(before)
-        return elapsed / steps
+        return statistics.median(seconds)  # of a process that was stopped meanwhile, too
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -349,7 +399,8 @@ class Trainer:
                     lr = degrade(truth, scale, network.line)
                     planes = torch.from_numpy(network.prepare(lr, scale))[None].to(self.device)
                     output = self._forward(network, planes, scale)[0].float().cpu().numpy()
-                    estimate = network.scored(output, lr, scale)
+                    # A network at the start of its training may be far off: that is its score.
+                    estimate = network.scored(output, lr, scale).clip(0, 1)
                     values.append(score(estimate, truth, scale, network.line)["psnr"])
         return {scale: float(np.mean(values)) for scale, values in psnr.items()}
 
@@ -373,26 +424,54 @@ class Trainer:
         Raises
         ------
         InputError
-            If the state belongs to another recipe.
+            If the state belongs to another recipe, lacks something, or holds a value of another
+            type, out of its bounds or not finite.
         """
         if state["recipe"] != self.recipe.as_dict():
             raise InputError(
                 f"the checkpoint belongs to another recipe than {self.recipe.name}; "
                 "give another --out, or leave out --resume."
             )
+        for part in ("network", "average"):
+            checkpoints.check_like(state[part], self.average, part)
+        progress = check_table(Progress, state["progress"], "progress")
+        start = check(dict[str, Any] | None, state["start"], "start")
+        seed, bf16 = check(int, state["seed"], "seed"), check(bool, state["bf16"], "bf16")
+        random_state = state["generator"]
+        if not (isinstance(random_state, Tensor) and random_state.dtype == torch.uint8):
+            raise InputError(f"generator should be a random state, got {shown(random_state)}.")
+        random_state = random_state.cpu()
+        self._restore_optimisers(state["optimisers"])
         self.network.load_state_dict(state["network"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
-        for optimiser, settings in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(settings)
-        self.progress = Progress(**state["progress"])
-        self.start, self.seed, self.bf16 = state["start"], state["seed"], state["bf16"]
-        random_state = state["generator"].cpu()
+        self.progress, self.start, self.seed, self.bf16 = progress, start, seed, bf16
         if len(random_state) == len(self.generator.get_state()):
-            self.generator.set_state(random_state)
+            try:
+                self.generator.set_state(random_state)
+            except RuntimeError as error:
+                raise InputError("generator should be a random state, but is not.") from error
         else:  # of another kind of device: the next patches differ
             self.generator.manual_seed(self.seed + self.progress.step)
         if self.partition is not None:
             self.partition = Partition(self.banks[0], self.recipe.optimiser.patch, self.seed)
+
+    def _restore_optimisers(self, states: Any) -> None:
+        """Restore the optimisers' state of each parameter; their settings are the recipe's."""
+        if not isinstance(states, list) or len(states) != len(self.optimisers):
+            raise InputError(f"optimisers should be a list of {len(self.optimisers)}.")
+        for optimiser, state in zip(self.optimisers, states, strict=True):
+            momenta = state.get("state") if isinstance(state, dict) else None
+            parameters = [p for group in optimiser.param_groups for p in group["params"]]
+            if not isinstance(momenta, dict) or not momenta.keys() <= set(range(len(parameters))):
+                raise InputError("optimisers should hold a state of each parameter.")
+            for number, values in momenta.items():
+                like = {
+                    name: torch.zeros(()) if name == "step" else parameters[number]
+                    for name in MOMENTA[type(optimiser)]
+                }
+                checkpoints.check_like(values, like, f"optimisers.{number}")
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": momenta, "param_groups": groups})
 
     def check_finite(self) -> None:
         """Check the weights and their average.

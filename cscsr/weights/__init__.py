@@ -2,8 +2,8 @@
 
 Weights are one safetensors file, whose header holds the metadata needed to use them as JSON
 (architecture, scales, the coder of a map). ``manifest.json`` lists the size and the SHA-256 of each
-file, and ``NAME.md`` beside it is the model card: data, command, figures, licence. Needs numpy and
-safetensors only.
+file, and ``NAME.md`` beside it is the model card: data, command, figures, licence. Whatever a file
+holds is checked before use. Needs numpy and safetensors only.
 """
 
 from __future__ import annotations
@@ -12,24 +12,84 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from cscsr.errors import InputError, unknown_name
 from cscsr.output import make_folder, write_bytes, write_text
+from cscsr.schema import Range, check_table, shown
 
 FOLDER = Path(__file__).parent
 _MANIFEST = "manifest.json"
 _METADATA_KEY = "cscsr"
 
+MAX_BYTES = 2**31
+"""The largest weight file that is read."""
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "BF16": np.dtype("<u2"),  # the upper half of a float32
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+"""The types of tensors that are read, by their names in a safetensors file."""
+
+
+@dataclass(frozen=True)
+class _Shipped:
+    """A row of the manifest."""
+
+    bytes: Annotated[int, Range(1)]
+    sha256: str
+
 
 def manifest() -> dict[str, dict[str, Any]]:
-    """Return the shipped weights: name to {"bytes": size, "sha256": hex digest}."""
+    """Return the shipped weights: name to {"bytes": size, "sha256": hex digest}.
+
+    Raises
+    ------
+    InputError
+        For a manifest that cannot be read.
+    """
     path = FOLDER / _MANIFEST
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged_manifest(getattr(error, "strerror", None) or "it is no text") from error
+    rows = _parsed(text)
+    if not isinstance(rows, dict):
+        raise _damaged_manifest("it is no JSON table")
+    try:
+        for name, row in rows.items():
+            check_table(_Shipped, row, f"the row {name!r}")
+    except InputError as error:
+        raise _damaged_manifest(str(error).removesuffix(".")) from error
+    return rows
+
+
+def _damaged_manifest(reason: str) -> InputError:
+    return InputError(
+        f"the list of shipped weights {FOLDER / _MANIFEST} is damaged ({reason}); "
+        "install the package again."
+    )
+
+
+def _parsed(text: str) -> Any:
+    """What a JSON text says; None if it is not one, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def weights_path(name: str | os.PathLike[str]) -> Path:
@@ -47,8 +107,7 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
     """
     if str(name).endswith(".safetensors"):
         path = Path(name)
-        if not path.is_file():
-            raise InputError(f"no weight file at {path}.")
+        _stat(path)
         return path
     if name not in manifest():
         raise unknown_name("weights", str(name), manifest())
@@ -58,10 +117,32 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
     return path
 
 
+def _stat(path: Path) -> os.stat_result:
+    """What the disk says of a weight file. Raises InputError where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"no weight file at {path}.") from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not path.is_file():
+        there = "a folder" if path.is_dir() else "something other than a file"
+        raise InputError(f"no weight file at {path}, which is {there}.")
+    return status
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"weight file {path} cannot be read: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
 def sha256(name: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a weight file as a hex digest; `name` as in `weights_path`."""
     path = weights_path(name)
-    stat = path.stat()
+    stat = _stat(path)
     return _digest(path, stat.st_size, stat.st_mtime_ns)
 
 
@@ -75,7 +156,8 @@ def load(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a weight file; a shipped one is checked against the manifest.
 
-    The file is read once: what is hashed and what is decoded are the same bytes.
+    The file is read once: what is hashed and what is decoded are the same bytes. Tensors of
+    bfloat16, which numpy lacks, become float32, which holds all their values.
 
     Parameters
     ----------
@@ -92,11 +174,11 @@ def load(
     Raises
     ------
     InputError
-        For a file that is missing, truncated, altered or of another kind, and for one that does
-        not have `digest`, because it changed since it was hashed.
+        For a file that is missing, truncated, altered or of another kind, for one that does not
+        have `digest`, because it was changed since it was hashed, and for a tensor of a type that
+        is not read, or with a number that is not finite as float32.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as decode
+    from safetensors import SafetensorError, deserialize
 
     path = weights_path(name)
     content = _content(path)
@@ -116,25 +198,88 @@ def load(
     if digest is not None and actual != digest:
         raise InputError(f"weight file {path} was changed while it was in use.")
     try:
-        tensors = decode(content)
+        entries = deserialize(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} should be a safetensors weight file but cannot be read ({error}): "
             "it is cut short or of another kind."
         ) from error
-    metadata = header.get("__metadata__", {}).get(_METADATA_KEY)
-    if metadata is None:
+    text = header.get("__metadata__", {}).get(_METADATA_KEY)
+    if text is None:
         raise InputError(f"{path} is a safetensors file, but not one written by this toolkit.")
-    return tensors, json.loads(metadata)
+    metadata = _parsed(text)
+    if not isinstance(metadata, dict):
+        raise InputError(f"the metadata of {path} should be a JSON table, got {shown(text)}.")
+    return {key: _array(path, key, entry) for key, entry in entries}, metadata
 
 
 def _content(path: Path) -> bytes:
     """The bytes of a weight file."""
+    size = _stat(path).st_size
+    if size > MAX_BYTES:
+        raise InputError(
+            f"weight file {path} has {size} bytes, more than the {MAX_BYTES} that are read."
+        )
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"weight file {path} cannot be read: {error.strerror}.") from error
+        raise _unreadable(path, error) from error
+
+
+def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
+    """A tensor of a safetensors file. Raises InputError as `load` does."""
+    if entry["dtype"] not in _DTYPES:
+        raise InputError(
+            f"tensor {name} of {path} is of the type {entry['dtype']}, which cannot be read; "
+            "save it as F32."
+        )
+    dtype: np.dtype[Any] = _DTYPES[entry["dtype"]]
+    array: np.ndarray = np.frombuffer(entry["data"] or b"", dtype).reshape(entry["shape"])
+    if entry["dtype"] == "BF16":
+        array = (array.astype("<u4") << 16).view("<f4")
+    if array.dtype.kind == "f" and not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise InputError(f"tensor {name} of {path} holds a number that is not finite in float32.")
+    return array
+
+
+def check_shapes(
+    name: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    expected: Mapping[str, tuple[int | None, ...]],
+) -> None:
+    """Check that a weight file has the tensors that its metadata ask for, and no others.
+
+    Parameters
+    ----------
+    name
+        Of the file, for the sentence.
+    tensors
+        Arrays by name.
+    expected
+        Shape by name; None for a length that is free.
+
+    Raises
+    ------
+    InputError
+        For a tensor that is missing, unknown or of another shape.
+    """
+    missing = sorted(set(expected) - set(tensors))
+    if missing:
+        raise InputError(f"{name} lacks the tensor {missing[0]} that its metadata ask for.")
+    for key, array in tensors.items():
+        if key not in expected:
+            raise InputError(f"{name} holds a tensor {key} that its metadata do not ask for.")
+        wanted = expected[key]
+        fits = len(wanted) == array.ndim and all(
+            length in (None, actual) for length, actual in zip(wanted, array.shape, strict=True)
+        )
+        if not fits or 0 in array.shape:
+            sides = ", ".join("any" if length is None else str(length) for length in wanted)
+            raise InputError(
+                f"tensor {key} of {name} should have the shape ({sides}), as its metadata say, "
+                f"got {array.shape}."
+            )
 
 
 def write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from cscsr.csc_sr.solver import CSCSR, read_weights
 from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.train import train_csc_sr
 from cscsr.csc_sr.training_images import training_pair
-from cscsr.data.datasets import demo, licence_of_weights, training_textures
+from cscsr.data.datasets import demo, licence_of_weights, training_images, training_textures
 from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
+from cscsr.locks import folder_lock
 
 QUICK = replace(Options(), atoms=8, hr_atoms=12, filter_steps=2, crop=40, rounds=2)
 
@@ -88,6 +90,54 @@ def test_sums_go_on_where_they_were_saved(trained, tmp_path):
     assert sums(part, 2).pixels < sums(part, 4).pixels == sums(whole, 4).pixels
     ends = [sums(store, 4).solve(0.1) for store in (part, whole)]  # float32, added otherwise
     torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ([], "should be a checkpoint but cannot be read"),
+        ({"filter": 3}, r"filters\.pt should hold"),
+        ({"filters": torch.ones(8, 5, 4)}, r"filters\.pt\.filters should have the shape"),
+        ({"filters": torch.full((8, 5, 5), np.nan)}, "holds a number that is not finite"),
+    ],
+)
+def test_results_of_the_run_that_are_spoilt_are_refused(data, tmp_path, content, reason):
+    paths = [path.name for path in training_images(data, QUICK.sets)]
+    requested = dataclasses.asdict(QUICK)
+    store = RunStore(tmp_path / "state", [requested, None, 0, paths])
+    store.save("filters", {})
+    torch.save(content, tmp_path / "state" / "filters.pt")
+    with pytest.raises(InputError, match=reason):
+        train_csc_sr(data, tmp_path, scales=(2,), options=QUICK, progress=False, coders=["ista"])
+    (tmp_path / "state" / "filters.pt").write_bytes(b"cut")
+    with pytest.raises(InputError, match=r"filters\.pt should be a checkpoint but cannot be read"):
+        train_csc_sr(data, tmp_path, scales=(2,), options=QUICK, progress=False, coders=["ista"])
+
+
+def test_two_trainings_do_not_share_a_folder(data, tmp_path):
+    with folder_lock(tmp_path, "trains"), pytest.raises(InputError, match="trains in"):
+        train_csc_sr(data, tmp_path, scales=(2,), options=QUICK, progress=False)
+
+
+def test_sums_of_another_shape_are_refused(data, trained, tmp_path):
+    store = RunStore(tmp_path, ["sums"])
+    start = read_weights(str(trained["ista"]))
+    heldout: list[np.ndarray] = []
+    images = [rgb_to_y(dict(demo())["chelsea"])[:60, :60]]
+    training = MapTraining(start, QUICK, images, heldout, 0, False, store)
+    name = training._sums_name(2)
+    training.sums(2)
+    state = store.load(name)
+    for change, reason in (
+        ({"done": 2}, r"should be in \[1, 1\]"),
+        ({"sums": torch.ones(2)}, "sums should have the shape"),
+        ({"pixels": "1"}, "pixels should be like"),
+        ({"sums": state["sums"] * np.nan}, "not finite"),
+    ):
+        store.save(name, {**state, **change})
+        with pytest.raises(InputError, match=reason) as raised:
+            training.sums(2)
+        assert f"{name}.pt" in str(raised.value)
 
 
 def test_a_folder_with_another_run_is_refused(data, trained):

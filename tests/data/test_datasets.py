@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -35,6 +36,51 @@ def folder(tmp_path):
     (tmp_path / "holdout.txt").write_text("T9/b.bmp\n\n")
     (tmp_path / "leaks.txt").write_text("T9/c.png\tis Set5/bird at 1.4 times the size\n")
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"T9/b.bmp\n\xff\xfe.png\n", "no text in UTF-8"),
+        (b"T9/b.bmp\nT9/\0.png\n", "line 2 of .* should be the path of an image"),
+        (b"T9/" + b"x" * 5000 + b".png\n", "line 1 of .* should be the path of an image"),
+        (b"T9/b.bmp\nT9/none.png\n", "none.png that it lists is missing"),
+    ],
+)
+@pytest.mark.parametrize("name", ["holdout.txt", "leaks.txt"])
+def test_a_broken_list_is_one_sentence(folder, name, content, reason):
+    (folder / name).write_bytes(content)
+    if "missing" not in reason:
+        with pytest.raises(InputError, match=reason) as raised:
+            training_images(folder, ["T9"])
+        assert name in str(raised.value)
+    if name == "holdout.txt":
+        with pytest.raises(InputError, match=reason) as raised:
+            holdout_images(folder)
+        assert "\n" not in str(raised.value)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(InputError, match=f"the list .*{name} cannot be read: Is a directory"):
+        training_images(folder, ["T9"])
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_folders_without_permission_are_one_sentence(folder):
+    (folder / "T9").chmod(0)
+    try:
+        with pytest.raises(InputError, match=r"T9.* cannot be read: Permission denied"):
+            find_datasets(folder)
+    finally:
+        (folder / "T9").chmod(0o755)
+
+
+def test_paths_that_cannot_be_folders_are_one_sentence(folder):
+    for path, reason in {
+        folder / "holdout.txt" / "x": "nothing there",
+        folder / ("x" * 300): "name too long|nothing there",
+    }.items():
+        with pytest.raises(InputError, match=f"(?i){reason}"):
+            find_datasets(path)
 
 
 def test_demo_has_five_photographs_with_detail():

@@ -33,7 +33,7 @@ def test_architectures_are_the_files_of_the_folder():
 def test_unknown_networks_and_arguments_are_refused():
     with pytest.raises(InputError, match="crnet-a"):
         build("crnet-c")
-    with pytest.raises(InputError, match="no argument recursion"):
+    with pytest.raises(InputError, match="'recursion': did you mean recursions"):
         build("crnet-a", recursion=3, scales=[2])
 
 

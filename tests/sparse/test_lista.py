@@ -248,6 +248,39 @@ def test_an_interrupted_training_goes_on_to_the_same_steps(tmp_path):
         train("tied", images, dictionary, other, checkpoint=checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: s.pop("learner"), "lacks the key learner"),
+        (lambda s: s.pop("about"), "lacks the key about"),
+        (lambda s: s.update(done=10**9), r"done should be in \[1, 2\]"),
+        (lambda s: s.update(seconds="1"), "seconds should be a number"),
+        (lambda s: s["learner"].update(log_gains=torch.ones(9)), "log_gains should have the shape"),
+        (lambda s: s["learner"]["log_gains"].fill_(np.nan), "log_gains holds a number that is not"),
+        (lambda s: s["adam"]["param_groups"][0].update(lr="high"), "lr should be like"),
+        (lambda s: s["adam"]["state"].pop(0), "adam.state should hold"),
+        (lambda s: s["adam"]["state"][0].update(exp_avg=3), "exp_avg should be a tensor"),
+        (lambda s: s["schedule"].update(last_epoch=None), "last_epoch should be like"),
+        (lambda s: s.update(generator=torch.ones(3)), "generator should have the shape"),
+        (lambda s: s["generator"].fill_(255), "generator should be a random state"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, change, reason):
+    dictionary, images = small_dictionary(), [small_signal(0)[0].astype(np.float32)]
+    options = Options(steps=2, updates=2, batch=1, crop=12)
+    path = tmp_path / "checkpoint"
+    train("tied", images, dictionary, options, checkpoint=path)
+    state = torch.load(path)
+    change(state)
+    torch.save(state, path)
+    with pytest.raises(InputError, match=reason) as raised:
+        train("tied", images, dictionary, options, checkpoint=path)
+    assert str(path) in str(raised.value)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(InputError, match="should be a checkpoint but cannot be read"):
+        train("tied", images, dictionary, options, checkpoint=path)
+
+
 def test_foreign_weights_are_refused(tmp_path):
     problem = SparseCoding(small_signal(), small_dictionary().astype(np.float64), 0.1)
     with pytest.raises(InputError, match="expected learned steps of lista in crnet-b-small"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 from cscsr import InputError
+from cscsr.cli import main
 from cscsr.networks import build
 from cscsr.training.recipe import FOLDER, Recipe, load_recipe, recipe_names
 
@@ -57,13 +59,13 @@ def test_a_recipe_is_what_its_file_says(tmp_path):
         ('architecture = "crnet-a"', "", "lacks the key architecture"),
         ('sets = ["T91"]', 'sets = "T91"', "sets should be a list, got 'T91'"),
         ("scales = [2, 3]", "scales = [2, 3.5]", "each of scales should be a whole number"),
-        ("scales = [2, 3]", "scales = []", "scales should be whole numbers from 2"),
-        ("scales = [2, 3]", "scales = [1]", "scales should be whole numbers from 2"),
+        ("scales = [2, 3]", "scales = []", "scales should be a list of at least one item"),
+        ("scales = [2, 3]", "scales = [1]", r"each of scales should be in \[2, 16\], got 1"),
         ("scales = [2, 3]", "scales = [2]\nline = 'y'", "unknown key of the recipe 'line'"),
         ("scales = [2, 3]", "scales = [2]\nsteps = true", "steps should be a whole number"),
         ("scales = [2, 3]", "scales = [2]\nsampling = 'all'", "unknown sampling 'all'"),
         ("n0 = 8\n\n[optimiser]", "[optimiser]\nspeed = 3", r"key of \[optimiser\] 'speed'"),
-        ("batch = 6", "batch = 0", "batch should be at least 1, got 0"),
+        ("batch = 6", "batch = 0", r"batch should be in \[1, 65536\], got 0"),
         ("batch = 6", "batch = true", "batch should be a whole number, got True"),
         ("batch = 6", "", r"\[optimiser\] lacks the key batch"),
         ("learning_rate = 1", "learning_rate = 'high'", "learning_rate should be a number"),
@@ -71,6 +73,29 @@ def test_a_recipe_is_what_its_file_says(tmp_path):
         ("patch = 16", "patch = 16\nema = 1", r"ema should be in \[0, 1\), got 1.0"),
         ("patch = 16", "patch = 16\nloss = 'l2'", "unknown loss 'l2'"),
         ("patch = 16", "patch = 16\nschedule = 'wds'", "did you mean wsd"),
+        ("patch = 16", "patch = 16\nema = 2", r"ema should be in \[0, 1\), got 2"),
+        ("patch = 16", "patch = 16\nclip = -1", "clip should be positive, got -1"),
+        ("patch = 16", "patch = 16\nclip = nan", "clip should be positive, got nan"),
+        ("patch = 16", "patch = 2", "patch should be at least 3, the side of the largest filters"),
+        ("patch = 16", "patch = 100000", r"patch should be in \[1, 4096\], got 100000"),
+        ("batch = 6", "batch = 1", "batch should be at least 2, one patch of each scale, got 1"),
+        ("learning_rate = 1", "learning_rate = nan", "positive and finite, got nan"),
+        ("learning_rate = 1", f"learning_rate = 1{400 * '0'}", "should be a number, got 1000"),
+        ("learning_rate = 1", f"learning_rate = 1{5000 * '0'}", "should be a TOML file"),
+        ("scales = [2, 3]", "scales = [2, 2]", "scales should be a list without repetitions"),
+        ("scales = [2, 3]", "scales = [2]\nsteps = 0", r"steps should be in \[1, 1000000000\]"),
+        ("scales = [2, 3]", "scales = [2]\nsizes = [0.0]", r"each of sizes should be in \(0, 1\]"),
+        ("scales = [2, 3]", "scales = [2]\nsets = 3", "TOML"),
+        ('sets = ["T91"]', "sets = []", "sets should be a list of at least one item"),
+        ('sets = ["T91"]', "sets = [[]]", "each of sets should be a text"),
+        ('"crnet-a"', '"crnet-c"', "unknown architecture 'crnet-c': did you mean crnet-"),
+        ("n0 = 8", "recursions = -1", r"recursions should be in \[0, 1000\], got -1"),
+        ("n0 = 8", "recursions = 1000000000", r"recursions should be in \[0, 1000\]"),
+        ("n0 = 8", "recursion = 2", "unknown argument of crnet-a 'recursion': did you mean"),
+        ("n0 = 8", "n0 = 8.0", "n0 should be a whole number, got 8.0"),
+        ("n0 = 8", "m0 = 4096\ns_kernel = 31", "more than the .* that are allowed"),
+        ("n0 = 8", "scales = [2]", r"scales belong to the recipe, not to its table \[network\]"),
+        ("[network]", f"x = {'[' * 5000}", "TOML"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(tmp_path, old, new, reason):
@@ -86,6 +111,34 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_refused(tmp_path):
         load_recipe("crnet-a-smal")
     with pytest.raises(InputError, match="no recipe file"):
         load_recipe(tmp_path / "none.toml")
-    (tmp_path / "bad.toml").write_text("architecture = ")
-    with pytest.raises(InputError, match="TOML"):
-        load_recipe(tmp_path / "bad.toml")
+    for content in (b"architecture = ", b"\xff", b"\x00", b"a = 1" * 2):
+        (tmp_path / "bad.toml").write_bytes(content)
+        with pytest.raises(InputError, match="TOML"):
+            load_recipe(tmp_path / "bad.toml")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(InputError, match=r"folder\.toml cannot be read: Is a directory"):
+        load_recipe(tmp_path / "folder.toml")
+
+
+def test_filters_wider_than_a_patch_are_refused(tmp_path):
+    path = tmp_path / "srcnn.toml"
+    path.write_text((FOLDER / "srcnn.toml").read_text().replace("patch = 56", "patch = 8"))
+    with pytest.raises(InputError, match="patch should be at least 9"):
+        load_recipe(path)
+
+
+def test_the_command_ends_with_code_2(tmp_path, capsys):
+    path = tmp_path / "bad.toml"
+    path.write_text(GOOD.replace("n0 = 8", "recursions = -1"))
+    assert main(["train", str(path), "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "recursions should be in [0, 1000], got -1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_made_in_python_is_checked_too():
+    good = load_recipe("crnet-a-small")
+    for change in ({"scales": []}, {"steps": -1}, {"sampling": "some"}, {"name": 3}):
+        with pytest.raises(InputError):
+            replace(good, **change)
+    with pytest.raises(InputError, match="ema"):
+        replace(good.optimiser, ema=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import os
 import signal
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from cscsr import InputError, weights
+from cscsr import InputError, checkpoints, weights
+from cscsr.imaging import degrade, imresize, read_image, score
+from cscsr.locks import folder_lock
 from cscsr.training.patches import load_banks
 from cscsr.training.recipe import load_recipe
 from cscsr.training.run import train
@@ -189,6 +192,209 @@ def test_bad_budgets_are_refused(tmp_path, data, small_recipe):
     for budget in ({}, {"minutes": 1, "steps": 2}, {"steps": 0}, {"minutes": -1}):
         with pytest.raises(InputError, match=r"budget|either"):
             train(small_recipe(), data, tmp_path / "run", **budget)
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path, data, small_recipe):
+    """The second one is refused before it reads anything, and the first one ends as if alone."""
+    recipe = small_recipe()
+    alone = train(recipe, data, tmp_path / "alone", steps=3, bf16=False)
+    out = tmp_path / "shared"
+    with folder_lock(out, "trains"), pytest.raises(InputError, match=r"trains in .*shared"):
+        train(recipe, tmp_path / "no data is read", out, steps=3, bf16=False)
+    path = train(recipe, data, out, steps=3, bf16=False)
+    for key, value in weights.load(alone)[0].items():
+        np.testing.assert_array_equal(weights.load(path)[0][key], value)
+    names = {"checkpoint.pt", "curve.csv", "weights.safetensors"}
+    assert {file.name for file in out.iterdir()} == names
+
+
+def _spoil(path, change):
+    state = torch.load(path, weights_only=True)
+    change(state)
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: s.pop("average"), "lacks the key average"),
+        (lambda s: s.update(recipe=3), "another recipe"),
+        (lambda s: s.update(network=[]), "network should hold .'F0"),
+        (lambda s: s["network"].pop("F0.bias"), "network should hold .'F0"),
+        (lambda s: s["network"]["F0.bias"].fill_(math.nan), "network.F0.bias holds a number"),
+        (lambda s: s["average"]["F0.bias"].fill_(math.inf), "average.F0.bias holds a number"),
+        (lambda s: s["average"].update({"F0.bias": torch.ones(9)}), "average.F0.bias should have"),
+        (lambda s: s["network"].update({"F0.bias": 3}), "network.F0.bias should be a tensor"),
+        (lambda s: s.update(progress=None), "progress should be a table"),
+        (lambda s: s["progress"].update(step=-1), "step should be at least 0, got -1"),
+        (lambda s: s["progress"].update(step="1"), "step should be a whole number"),
+        (lambda s: s["progress"].update(done=2.0), r"done should be in \[0, 1\], got 2.0"),
+        (lambda s: s["progress"].update(seconds=math.nan), "seconds should be at least 0"),
+        (lambda s: s["progress"].update(more=1), "unknown key of progress 'more'"),
+        (lambda s: s.update(seed="0"), "seed should be a whole number"),
+        (lambda s: s.update(bf16=None), "bf16 should be true or false"),
+        (lambda s: s.update(start=[]), "start should be a table"),
+        (lambda s: s.update(losses="none"), "losses should be a list"),
+        (lambda s: s.update(losses=[math.nan]), "losses holds a number"),
+        (lambda s: s.update(generator=3), "generator should be a random state"),
+        (lambda s: s.update(generator=torch.ones(3)), "generator should be a random state"),
+        (lambda s: s["generator"].fill_(255), "generator should be a random state"),
+        (lambda s: s.update(optimisers=[]), "optimisers should be a list of 1"),
+        (lambda s: s["optimisers"][0].pop("state"), "optimisers should hold a state"),
+        (lambda s: s["optimisers"][0]["state"].update({99: {}}), "optimisers should hold a state"),
+        (lambda s: s["optimisers"][0]["state"][0].pop("step"), "optimisers.0 should hold"),
+        (
+            lambda s: s["optimisers"][0]["state"][0].update(exp_avg=torch.ones(2)),
+            "optimisers.0.exp_avg should have the shape",
+        ),
+        (
+            lambda s: s["optimisers"][0]["state"][0]["exp_avg"].fill_(math.nan),
+            "optimisers.0.exp_avg holds a number",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_by_its_fault(
+    tmp_path, data, small_recipe, change, reason
+):
+    recipe = small_recipe()
+    train(recipe, data, tmp_path, steps=2, bf16=False)
+    _spoil(tmp_path / "checkpoint.pt", change)
+    with pytest.raises(InputError, match=reason) as raised:
+        train(recipe, data, tmp_path, steps=2, bf16=False, resume=True)
+    assert "checkpoint.pt" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("method", ["adam", "sgd", "muon"])
+def test_settings_of_the_optimiser_come_from_the_recipe_alone(tmp_path, data, small_recipe, method):
+    """Whatever a checkpoint says of them; and a run goes on bit for bit all the same."""
+    recipe = small_recipe(method=method)
+    recipe.network.update(n0=16, m0=16)
+    banks = load_banks(recipe, data)
+    whole = Trainer(recipe, banks, bf16=False)
+    whole.progress.per_step = 0.1
+    for _ in range(2):
+        whole.step()
+    checkpoints.write(tmp_path / "x.pt", whole.state())
+    losses = [whole.step() for _ in range(2)]
+    state = checkpoints.read(tmp_path / "x.pt")
+    for optimiser in state["optimisers"]:
+        for group in optimiser["param_groups"]:
+            group.update({key: "spoilt" for key in group if key != "params"})
+    again = Trainer(recipe, banks, bf16=False, seed=8)
+    again.restore(state)
+    assert [again.step() for _ in range(2)] == losses
+
+
+def test_a_checkpoint_that_was_cut_short_is_refused(tmp_path, data, small_recipe, capsys):
+    recipe = small_recipe()
+    train(recipe, data, tmp_path, steps=1, bf16=False)
+    whole = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"checkpoint\.pt should be a checkpoint but cannot"):
+        train(recipe, data, tmp_path, steps=1, bf16=False, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xfe", "is no CSV file"),
+        (b"a,b\n1,2\n", "first column is not step"),
+        (b"\n\n", "first column is not step"),
+        (b"step,seconds\none,2\n", "line 2 is not like its first one"),
+        (b"step,seconds\n-1,2\n", "line 2 is not like its first one"),
+        (b"step,seconds\n1\n2,3\n", "line 2 is not like its first one"),
+        (b"step,seconds\n" + b"9" * 5000 + b",2\n", "line 2 is not like its first one"),
+    ],
+)
+def test_a_broken_curve_is_refused(tmp_path, data, small_recipe, content, reason):
+    recipe = small_recipe()
+    train(recipe, data, tmp_path, steps=1, bf16=False)
+    (tmp_path / "curve.csv").write_bytes(content)
+    with pytest.raises(InputError, match=rf"curve\.csv should be .* {reason}.*move it away"):
+        train(recipe, data, tmp_path, steps=1, bf16=False, resume=True)
+    (tmp_path / "curve.csv").unlink()
+    (tmp_path / "curve.csv").mkdir()
+    with pytest.raises(InputError, match=r"curve\.csv cannot be read: Is a directory"):
+        train(recipe, data, tmp_path, steps=1, bf16=False, resume=True)
+
+
+def test_the_first_line_says_what_bicubic_reaches(tmp_path, data, small_recipe, capsys):
+    recipe = small_recipe()
+    train(recipe, data, tmp_path, steps=1, bf16=False)
+    lines = [line.split("\r")[-1] for line in capsys.readouterr().err.splitlines()]
+    (line,) = [line for line in lines if "before training" in line]
+    truth = read_image(data / "T91" / "astronaut.png")  # the one image that is held out
+    for scale in recipe.scales:
+        small = degrade(truth, scale, "y")
+        expected = score(imresize(small, scale), truth, scale, "y")["psnr"]
+        assert f"(bicubic {expected:.2f})" in line.split(f"x{scale} ")[1]
+    assert any("reading and degrading images: 100%" in line for line in lines)
+
+
+def test_what_a_power_cut_must_not_take_is_flushed_before_it_is_renamed(
+    tmp_path, data, small_recipe, monkeypatch
+):
+    flushed, fsync = set(), os.fsync
+
+    def noted(descriptor):
+        flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    train(small_recipe(schedule="wsd", cooldown=0.5), data, tmp_path, steps=2, bf16=False)
+    files = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert {"checkpoint.pt", "curve.csv", "weights.safetensors", "stable.safetensors"} == set(files)
+    assert set(files.values()) <= flushed
+
+
+STOPPED = """
+import os, signal, sys
+from cscsr.training.recipe import load_recipe
+from cscsr.training.run import train
+from cscsr.training.trainer import Trainer
+
+loss, budget = Trainer.loss, sys.argv[4]
+
+def stopping(trainer, batch):
+    if trainer.progress.step == 4 and trainer.network.training:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return loss(trainer, batch)
+
+Trainer.loss = stopping
+limit = {"steps": 12} if budget == "steps" else {"minutes": float(budget)}
+train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], bf16=False, evaluate_every=1e-9, **limit)
+"""
+"""Trains, and stops itself in the middle of the fifth step."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process as Unix does")
+@pytest.mark.parametrize("budget", ["steps", "0.04"])
+def test_time_in_which_the_process_was_stopped_does_not_count(tmp_path, data, budget):
+    """A process that is stopped for longer than its whole budget goes on as planned."""
+    recipe = tmp_path / "stopped.toml"
+    recipe.write_text(
+        'architecture = "crnet-a"\nsets = ["T91"]\nscales = [2, 3]\n'
+        "[network]\nn0 = 8\nm0 = 8\nrecursions = 2\n"
+        "[optimiser]\nbatch = 4\npatch = 16\nlearning_rate = 1e-3\n"
+    )
+    arguments = [sys.executable, "-c", STOPPED, str(recipe), str(data), str(tmp_path), budget]
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    stopped = 4.0
+    time.sleep(stopped)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait() == 0
+    with (tmp_path / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    seconds = [0.0, *(float(row["seconds"]) for row in rows)]
+    assert max(b - a for a, b in itertools.pairwise(seconds)) < stopped / 2
+    if budget == "steps":
+        assert len(rows) == 12
+    else:
+        assert len(rows) > 8, "the plan did not end with the stop"
+        assert seconds[-1] < 2 * 60 * float(budget)
 
 
 RUN = """

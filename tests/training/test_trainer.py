@@ -12,6 +12,7 @@ import torch
 
 from cscsr import InputError, networks, weights
 from cscsr.data.datasets import demo
+from cscsr.imaging import luma_of
 from cscsr.networks import CRNetA
 from cscsr.networks.base import LumaRefiner
 from cscsr.training.patches import PatchBank, load_banks
@@ -152,6 +153,17 @@ def test_one_patch_can_be_learned_by_heart(small_recipe):
         error = (network(source, 2) - target).square().mean().item()
     assert loss < 0.01
     assert -10 * math.log10(error) > 45
+
+
+def test_a_network_that_is_far_off_is_scored(data, small_recipe):
+    """As what its output is when it is rounded to an image."""
+    recipe = small_recipe()
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    trainer.average["H.bias"].fill_(-300.0)
+    truth = demo().images[0].read()[100:148, 100:148]
+    luma = luma_of(truth)[2:-2, 2:-2].astype(float)
+    expected = 10 * math.log10(255**2 / (luma**2).mean())  # against a black image
+    assert trainer.evaluate([truth])[2] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_resumed_partition_keeps_its_order(data, small_recipe):

@@ -17,7 +17,7 @@ compare: $(INSTALLED)
 	$(BIN)/python -m benchmarks.compare --scales 2 3 4 $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -265,20 +265,20 @@ class Results:
         """Turn SQLite's errors about the file into sentences."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                reason = "the disk is full, and what was stored before is kept."
-            else:
-                reason = "is another run writing to it, or the folder read-only or full?"
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a text, or an error's own
+            code = getattr(error, "sqlite_errorcode", None)  # none of an error of Python's
+            reason = one_line(str(error))
+            if isinstance(error, sqlite3.OperationalError) and code is not None:
+                if code == sqlite3.SQLITE_FULL:
+                    advice = "the disk is full, and what was stored before is kept."
+                else:
+                    advice = "is another run writing to it, or the folder read-only or full?"
+                raise InputError(
+                    f"the results database {self.path} cannot be used ({reason}); {advice}"
+                ) from None
             raise InputError(
-                f"the results database {self.path} cannot be used "
-                f"({one_line(str(error))}); {reason}"
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"expected a results database at {self.path}, but it cannot be read "
-                f"({one_line(str(error))}); it was not changed, so move it away or name another "
-                "folder."
+                f"expected a results database at {self.path}, but it cannot be read ({reason}); it "
+                "was not changed, so move it away or name another folder."
             ) from None
 
     def __enter__(self) -> Results:

@@ -7,6 +7,7 @@ import faulthandler
 import platform
 import random
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--case", metavar="NAME:N", help="run this case of the seed only")
     options = parser.parse_args(arguments)
     faulthandler.enable()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background, inherited
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="cscsr-soak-", ignore_cleanup_errors=True) as place:
         soak = _Soak(Path(place), options.seed)
         if options.case:

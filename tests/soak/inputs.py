@@ -18,7 +18,7 @@ RECIPE = (
 
 def write_inputs(folder: Path) -> Path:
     """Write the inputs into a folder: the data sets `mine` and T91 with its two lists, `album`
-    with eight images, and tiny.toml; returns the folder."""
+    with sixteen images, and tiny.toml; returns the folder."""
     for name in ("mine", "T91", "album"):
         (folder / name).mkdir()
     for number, (name, image) in enumerate(demo()):
@@ -30,7 +30,7 @@ def write_inputs(folder: Path) -> Path:
     (folder / "leaks.txt").write_text("T91/camera.png\tis a test image\n")
     (folder / "tiny.toml").write_text(RECIPE)
     noise = np.random.default_rng(0)
-    for number in range(8):
-        pixels = noise.integers(0, 256, (200 + number, 220, 3)).astype(np.uint8)
+    for number in range(16):
+        pixels = noise.integers(0, 256, (60 + number, 66, 3)).astype(np.uint8)
         write_image(folder / "album" / f"{number}.png", pixels)
     return folder

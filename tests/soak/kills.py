@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 import signal
 import sqlite3
@@ -155,7 +156,10 @@ class Kills:
             command.end().check(0)
         else:
             sent = command.process.poll() is None
-            command.process.send_signal(number)
+            if sent and number == signal.SIGINT:  # as Ctrl-C in a terminal
+                os.killpg(command.process.pid, number)
+            else:
+                command.process.send_signal(number)
             command.end().check(*((0, 128 + number, -number) if sent else (0,)))
         if sent:
             yield KILLED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import platform
 import random
 import shlex
 import signal
@@ -135,8 +134,8 @@ def _report(soak: _Soak, words: str, table: Sequence[Sequence[str]]) -> str:
         "# Soak",
         "",
         f"Made by `python -m tests.soak {words}` on {datetime.now(UTC):%Y-%m-%d}, in "
-        f"{soak.seconds / 60:.1f} minutes with seed {soak.seed} on {described} "
-        f"({platform.system()}); full disks were "
+        f"{soak.seconds / 60:.1f} minutes with seed {soak.seed} on {described}; "
+        f"full disks were "
         f"{'disks in memory of that size' if soak.mounting else 'quotas of the size of a file'}.",
         "",
         "A trial of a kill ends one or two processes of a command and then runs it to its end "

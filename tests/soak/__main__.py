@@ -98,8 +98,10 @@ class _Soak:
             self.counts.run(case, self.seed, number, Path(folder))
 
     def go_on(self, seconds: float, inputs: int) -> None:
-        """Run commands for so many seconds, and between them their share of the inputs."""
+        """Run commands for so many seconds, and between them their share of the inputs, which take
+        no more than half of the time until it is over."""
         since = time.monotonic()
+        reading = 0.0
         kinds, commands = cycle(self.fuzz), cycle(self.commands)
         tried = commanded = 0
         said = since
@@ -108,8 +110,11 @@ class _Soak:
             over = self.seconds >= seconds
             if over and tried >= inputs:
                 return
-            if tried < (inputs if over else inputs * self.seconds / seconds):
+            share = inputs * min(1.0, self.seconds / seconds)
+            if tried < share and (over or reading <= self.seconds / 2):
+                before = time.monotonic()
                 self.run(next(kinds), tried)
+                reading += time.monotonic() - before
                 tried += 1
             else:
                 self.run(next(commands), commanded)

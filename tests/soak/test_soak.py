@@ -15,7 +15,7 @@ from tests.soak.processes import ROOT
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and quotas are POSIX's")
 def test_a_short_soak_has_no_faults(tmp_path):
     pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
-    command = [sys.executable, "-m", "tests.soak", "--minutes", "0.5", "--inputs", "600"]
+    command = [sys.executable, "-m", "tests.soak", "--minutes", "0.5", "--inputs", "450"]
     outcome = subprocess.run(
         [*command, "--seed", "1", "--report", str(tmp_path / "soak.md")],
         cwd=ROOT,

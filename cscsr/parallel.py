@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 from cscsr.errors import InputError
@@ -69,8 +71,8 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
         if scheduler is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
-            with (
-                LocalCluster(
+            with _without_interrupts():
+                cluster = LocalCluster(
                     n_workers=jobs,
                     threads_per_worker=1,
                     processes=True,
@@ -78,9 +80,8 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
                     dashboard_address=None,
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
+                )
+            with cluster, Client(cluster) as client:
                 yield client
             return
         try:
@@ -90,6 +91,25 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
             raise InputError(f"no scheduler answers at {scheduler!r}: {reason}") from error
         with client:
             yield client
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let threads and processes that are started inside the block never get a SIGINT.
+
+    A Ctrl-C in a terminal goes to all processes of a command, of which only the first should say
+    something about it. Threads and processes inherit which signals are blocked. One that comes
+    inside the block reaches this process at its end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ temporary copy; the quick tests of the changed file run against it, then those o
 The mutant is caught if a test fails or `CPU_SECONDS` are over.
 
 `mutants.csv` gets a row after each mutant. A second run goes on from there, and runs those that
-survived again, as new tests may catch them. `mutants.md` holds the same as a table.
+survived again, as new tests may catch them. With --page the list in docs/testing.md is made from
+reports/reference/mutants.csv, and nothing is run.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+REFERENCE = ROOT / "reports" / "reference" / "mutants.csv"
+PAGE = ROOT / "docs" / "testing.md"
+START, END = "<!-- mutants -->", "<!-- /mutants -->"
+
 PARTS = {
     "operators": ("cscsr/operators.py", "cscsr/patch_operator.py"),
     "sparse": ("cscsr/sparse/*.py",),
@@ -52,7 +57,14 @@ PROCESSES.set_forkserver_preload(["torch", "scipy.sparse", "PIL.Image", "hypothe
 
 FIELDS = ("part", "file", "line", "kind", "before", "after", "outcome", "test", "reason")
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT = {
+    ("cscsr/operators.py", "('circular', 'zero')", "('zero', 'circular')"): (
+        "the tuple is only searched; its order shows in a message alone"
+    ),
+    ("cscsr/networks/crnet_b_tied.py", "1", "2"): (
+        "the block of this rank is replaced by a tied one before its first use"
+    ),
+}
 """(file, before, after) of mutants that compute the same, and why no test can tell them apart."""
 
 SWAPPED_OPERATORS: dict[type[ast.operator], ast.operator] = {
@@ -380,6 +392,11 @@ def table(rows: Sequence[dict[str, str]]) -> str:
     )
 
 
+def block(rows: Sequence[dict[str, str]]) -> str:
+    """Return the part of docs/testing.md that is made from the results."""
+    return f"{START}\n{table(rows)}\n{END}"
+
+
 def summary(rows: Sequence[dict[str, str]]) -> str:
     outcomes = [row["outcome"] for row in rows]
     return (
@@ -419,7 +436,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "latest", metavar="DIR")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
+    parser.add_argument("--page", action="store_true", help="write the list in docs/testing.md")
     options = parser.parse_args(arguments)
+    if options.page:
+        text = PAGE.read_text("utf-8")
+        before, _, rest = text.partition(START)
+        after = rest.partition(END)[2]
+        PAGE.write_text(before + block(read_rows(REFERENCE)) + after, "utf-8")
+        return
     mutants = choose()
     if options.list:
         for number, mutant in enumerate(mutants, start=1):
@@ -439,7 +463,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{mutant.before} -> {mutant.after}: {row['outcome']} {row['test']}", flush=True)
             write_rows(path, [rows[m.key] for m in mutants if m.key in rows])
     results = [rows[mutant.key] for mutant in mutants if mutant.key in rows]
-    (options.out / "mutants.md").write_text(table(results) + "\n", encoding="utf-8")
     print(summary(results))
 
 

@@ -14,7 +14,8 @@ symbols, and ‖S‖ = max ‖Ŝ(ω)‖₂ on a torus.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,6 +83,17 @@ class Recurrence(NamedTuple):
 def free_block(network: Any) -> Any:
     """The block of a network with W and S as layers of their own."""
     return network.block.untied() if hasattr(network.block, "untied") else network.block
+
+
+@contextmanager
+def freed(network: Any) -> Iterator[Any]:
+    """The network with its `free_block`, which is its own again afterwards."""
+    own = network.block
+    network.block = free_block(network)
+    try:
+        yield network
+    finally:
+        network.block = own
 
 
 def recurrence(name: str) -> Recurrence:
@@ -171,9 +183,7 @@ def recursions(
     (E(z_k) − E(z_K)) / |E(z₀) − E(z_K)| of `energy`."""
     curves = []
     _, scales = balanced(recurrence(name).S)
-    with followed(name, scale, beyond) as run:
-        network = run.solver.network()
-        network.block = free_block(network)
+    with followed(name, scale, beyond) as run, freed(run.solver.network()) as network:
         for image in images:
             say(f"{name}, recursions")
             problem = problem_of(image, scale, run.solver.line)

@@ -100,7 +100,7 @@ def read_network(
 
 @lru_cache(maxsize=8)
 @ordinary_torch()
-def load_network(source: str, digest: str, device: str) -> Network:
+def load_network(source: str, digest: str, device: str, recursions: int | None = None) -> Network:
     """Return the network of a weight file, in evaluation mode.
 
     Parameters
@@ -111,15 +111,22 @@ def load_network(source: str, digest: str, device: str) -> Network:
         The SHA-256 that the file must have.
     device
         "cpu", "cuda", "cuda:1".
+    recursions
+        K, in place of the number it was trained with.
 
     Raises
     ------
     InputError
-        For a file that is not there, that holds something other than a network, whose metadata
-        are wrong or do not fit its tensors, or that does not have `digest`.
+        For `recursions` of a network that has none, for a file that is not there, that holds
+        something other than a network, whose metadata are wrong or do not fit its tensors, or that
+        does not have `digest`.
     """
     tensors, about = read_network(source, digest)
-    network = build(about.architecture, **about.network, scales=about.scales)
+    arguments = {**about.network, "scales": about.scales}
+    if recursions is not None:
+        arguments["recursions"] = recursions
+        blueprint(about.architecture, arguments)  # checks them
+    network = build(about.architecture, **arguments)
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
     network.to(device, torch.float32)
     # (stubs of torch know no memory format without a dtype)
@@ -153,6 +160,9 @@ class NetworkSolver(Solver[SuperResolution]):
         A safetensors file to use in place of the shipped one.
     tile
         The largest side of a tile without its halo, in pixels of the network's input; 0: no tiles.
+    recursions
+        K, in place of the number that the network was trained with; None: that number. All
+        recursions share S, so the same weights make more or fewer.
     """
 
     model: str = "crnet-b-small"
@@ -161,6 +171,7 @@ class NetworkSolver(Solver[SuperResolution]):
     precision: str = "fp32"
     weights: str | None = None
     tile: int = 512
+    recursions: int | None = None
 
     problem_type = SuperResolution
 
@@ -187,7 +198,7 @@ class NetworkSolver(Solver[SuperResolution]):
         """
         source = self._source()
         device = device or check_device(self.device or "cpu")
-        return load_network(source, weights.sha256(source), device)
+        return load_network(source, weights.sha256(source), device, self.recursions)
 
     def weights_sha256(self) -> str:
         return weights.sha256(self._source())

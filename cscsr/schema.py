@@ -59,11 +59,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Distinct:
-    """Lists of at least one item, all different."""
+    """Lists of different items, and of at least one unless `empty` allows none."""
+
+    empty: bool = False
 
     def fault(self, value: Sequence[Any]) -> str | None:
         """Return None, or what `value` should be."""
-        if not value:
+        if not value and not self.empty:
             return "a list of at least one item"
         return None if len(set(value)) == len(value) else "a list without repetitions"
 

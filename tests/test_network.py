@@ -51,6 +51,29 @@ def test_tiles_do_not_change_the_answer(tmp_path, architecture, line, scale):
     assert np.abs(whole - tiled).max() < 1e-5
 
 
+def test_more_recursions_go_on_from_the_trained_ones(tmp_path):
+    trained, network = random_weights(tmp_path, "crnet-b", "rgb", s_rank=4)
+    truth = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    problem = cscsr.SuperResolution(
+        degrade(truth, 2, "rgb"), 2, truth=(truth / 255).astype(np.float32)
+    )
+    short, long = trained.solve(problem), replace(trained, recursions=5).solve(problem)
+    assert short.trace["iteration"].tolist() == [0, 1, 2, 3]
+    assert long.trace["iteration"].tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_allclose(long.trace["psnr_db"][:4], short.trace["psnr_db"], atol=1e-4)
+    network.block.recursions = 5
+    with torch.no_grad():
+        output = network(torch.from_numpy(network.prepare(problem.lr, 2))[None], 2)[0].numpy()
+    np.testing.assert_allclose(long.estimate, output.transpose(1, 2, 0), atol=1e-5)
+    added = replace(trained, recursions=5).operations(problem) - trained.operations(problem)
+    assert added == 2 * 64 * (2 * 9 * 8 * 4)  # pixels, and S = n − A∘B of 4 filters for 8 codes
+    for wrong in (-1, 2.5, 10**9):
+        with pytest.raises(InputError, match="recursions"):
+            replace(trained, recursions=wrong).solve(problem)
+    with pytest.raises(InputError, match="recursions"):
+        NetworkSolver("srcnn", recursions=3).solve(problem)
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's peaks")
 @pytest.mark.parametrize(("architecture", "line"), [("crnet-a", "y"), ("crnet-b", "rgb")])
 def test_memory_for_tiles_does_not_grow_with_the_image(tmp_path, architecture, line):

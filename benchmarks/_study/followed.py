@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,27 +48,26 @@ def followed(name: str, scale: int, beyond: float) -> Iterator[Followed]:
         raise InputError(
             f"{name} has no iterates to follow; these have: {', '.join(iterative_solvers())}."
         )
+    if name.startswith("crnet-"):
+        trained = make_solver(name).network().recursions
+        longest = math.ceil(beyond * trained)
+        solver = make_solver(name, recursions=longest, tile=0)
+        codes = weights.load(name)[1]["network"]["m0"]
+        yield Followed(solver, trained, longest, codes)
+        return
+    from cscsr.csc_sr.solver import weights_name
+
+    tensors, metadata = weights.load(weights_name(name[len("csc-sr[") : -1]))
+    if str(scale) not in metadata["scales"]:
+        raise InputError(f"{name} has no map for x{scale}.")
+    settings = metadata["scales"][str(scale)]["settings"]
+    trained = int(settings["iterations"])
+    longest = settings["iterations"] = math.ceil(beyond * trained)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "longer.safetensors")
-        if name.startswith("crnet-"):
-            tensors, metadata = weights.load(name)
-            trained = int(metadata["network"]["recursions"])
-            longest = metadata["network"]["recursions"] = math.ceil(beyond * trained)
-            codes = metadata["network"]["m0"]
-            options: dict[str, Any] = {"tile": 0}
-        else:
-            from cscsr.csc_sr.solver import weights_name
-
-            tensors, metadata = weights.load(weights_name(name[len("csc-sr[") : -1]))
-            if str(scale) not in metadata["scales"]:
-                raise InputError(f"{name} has no map for x{scale}.")
-            settings = metadata["scales"][str(scale)]["settings"]
-            trained = int(settings["iterations"])
-            longest = settings["iterations"] = math.ceil(beyond * trained)
-            codes = len(tensors["filters"])
-            options = {"trace": True}
         weights.write(path, tensors, metadata)
-        yield Followed(make_solver(name, weights=path, **options), trained, longest, codes)
+        solver = make_solver(name, weights=path, trace=True)
+        yield Followed(solver, trained, longest, len(tensors["filters"]))
 
 
 def operations_by_iteration(followed: Followed, problem: SuperResolution) -> np.ndarray:

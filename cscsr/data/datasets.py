@@ -341,8 +341,25 @@ def licence_of_weights(sets: Iterable[str]) -> str:
 
 def _listed(file: Path) -> list[Path]:
     """The paths on the lines of `file`, each up to the first tab; none if there is no file."""
+    names = [line.split("\t")[0].strip() for line in list_lines(file)]
+    for number, name in enumerate(names, 1):
+        if not name.isprintable() or len(os.fsencode(name)) > 1024:
+            raise InputError(
+                f"line {number} of {file} should be the path of an image, got {shown(name)}."
+            )
+    return [file.parent / name for name in names if name]
+
+
+def list_lines(file: Path) -> list[str]:
+    """Return the lines of a list of images, none if there is no file.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read, or that is no text in UTF-8.
+    """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -351,13 +368,6 @@ def _listed(file: Path) -> list[Path]:
         raise InputError(
             f"{file} should be a list of images, one path a line, but is no text in UTF-8."
         ) from error
-    for number, line in enumerate(lines, 1):
-        name = line.split("\t")[0].strip()
-        if not name.isprintable() or len(os.fsencode(name)) > 1024:
-            raise InputError(
-                f"line {number} of {file} should be the path of an image, got {shown(name)}."
-            )
-    return [file.parent / line.split("\t")[0].strip() for line in lines if line.strip()]
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -301,10 +301,12 @@ def _sha256(path: Path) -> str:
 
 def _write_lists(folder: Path) -> None:
     """Add the lines for the images in `folder` to its lists; other lines stay."""
+    from cscsr.data.datasets import list_lines
+
     for name in LISTS:
         ours = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
         path = folder / name
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = list_lines(path)
         for line in ours:
             image, tab, remark = line.partition("\t")
             files = sorted(folder.glob(f"{image.rpartition('.')[0]}.*"))

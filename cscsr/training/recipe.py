@@ -107,7 +107,7 @@ class Recipe(_Checked):
     architecture
         A name of `cscsr.networks.architectures`.
     sets
-        The data sets to train on.
+        The data sets to train on; a study that brings its own images names none.
     scales
         The factors to train for.
     optimiser
@@ -130,7 +130,7 @@ class Recipe(_Checked):
 
     name: str
     architecture: str
-    sets: Annotated[list[str], Distinct()]
+    sets: Annotated[list[str], Distinct(empty=True)]
     scales: Annotated[list[Annotated[int, Range(2, 16)]], Distinct()]
     optimiser: Optimiser
     network: dict[str, Any] = field(default_factory=dict)
@@ -214,6 +214,8 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
     try:
         recipe = Recipe.from_dict({"name": path.stem, **table})
         recipe.check_network()
+        if not recipe.sets:
+            raise InputError("sets should be a list of at least one item, got [].")
     except InputError as error:
         raise InputError(f"recipe {path}: {error}") from error
     return recipe

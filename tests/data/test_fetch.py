@@ -240,6 +240,12 @@ def test_folder_that_cannot_be_made_and_names_that_are_wrong(server, tmp_path, c
     assert not server.requests
 
 
+def test_a_list_in_the_folder_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "holdout.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"holdout\.txt should be a list of images"):
+        fetching._write_lists(tmp_path)
+
+
 def test_list_names_what_can_be_fetched(capsys, monkeypatch):
     monkeypatch.delenv("CSCSR_DATA", raising=False)
     assert main(["data", "list"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from cscsr import InputError, weights
@@ -30,3 +31,12 @@ def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(
     assert weights.sha256(path) == digest
     publish(tmp_path / "bad", "crnet-a-tiny", data, replace=True)
     assert weights.load("crnet-a-tiny")[1]["trained"]["steps"] == 3
+    publish(tmp_path / "good", "crnet-a-half", data, half=True)
+    half, whole = (
+        weights.load(name)[0]
+        for name in ("crnet-a-half", tmp_path / "good" / "weights.safetensors")
+    )
+    assert {tensor.dtype.name for tensor in half.values()} == {"float16"}
+    for name, tensor in whole.items():
+        assert np.abs(half[name] - tensor).max() <= np.abs(tensor).max() * 2.0**-11
+    assert "--half" in (tmp_path / "crnet-a-half.md").read_text()

@@ -241,7 +241,9 @@ def mutants_of(part: str, file: str, source: str) -> list[Mutant]:
     for kind, node, replacement in changes_of(ast.parse(source)):
         assert node.end_lineno is not None and node.end_col_offset is not None
         before, after = ast.unparse(node), ast.unparse(ast.fix_missing_locations(replacement))
-        enclosed = isinstance(node, ast.AugAssign) or isinstance(replacement, ast.Constant)
+        text = after if isinstance(replacement, ast.AugAssign | ast.Constant) else f"({after})"
+        if isinstance(replacement, ast.Tuple):  # of an index, perhaps: no brackets around slices
+            text = after[1:-1] if ast.Slice in map(type, replacement.elts) else after
         mutants.append(
             Mutant(
                 part=part,
@@ -252,7 +254,7 @@ def mutants_of(part: str, file: str, source: str) -> list[Mutant]:
                 after=after,
                 start=starts[node.lineno - 1] + node.col_offset,
                 end=starts[node.end_lineno - 1] + node.end_col_offset,
-                text=after if enclosed else f"({after})",
+                text=text,
             )
         )
     return mutants

@@ -16,7 +16,7 @@ from cscsr.cli import main
 from cscsr.csc_sr.card import command_line
 from cscsr.csc_sr.decompose import MARGIN, split
 from cscsr.csc_sr.dictionary import FLAT, draw_patches
-from cscsr.csc_sr.map_training import MapTraining
+from cscsr.csc_sr.map_training import CodedImage, HeldOut, MapTraining
 from cscsr.csc_sr.options import PRESETS, Coding, Options
 from cscsr.csc_sr.solver import CSCSR, read_weights
 from cscsr.csc_sr.store import RunStore
@@ -289,3 +289,12 @@ def test_presets_are_what_the_shipped_weights_were_trained_with(preset, weight):
     assert options.crop == metadata["crop"]
     for scale, phases in metadata["phases"].items():
         assert options.phases_at(int(scale)) == phases
+
+
+def test_bicubic_on_the_held_out_images_is_what_score_measures():
+    truths = [luma_of(image)[:61, :62] for _, image in list(demo())[:2]]
+    images = [CodedImage(truth, np.empty(0), torch.empty(0)) for truth in truths]
+    expected = [
+        score(imresize(degrade(truth, 3, "y"), 3), truth, 3, "y")["psnr"] for truth in truths
+    ]
+    assert HeldOut(images, 5, 3).bicubic_psnr() == pytest.approx(np.mean(expected), abs=1e-9)

@@ -120,3 +120,5 @@ def test_operations_are_transforms_and_two_inner_products():
     for solver in (SporcoADMM(iterations=5), SporcoPGM(iterations=5)):
         assert solver.operations(problem) == 5 * each
         assert solver.operations(problem, 11) == 11 * each
+        one = SparseCoding(np.zeros((1, 16, 8)), np.ones((3, 1, 4, 4)), 0.1)
+        assert solver.operations(one) == 5 * each / 2

@@ -11,7 +11,9 @@ Needs dask and distributed where it is used.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 
+JOBS_PER_PROCESSOR = 4
+"""Processes that may be started for each processor of this machine; each takes hundreds of MB."""
+
 
 def parse_jobs(text: str) -> int:
     """A number of processes.
@@ -32,11 +37,17 @@ def parse_jobs(text: str) -> int:
     Raises
     ------
     InputError
-        If it is no whole number of at least 1.
+        If it is no whole number of at least 1, or above `JOBS_PER_PROCESSOR` per processor.
     """
     jobs = int(text) if text.isascii() and text.isdigit() else 0
     if jobs < 1:
         raise InputError(f"expected a whole number of jobs, at least 1, got {text!r}.")
+    most = JOBS_PER_PROCESSOR * (os.cpu_count() or 1)
+    if jobs > most:
+        raise InputError(
+            f"expected at most {most} jobs, {JOBS_PER_PROCESSOR} for each processor of this "
+            f"machine, got {text}."
+        )
     return jobs
 
 
@@ -59,6 +70,7 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
     try:
         import dask
         from distributed import Client, LocalCluster
+        from distributed.deploy.spec import close_clusters
     except ImportError:
         raise InputError(
             "--jobs and --scheduler need Dask, which is not installed; "
@@ -69,8 +81,8 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
         if scheduler is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
-            with (
-                LocalCluster(
+            try:
+                started = LocalCluster(
                     n_workers=jobs,
                     threads_per_worker=1,
                     processes=True,
@@ -78,16 +90,22 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
                     dashboard_address=None,
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
+                )
+            except BaseException:
+                # Dask closes it at exit, and fails with a traceback on workers half started; the
+                # processes end with this one.
+                atexit.unregister(close_clusters)
+                raise
+            with started as cluster, Client(cluster) as client:
                 yield client
             return
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS)
         except (OSError, ValueError, ImportError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"no scheduler answers at {scheduler!r}: {reason}") from error
+            raise InputError(
+                f"no scheduler answers at {scheduler!r}: {reason.rstrip('.')}."
+            ) from error
         with client:
             yield client
 

@@ -9,12 +9,29 @@ cannot be made, fails, or returns something other than a solution.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that end a line or command a terminal."""
+
+
+def without_controls(text: str) -> str:
+    r"""Return a text on one line, without commands to a terminal: such characters are shown as
+    ``\n`` and ``\x1b``."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
 
 class InputError(ValueError):
-    """Bad input, described in one sentence for the user."""
+    """Bad input, described in one sentence for the user.
+
+    The sentence may quote what a file or a file name holds: it stays one line in any case
+    (`without_controls`).
+    """
+
+    def __init__(self, *sentence: object) -> None:
+        super().__init__(*(without_controls(str(part)) for part in sentence))
 
 
 class SolverError(InputError):

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cscsr.errors import InputError
+from cscsr.errors import InputError, without_controls
 
 try:
     import fcntl
@@ -23,9 +23,6 @@ except ImportError:  # Windows, which does not remove a file that is open
 
 _PARTIAL = re.compile(r"\..{0,40}\.[0-9a-f]{8}\.partial", re.DOTALL)
 """The names of files that are being written."""
-
-_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
-"""Characters that end a line or command a terminal."""
 
 _swept: set[Path] = set()
 """The folders from which this process has removed what killed ones left."""
@@ -113,8 +110,7 @@ def printable(text: str) -> str:
     Such characters, which a file name or a server's answer may have, are shown as ``\x1b`` and
     ``\udcff``.
     """
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return without_controls(text.encode("utf-8", "backslashreplace").decode())
 
 
 def print_any_name() -> None:

@@ -11,13 +11,14 @@ Needs dask and distributed where it is used.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 from cscsr.errors import InputError
@@ -70,7 +71,6 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
     try:
         import dask
         from distributed import Client, LocalCluster
-        from distributed.deploy.spec import close_clusters
     except ImportError:
         raise InputError(
             "--jobs and --scheduler need Dask, which is not installed; "
@@ -81,8 +81,8 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
         if scheduler is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
-            try:
-                started = LocalCluster(
+            with _without_interrupts():
+                cluster = LocalCluster(
                     n_workers=jobs,
                     threads_per_worker=1,
                     processes=True,
@@ -91,12 +91,7 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
                 )
-            except BaseException:
-                # Dask closes it at exit, and fails with a traceback on workers half started; the
-                # processes end with this one.
-                atexit.unregister(close_clusters)
-                raise
-            with started as cluster, Client(cluster) as client:
+            with cluster, Client(cluster) as client:
                 yield client
             return
         try:
@@ -108,6 +103,25 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
             ) from error
         with client:
             yield client
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let threads and processes that are started inside the block never get a SIGINT.
+
+    A Ctrl-C in a terminal goes to all processes of a command, of which only the first should say
+    something about it. Threads and processes inherit which signals are blocked. One that comes
+    inside the block reaches this process at its end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

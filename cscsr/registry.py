@@ -115,6 +115,9 @@ _BUILTIN: dict[str, SolverRow] = {
     "srcnn": _network("SRCNN 9-1-5 (Dong et al. 2014), trained briefly", "SRCNN", "srcnn"),
     "crnet-a-small": _network("CRNet-A (pre-upsampling), small", "CRNet-A", "crnet-a-small"),
     "crnet-b-small": _network("CRNet-B (post-upsampling), small", "CRNet-B", "crnet-b-small"),
+    "crnet-b-tied": _network(
+        "CRNet-B, small, its recursions held to sparse coding", "CRNet-B", "crnet-b-tied"
+    ),
     "crnet-b-small+": _network(
         "CRNet-B, small, mean over the 8 flips and rotations",
         "CRNet-B+",

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from cscsr import weights
+from cscsr import make_solver, weights
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -262,6 +263,46 @@ def is_crnet() -> Iterator[str]:
     )
     k, walk = int(b.recursions), walks.loc["crnet-b-small"]
     yield f"{walk.psnr_db[k] - walk.psnr_db[2 * k]:.0f} dB are lost at 2K"
+    yield from tied_network(facts, walks)
+
+
+def tied_network(facts: pd.DataFrame, walks: pd.DataFrame) -> Iterator[str]:
+    """What docs/is-crnet-sparse-coding.md says of crnet-b-tied."""
+    row, walk, free = facts.loc["crnet-b-tied"], walks.loc["crnet-b-tied"], "crnet-b-small"
+    assert row.explained_3x3 > 0.999 and row.explained_W > 0.999 and row.positive_thresholds == 1
+    assert row.norm < 1.0001 and row.least_eigenvalue > 0
+    yield f"explains 100 % of n − S, and so do W's own; ‖S‖ is {row.norm:.0f}"
+    yield (
+        f"all thresholds are positive, {100 * row.thresholds_near_median:.0f} % of them within a "
+        "factor of 2 of the median"
+    )
+    cost = {name: make_solver(name).network().multiply_adds(2) for name in (free, row.name)}
+    yield f"It takes {100 * (1 - cost[row.name] / cost[free]):.0f} % fewer multiply-adds"
+    tied, other = training("crnet-b-tied-first"), training("crnet-b-small-fourth")
+    assert tied["step"] == other["step"]
+    figures, others = psnr_of(tied), psnr_of(other)
+    yield (
+        f"After {tied['step']:.0f} steps from scratch, it reaches "
+        f"{' / '.join(f'{v:.2f}' for v in figures)} dB on the held-out images, the free network "
+        f"{' / '.join(f'{v:.2f}' for v in others)} dB"
+    )
+    cost_db = np.mean(np.subtract(others, figures))
+    yield f"costs {cost_db:.2f} dB on average (one seed, the free network in bfloat16)"
+    longer = training("crnet-b-tied")
+    yield (
+        f"A further {longer['step']:.0f} steps bring it to "
+        f"{' / '.join(f'{v:.2f}' for v in psnr_of(longer))} dB; the shipped CRNet-B-small, after "
+        f"{other['step'] + training(free)['step']:,.0f} steps, has "
+        f"{' / '.join(f'{v:.2f}' for v in psnr_of(training(free)))} dB"
+    )
+    k, last = int(row.recursions), walk.index.max()
+    assert (np.diff(walk.energy) < 0).all()
+    yield (
+        f"At 2K it loses {walk.psnr_db[k] - walk.psnr_db[2 * k]:.2f} dB and at nearly 3K "
+        f"{walk.psnr_db[k] - walk.psnr_db[last]:.2f} dB; the share of codes that are not zero "
+        f"falls from {100 * walk.nnz_share[k]:.1f} to {100 * walk.nnz_share[last]:.1f} %, and the "
+        f"last recursion moves the codes by {100 * walk.relative_change[last]:.0f} % of their norm"
+    )
 
 
 def scale() -> Iterator[str]:
@@ -298,6 +339,7 @@ RUNS = (
     *("crnet-b-small" + run for run in ("-first", "-second", "-third", "-free", "-t91-free")),
     *("crnet-b-small" + run for run in ("-48", "-fourth", "-t91", "")),
     *("crnet-b-256" + run for run in ("-first", "-second")),
+    *("crnet-b-tied" + run for run in ("-first", "")),
 )
 
 LEVERS = {

@@ -132,6 +132,8 @@ def test_arranged_codes_are_the_same_codes():
         codes = torch.randn(shape)
         arranged = operator.arrange(codes)
         assert arranged.shape == codes.shape
+        if torch.backends.mkldnn.is_available():
+            assert arranged.stride(-3) == 1  # a pixel's atoms lie side by side
         assert torch.equal(arranged, codes)
         zeros = operator.zeros(*shape[:-3])
         assert zeros.shape == shape
@@ -278,3 +280,17 @@ def test_bad_input():
         ConvDictionary(np.ones((1, 3, 3)), (8, 8)).synthesis(np.ones((2, 8, 8)))
     with pytest.raises(InputError, match="must have shape"):
         ConvDictionary(np.ones((1, 3, 4)), (8, 8))
+
+
+@pytest.mark.parametrize("size", [3, 12])
+def test_what_is_prepared_serves_every_later_product(size):
+    """`prepare` computes L, and the layers of small filters or the transforms of large ones: with
+    the filters changed afterwards, the products are still those of the filters before."""
+    filters = torch.randn(2, 1, size, size)
+    operator = ConvDictionary(filters.clone(), (13, 12))
+    fresh = ConvDictionary(filters.clone(), (13, 12))
+    operator.prepare()
+    operator.filters.zero_()
+    codes = torch.randn(2, 13, 12)
+    assert operator.lipschitz == fresh.lipschitz > 0
+    torch.testing.assert_close(operator.synthesis(codes), fresh.synthesis(codes))

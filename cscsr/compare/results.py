@@ -18,15 +18,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cscsr.compare.records import SCORED, Box, Figure, Key, Row, printable
-from cscsr.errors import InputError
+from cscsr.errors import InputError, one_line
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS
+from cscsr.schema import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +52,7 @@ _KEY_COLUMNS = """
     degradation TEXT NOT NULL"""
 
 _SCHEMA = f"""
-CREATE TABLE results ({_KEY_COLUMNS},
+CREATE TABLE IF NOT EXISTS results ({_KEY_COLUMNS},
     dataset TEXT NOT NULL,
     image TEXT NOT NULL,
     outcome TEXT NOT NULL,
@@ -70,23 +72,23 @@ CREATE TABLE results ({_KEY_COLUMNS},
     run INTEGER,
     PRIMARY KEY ({", ".join(KEY_FIELDS)}, dataset, image)
 );
-CREATE TABLE scores ({_KEY_COLUMNS},
+CREATE TABLE IF NOT EXISTS scores ({_KEY_COLUMNS},
     metric TEXT NOT NULL,
     value REAL NOT NULL,
     PRIMARY KEY ({", ".join(KEY_FIELDS)}, metric)
 );
-CREATE TABLE pictures ({_KEY_COLUMNS},
+CREATE TABLE IF NOT EXISTS pictures ({_KEY_COLUMNS},
     box TEXT NOT NULL,
     png BLOB NOT NULL,
     PRIMARY KEY ({", ".join(KEY_FIELDS)})
 );
-CREATE TABLE figures (
+CREATE TABLE IF NOT EXISTS figures (
     name TEXT PRIMARY KEY,
     png BLOB NOT NULL,
     csv TEXT NOT NULL,
     origin TEXT NOT NULL
 );
-CREATE TABLE runs (
+CREATE TABLE IF NOT EXISTS runs (
     run INTEGER PRIMARY KEY,
     command TEXT NOT NULL,
     machine TEXT NOT NULL,
@@ -97,6 +99,7 @@ CREATE TABLE runs (
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
+"""What a new file gets. Two runs may both find it new: the second finds the tables of the first."""
 
 _CLAIMS = f"""
 CREATE TABLE IF NOT EXISTS claims ({_KEY_COLUMNS},
@@ -113,6 +116,32 @@ CREATE TABLE IF NOT EXISTS owners (
 """
 """Tables of the runs that are at work (`cscsr.compare.claims`). They hold no results, and are made
 where an earlier release has not."""
+
+
+_STORED_AS = {
+    "TEXT": "('text', 'null')",
+    "BLOB": "('blob', 'null')",
+    "INTEGER": "('integer', 'real', 'null')",
+    "REAL": "('integer', 'real', 'null')",
+}
+"""The types of the values that a column of each declared type may hold."""
+
+_IN_WORDS = {"TEXT": "text", "BLOB": "bytes", "INTEGER": "numbers", "REAL": "numbers"}
+
+
+@cache
+def _column_types() -> dict[str, dict[str, str]]:
+    """The declared types of the columns of each table."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {
+            table: {
+                column[1]: column[2]
+                for column in connection.execute(f"PRAGMA table_info({table})").fetchall()
+            }
+            for (table,) in tables.fetchall()
+        }
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -199,14 +228,15 @@ class Results:
                 f"version {version}; it was not changed, so name another folder."
             )
         if damage == "ok":
-            self._check_numbers()
+            self._check_types()
             if create:
                 with self._explained():
                     self._connection.executescript(f"BEGIN IMMEDIATE; {_CLAIMS} COMMIT;")
         else:
             raise InputError(
-                f"the results database {self.path} is damaged ({damage}); it was not changed, "
-                "so move it away or name another folder."
+                f"the results database {self.path} is damaged "
+                f"({one_line(str(damage))}); it was not changed, so move it away or name another "
+                "folder."
             )
 
     def _create_tables(self) -> None:
@@ -216,38 +246,46 @@ class Results:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     connection.execute(statement)
 
-    def _check_numbers(self) -> None:
-        """Refuse a database with text where numbers belong: SQLite takes both."""
-        for table, columns in (("results", ["scale", *_NUMBERS]), ("scores", ["scale", "value"])):
-            for column in columns:
-                wrong = self._fetch(
-                    f"SELECT {column} FROM {table} "
-                    f"WHERE typeof({column}) NOT IN ('integer', 'real', 'null') LIMIT 1"
+    def _check_types(self) -> None:
+        """Refuse a database with text where numbers belong, or the like: SQLite takes both."""
+        for table, columns in _column_types().items():
+            wrong = " OR ".join(
+                f"typeof({name}) NOT IN {_STORED_AS[kind]}" for name, kind in columns.items()
+            )
+            names = ", ".join(f"typeof({name}), {name}" for name in columns)
+            rows = self._fetch(f"SELECT {names} FROM {table} WHERE {wrong} LIMIT 1")
+            if rows:
+                pairs = zip(columns.items(), rows[0][::2], rows[0][1::2], strict=True)
+                (name, kind), value = next(
+                    (column, value)
+                    for column, stored, value in pairs
+                    if f"'{stored}'" not in _STORED_AS[column[1]]
                 )
-                if wrong:
-                    raise InputError(
-                        f"expected numbers as {column} in the results database {self.path}, got "
-                        f"{wrong[0][0]!r}; it was left as it is, so move it away or name another "
-                        "folder."
-                    )
+                raise InputError(
+                    f"expected {_IN_WORDS[kind]} as {name} in the results database {self.path}, "
+                    f"got {shown(value)}; it was left as it is, so move it away or name another "
+                    "folder."
+                )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn SQLite's errors about the file into sentences."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                reason = "the disk is full, and what was stored before is kept."
-            else:
-                reason = "is another run writing to it, or the folder read-only or full?"
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a text, or an error's own
+            code = getattr(error, "sqlite_errorcode", None)  # none of an error of Python's
+            reason = one_line(str(error))
+            if isinstance(error, sqlite3.OperationalError) and code is not None:
+                if code == sqlite3.SQLITE_FULL:
+                    advice = "the disk is full, and what was stored before is kept."
+                else:
+                    advice = "is another run writing to it, or the folder read-only or full?"
+                raise InputError(
+                    f"the results database {self.path} cannot be used ({reason}); {advice}"
+                ) from None
             raise InputError(
-                f"the results database {self.path} cannot be used ({error}); {reason}"
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"expected a results database at {self.path}, but it cannot be read ({error}); "
-                "it was not changed, so move it away or name another folder."
+                f"expected a results database at {self.path}, but it cannot be read ({reason}); it "
+                "was not changed, so move it away or name another folder."
             ) from None
 
     def __enter__(self) -> Results:

@@ -141,7 +141,7 @@ Architecture `{metadata["architecture"]}` with
 
 Mean PSNR on luma (line `{metadata["line"]}` of docs/protocol.md) over the central
 {HOLDOUT_CROP}×{HOLDOUT_CROP} crops of the images of holdout.txt, which were not trained on.
-Figures on the test sets are in README.md.
+Figures on the test sets are in README.md or in reports/reference/pins.csv.
 
 - Recipe: `cscsr/training/recipes/{recipe["name"]}.toml`: {method}, peak learning
   rate {optimiser["learning_rate"]:g}, {optimiser["batch"]} patches a step, {loss}.

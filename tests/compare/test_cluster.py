@@ -1,5 +1,7 @@
 """A comparison on a Dask cluster: the figures of one process, each row once, whoever is lost."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -162,6 +164,34 @@ def test_jobs_give_the_figures_of_one_process(folder, tmp_path):
     assert set(rows.threads) == {1}
     assert rows.machine.str.contains("Python").all()
     assert set(rows.run) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="groups of processes are POSIX's")
+def test_ctrl_c_in_a_terminal_reaches_only_the_command(folder, tmp_path):
+    """It is sent to the whole group of processes, whose workers have nothing to say."""
+    psutil = pytest.importorskip("psutil", reason="the extra cscsr[cluster]")
+    code = "from cscsr.compare.command import main; raise SystemExit(main())"
+    data = ["--data", str(folder), "--datasets", "mine", *COMMON]
+    command = subprocess.Popen(
+        [sys.executable, "-c", code, *data, "--jobs", "2", "--out", str(tmp_path / "out")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while _rows(tmp_path / "out") < 1:
+        assert command.poll() is None
+        time.sleep(0.01)
+    family = psutil.Process(command.pid).children(recursive=True)
+    assert len(family) >= 2
+    os.killpg(command.pid, signal.SIGINT)
+    said = command.communicate(timeout=100)[1]
+    assert said.startswith("Interrupted: what is done is in ")
+    assert said.count("\n") == 1, said
+    assert command.returncode == 130
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive
 
 
 def test_weights_of_a_worker_are_those_that_were_sent(compare, tmp_path):

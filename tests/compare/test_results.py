@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import threading
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from cscsr.compare.records import (
     canonical,
     truth_key,
 )
-from cscsr.compare.results import Results, read_results
+from cscsr.compare.results import _SCHEMA, Results, read_results
 
 KEY = Key("bicubic", canonical({"boundary": "clamp"}), "1", "", "ab" * 32, 2, "y")
 SCORES = {"psnr": 33.0, "ssim": 0.93}
@@ -177,6 +178,23 @@ def _cut_short(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def _out_of_order(path):
+    """Spoil a page inside a database so that SQLite has two lines to say about it."""
+    with Results(path) as results:
+        for number in range(60):
+            results.add(replace(ROW, image=str(number)))
+    content = bytearray(path.read_bytes())
+    content[-4096:-4088] = b"\xff" * 8
+    path.write_bytes(content)
+
+
+def _name_that_is_no_text(path):
+    """Spoil the name of a table and its definition, and SQLite's message holds that name."""
+    Results(path).close()
+    content = path.read_bytes().replace(b"tablescoresscores", b"tablesco\xffesscores")
+    path.write_bytes(content.replace(b"CREATE TABLE scores", b"CREATE TABLX scores"))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -185,17 +203,34 @@ def _cut_short(path):
         (_of_version(2), "of version 3 at .*, got version 2; it was not changed"),
         (_of_version(99), "version 99"),
         (_cut_short, "not changed"),
+        (_out_of_order, "is damaged"),
+        (_name_that_is_no_text, "cannot be read"),
     ],
-    ids=["text", "foreign", "earlier version", "later version", "cut short"],
+    ids=["text", "foreign", "earlier", "later", "cut short", "page", "no text"],
 )
 def test_a_file_that_is_not_ours_is_refused_and_kept(tmp_path, spoil, message):
     path = tmp_path / "results.sqlite"
     spoil(path)
     before = path.read_bytes()
     for create in (True, False):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as raised:
             Results(path, create)
+        assert "\n" not in str(raised.value)
         assert path.read_bytes() == before
+
+
+def test_two_runs_that_both_find_the_file_new_use_it_together(path):
+    """One is still making the tables when the other one looks."""
+    path.parent.mkdir()
+    first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    first.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+    timer = threading.Timer(0.5, first.execute, ["COMMIT"])
+    timer.start()
+    with Results(path) as second:
+        second.add(ROW)
+        assert second.find(KEY, "Set5", "baby") == ROW
+    timer.join()
+    first.close()
 
 
 def _with(statement):
@@ -205,6 +240,7 @@ def _with(statement):
         with Results(path) as results:
             results.start_run("a command", {}, {})
             results.add(ROW)
+            results.add_figure(Figure("figure5", b"a picture", "", ""))
         connection = sqlite3.connect(path)
         connection.execute(statement)
         connection.commit()
@@ -220,6 +256,10 @@ def _with(statement):
         ("UPDATE results SET run = 'first'", "numbers as run .*, got 'first'"),
         ("UPDATE results SET memory_mb = x'00ff'", "numbers as memory_mb"),
         ("UPDATE scores SET value = 'good'", "numbers as value .*, got 'good'"),
+        ("UPDATE results SET machine = x'00ff'", "text as machine .*, got b'.x00.xff'"),
+        ("UPDATE results SET precision = x'00ff'", "text as precision"),
+        ("UPDATE runs SET command = x'00ff'", "text as command"),
+        ("UPDATE figures SET png = 'a picture'", "bytes as png .*, got 'a picture'"),
         ("UPDATE runs SET plan = '{'", "record of run 1 .* cannot be read"),
         ("UPDATE runs SET plan = '[]'", "record of run 1 .* cannot be read"),
         ("UPDATE runs SET machine = 'unknown'", "record of run 1 .* cannot be read"),
@@ -236,6 +276,12 @@ def test_text_where_numbers_belong_is_a_sentence(path, capsys, program, statemen
     assert re.search(message, error)
     assert error.count("\n") == 1
     assert path.read_bytes() == before
+
+
+def test_text_that_is_not_utf_8_is_a_sentence(path):
+    _with("UPDATE results SET status = CAST(x'ff' AS TEXT)")(path)
+    with pytest.raises(InputError, match=r"cannot be read \(Could not decode to UTF-8 column"):
+        read_results(path)
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(made_up, capsys):

@@ -14,14 +14,14 @@ import torch
 from cscsr import InputError, SuperResolution, weights
 from cscsr.cli import main
 from cscsr.csc_sr.card import command_line
-from cscsr.csc_sr.decompose import split
-from cscsr.csc_sr.dictionary import draw_patches
-from cscsr.csc_sr.map_training import MapTraining
-from cscsr.csc_sr.options import Coding, Options
+from cscsr.csc_sr.decompose import MARGIN, split
+from cscsr.csc_sr.dictionary import FLAT, draw_patches
+from cscsr.csc_sr.map_training import CodedImage, HeldOut, MapTraining
+from cscsr.csc_sr.options import PRESETS, Coding, Options
 from cscsr.csc_sr.solver import CSCSR, read_weights
 from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.train import train_csc_sr
-from cscsr.csc_sr.training_images import training_pair
+from cscsr.csc_sr.training_images import TILE, residual_tiles, training_pair
 from cscsr.data.datasets import demo, licence_of_weights, training_images, training_textures
 from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
 from cscsr.locks import folder_lock
@@ -255,3 +255,46 @@ def test_command_on_the_card_names_no_folder():
     expected = "cscsr train csc-sr --data images --out 'my filters'"
     assert command_line(words) == expected
     assert command_line(["-q", "tests/csc_sr"]) == "cscsr.csc_sr.train.train_csc_sr(...)"
+
+
+def test_a_patch_must_have_more_contrast_than_the_limit():
+    """Patches of 1x1 have the norm of their pixel: at `FLAT` none is drawn, above it all are."""
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match="only 0 patches"):
+        draw_patches(np.full((1, 4, 4), FLAT), 2, 1, rng)
+    patches = draw_patches(np.full((1, 4, 4), np.nextafter(FLAT, 1)), 2, 1, rng)
+    np.testing.assert_array_equal(patches, np.ones((2, 1, 1)))
+
+
+@pytest.mark.parametrize("shape", [(120, 200), (200, 120)])
+def test_tiles_are_windows_of_the_residual(shape):
+    """Each is found in the residual, as wide as it is high, and not always at one place."""
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    whole = split(np.pad(degrade(image, 2, "y"), MARGIN, mode="edge")).residual
+    whole = whole[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (TILE, TILE))
+    tiles = list(residual_tiles([image] * 20, (2,), np.random.default_rng(1)))
+    places = {tuple(np.argwhere((windows == tile).all((2, 3)))[0]) for tile in tiles}
+    assert len(tiles) == 20
+    assert len(places) > 5
+
+
+@pytest.mark.parametrize(("preset", "weight"), [("small", "admm"), ("paper", "paper-admm")])
+def test_presets_are_what_the_shipped_weights_were_trained_with(preset, weight):
+    options = PRESETS[preset]
+    tensors, metadata = weights.load(f"csc-sr-{weight}")
+    atoms, size, _ = tensors["filters"].shape
+    assert (options.atoms, options.filter_size) == (atoms, size)
+    assert tensors["mapping_x2"].shape == (options.hr_atoms, options.atoms)
+    assert options.crop == metadata["crop"]
+    for scale, phases in metadata["phases"].items():
+        assert options.phases_at(int(scale)) == phases
+
+
+def test_bicubic_on_the_held_out_images_is_what_score_measures():
+    truths = [luma_of(image)[:61, :62] for _, image in list(demo())[:2]]
+    images = [CodedImage(truth, np.empty(0), torch.empty(0)) for truth in truths]
+    expected = [
+        score(imresize(degrade(truth, 3, "y"), 3), truth, 3, "y")["psnr"] for truth in truths
+    ]
+    assert HeldOut(images, 5, 3).bicubic_psnr() == pytest.approx(np.mean(expected), abs=1e-9)

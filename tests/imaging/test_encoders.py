@@ -188,3 +188,21 @@ def test_space_for_all_rows_is_reserved_before_the_first_is_made(tmp_path, suffi
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("dtype", "version"), [(np.uint8, 42), (np.uint16, 43)])
+def test_a_tiff_of_more_than_4_gib_has_offsets_of_64_bits(tmp_path, dtype, version):
+    """The header says so in its third byte, 42, or 43 of BigTIFF: of 2.4e9 samples, the image has
+    2.4e9 bytes or 4.8e9. Its second strip ends the writing."""
+    headers = []
+    shape = (30_000, 20_000, 4)
+
+    def bands() -> Iterator[np.ndarray]:
+        yield np.random.default_rng(0).integers(0, 256, (128, *shape[1:]), dtype)
+        (path,) = tmp_path.iterdir()
+        headers.append(path.read_bytes()[:3])
+        raise InputError("enough")
+
+    with pytest.raises(InputError, match="enough"):
+        write_bands(tmp_path / "a.tif", Layout(shape, np.dtype(dtype)), bands())
+    assert headers == [b"II" + bytes([version])]

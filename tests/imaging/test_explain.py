@@ -86,3 +86,11 @@ def test_grey_images_have_no_lines_about_colour(pair):
 def test_other_shapes_are_refused(pair):
     with pytest.raises(InputError, match="the same shape"):
         explain(pair[0][:9], pair[1], SCALE)
+
+
+def test_a_cut_of_the_whole_height_is_no_line(pair):
+    """EDSR's cut of scale + 6 pixels takes 18 of 24 rows, and SSIM needs 11."""
+    estimate, truth = pair
+    measures, _ = explain(estimate[:24], truth[:24], SCALE)
+    assert not [line for line in measures if "EDSR" in line.choice]
+    assert [line for line in explain(estimate, truth, SCALE)[0] if "EDSR" in line.choice]

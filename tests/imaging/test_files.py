@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from cscsr import InputError
 from cscsr.imaging import psnr, read_image, write_image
@@ -307,3 +307,44 @@ def test_bad_arrays_and_names_are_refused_and_the_old_file_stays(tmp_path, colou
         write_image(tmp_path / "image.gif", colour)
     with pytest.raises(InputError, match="there is no folder"):
         write_image(tmp_path / "nowhere" / "image.png", colour)
+
+
+def write_avif(path, image: np.ndarray, box: bytes, offset: int, values: bytes) -> None:
+    """Write an 8-bit AVIF file, then put `values` at an offset after the name of a box."""
+    if "avif" not in features.get_supported():
+        pytest.skip("this pillow has no AVIF")
+    Image.fromarray(image).save(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(box) + len(box) + offset
+    content[at : at + len(values)] = values
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("flags", "bits"), [(0x00, 8), (0x40, 10), (0x60, 12)])
+def test_avif_states_its_bits_in_its_configuration(tmp_path, colour, flags, bits):
+    """Byte 2 of av1C: high_bitdepth is bit 6 and twelve_bit bit 5 (AV1 in ISOBMFF, 2.3.3); the
+    subsampling 4:2:0 is bits 3 and 2."""
+    write_avif(tmp_path / "a.avif", colour, b"av1C", 2, bytes([flags | 0x0C]))
+    if bits == 8:
+        assert read_image(tmp_path / "a.avif").shape == colour.shape
+    else:
+        with pytest.raises(InputError, match=f"has {bits} bits per channel"):
+            read_image(tmp_path / "a.avif")
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "chunks"),
+    [
+        (1, 13, ()),  # sRGB (H.273, tables 2 and 3)
+        (2, 13, ()),  # unspecified
+        (9, 16, ((b"cICP", bytes([9, 16, 0, 1])),)),  # BT.2020, PQ
+        (1, 8, ((b"cICP", bytes([1, 8, 0, 1])),)),  # sRGB's primaries, linear
+        (13, 1, ((b"cICP", bytes([13, 1, 0, 1])),)),
+    ],
+)
+def test_colours_of_avif_other_than_those_of_srgb_are_kept(
+    tmp_path, colour, primaries, transfer, chunks
+):
+    stated = struct.pack(">HH", primaries, transfer)
+    write_avif(tmp_path / "a.avif", colour, b"colrnclx", 0, stated)
+    assert read_picture(tmp_path / "a.avif").colour_chunks == chunks

@@ -10,6 +10,7 @@ import pytest
 from cscsr import InputError
 from cscsr.data.datasets import demo, load_dataset
 from cscsr.imaging import degrade, imresize, line_of, read_image, rgb_to_y, score
+from cscsr.imaging.protocol import luma_psnr
 
 # The paper's Table 1: PSNR in dB and SSIM at scales 2, 3, 4.
 PUBLISHED_BICUBIC = {
@@ -99,3 +100,13 @@ def test_bad_input_is_told_in_one_sentence(photographs):
         score(np.full(truth.shape, np.nan), truth, 2, "rgb")
     with pytest.raises(InputError, match="unknown metric 'psnrr': did you mean psnr"):
         score(truth / 255, truth, 2, "rgb", ["psnrr"])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_psnr_of_luma_is_nan_where_the_cut_leaves_nothing(scale):
+    """One pixel more than the cut takes leaves one pixel, 1/255 of the range off."""
+    for shape in ((2 * scale, 50), (50, 2 * scale)):
+        assert math.isnan(luma_psnr(np.zeros(shape), np.full(shape, 1 / 255), scale))
+    side = 2 * scale + 1
+    black, grey = np.zeros((side, side)), np.full((side, side), 1 / 255)
+    assert luma_psnr(black, grey, scale) == pytest.approx(20 * math.log10(255), abs=1e-9)

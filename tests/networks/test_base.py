@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cscsr import InputError
+from cscsr import InputError, networks
 from cscsr.data.datasets import demo
 from cscsr.imaging import crop_to_multiple, imresize, rgb_to_y, rgb_to_ycbcr
 from cscsr.networks import CRNetA, CRNetB, architectures, build
@@ -108,3 +108,37 @@ def test_the_radius_is_of_low_resolution_pixels():
             (a.radius(scale) - 2) * scale >= a.input_radius(scale) > (a.radius(scale) - 3) * scale
         )
         assert b.radius(scale) == b.input_radius(scale)
+
+
+def test_a_network_may_have_as_many_parameters_as_allowed(monkeypatch):
+    """SRCNN 9-1-5 has 8,032 weights and 97 biases (Dong et al. 2014)."""
+    monkeypatch.setattr(networks, "MAX_PARAMETERS", 8032 + 97)
+    build("srcnn")
+    monkeypatch.setattr(networks, "MAX_PARAMETERS", 8032 + 96)
+    with pytest.raises(InputError, match="8129 parameters"):
+        build("srcnn")
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_memory_covers_the_widest_output_and_its_copy(network, scale):
+    """As hooks measure it: float32 outputs of the convolutions, per pixel of the input."""
+    planes = torch.zeros(1, *network.prepare(np.zeros((5, 6)), scale).shape)
+    sizes: list[int] = []
+    handles = [
+        layer.register_forward_hook(lambda _layer, _input, output: sizes.append(output.numel()))
+        for layer in network.modules()
+        if isinstance(layer, torch.nn.Conv2d)
+    ]
+    with torch.no_grad():
+        network(planes, scale)
+    for handle in handles:
+        handle.remove()
+    pixels = planes.shape[-2] * planes.shape[-1]
+    assert network.pixel_bytes(scale) >= 2 * 4 * max(sizes) / pixels
+
+
+def test_defaults_of_the_tied_network_cost_what_a_factored_s_costs():
+    """A dictionary of 64 channels takes the multiply-adds of an S of rank 64."""
+    with torch.device("meta"):
+        tied, free = build("crnet-b-tied"), build("crnet-b", m0=256, s_rank=64)
+    assert tied.multiply_adds(2) == free.multiply_adds(2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cscsr import InputError, SparseCoding, Status
-from cscsr.sparse.sporco import SporcoADMM
+from cscsr.sparse.sporco import SporcoADMM, SporcoPGM
 
 
 def test_it_agrees_with_fista_on_a_real_image(camera_problem, certified):
@@ -78,3 +78,47 @@ def test_the_callback_is_off_the_clock():
 def test_bad_parameters(parameters):
     with pytest.raises(InputError, match=next(iter(parameters))):
         SporcoADMM(**parameters)
+
+
+@pytest.mark.parametrize("lipschitz", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_bad_lipschitz_constant(lipschitz):
+    with pytest.raises(InputError, match="lipschitz"):
+        SporcoPGM(lipschitz=lipschitz)
+
+
+@pytest.mark.parametrize("tol", [3e-3, 3e-4])
+def test_tol_is_the_stopping_rule_of_sporco(tol):
+    """As many iterations, and the same codes, as sporco called by itself; the changes of its codes
+    are below tol before its residuals are."""
+    from sporco.admm import cbpdn
+
+    rng = np.random.default_rng(0)
+    signal, dictionary = rng.standard_normal((16, 16)), rng.standard_normal((3, 4, 4))
+    options = {
+        "Verbose": False,
+        "MaxMainIter": 300,
+        "RelStopTol": tol,
+        "RelaxParam": 1.8,
+        "AutoRho": {"Enabled": False},
+        "rho": 20.0,
+    }
+    filters = np.moveaxis(dictionary, 0, -1)
+    theirs = cbpdn.ConvBPDN(filters, signal, 1.0, cbpdn.ConvBPDN.Options(options), dimK=0)
+    theirs.solve()
+    solver = SporcoADMM(iterations=300, tol=tol, rho=20.0, auto_rho=False)
+    ours = solver.solve(SparseCoding(signal, dictionary, 1.0))
+    assert ours.status is Status.CONVERGED
+    assert ours.trace["iteration"][-1] == theirs.k < 300
+    codes = np.moveaxis(theirs.Y.squeeze(), -1, 0)
+    np.testing.assert_allclose(ours.codes.squeeze(), codes, atol=1e-10)
+
+
+def test_operations_are_transforms_and_two_inner_products():
+    """16·8 = 2⁷ pixels: a transform takes 1.25·2⁷·7 multiply-adds, two inner products 4·2⁷."""
+    problem = SparseCoding(np.zeros((2, 1, 16, 8)), np.ones((3, 1, 4, 4)), 0.1)
+    each = 2 * 3 * (2 * 1.25 * 2**7 * 7 + 4 * 2**7)
+    for solver in (SporcoADMM(iterations=5), SporcoPGM(iterations=5)):
+        assert solver.operations(problem) == 5 * each
+        assert solver.operations(problem, 11) == 11 * each
+        one = SparseCoding(np.zeros((1, 16, 8)), np.ones((3, 1, 4, 4)), 0.1)
+        assert solver.operations(one) == 5 * each / 2

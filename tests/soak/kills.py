@@ -1,0 +1,316 @@
+"""Commands that are killed at random moments and run again: nothing is lost, doubled or left."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from cscsr import weights
+from cscsr.compare.records import FILE_NAME, SCORED
+from cscsr.compare.results import read_results
+from tests.soak.counts import ACCEPTED, KILLED, Case, Fault
+from tests.soak.processes import SIGNALS, Command, check_clean, killed, run
+
+SOLVERS = ("bicubic", "crnet-a-small")
+STEPS = 12
+SUFFIXES = (".png", ".jpg", ".tif")
+
+_EVERY_STEP = """
+import sys
+from cscsr import InputError, interrupts
+from cscsr.training.recipe import load_recipe
+from cscsr.training.run import train
+recipe, data, out, steps, resume = sys.argv[1:]
+with interrupts.raised():
+    try:
+        train(load_recipe(recipe), data, out, steps=int(steps), bf16=False, resume=resume == "yes",
+              evaluate_every=1e-9)
+    except InputError as error:
+        sys.exit(f"cscsr: {error}")
+    except KeyboardInterrupt as error:
+        sys.exit(interrupts.exit_code(error))
+"""
+"""A training as the command makes it, but with a checkpoint after every step."""
+
+
+class Kills:
+    """The trials with signals.
+
+    Parameters
+    ----------
+    inputs
+        From `tests.soak.inputs.write_inputs`.
+    scratch
+        A folder for what uninterrupted runs leave, with which the others are compared.
+    """
+
+    def __init__(self, inputs: Path, scratch: Path) -> None:
+        self._inputs, self._scratch = inputs, scratch
+        self._enlarged: dict[str, tuple[dict[str, bytes], float]] = {}
+
+    def cases(self) -> list[Case]:
+        return [
+            Case("kill compare", self._compare),
+            Case("kill train", self._train),
+            Case("kill upscale", self._upscale),
+            Case("kill one of two compares", self._two_compares),
+            Case("kill compare --jobs 2 or a worker", self._jobs),
+        ]
+
+    # Comparisons
+
+    def comparison(self, out: Path, *words: object) -> list[object]:
+        """The words of a comparison into a folder."""
+        sets = ["--data", self._inputs, "--datasets", "mine", "--scales", "2"]
+        solvers = ["--solvers", *SOLVERS, "--showcase", "1"]
+        return ["-m", "cscsr", "compare", *sets, *solvers, "--out", out, *words]
+
+    @cached_property
+    def _compared(self) -> tuple[list[tuple], float]:
+        """The rows of an uninterrupted comparison, and its seconds."""
+        ended = run(self.comparison(self._scratch / "compared"), self._scratch).check(0)
+        return _rows(self._scratch / "compared"), ended.seconds
+
+    def compared_folder(self) -> Path:
+        """The folder of an uninterrupted comparison."""
+        _ = self._compared
+        return self._scratch / "compared"
+
+    def check_rows(self, out: Path) -> None:
+        """Compare the database with that of the uninterrupted run."""
+        rows, expected = _rows(out), self._compared[0]
+        if [row[:-1] for row in rows] != [row[:-1] for row in expected]:
+            raise Fault("lost or doubled", f"rows {rows}, expected {expected}")
+        if not np.allclose([row[-1] for row in rows], [row[-1] for row in expected], rtol=1e-6):
+            raise Fault("lost or doubled", f"other figures {rows}, expected {expected}")
+        if len(read_results(out / FILE_NAME)) != len(rows):
+            raise Fault("lost or doubled", "the reader gives another number of rows")
+        if not (out / "index.html").is_file() or not (out / "table1.csv").is_file():
+            raise Fault("lost or doubled", "no page or no table")
+        check_clean(out)
+
+    def _compare(self, source: random.Random, folder: Path) -> Iterator[str]:
+        seconds, words = self._compared[1], self.comparison(folder / "out")
+        for _ in range(source.randint(1, 2)):
+            number = source.choice(SIGNALS)
+            if killed(words, folder, seconds * source.random(), number):
+                yield KILLED
+            self.check_stored(folder / "out")
+        run(words, folder).check(0)
+        self.check_rows(folder / "out")
+        yield ACCEPTED
+
+    def check_stored(self, out: Path) -> None:
+        """What a killed comparison has stored is part of what an uninterrupted one stores."""
+        if not (out / FILE_NAME).is_file():
+            return
+        expected = {row[:-1] for row in self._compared[0]}
+        rows = [row[:-1] for row in _rows(out)]
+        if len(set(rows)) != len(rows) or not set(rows) <= expected:
+            raise Fault("lost or doubled", f"rows {rows}, expected some of {expected}")
+
+    def _two_compares(self, source: random.Random, folder: Path) -> Iterator[str]:
+        seconds, words = self._compared[1], self.comparison(folder / "out")
+        number, fraction = source.choice(SIGNALS), source.random()
+        gap = source.choice([0, 0, source.random()])
+        first = Command(words, folder)
+        time.sleep(0.2 * seconds * gap)
+        second = Command(words, folder)
+        victim, other = (first, second) if source.random() < 0.5 else (second, first)
+        sent = victim.kill(1.5 * seconds * fraction, number)
+        victim.end().check(*((0, 128 + number, -number) if sent else (0,)))
+        other.end().check(0)
+        if sent:
+            yield KILLED
+        self.check_rows(folder / "out")
+        run(words, folder).check(0)
+        self.check_rows(folder / "out")
+        yield ACCEPTED
+
+    def _jobs(self, source: random.Random, folder: Path) -> Iterator[str]:
+        number, fraction = source.choice(SIGNALS), source.random()
+        hit_worker, place = source.random() < 0.6, source.random()
+        command = Command(self.comparison(folder / "out", "--jobs", "2"), folder)
+        parent = psutil.Process(command.process.pid)
+        family: list[psutil.Process] = []
+        while command.process.poll() is None and len(family) < 2:
+            time.sleep(0.02)
+            family = _workers(parent)
+        time.sleep(self._compared[1] * fraction)
+        workers = _workers(parent)
+        everybody = _children(parent)
+        sent = False
+        if hit_worker and workers:
+            sent = _send(workers[int(place * len(workers))], number)
+            command.end().check(0)
+        else:
+            sent = command.process.poll() is None
+            if sent and number == signal.SIGINT:  # as Ctrl-C in a terminal
+                os.killpg(command.process.pid, number)
+            else:
+                command.process.send_signal(number)
+            command.end().check(*((0, 128 + number, -number) if sent else (0,)))
+        if sent:
+            yield KILLED
+        _, alive = psutil.wait_procs(everybody, timeout=60)
+        if alive:
+            for process in alive:
+                _send(process, signal.SIGKILL)
+            raise Fault("left behind", f"processes are left after 60 s: {alive}")
+        run(self.comparison(folder / "out"), folder).check(0)
+        self.check_rows(folder / "out")
+        yield ACCEPTED
+
+    # Training
+
+    def training(self, out: Path, resume: bool, every_step: bool) -> list[object]:
+        """The words of a training into a folder."""
+        if every_step:
+            arguments = [self._inputs / "tiny.toml", self._inputs, out, STEPS]
+            return ["-c", _EVERY_STEP, *arguments, "yes" if resume else "no"]
+        words = ["train", self._inputs / "tiny.toml", "--data", self._inputs, "--out", out]
+        words += ["--steps", STEPS, "--precision", "fp32"]
+        return ["-m", "cscsr", *words, *(["--resume"] if resume else [])]
+
+    @cached_property
+    def _trained(self) -> dict[bool, tuple[bytes, list[list[str]], float]]:
+        """Of a command, and of a training with a checkpoint after every step: the weights, the
+        curve and the seconds."""
+        results = {}
+        for every_step in (False, True):
+            out = self._scratch / f"trained-{every_step}"
+            ended = run(self.training(out, False, every_step), self._scratch).check(0)
+            results[every_step] = (_tensors(out), _curve(out), ended.seconds)
+        return results
+
+    def _train(self, source: random.Random, folder: Path) -> Iterator[str]:
+        every_step = source.random() < 0.6
+        seconds = self._trained[every_step][2]
+        out = folder / "out"
+        for _ in range(source.randint(1, 2)):
+            number, fraction = source.choice(SIGNALS), source.random()
+            words = self.training(out, (out / "checkpoint.pt").exists(), every_step)
+            if killed(words, folder, seconds * fraction, number):
+                yield KILLED
+            if number != signal.SIGKILL:
+                check_clean(folder)
+        run(self.training(out, (out / "checkpoint.pt").exists(), every_step), folder).check(0)
+        self.check_training(out, every_step)
+        yield ACCEPTED
+
+    def check_training(self, out: Path, every_step: bool) -> None:
+        """Compare weights and curve with those of an uninterrupted training, bit by bit."""
+        tensors, curve, _ = self._trained[every_step]
+        if _tensors(out) != tensors:
+            raise Fault("lost or doubled", "the weights differ from those of an unbroken training")
+        if _curve(out) != curve:
+            raise Fault("lost or doubled", f"the curve is {_curve(out)}, expected {curve}")
+        check_clean(out)
+
+    # Enlarging
+
+    def enlarging(self, out: Path, suffix: str) -> list[object]:
+        """The words of the enlargement of the album into a folder."""
+        words = ["upscale", self._inputs / "album", "--scale", "3", "--solver", "bicubic"]
+        return ["-m", "cscsr", *words, "-o", out / f"{{name}}{suffix}"]
+
+    def enlarged(self, suffix: str) -> tuple[dict[str, bytes], float]:
+        """The results of an uninterrupted run by their names, and its seconds."""
+        if suffix not in self._enlarged:
+            out = self._scratch / f"enlarged{suffix}"
+            out.mkdir()
+            ended = run(self.enlarging(out, suffix), self._scratch).check(0)
+            self._enlarged[suffix] = (contents(out), ended.seconds)
+        return self._enlarged[suffix]
+
+    def _upscale(self, source: random.Random, folder: Path) -> Iterator[str]:
+        suffix = source.choice(SUFFIXES)
+        expected, seconds = self.enlarged(suffix)
+        out = folder / "out"
+        out.mkdir()
+        words = self.enlarging(out, suffix)
+        for _ in range(source.randint(1, 2)):
+            number, fraction = source.choice(SIGNALS), source.random()
+            if killed(words, folder, seconds * fraction, number):
+                yield KILLED
+            if number != signal.SIGKILL:
+                check_clean(out)
+            for name, content in contents(out).items():
+                if not name.endswith(".partial") and content != expected.get(name):
+                    raise Fault("lost or doubled", f"{name} is there and not whole")
+        run(words, folder).check(0)
+        if contents(out) != expected:
+            raise Fault("lost or doubled", f"{sorted(contents(out))}, expected {sorted(expected)}")
+        check_clean(out)
+        yield ACCEPTED
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _rows(out: Path) -> list[tuple]:
+    """The rows of a database as SQLite has them, the PSNR last."""
+    query = (
+        "SELECT solver, image, scale, input_sha256, weights_sha256, outcome, value FROM results "
+        "LEFT JOIN scores USING (solver, params, solver_version, weights_sha256, input_sha256, "
+        "scale, line, degradation) WHERE metric = 'psnr' OR metric IS NULL ORDER BY 1, 2, 3"
+    )
+    with closing(sqlite3.connect(out / FILE_NAME)) as connection:
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return []
+        rows = connection.execute(query).fetchall()
+    if any(row[5] != SCORED or row[6] is None for row in rows):
+        raise Fault("lost or doubled", f"rows without scores: {rows}")
+    return rows
+
+
+def _tensors(out: Path) -> bytes:
+    """All numbers of the trained weights."""
+    tensors, _ = weights.load(out / "weights.safetensors")
+    return b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors))
+
+
+def _curve(out: Path) -> list[list[str]]:
+    """The rows of a curve without its seconds."""
+    with (out / "curve.csv").open(newline="") as file:
+        return [[*row[:1], *row[2:]] for row in csv.reader(file)]
+
+
+def _children(parent: psutil.Process) -> list[psutil.Process]:
+    try:
+        return parent.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _workers(parent: psutil.Process) -> list[psutil.Process]:
+    """The worker processes of a command, in the order of their start."""
+    workers = []
+    for child in _children(parent):
+        try:
+            if any("spawn_main" in word for word in child.cmdline()):
+                workers.append(child)
+        except psutil.Error:
+            continue
+    return sorted(workers, key=lambda child: child.pid)
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> bool:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return False
+    return True

@@ -1,0 +1,141 @@
+"""Commands in processes of their own, ended from outside at a moment that the seed chooses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.soak.counts import Fault
+
+ROOT = Path(__file__).parents[2]
+
+LIMIT_SECONDS = 300
+"""A command that takes longer hangs."""
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended: its exit code, what it said, its seconds."""
+
+    code: int
+    said: str
+    seconds: float
+
+    def check(self, *codes: int) -> Ended:
+        """Raises Fault for a traceback and for an exit code that is none of `codes`."""
+        for sign in ("Traceback (most recent call last)", "Exception ignored", "Fatal Python"):
+            if sign in self.said:
+                raise Fault("traceback", self.said[-3000:])
+        if self.code not in codes:
+            raise Fault("lost or doubled", f"exit code {self.code}: {self.said[-2000:]}")
+        return self
+
+
+class Command:
+    """A running command; what it says on standard error goes to a file beside `folder`.
+
+    Parameters
+    ----------
+    words
+        After ``python``.
+    folder
+        Where its standard error is kept.
+    before
+        Called in the new process.
+    """
+
+    def __init__(
+        self, words: Sequence[object], folder: Path, before: Callable[[], None] | None = None
+    ) -> None:
+        self._said = folder / f"stderr-{os.urandom(4).hex()}"
+        self._since = time.monotonic()
+        with self._said.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, *map(str, words)],
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+                preexec_fn=before,
+                start_new_session=True,
+            )
+
+    def ready(self) -> bool:
+        """Wait until it handles SIGTERM, before which Python itself answers; returns whether it
+        still runs."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        while self.process.poll() is None:
+            try:
+                caught = next(
+                    line for line in status.read_text().splitlines() if line.startswith("SigCgt")
+                )
+            except (OSError, StopIteration):  # no /proc here, or it has just ended
+                time.sleep(0.5)
+                break
+            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+                break
+            time.sleep(0.002)
+        return self.process.poll() is None
+
+    def kill(self, after: float, number: signal.Signals) -> bool:
+        """Send a signal after some seconds from `ready`; returns whether it still ran."""
+        if self.ready():
+            try:
+                self.process.wait(after)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(number)
+                return True
+        return False
+
+    def end(self) -> Ended:
+        """Wait for its end. Raises Fault where it hangs."""
+        try:
+            code = self.process.wait(LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise Fault("hang", f"no end after {LIMIT_SECONDS} s: {self.process.args}") from None
+        said = self._said.read_text(errors="replace")
+        self._said.unlink()
+        return Ended(code, said, time.monotonic() - self._since)
+
+
+def run(words: Sequence[object], folder: Path, before: Callable[[], None] | None = None) -> Ended:
+    """Run a command to its end."""
+    return Command(words, folder, before).end()
+
+
+def killed(words: Sequence[object], folder: Path, after: float, number: signal.Signals) -> bool:
+    """Run a command that a signal ends after some seconds; returns whether it came in time.
+
+    Raises
+    ------
+    Fault
+        If it does not end as such a signal should end it.
+    """
+    command = Command(words, folder)
+    sent = command.kill(after, number)
+    # Only Python's own start and end are without a handler: there the signal itself is the code.
+    command.end().check(*((0, 128 + number, -number) if sent else (0,)))
+    return sent
+
+
+def leftovers(folder: Path) -> list[str]:
+    """The temporary files under a folder."""
+    marks = (".partial", ".part", "-journal", "-wal", ".cscsr-lock")
+    return [str(path) for path in folder.rglob("*") if path.name.endswith(marks)]
+
+
+def check_clean(folder: Path) -> None:
+    """Raises Fault for temporary files under a folder."""
+    if left := leftovers(folder):
+        raise Fault("left behind", f"left behind: {left}")

@@ -144,8 +144,8 @@ def database_costs(folder: Path, filled: int, writes: int) -> list[dict[str, Any
 
 
 def dask_cost(tasks: int) -> dict[str, Any]:
-    """Dask's time per task: empty tasks by one worker of a `LocalCluster`."""
-    with connect() as client:
+    """Dask's time per task: empty tasks by two workers of a `LocalCluster`."""
+    with connect(2) as client:
         client.submit(abs, -1).result()
         start, start_processor = time.perf_counter(), time.process_time()
         client.gather([client.submit(abs, -n, pure=False) for n in range(tasks)])

@@ -1,6 +1,7 @@
 # make compare   install into .venv, then make the tables and plots in reports/latest/
 # make test      install into .venv, then run the tests
 # make lint      check style, formatting and types
+# make audit     look up the pinned dependencies in a database of known vulnerabilities
 # make clean     remove .venv, caches and build products (reports are kept)
 #
 # ARGS adds arguments:   make compare ARGS="--datasets Set5 --solvers bicubic crnet-b-small"
@@ -11,7 +12,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint clean
+.PHONY: compare test lint audit clean
 
 compare: $(INSTALLED)
 	$(BIN)/python -m benchmarks.compare --scales 2 3 4 $(ARGS)
@@ -23,6 +24,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(INSTALLED)
+	$(BIN)/python -m benchmarks.audit $(ARGS)
 
 # The stamp is written last, so that an interrupted installation is made again.
 $(INSTALLED): pyproject.toml constraints.txt

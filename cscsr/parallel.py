@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 
+JOBS_PER_PROCESSOR = 4
+"""Processes that may be started for each processor of this machine; each takes hundreds of MB."""
+
 
 def parse_jobs(text: str) -> int:
     """A number of processes.
@@ -34,11 +38,17 @@ def parse_jobs(text: str) -> int:
     Raises
     ------
     InputError
-        If it is no whole number of at least 1.
+        If it is no whole number of at least 1, or above `JOBS_PER_PROCESSOR` per processor.
     """
     jobs = int(text) if text.isascii() and text.isdigit() else 0
     if jobs < 1:
         raise InputError(f"expected a whole number of jobs, at least 1, got {text!r}.")
+    most = JOBS_PER_PROCESSOR * (os.cpu_count() or 1)
+    if jobs > most:
+        raise InputError(
+            f"expected at most {most} jobs, {JOBS_PER_PROCESSOR} for each processor of this "
+            f"machine, got {text}."
+        )
     return jobs
 
 
@@ -88,7 +98,9 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
             client = Client(scheduler, timeout=CONNECT_SECONDS)
         except (OSError, ValueError, ImportError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"no scheduler answers at {scheduler!r}: {reason}") from error
+            raise InputError(
+                f"no scheduler answers at {scheduler!r}: {reason.rstrip('.')}."
+            ) from error
         with client:
             yield client
 

@@ -305,6 +305,34 @@ def tied_network(facts: pd.DataFrame, walks: pd.DataFrame) -> Iterator[str]:
     )
 
 
+def scale() -> Iterator[str]:
+    """The tables of docs/scale.md, and what its text says of them."""
+    table = (ROOT / "reports" / "reference" / "scale.md").read_text("utf-8")
+    yield from filter(None, table.splitlines())
+    steps = read("scale_steps.csv").set_index("step")
+    database = steps.ms[["claim", "look-up", "write"]].sum()
+    per_task = database + steps.ms["Dask"]
+    simulated = read("scale_simulated.csv")
+    whole = simulated[simulated.tasks < 1_000_000].set_index("workers")
+    yield (
+        f"take {whole.hours[2]:.0f} hours on two cores, {whole.hours[10]:.1f} hours on 10 workers "
+        f"and {60 * whole.hours[1000]:.0f} minutes on 1000, which are busy for "
+        f"{100 * whole.workers_busy[1000]:.0f} % of that time"
+    )
+    solvers = read("scale_solvers.csv")
+    seconds = solvers.processor_us_per_pixel / 1e6 * 2040 * 1404 / solvers.scale**2
+    assert solvers.solver[seconds.idxmax()] == "csc-sr[cista]"
+    slowest = solvers.scale[seconds.idxmax()]
+    yield f"(`csc-sr[cista]` at ×{slowest}) takes {seconds.max() / 60:.0f} minutes"
+    million = simulated[simulated.tasks == 1_000_000].set_index(["images", "workers"])
+    yield f"{1000 / per_task:.0f} tasks per second"
+    yield f"busy for {100 * million.workers_busy['DIV2K', 1000]:.0f} % of the time"
+    assert million.own_share["DIV2K", 1000] < 1
+    mean = million.mean_task_s["256×256", 2]
+    yield f"from {mean / (per_task / 1000):.0f} workers on"
+    yield f"{100 * database / per_task:.0f} % of"
+
+
 RUNS = (
     "crnet-b-small-without-skip",
     *("crnet-a-small" + run for run in ("-first", "-second", "-third", "-fourth", "")),
@@ -428,6 +456,7 @@ PHRASES = {
     "docs/csc-sr.md": csc_sr,
     "docs/is-crnet-sparse-coding.md": is_crnet,
     "docs/reproduce.md": reproduce,
+    "docs/scale.md": scale,
     "docs/solvers.md": solvers,
     "docs/training-log.md": training_log,
 }

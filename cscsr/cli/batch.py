@@ -137,9 +137,6 @@ def run(
 ) -> int:
     """Do the jobs of a plan, and print a line for each file.
 
-    With more than one of `processes` (`cscsr.parallel`) so many images are enlarged at a time.
-
-
     In a batch an existing result is skipped unless `force`, and an image that fails is reported on
     standard error without stopping the others. With more than one of `processes` (`cscsr.parallel`)
     so many images are enlarged at the same time.
@@ -216,7 +213,7 @@ def _in_processes(
     solver: Solver[SuperResolution], jobs: Sequence[Job], scale: int, processes: int
 ) -> Iterator[tuple[Job, str | Exception]]:
     """The jobs with their results, in the order in which they are finished."""
-    with connect(processes) as client:
+    with connect(min(processes, len(jobs))) as client:
         from distributed import as_completed
 
         job_of = {client.submit(_enlarged, solver, j, scale, True, pure=False): j for j in jobs}

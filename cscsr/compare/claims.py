@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cscsr.compare.records import Key
-from cscsr.compare.results import IS_KEY, KEY_FIELDS, Results
+from cscsr.compare.results import IS_KEY, KEY_FIELDS, Results, storable
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
@@ -98,17 +98,18 @@ class Claims:
 
     def take(self, key: Key) -> int | None:
         """Claim a task; returns None if it is ours now, else the run that has it."""
+        columns = [storable(value) for value in astuple(key)]
         with self._results.exclusive() as connection:
             row = connection.execute(
                 "SELECT claims.run, host, pid, started, heartbeat FROM claims "
                 f"LEFT JOIN owners ON owners.run = claims.run WHERE {IS_KEY}",
-                astuple(key),
+                columns,
             ).fetchone()
             if row is not None and row[0] != self.run and _is_alive(*row[1:]):
                 return int(row[0])
             marks = ", ".join("?" * (len(KEY_FIELDS) + 1))
             connection.execute(
-                f"INSERT OR REPLACE INTO claims VALUES ({marks})", (*astuple(key), self.run)
+                f"INSERT OR REPLACE INTO claims VALUES ({marks})", (*columns, self.run)
             )
         return None
 

@@ -159,7 +159,7 @@ _INSERT_SCORE = _insert("scores", [*KEY_FIELDS, "metric", "value"])
 _INSERT_PICTURE = _insert("pictures", [*KEY_FIELDS, "box", "png"])
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """`value` without what SQLite refuses in a text: bytes of a file name that is not UTF-8."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
@@ -213,7 +213,7 @@ class Results:
             if self._fetch("SELECT count(*) FROM sqlite_master")[0][0] == 0:
                 if not create:
                     raise InputError(f"the results database {self.path} holds no run yet.")
-                self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+                self._create_tables()
             application = self._fetch("PRAGMA application_id")[0][0]
             damage = self._fetch("PRAGMA quick_check(1)")[0][0]
             version = self._fetch("PRAGMA user_version")[0][0]
@@ -238,6 +238,13 @@ class Results:
                 f"({one_line(str(damage))}); it was not changed, so move it away or name another "
                 "folder."
             )
+
+    def _create_tables(self) -> None:
+        """Create the tables, unless another run that started at the same time has done so."""
+        with self.exclusive() as connection:
+            if self._fetch("SELECT count(*) FROM sqlite_master")[0][0] == 0:
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    connection.execute(statement)
 
     def _check_types(self) -> None:
         """Refuse a database with text where numbers belong, or the like: SQLite takes both."""
@@ -301,15 +308,15 @@ class Results:
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         with self._explained():
-            return self._connection.execute(query, [_storable(v) for v in values]).fetchall()
+            return self._connection.execute(query, [storable(v) for v in values]).fetchall()
 
     def _write(self, *statements: tuple[str, Sequence[Any]]) -> int:
         """Execute statements in one transaction; return the number of the last inserted row."""
         number = 0
         with self._explained(), self._connection:
             for statement, values in statements:
-                storable = [_storable(value) for value in values]
-                number = self._connection.execute(statement, storable).lastrowid or 0
+                texts = [storable(value) for value in values]
+                number = self._connection.execute(statement, texts).lastrowid or 0
         return number
 
     def find(self, key: Key, dataset: str, image: str) -> Row | None:

@@ -19,6 +19,7 @@ from cscsr.compare.records import FILE_NAME, SCORED, Key
 from cscsr.compare.results import Results, read_results
 from cscsr.compare.run import find_work, run
 from cscsr.data.datasets import demo
+from cscsr.errors import InputError
 from cscsr.imaging import write_image
 
 KEY = Key("bicubic", "{}", "1", "", "ab" * 32, 2, "y")
@@ -210,3 +211,31 @@ def test_two_commands_share_the_work_and_one_may_be_killed(tmp_path, killed):
     else:
         assert sum(computed) == 40, "none is done twice"
     assert not list(out.glob("*.part"))
+
+
+def test_two_commands_create_one_database(tmp_path):
+    """Both have found no table when the first creates them."""
+    path = tmp_path / FILE_NAME
+    barrier = threading.Barrier(8)
+    faults = []
+
+    def opened():
+        barrier.wait()
+        try:
+            Results(path).close()
+        except InputError as error:
+            faults.append(str(error))
+
+    for _ in range(10):
+        path.unlink(missing_ok=True)
+        threads = [threading.Thread(target=opened) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert faults == []
+
+
+def test_text_that_utf_8_lacks_can_be_claimed(tmp_path):
+    with claims_of(tmp_path / FILE_NAME) as claims:
+        assert claims.take(replace(KEY, solver_version="\ud800")) is None

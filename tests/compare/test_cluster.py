@@ -231,6 +231,7 @@ def test_a_worker_with_another_version_of_a_solver_refuses(compare, repeat):
     [
         (["--jobs", "0"], "at least 1, got '0'"),
         (["--jobs", "two"], "at least 1, got 'two'"),
+        (["--jobs", "99999999999999999999"], "for each processor of this machine, got 9999"),
         (["--jobs", "2", "--scheduler", "tcp://127.0.0.1:1"], "not allowed with argument"),
     ],
 )
@@ -278,3 +279,30 @@ def test_threads_are_counted_while_another_thread_imports_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_workers_start_is_a_sentence(folder, tmp_path):
+    """The signal comes between the start of the first worker's process and its answer."""
+    pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    code = (
+        "import os, signal, sys, threading, distributed.nanny as nanny\n"
+        "start = nanny.WorkerProcess.start\n"
+        "def interrupted(self):\n"
+        "    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()\n"
+        "    return start(self)\n"
+        "nanny.WorkerProcess.start = interrupted\n"
+        "from cscsr.cli import main\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(main())\n"
+    )
+    script = tmp_path / "interrupted.py"
+    script.write_text(code)
+    words = ["compare", "--datasets", "demo", "--scales", "2", "--solvers", "bicubic"]
+    words += ["--showcase", "0", "--jobs", "2", "--out", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.count("Interrupted") == 1

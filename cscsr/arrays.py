@@ -25,9 +25,21 @@ of a standard deviation of 50/255 by 1 in one pixel of three millions. An image 
 lies beyond, unless all of it is black."""
 
 
+def loaded_torch() -> Any:
+    """Return torch if the process has imported it, else None.
+
+    While another thread imports torch, `sys.modules` holds half of it; the statement here waits.
+    """
+    if "torch" not in sys.modules:
+        return None
+    import torch
+
+    return torch
+
+
 def is_tensor(array: Any) -> TypeGuard[torch.Tensor]:
     """Whether `array` is a torch tensor; torch is not imported for it."""
-    torch = sys.modules.get("torch")
+    torch = loaded_torch()
     return torch is not None and isinstance(array, torch.Tensor)
 
 
@@ -110,7 +122,7 @@ def ordinary_torch() -> Iterator[None]:
     not to the thread, so that it cannot be set here: code must name its dtypes instead. Usable as
     a decorator. A callback that a solver calls runs inside the block.
     """
-    torch = sys.modules.get("torch")
+    torch = loaded_torch()
     if torch is None:
         yield
         return

@@ -1,5 +1,8 @@
 """The device that a solver computes on."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -27,3 +30,17 @@ def test_an_array_on_a_gpu_is_computed_there_unless_a_device_is_named():
     array = torch.zeros(2, device="cuda:0")
     assert device_to_use(None, array) == "cuda:0"
     assert device_to_use("cpu", array) == "cpu"
+
+
+def test_arrays_are_told_apart_while_another_thread_imports_torch():
+    code = (
+        "import sys, threading, numpy as np\n"
+        "from cscsr.arrays import is_tensor, ordinary_torch\n"
+        "assert 'torch' not in sys.modules\n"
+        "threading.Thread(target=lambda: __import__('torch')).start()\n"
+        "while 'torch' not in sys.modules: pass\n"
+        "assert not is_tensor(np.zeros(3))\n"
+        "with ordinary_torch(): print('done')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "done\n", done.stderr

@@ -154,11 +154,12 @@ class MapTraining:
             fit = Fit(equations, mapping, ridge)
             objectives.append(fit.objective())
             bar = f"{label} mapping"
-            for _ in tqdm(range(self.options.rounds), bar, disable=not self.progress):
-                objectives.append(fit.round())
-                rounds_db.append(heldout.psnr(fit.result.kernels()))
-                if rounds_db[-1] >= max(rounds_db[1:]):
-                    mapping = fit.result
+            with tqdm(range(self.options.rounds), bar, disable=not self.progress) as rounds:
+                for _ in rounds:
+                    objectives.append(fit.round())
+                    rounds_db.append(heldout.psnr(fit.result.kernels()))
+                    if rounds_db[-1] >= max(rounds_db[1:]):
+                        mapping = fit.result
         bicubic_db = heldout.bicubic_psnr()
         if self.progress:
             row = ", ".join(f"{weight:g}: {psnr_db:.3f}" for weight, psnr_db in ridges_db.items())
@@ -183,9 +184,10 @@ class MapTraining:
         """Code the held-out images at one scale."""
         images = []
         bar = f"{self.weights.coder} x{scale} held-out images"
-        for truth in tqdm(self.heldout, bar, disable=not self.progress):
-            smooth, residual = divide(degrade(truth, scale, "y"), scale, "float32")
-            images.append(CodedImage(truth, smooth, self._codes(residual, scale)))
+        with tqdm(self.heldout, bar, disable=not self.progress) as truths:
+            for truth in truths:
+                smooth, residual = divide(degrade(truth, scale, "y"), scale, "float32")
+                images.append(CodedImage(truth, smooth, self._codes(residual, scale)))
         return HeldOut(images, self.weights.filter_size, scale)
 
     def sums(self, scale: int) -> NormalEquations:

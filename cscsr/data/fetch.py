@@ -131,11 +131,13 @@ def fetch(dataset: str, folder: str | Path, *, host: str = HOST, progress: bool 
     target = Path(folder) / dataset
     make_folder(target)
     try:
-        bar = tqdm(files, f"fetching {dataset}", unit="file", disable=None if progress else True)
-        for file in bar:
-            path = target / file.name
-            if not (path.is_file() and _sha256(path) == file.sha256):
-                _fetch_file(f"{host.rstrip('/')}/{quote(file.url_path)}", path, file)
+        with tqdm(
+            files, f"fetching {dataset}", unit="file", disable=None if progress else True
+        ) as bar:
+            for file in bar:
+                path = target / file.name
+                if not (path.is_file() and _sha256(path) == file.sha256):
+                    _fetch_file(f"{host.rstrip('/')}/{quote(file.url_path)}", path, file)
         _write_lists(Path(folder))
     except OSError as error:
         raise unwritable(error.filename or target, error) from error

@@ -145,11 +145,12 @@ def mean_log_objective(learned: LearnedSteps, problem: SparseCoding) -> Tensor:
 
 def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarray]:
     """Yield, for each image and scale, the LR residual (h,w) that CSC-SR codes, float32."""
-    for path in tqdm(paths, "reading images", leave=False):
-        image = read_image(path)
-        for scale in scales:
-            residual = split(continued(degrade(image, scale, "y").astype(np.float64))).residual
-            yield residual[MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
+    with tqdm(paths, "reading images", leave=False) as images_read:
+        for path in images_read:
+            image = read_image(path)
+            for scale in scales:
+                residual = split(continued(degrade(image, scale, "y").astype(np.float64))).residual
+                yield residual[MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
 
 
 def draw(
@@ -240,28 +241,30 @@ def train(
             done, seconds = _restore(state, stateful, generator, options)
         except InputError as error:
             raise InputError(f"checkpoint {checkpoint}: {error}") from error
-    bar = tqdm(range(done, options.updates), f"lista {form}", initial=done, total=options.updates)
-    for update in bar:
-        before = time.perf_counter()
-        signal, lam = draw(images, options, generator)
-        loss = mean_log_objective(learner.learned(), SparseCoding(signal, filters, lam))
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"the loss of lista {form} stopped being finite at update {update}; lower the "
-                "learning rates."
-            )
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        adam.step()
-        schedule.step()
-        seconds += time.perf_counter() - before
-        last = update + 1 == options.updates
-        if checkpoint is not None and ((update + 1) % CHECKPOINT_EVERY == 0 or last):
-            state = {name: part.state_dict() for name, part in stateful.items()}
-            state |= {"generator": generator.get_state(), "about": about}
-            checkpoints.write(checkpoint, state | {"done": update + 1, "seconds": seconds})
-        bar.set_postfix_str(f"log P {float(loss.detach()):.4f}")
+    with tqdm(
+        range(done, options.updates), f"lista {form}", initial=done, total=options.updates
+    ) as bar:
+        for update in bar:
+            before = time.perf_counter()
+            signal, lam = draw(images, options, generator)
+            loss = mean_log_objective(learner.learned(), SparseCoding(signal, filters, lam))
+            if not torch.isfinite(loss):
+                raise InputError(
+                    f"the loss of lista {form} stopped being finite at update {update}; lower the "
+                    "learning rates."
+                )
+            adam.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+            adam.step()
+            schedule.step()
+            seconds += time.perf_counter() - before
+            last = update + 1 == options.updates
+            if checkpoint is not None and ((update + 1) % CHECKPOINT_EVERY == 0 or last):
+                state = {name: part.state_dict() for name, part in stateful.items()}
+                state |= {"generator": generator.get_state(), "about": about}
+                checkpoints.write(checkpoint, state | {"done": update + 1, "seconds": seconds})
+            bar.set_postfix_str(f"log P {float(loss.detach()):.4f}")
     with torch.no_grad():
         learned = learner.learned()
     tensors = {name: t.detach() for name, t in vars(learned).items() if t is not None}

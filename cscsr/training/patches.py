@@ -293,12 +293,13 @@ def load_banks(
         )
     paths = training_images(Path(data), recipe.sets)
     pairs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {scale: [] for scale in recipe.scales}
-    for path in tqdm(paths, desc="reading and degrading images", unit="image"):
-        original = read_image(path)
-        for size in recipe.sizes:
-            image = original if size == 1 else imresize(original, scale=size)
-            for scale in recipe.scales:
-                pairs[scale].append(network.training_pair(image, scale))
+    with tqdm(paths, desc="reading and degrading images", unit="image") as images_read:
+        for path in images_read:
+            original = read_image(path)
+            for size in recipe.sizes:
+                image = original if size == 1 else imresize(original, scale=size)
+                for scale in recipe.scales:
+                    pairs[scale].append(network.training_pair(image, scale))
     if recipe.sampling == "partition":
         pairs = {0: [pair for scale in recipe.scales for pair in pairs[scale]]}
     return {scale: PatchBank(part, device) for scale, part in pairs.items()}

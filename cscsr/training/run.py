@@ -215,11 +215,12 @@ class _Run:
         pace = Pace(trainer.seconds_per_step() if timed else 0.0)
         if not timed:
             progress.per_step = 1 / budget
-        bar = tqdm(
-            total=1.0, initial=progress.done, desc=recipe.name, bar_format=_BAR, disable=not first
-        )
         since = time.perf_counter()
-        with _interrupts_noted() as interrupted:
+        settings = {"desc": recipe.name, "bar_format": _BAR, "disable": not first}
+        with (
+            tqdm(total=1.0, initial=progress.done, **settings) as bar,
+            _interrupts_noted() as interrupted,
+        ):
             while progress.done < 1:
                 if timed:
                     progress.plan(pace.seconds, budget)
@@ -243,7 +244,6 @@ class _Run:
                         trainer.check_finite()
                         _save(self.out / "checkpoint.pt", trainer, self.losses)
                     raise Terminated if interrupted[0] == signal.SIGTERM else KeyboardInterrupt
-        bar.close()
 
     def _say_start(self) -> None:
         """Print what bicubic interpolation reaches on the held-out images, and the network now."""
@@ -296,11 +296,14 @@ def holdout_psnr(
         Scale to mean PSNR in dB.
     """
     values: dict[int, list[float]] = {scale: [] for scale in scales}
-    for truth in tqdm(truths, desc=f"{solver.name} on held-out images", leave=False):
-        for scale in scales:
-            problem = SuperResolution(degrade(truth, scale, line), scale)
-            estimate = solver.solve(problem).estimate.clip(0, 1)  # far off ones, too, are scored
-            values[scale].append(score(estimate, truth, scale, line)["psnr"])
+    with tqdm(truths, desc=f"{solver.name} on held-out images", leave=False) as images_read:
+        for truth in images_read:
+            for scale in scales:
+                problem = SuperResolution(degrade(truth, scale, line), scale)
+                estimate = solver.solve(problem).estimate.clip(
+                    0, 1
+                )  # far off ones, too, are scored
+                values[scale].append(score(estimate, truth, scale, line)["psnr"])
     return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
 
 

@@ -439,3 +439,14 @@ def test_a_killed_process_goes_on_to_the_same_curve_bit_for_bit(tmp_path, data):
     whole, killed = (weights.load(path)[0] for path in paths)
     for key, value in whole.items():
         np.testing.assert_array_equal(killed[key], value)
+
+
+def test_the_bar_is_closed_before_an_error_is_reported(tmp_path, data, small_recipe, capsys):
+    """Else the sentence would stand on the line of the bar."""
+    (tmp_path / "out" / "weights.safetensors").mkdir(parents=True)
+    try:
+        train(small_recipe(), data, tmp_path / "out", steps=2, bf16=False)
+    except InputError:  # as the command does, which prints while the frames are alive
+        assert capsys.readouterr().err.endswith("\n")
+    else:
+        pytest.fail("weights in place of a folder")

@@ -145,8 +145,8 @@ def mean_log_objective(learned: LearnedSteps, problem: SparseCoding) -> Tensor:
 
 def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarray]:
     """Yield, for each image and scale, the LR residual (h,w) that CSC-SR codes, float32."""
-    with tqdm(paths, "reading images", leave=False) as images_read:
-        for path in images_read:
+    with tqdm(paths, "reading images", leave=False) as remaining:
+        for path in remaining:
             image = read_image(path)
             for scale in scales:
                 residual = split(continued(degrade(image, scale, "y").astype(np.float64))).residual

@@ -293,8 +293,8 @@ def load_banks(
         )
     paths = training_images(Path(data), recipe.sets)
     pairs: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {scale: [] for scale in recipe.scales}
-    with tqdm(paths, desc="reading and degrading images", unit="image") as images_read:
-        for path in images_read:
+    with tqdm(paths, desc="reading and degrading images", unit="image") as remaining:
+        for path in remaining:
             original = read_image(path)
             for size in recipe.sizes:
                 image = original if size == 1 else imresize(original, scale=size)

@@ -296,13 +296,11 @@ def holdout_psnr(
         Scale to mean PSNR in dB.
     """
     values: dict[int, list[float]] = {scale: [] for scale in scales}
-    with tqdm(truths, desc=f"{solver.name} on held-out images", leave=False) as images_read:
-        for truth in images_read:
+    with tqdm(truths, desc=f"{solver.name} on held-out images", leave=False) as remaining:
+        for truth in remaining:
             for scale in scales:
                 problem = SuperResolution(degrade(truth, scale, line), scale)
-                estimate = solver.solve(problem).estimate.clip(
-                    0, 1
-                )  # far off ones, too, are scored
+                estimate = solver.solve(problem).estimate.clip(0, 1)  # one far off is scored
                 values[scale].append(score(estimate, truth, scale, line)["psnr"])
     return {scale: float(np.mean(psnr)) for scale, psnr in values.items()}
 

@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(words)
         except InputError as error:
+            if interrupts.caused(error):  # an interrupted import that looks like bad input
+                interrupts.say()
+                return interrupts.exit_code(error)
             return _failed(str(error))
         except MemoryError:
             return _failed("there is not enough memory for this image at this scale.")

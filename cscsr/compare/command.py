@@ -381,11 +381,11 @@ def main(
     with interrupts.raised():
         try:
             return compare(sys.argv[1:] if arguments is None else arguments, program, extras)
-        except InputError as error:
+        except (Exception, KeyboardInterrupt) as error:
+            if interrupts.caused(error):
+                print("Interrupted before anything was computed.", file=sys.stderr)
+                return interrupts.exit_code(error)
+            if not isinstance(error, InputError):
+                raise
             print(printable(str(error)), file=sys.stderr)
             return 2
-        except (Exception, KeyboardInterrupt) as error:
-            if not interrupts.caused(error):
-                raise
-            print("Interrupted before anything was computed.", file=sys.stderr)
-            return interrupts.exit_code(error)

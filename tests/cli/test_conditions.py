@@ -241,6 +241,31 @@ sys.exit(main())
     assert names(tmp_path) == ["a.png"]
 
 
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_that_an_import_turns_into_another_error(tmp_path, number):
+    """As extension modules do: pandas is first imported where a plan is read."""
+    code = f"""
+import signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            sys.meta_path.remove(self)
+            try:
+                signal.raise_signal({int(number)})
+            except KeyboardInterrupt:
+                raise ValueError("numpy failed to import")
+sys.meta_path.insert(0, Finder())
+sys.argv = ["cscsr", "compare", "--datasets", "demo", "--scales", "2", "--solvers", "bicubic"]
+sys.argv += ["--showcase", "0", "--out", {str(tmp_path / "out")!r}]
+from cscsr.__main__ import main
+sys.exit(main())
+"""
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=100)
+    assert outcome.returncode == 128 + number, outcome.stderr
+    assert b"Traceback" not in outcome.stderr and b"nterrupted" in outcome.stderr
+
+
 # Colours ------------------------------------------------------------------------------
 
 

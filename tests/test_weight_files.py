@@ -23,6 +23,7 @@ from cscsr.csc_sr.solver import read_weights
 from cscsr.imaging import write_image
 from cscsr.network import load_network, read_network
 from cscsr.networks import architectures, blueprint, build
+from cscsr.output import printable
 from cscsr.sparse.lista import LISTA
 
 
@@ -48,7 +49,7 @@ def refused(loader, path, reason):
     """The sentence with which a file is refused; it names the file and is one line."""
     with pytest.raises(InputError, match=reason) as raised:
         loader(path)
-    assert path.name in str(raised.value)
+    assert printable(path.name) in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -140,7 +141,7 @@ def test_metadata_that_lack_something_are_refused(tmp_path, key):
     [
         ("lista-step", "form", "steps", "unknown form 'steps': did you mean step"),
         ("lista-step", "form", "tied", "lacks the tensor analysis"),
-        ("lista-untied", "form", "step", "holds a tensor analysis|tensor thresholds"),
+        ("lista-untied", "form", "step", "holds a tensor analysis"),
         ("lista-step", "options", 3, "options should be a table"),
         ("lista-step", "formm", "step", "unknown key of the metadata 'formm'"),
         ("csc-sr-ista", "coder", "istaa", "unknown coder 'istaa': did you mean ista"),

@@ -267,7 +267,7 @@ def check_shapes(
     missing = sorted(set(expected) - set(tensors))
     if missing:
         raise InputError(f"{name} lacks the tensor {missing[0]} that its metadata ask for.")
-    for key, array in tensors.items():
+    for key, array in sorted(tensors.items()):
         if key not in expected:
             raise InputError(f"{name} holds a tensor {key} that its metadata do not ask for.")
         wanted = expected[key]

@@ -12,12 +12,13 @@ def main() -> int:
     with interrupts.raised():
         try:
             from cscsr.cli import main as run
+
+            return run()
         except (Exception, KeyboardInterrupt) as error:
             if not interrupts.caused(error):
                 raise
             interrupts.say()
             return interrupts.exit_code(error)
-    return run()
 
 
 if __name__ == "__main__":

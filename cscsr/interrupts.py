@@ -7,22 +7,34 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
 
 class Terminated(KeyboardInterrupt):
     """A SIGTERM, which is handled like a Ctrl-C but has an exit code of its own."""
 
 
+IMPORT_SECONDS = 10.0
+"""How long an interrupt waits for the end of an import, which may itself be stuck."""
+
+_AGAIN_SECONDS = 0.05
+
 _arrived: list[int] = []
 """The signals that have come inside `raised`, the latest last."""
+
+_first_arrived = 0.0
+"""When the first of them came (`time.monotonic`)."""
 
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
     """Inside the block, SIGTERM raises `Terminated` and SIGINT KeyboardInterrupt.
 
+    One that comes while a module is imported is raised when the import is over, or after
+    `IMPORT_SECONDS`: an extension module whose initialisation is cut short may crash the process.
     A signal that is ignored, or handled by somebody else, stays so. Outside of the main thread,
     where handlers cannot be set, nothing changes.
     """
@@ -45,21 +57,47 @@ def raised() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _raise(number: int, frame: object) -> NoReturn:
+def _raise(number: int, frame: FrameType | None) -> None:
+    global _first_arrived
+    if not _arrived:
+        _first_arrived = time.monotonic()
     _arrived.append(number)
+    if _is_importing(frame) and time.monotonic() - _first_arrived < IMPORT_SECONDS:
+        _send_again(number)
+        return
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that it was called from, belongs to the import system."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _raise_again(unraisable: Any) -> None:
     """An interrupt that fell into code where nothing can be raised comes again soon after."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt) and _arrived:
-        threading.Timer(0.05, _send, [_arrived[-1]]).start()
+        _send_again(_arrived[-1])
     else:
         sys.__unraisablehook__(unraisable)
 
 
-def _send(number: int) -> None:
+def _send_again(number: int) -> None:
+    """Send a signal to the main thread soon, unless `raised` has ended by then.
+
+    `threading.Timer` would take a lock that the interrupted code may hold.
+    """
+    _thread.start_new_thread(_send_soon, (number,))
+
+
+def _send_soon(number: int) -> None:
     """Send a signal to the main thread, also where it waits for something."""
+    time.sleep(_AGAIN_SECONDS)
+    if signal.getsignal(number) is not _raise:
+        return
     thread = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and thread is not None:
         signal.pthread_kill(thread, number)

@@ -254,3 +254,48 @@ def test_interrupt_that_falls_where_nothing_can_be_raised_comes_again():
     outcome = python(code)
     assert outcome.returncode == 143 and outcome.stderr == ""
     assert time.monotonic() - before < 20
+
+
+IMPORTED = """
+import signal
+signal.raise_signal(signal.SIGTERM)
+print("imported", flush=True)
+"""
+
+
+@POSIX
+def test_interrupt_of_an_import_comes_when_the_import_is_over(tmp_path):
+    (tmp_path / "imported.py").write_text(IMPORTED)
+    code = """
+    import sys, time
+    from cscsr import interrupts
+    sys.path.insert(0, sys.argv[1])
+    with interrupts.raised():
+        try:
+            import imported
+            time.sleep(30)
+        except KeyboardInterrupt as error:
+            sys.exit(interrupts.exit_code(error))
+    """
+    outcome = python(code, tmp_path)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (143, "imported\n", "")
+
+
+@POSIX
+def test_interrupt_does_not_wait_for_an_import_without_end(tmp_path):
+    (tmp_path / "imported.py").write_text(IMPORTED + "import time\ntime.sleep(60)\n")
+    code = """
+    import sys
+    from cscsr import interrupts
+    interrupts.IMPORT_SECONDS = 0.5
+    sys.path.insert(0, sys.argv[1])
+    with interrupts.raised():
+        try:
+            import imported
+        except KeyboardInterrupt as error:
+            sys.exit(interrupts.exit_code(error))
+    """
+    before = time.monotonic()
+    outcome = python(code, tmp_path)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (143, "imported\n", "")
+    assert time.monotonic() - before < 30

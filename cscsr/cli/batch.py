@@ -293,7 +293,7 @@ def _sources(
     notes: list[str] = []
     for image in images:
         path = Path(image)
-        top = Path()
+        top = None
         if path.is_dir():
             entries, note = _images_in(path, recursive)
             top = path
@@ -312,7 +312,7 @@ def _sources(
             sources.setdefault(_same(path), (path, Path()))
             continue
         for entry in entries:
-            under = entry.parent.relative_to(top) if top.parts else Path()
+            under = entry.parent.relative_to(top) if top else Path()
             listed.add(sources.setdefault(_same(entry), (entry, under))[0])
     return dict(sources.values()), listed, notes
 
@@ -328,7 +328,7 @@ def _images_in(folder: Path, recursive: bool) -> tuple[list[Path], str]:
             folders = len(names)
             break
     images = _images(paths)
-    others = [path for path in paths if path.name[0] != "." and path not in set(images)]
+    others = {path for path in paths if path.name[0] != "."}.difference(images)
     left_out = []
     if others:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in others)

@@ -386,3 +386,12 @@ def test_folders_under_a_folder(tmp_path, capsys):
     capsys.readouterr()
     assert main(["upscale", str(album), "-r", *BICUBIC, "-o", f"{missing}/"]) == 2
     assert "no folder" in capsys.readouterr().err
+
+
+def test_folders_under_the_folder_of_the_shell(tmp_path, monkeypatch):
+    for name in ("album/a.png", "album/trip/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(PIXELS).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path / "album")
+    assert main(["upscale", ".", "--recursive", *BICUBIC, "-o", "../large/"]) == 0
+    assert names(tmp_path / "large") == ["a-x2.png", "trip/a-x2.png"]

@@ -10,15 +10,12 @@ Needs dask and distributed where it is used.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 from cscsr.errors import InputError
@@ -116,6 +113,8 @@ def _without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # which would let the signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -127,10 +126,13 @@ def _without_interrupts() -> Iterator[None]:
 @contextmanager
 def reached(client: Client, address: str) -> Iterator[None]:
     """Turn the errors of a lost scheduler, in the `with` block, into an InputError."""
+    from asyncio import CancelledError
+    from concurrent.futures import CancelledError as FutureCancelledError
+
     try:
         yield
         lost = client.status != "running"
-    except (OSError, asyncio.CancelledError, CancelledError):
+    except (OSError, CancelledError, FutureCancelledError):
         lost = True
     if lost:
         raise InputError(

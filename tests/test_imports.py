@@ -14,7 +14,7 @@ import cscsr
 from cscsr.imaging import read_image, write_image
 from cscsr.registry import is_builtin
 
-HEAVY = {"torch", "sporco", "pandas", "matplotlib", "skimage"}
+HEAVY = {"torch", "sporco", "pandas", "matplotlib", "skimage", "asyncio", "multiprocessing"}
 NOT_NEEDED_TO_UPSCALE = {"sporco", "skimage", "matplotlib", "pandas"}
 ABSENT_ON_A_GPU_MACHINE = {"sporco", "pandas", "matplotlib"}
 TRAINING_MODULES = (

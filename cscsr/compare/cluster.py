@@ -28,6 +28,7 @@ from cscsr.compare.progress import Progress
 from cscsr.compare.records import FAILED
 from cscsr.compare.run import Outcome, Task, solve
 from cscsr.errors import InputError
+from cscsr.output import write_bytes
 from cscsr.parallel import connect, reached
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ def _weight_file(digest: str, content: bytes) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{digest}.safetensors"
     if not (path.is_file() and path.stat().st_size == len(content)):
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_bytes(content)
-        os.replace(part, path)
+        write_bytes(path, content)
     return str(path)
 
 

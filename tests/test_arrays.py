@@ -34,8 +34,11 @@ def test_an_array_on_a_gpu_is_computed_there_unless_a_device_is_named():
 
 @pytest.mark.parametrize(
     "expression",
-    ["arrays.is_tensor([]) is False", "arrays.ordinary_torch().__enter__() is None"]
-    + ["machine.threads() == 1"],
+    [
+        "arrays.is_tensor([]) is False",
+        "arrays.ordinary_torch().__enter__() is None",
+        "machine.threads() == 1",
+    ],
 )
 def test_torch_may_be_used_while_another_thread_imports_it(expression):
     """A worker reads its next task, and imports what that needs, while it still solves one."""

@@ -27,12 +27,6 @@ def canonical(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values), sort_keys=True, default=repr)
 
 
-def printable(text: str) -> str:
-    """`text` as UTF-8 can hold it: bytes of names in another encoding, and lone surrogates, as
-    escapes such as \\udcff."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 @dataclass(frozen=True)
 class Key:
     """Everything that determines a result.

@@ -19,13 +19,13 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cscsr.compare.records import SCORED, Box, Figure, Key, Row, printable
+from cscsr.compare.records import SCORED, Box, Figure, Key, Row
 from cscsr.errors import InputError, one_line
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS
 from cscsr.schema import shown
@@ -353,7 +353,6 @@ class Results:
         The row replaces an earlier one with the same key and names, unless the earlier row is
         scored and this one is not. Stored scores by metrics that this row lacks stay.
         """
-        row = replace(row, message=printable(row.message))
         key = astuple(row.key)
         scores = [(_INSERT_SCORE, (*key, *score)) for score in row.scores.items()]
         self._write((_INSERT_ROW, (*key, *(getattr(row, name) for name in _VALUES))), *scores)

@@ -108,6 +108,7 @@ def check_like(value: Any, like: Any, where: str) -> None:
             raise InputError(
                 f"{where} should have the shape {shape}, got {tuple(value.shape)} of {value.dtype}."
             )
+        check_finite(value, where)
     elif isinstance(like, (list, tuple)):
         if type(value) is not type(like) or len(value) != len(like):
             raise InputError(f"{where} should be a list of {len(like)}, got {shown(value)}.")
@@ -115,7 +116,8 @@ def check_like(value: Any, like: Any, where: str) -> None:
             check_like(item, other, f"{where}.{number}")
     elif type(value) is not type(like):
         raise InputError(f"{where} should be like {shown(like)}, got {shown(value)}.")
-    check_finite(value, where)
+    else:
+        check_finite(value, where)
 
 
 def check_finite(value: Any, where: str) -> None:

@@ -87,7 +87,7 @@ def failures_of(who: str) -> Iterator[None]:
             raise
         raise type(error)(line) from error
     except BaseException as error:
-        raise SolverError(f"{who}: {described(error)}.".replace("..", ".")) from error
+        raise SolverError(f"{who}: {described(error).removesuffix('.')}.") from error
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

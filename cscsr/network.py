@@ -162,6 +162,11 @@ class NetworkSolver(Solver[SuperResolution]):
     recursions
         K, in place of the number that the network was trained with; None: that number. All
         recursions share S, so the same weights make more or fewer.
+
+    Raises
+    ------
+    InputError
+        For an unknown precision or a negative tile.
     """
 
     model: str = "crnet-b-small"
@@ -173,6 +178,12 @@ class NetworkSolver(Solver[SuperResolution]):
     recursions: int | None = None
 
     problem_type = SuperResolution
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision must be fp32 or bf16, got {self.precision!r}.")
+        if self.tile < 0:
+            raise InputError(f"tile must be at least 0, got {self.tile!r}.")
 
     @property
     def name(self) -> str:
@@ -262,14 +273,12 @@ class NetworkSolver(Solver[SuperResolution]):
         Raises
         ------
         InputError
-            For an unsupported scale, an `init` (a network starts from its input alone), an
-            unknown precision, or a device that this machine lacks.
+            For an unsupported scale, an `init` (a network starts from its input alone), or a
+            device that this machine lacks.
         """
         reason = self.supports(problem)
         if reason is not None:
             raise InputError(reason)
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision must be fp32 or bf16, got {self.precision!r}.")
         if init is not None:
             raise InputError(f"{self.name} starts from the image alone and takes no init.")
         run = _Run(self, problem, callback)

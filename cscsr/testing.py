@@ -34,7 +34,7 @@ from cscsr.contract import (
     checked_support,
     solution_fault,
 )
-from cscsr.errors import InputError
+from cscsr.errors import InputError, one_line
 from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.solver import Solution, Solver, Status, Trace
 
@@ -172,7 +172,7 @@ def _check_refusal(solver: Solver, problem: Any, reason: str) -> None:
     try:
         solver.solve(problem)
     except InputError as error:
-        assert " ".join(str(error).split()) == reason, (
+        assert one_line(str(error)) == reason, (
             f"solve must refuse with the sentence of supports, {reason!r}, got {str(error)!r}"
         )
     else:
@@ -452,7 +452,7 @@ def check_copies(solver: Solver) -> None:
     expected = _solved(solver, problem_for(solver))
     copies = {"pickled": pickle.loads(pickle.dumps(solver)), "deep-copied": copy.deepcopy(solver)}
     for label, other in copies.items():
-        assert other == solver, f"a {label} solver must be equal to itself"
+        assert other == solver, f"a {label} solver must be equal to the original"
         if expected is not None:
             answer = checked_solve(other, problem_for(solver))
             assert _same(answer, expected), f"a {label} solver gives another answer"

@@ -285,8 +285,20 @@ class Unversioned(Sound):
     version = 1
 
 
+class Wordy(Sound):
+    def supports(self, problem):
+        reason = super().supports(problem)
+        if reason is None and problem.lr.ndim == 3:
+            reason = f"{self.name} enlarges no\u200b {'very ' * 200}colourful image."
+        return reason
+
+
 def test_a_sound_solver_passes():
     check_solver(Sound())
+
+
+def test_a_reason_may_be_of_any_length_and_characters():
+    CHECKS["solution"](Wordy())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cscsr import InputError, weights
+from cscsr.errors import SolverError, failures_of
 from cscsr.sparse.lista import LISTA
 
 
@@ -37,3 +38,16 @@ def test_what_a_weight_file_says_of_itself_stays_one_line(tmp_path):
         LISTA(form="step", weights=str(path)).dictionary()
     assert r"net\n\x1b[2J" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("no file at ../weights", "ista failed: OSError: no file at ../weights."),
+        ("the disk is full.", "ista failed: OSError: the disk is full."),
+    ],
+)
+def test_the_failure_of_a_solver_is_quoted_as_it_is(text, sentence):
+    with pytest.raises(SolverError) as raised, failures_of("ista failed"):
+        raise OSError(text)
+    assert str(raised.value) == sentence

@@ -178,7 +178,9 @@ def test_what_it_refuses(tmp_path):
     with pytest.raises(InputError, match="no init"):
         solver.solve(cscsr.SuperResolution(lr, 2), init=lr)
     with pytest.raises(InputError, match="fp32 or bf16"):
-        replace(solver, precision="int8").solve(cscsr.SuperResolution(lr, 2))
+        replace(solver, precision="int8")
+    with pytest.raises(InputError, match="tile must be at least 0"):
+        replace(solver, tile=-1)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="device among"):
             replace(solver, device="cuda").solve(cscsr.SuperResolution(lr, 2))

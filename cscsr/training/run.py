@@ -396,13 +396,15 @@ def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:
 def _interrupts_noted() -> Iterator[list[int]]:
     """Let SIGINT and SIGTERM only join the list inside the block, so that the step completes.
 
-    Outside of the main thread, where handlers cannot be set, the signals act as usual.
+    A signal that is ignored, as SIGINT is in a background job, stays so. Outside of the main
+    thread, where handlers cannot be set, the signals act as usual.
     """
     noted: list[int] = []
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda sent, _: noted.append(sent))
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, lambda sent, _: noted.append(sent))
     try:
         yield noted
     finally:

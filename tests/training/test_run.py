@@ -143,6 +143,23 @@ def test_an_interrupt_leaves_a_checkpoint_and_the_whole_curve(
     assert rows[0] == rows[1]
 
 
+def test_an_ignored_signal_stays_ignored(tmp_path, data, monkeypatch, small_recipe):
+    """A shell starts background jobs so that the Ctrl-C of another command does not end them."""
+    step = Trainer.step
+
+    def interrupted(trainer):
+        signal.raise_signal(signal.SIGINT)
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train(small_recipe(), data, tmp_path, steps=2, bf16=False)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def test_rows_from_after_the_checkpoint_are_made_again(tmp_path, data, small_recipe):
     """A run may be killed between the row of an evaluation and its checkpoint."""
     recipe = small_recipe()

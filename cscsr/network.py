@@ -125,7 +125,6 @@ def load_network(source: str, digest: str, device: str, recursions: int | None =
     arguments = {**about.network, "scales": about.scales}
     if recursions is not None:
         arguments["recursions"] = recursions
-        blueprint(about.architecture, arguments)  # checks them
     network = build(about.architecture, **arguments)
     network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
     network.to(device, torch.float32)

@@ -16,10 +16,8 @@ from pathlib import Path
 
 from cscsr.errors import InputError, without_controls
 
-try:
+if sys.platform != "win32":  # which does not remove a file that is open
     import fcntl
-except ImportError:  # Windows, which does not remove a file that is open
-    fcntl = None  # type: ignore[assignment]
 
 _PARTIAL = re.compile(r"\..{0,40}\.[0-9a-f]{8}\.partial", re.DOTALL)
 """The names of files that are being written."""
@@ -60,7 +58,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as file:  # a disk over a network may say only now that it is full
             os.fsync(file.fileno())
-        if fcntl is None:
+        if sys.platform == "win32":
             os.close(lock)
             lock = None
         partial.replace(path)
@@ -126,7 +124,7 @@ def _locked_file(path: Path) -> tuple[Path, int]:
         # Short, so that the longest name that the disk takes can be written.
         partial = path.with_name(f".{path.name[:40]}.{os.urandom(4).hex()}.partial")
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        if fcntl is None:
+        if sys.platform == "win32":
             return partial, descriptor
         with contextlib.suppress(OSError):  # of a file system that knows no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -139,7 +137,7 @@ def _locked_file(path: Path) -> tuple[Path, int]:
 def _remove_orphans(folder: Path) -> None:
     """Remove the temporary files in `folder` that no process has locked, once in a process."""
     folder = folder.resolve()
-    if fcntl is None or folder in _swept:
+    if sys.platform == "win32" or folder in _swept:
         return
     _swept.add(folder)
     try:

@@ -201,15 +201,19 @@ def check_arguments(
     InputError
         For arguments that are unknown or missing, and values that do not fit.
     """
-    parameters = inspect.signature(function).parameters
-    hints = _hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
-    if is_dataclass(function):
-        hints = _hints(function)
+    parameters = inspect.signature(function, eval_str=True).parameters
     _check_names(f"argument of {where}", arguments, parameters)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
             raise InputError(f"{where} lacks the argument {name}.")
-    return {name: check(hints.get(name, Any), value, name) for name, value in arguments.items()}
+    return {
+        name: check(_annotation(parameters[name]), value, name) for name, value in arguments.items()
+    }
+
+
+def _annotation(parameter: inspect.Parameter) -> Any:
+    known = parameter.annotation is not inspect.Parameter.empty
+    return parameter.annotation if known else Any
 
 
 def _check_names(kind: str, names: Iterable[Any], known: Iterable[str]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cscsr
+from cscsr.arrays import loaded_torch
 
 _RECORDED = ("torch", "numpy", "sporco")
 
@@ -26,9 +26,8 @@ def cores() -> int:
 def threads() -> int:
     """Return the number of threads that torch uses; before torch is loaded, OMP_NUM_THREADS or the
     number of cores."""
-    if "torch" in sys.modules:
-        import torch  # waits for another thread that is importing it
-
+    torch = loaded_torch()
+    if torch is not None:
         return torch.get_num_threads()
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return int(limit) if limit.isdigit() else cores()

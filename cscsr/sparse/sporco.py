@@ -6,6 +6,7 @@ They run on the CPU, with as many threads as torch. sporco is imported at the fi
 from __future__ import annotations
 
 import math
+import threading
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ PLAN_SECONDS = 1.0
 """Seconds for which pyFFTW keeps the plan of a transform, and the arrays in it, after its last
 use. sporco's 300 keep tens of megabytes for each new size of image. What was measured for a plan
 stays known to FFTW, so that making it again is quick."""
+
+_sporco_lock = threading.RLock()
+"""Held while sporco's settings are changed. They belong to the process: a solve in another thread
+would change the plans of this one, and so the rounding of its answer. Such solves wait."""
 
 
 class _Clock:
@@ -265,7 +270,7 @@ class SporcoPGM(_Sporco):
 @contextmanager
 def _settings_of_sporco() -> Iterator[None]:
     """Let sporco's transforms use as many threads as torch, not one per core, and forget their
-    plans soon: see `PLAN_SECONDS`, which stays set."""
+    plans soon: see `PLAN_SECONDS`, which stays set. See `_sporco_lock`."""
     import sporco.fft
 
     if sporco.fft.have_pyfftw:
@@ -273,12 +278,13 @@ def _settings_of_sporco() -> Iterator[None]:
 
         if cache.is_enabled():
             cache.set_keepalive_time(PLAN_SECONDS)
-    before = sporco.fft.pyfftw_threads
-    sporco.fft.pyfftw_threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        sporco.fft.pyfftw_threads = before
+    with _sporco_lock:
+        before = sporco.fft.pyfftw_threads
+        sporco.fft.pyfftw_threads = torch.get_num_threads()
+        try:
+            yield
+        finally:
+            sporco.fft.pyfftw_threads = before
 
 
 @contextmanager
@@ -290,12 +296,13 @@ def quick_plans() -> Iterator[None]:
     """
     import sporco.fft
 
-    usual = sporco.fft.pyfftw_planner_effort
-    sporco.fft.pyfftw_planner_effort = "FFTW_ESTIMATE"
-    try:
-        yield
-    finally:
-        sporco.fft.pyfftw_planner_effort = usual
+    with _sporco_lock:
+        usual = sporco.fft.pyfftw_planner_effort
+        sporco.fft.pyfftw_planner_effort = "FFTW_ESTIMATE"
+        try:
+            yield
+        finally:
+            sporco.fft.pyfftw_planner_effort = usual
 
 
 def to_sporco(codes: torch.Tensor) -> np.ndarray:

@@ -267,20 +267,6 @@ def test_without_dask_a_sentence_says_what_to_install(tmp_path):
     assert process.stderr.count("\n") == 1
 
 
-def test_threads_are_counted_while_another_thread_imports_torch():
-    """A worker reads its next task, and imports what that needs, while it still solves one."""
-    code = (
-        "import sys, threading\n"
-        "from cscsr.compare import machine\n"
-        "assert 'torch' not in sys.modules\n"
-        "threading.Thread(target=lambda: __import__('torch')).start()\n"
-        "while 'torch' not in sys.modules: pass\n"
-        "print(machine.threads())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "1\n", done.stderr
-
-
 @pytest.mark.slow
 def test_an_interrupt_while_workers_start_is_a_sentence(folder, tmp_path):
     """The signal comes between the start of the first worker's process and its answer."""

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description="Kill commands at random moments, read damaged files and fill disks, and count "
-        "what is lost. Exit code 1 at any traceback, hang, or lost, doubled or left file or row.",
+        "what is lost. Exit code 1 at any traceback, hang, unexpected exit code, excess "
+        "of memory, or lost, doubled or left file or row.",
     )
     parser.add_argument("--minutes", type=float, default=20, help="at least (default: 20)")
     parser.add_argument(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FAULTS = ("lost or doubled", "traceback", "hang", "left behind")
+FAULTS = ("lost or doubled", "traceback", "exit code", "hang", "memory", "left behind")
 """The kinds of faults, as the columns of the table."""
 
 REFUSED, ACCEPTED, KILLED = "refused", "accepted", "killed"

@@ -218,7 +218,7 @@ class Fuzz:
         if time.monotonic() - since > LIMIT_SECONDS:
             raise Fault("hang", f"{time.monotonic() - since:.0f} s")
         if (more := _peak_megabytes() - peak) > LIMIT_MEGABYTES:
-            raise Fault("hang", f"{more} MB of memory for a small input")
+            raise Fault("memory", f"{more} MB for a small input")
         yield outcome
 
     # Images

@@ -23,7 +23,13 @@ from tests.soak.counts import ACCEPTED, KILLED, Case, Fault
 from tests.soak.processes import SIGNALS, Command, check_clean, killed, run
 
 SOLVERS = ("bicubic", "crnet-a-small")
-STEPS = 12
+STEPS = {False: 200, True: 25}
+"""Of a training as the command makes it, and of one with a checkpoint after every step, which takes
+longer over a step."""
+
+BEFORE_STEPS = "before training"
+"""What a training says after its imports, just before its first step."""
+
 SUFFIXES = (".png", ".jpg", ".tif")
 
 _EVERY_STEP = """
@@ -177,31 +183,36 @@ class Kills:
     def training(self, out: Path, resume: bool, every_step: bool) -> list[object]:
         """The words of a training into a folder."""
         if every_step:
-            arguments = [self._inputs / "tiny.toml", self._inputs, out, STEPS]
+            arguments = [self._inputs / "tiny.toml", self._inputs, out, STEPS[True]]
             return ["-c", _EVERY_STEP, *arguments, "yes" if resume else "no"]
         words = ["train", self._inputs / "tiny.toml", "--data", self._inputs, "--out", out]
-        words += ["--steps", STEPS, "--precision", "fp32"]
+        words += ["--steps", STEPS[False], "--precision", "fp32"]
         return ["-m", "cscsr", *words, *(["--resume"] if resume else [])]
 
     @cached_property
     def _trained(self) -> dict[bool, tuple[bytes, list[list[str]], float]]:
         """Of a command, and of a training with a checkpoint after every step: the weights, the
-        curve and the seconds."""
+        curve and the seconds from the first step."""
         results = {}
         for every_step in (False, True):
             out = self._scratch / f"trained-{every_step}"
-            ended = run(self.training(out, False, every_step), self._scratch).check(0)
-            results[every_step] = (_tensors(out), _curve(out), ended.seconds)
+            command = Command(self.training(out, False, every_step), self._scratch)
+            command.says(BEFORE_STEPS)
+            since = time.monotonic()
+            command.end().check(0)
+            results[every_step] = (_tensors(out), _curve(out), time.monotonic() - since)
         return results
 
     def _train(self, source: random.Random, folder: Path) -> Iterator[str]:
+        """Signals during the steps, and one in five at any moment from the start of the imports."""
         every_step = source.random() < 0.6
         seconds = self._trained[every_step][2]
         out = folder / "out"
         for _ in range(source.randint(1, 2)):
             number, fraction = source.choice(SIGNALS), source.random()
             words = self.training(out, (out / "checkpoint.pt").exists(), every_step)
-            if killed(words, folder, seconds * fraction, number):
+            text = None if source.random() < 0.2 else BEFORE_STEPS
+            if killed(words, folder, seconds * fraction, number, text):
                 yield KILLED
             if number != signal.SIGKILL:
                 check_clean(folder)

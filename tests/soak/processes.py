@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended: its exit code, what it said, its seconds."""
+    """A command that has ended: its exit code, what it said on standard error, its seconds."""
 
     code: int
     said: str
@@ -35,7 +35,7 @@ class Ended:
             if sign in self.said:
                 raise Fault("traceback", self.said[-3000:])
         if self.code not in codes:
-            raise Fault("lost or doubled", f"exit code {self.code}: {self.said[-2000:]}")
+            raise Fault("exit code", f"{self.code}, expected one of {codes}: {self.said[-2000:]}")
         return self
 
 
@@ -86,9 +86,16 @@ class Command:
             time.sleep(0.002)
         return self.process.poll() is None
 
-    def kill(self, after: float, number: signal.Signals) -> bool:
-        """Send a signal after some seconds from `ready`; returns whether it still ran."""
-        if self.ready():
+    def says(self, text: str) -> bool:
+        """Wait until it has said a text; returns whether it still runs."""
+        while self.process.poll() is None and text not in self._said.read_text(errors="replace"):
+            time.sleep(0.002)
+        return self.process.poll() is None
+
+    def kill(self, after: float, number: signal.Signals, text: str | None = None) -> bool:
+        """Send a signal some seconds after `ready` or, where there is one, after it says `text`;
+        returns whether it still ran."""
+        if self.ready() and (text is None or self.says(text)):
             try:
                 self.process.wait(after)
             except subprocess.TimeoutExpired:
@@ -114,8 +121,15 @@ def run(words: Sequence[object], folder: Path, before: Callable[[], None] | None
     return Command(words, folder, before).end()
 
 
-def killed(words: Sequence[object], folder: Path, after: float, number: signal.Signals) -> bool:
-    """Run a command that a signal ends after some seconds; returns whether it came in time.
+def killed(
+    words: Sequence[object],
+    folder: Path,
+    after: float,
+    number: signal.Signals,
+    text: str | None = None,
+) -> bool:
+    """Run a command that a signal ends some seconds after `Command.ready` or after it says `text`;
+    returns whether the signal came in time.
 
     Raises
     ------
@@ -123,7 +137,7 @@ def killed(words: Sequence[object], folder: Path, after: float, number: signal.S
         If it does not end as such a signal should end it.
     """
     command = Command(words, folder)
-    sent = command.kill(after, number)
+    sent = command.kill(after, number, text)
     # Only Python's own start and end are without a handler: there the signal itself is the code.
     command.end().check(*((0, 128 + number, -number) if sent else (0,)))
     return sent

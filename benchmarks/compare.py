@@ -28,7 +28,7 @@ class Figure5:
     """Figure 5 of the paper in small."""
 
     name = "figure 5"
-    seconds = DEFAULT_SECONDS
+    seconds = 100.0
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -62,7 +62,7 @@ class Figure5:
     def check(self, options: argparse.Namespace) -> bool:
         if options.figures:
             check_budget(options.fig5_width, options.fig5_steps, options.fig5_seconds)
-            self.seconds = options.fig5_seconds
+            self.seconds = min(self.seconds, options.fig5_seconds)
         return options.figures
 
     def make(self, options: argparse.Namespace, plan: Plan, report: Report) -> list[Path]:

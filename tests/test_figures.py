@@ -339,7 +339,7 @@ RUNS = (
     *("crnet-b-small" + run for run in ("-first", "-second", "-third", "-free", "-t91-free")),
     *("crnet-b-small" + run for run in ("-48", "-fourth", "-t91", "")),
     *("crnet-b-256" + run for run in ("-first", "-second")),
-    *("crnet-b-tied" + run for run in ("-first", "")),
+    *("crnet-b-tied" + run for run in ("-first", "", "-k12")),
 )
 
 LEVERS = {

@@ -82,7 +82,7 @@ def draw_convergence(table: Path, picture: Path) -> None:
         f"{_whose(first.dictionary)} of {first.filter_size}×{first.filter_size}; "
         f"P* = {first.reference_objective:.5f}, certified to {certified:.0e} by the duality gap\n"
         "ISTA and CISTA make the same iterates; LISTA takes ISTA's steps after its "
-        f"{STEPS} learned ones; {thread_count(first.threads, 'CPU ')}",
+        f"{STEPS} learned ones; {thread_count(first.threads, 'CPU ')}{busy(first)}",
         fontsize=10,
     )
     save(figure, picture, dpi=120)
@@ -139,7 +139,7 @@ def draw_grid(table: Path, picture: Path) -> None:
     first = rows.iloc[0]
     figure.suptitle(
         f"Time to the optimum of every problem ({first['dtype']}, "
-        f"{thread_count(first.threads, 'CPU ')}); optima certified to {_certified(rows):.0e} by "
+        f"{thread_count(first.threads, 'CPU ')}{busy(first)}); optima certified to {_certified(rows):.0e} by "
         "the duality gap",
         fontsize=10,
     )

@@ -87,8 +87,16 @@ class Command:
         return self.process.poll() is None
 
     def says(self, text: str) -> bool:
-        """Wait until it has said a text; returns whether it still runs."""
+        """Wait until it has said a text; returns whether it still runs.
+
+        Raises Fault if it hangs.
+        """
+        until = time.monotonic() + LIMIT_SECONDS
         while self.process.poll() is None and text not in self._said.read_text(errors="replace"):
+            if time.monotonic() > until:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+                raise Fault("hang", f"no {text!r} after {LIMIT_SECONDS} s: {self.process.args}")
             time.sleep(0.002)
         return self.process.poll() is None
 

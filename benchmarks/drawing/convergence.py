@@ -139,8 +139,8 @@ def draw_grid(table: Path, picture: Path) -> None:
     first = rows.iloc[0]
     figure.suptitle(
         f"Time to the optimum of every problem ({first['dtype']}, "
-        f"{thread_count(first.threads, 'CPU ')}{busy(first)}); optima certified to {_certified(rows):.0e} by "
-        "the duality gap",
+        f"{thread_count(first.threads, 'CPU ')}{busy(first)}); optima certified to "
+        f"{_certified(rows):.0e} by the duality gap",
         fontsize=10,
     )
     save(figure, picture, dpi=120)

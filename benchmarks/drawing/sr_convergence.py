@@ -23,8 +23,8 @@ def draw(table: Path, picture: Path) -> None:
     names = list(dict.fromkeys(rows.solver))
     axes = (
         ("iteration", "iterations, or recursions k"),
-        ("seconds", "seconds an image, decoding included"),
-        ("operations", "multiply-adds an image, decoding included"),
+        ("seconds", "seconds per image, decoding included"),
+        ("operations", "multiply-adds per image, decoding included"),
     )
     for line, scale in zip(panels, scales, strict=True):
         part = rows[rows.scale == scale]
@@ -67,7 +67,8 @@ def draw(table: Path, picture: Path) -> None:
             textcoords="offset points",
             fontsize=8,
         )
-    panels[0][0].legend(fontsize=8, loc="lower right")
+    handles, names = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=7)
     first = rows.iloc[0]
     figure.suptitle(
         f"{first.dataset}{central_part(first.crop)}, mean over {first.images} images. "

@@ -212,6 +212,7 @@ def test_single_values_far_outside_are_clipped_in_the_score():
 # Units
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPARSE)
 @pytest.mark.parametrize("factors", [(1e-20, 1), (1e-22, 1e3), (1e20, 1), (1, 1e-20), (1, 1e16)])
 def test_the_unit_of_signal_and_dictionary_changes_nothing(name, factors):

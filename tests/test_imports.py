@@ -89,6 +89,7 @@ def test_upscale_runs_without_the_packages_of_the_comparison(solver, tmp_path):
     assert read_image(tmp_path / "photo-x2.png").shape == (48, 40, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", TRAINING_MODULES)
 def test_training_imports_without_the_packages_of_the_comparison(module):
     blocked = f"import sys; sys.modules.update(dict.fromkeys({ABSENT_ON_A_GPU_MACHINE!r}))"

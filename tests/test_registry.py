@@ -13,7 +13,18 @@ torch.set_num_threads(1)
 ALL = sorted(cscsr.list_solvers("SparseCoding")) + sorted(cscsr.list_solvers("SuperResolution"))
 OURS = [name for name in ALL if is_builtin(name)]
 
-DEAR = ("csc-sr[cista]", "csc-sr[sporco-admm]", "cista", "sporco-admm", "sporco-pgm")
+DEAR = (
+    "cista",
+    "crnet-b-small+",
+    "csc-ridge",
+    "csc-sr-paper[admm]",
+    "csc-sr[cista]",
+    "csc-sr[fista]",
+    "csc-sr[ista]",
+    "csc-sr[sporco-admm]",
+    "sporco-admm",
+    "sporco-pgm",
+)
 """Solvers whose whole contract takes many seconds: the fast tests have some of its rules alone."""
 
 QUICK = ("construction", "description", "refusals", "truth", "max_seconds", "batch")

@@ -79,6 +79,7 @@ def test_help_of_a_solver_class_is_its_docstring():
     assert cscsr.ISTA.__doc__.splitlines()[0] in run("import cscsr; help(cscsr.ISTA)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["bicubic", "crnet-b-small", "csc-sr"])
 def test_upscale_runs_without_the_packages_of_the_comparison(solver, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8)

@@ -183,6 +183,7 @@ def _any_lista(path):
     return LISTA(form="tied", weights=str(path)).dictionary()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOADERS)
 def test_each_tensor_has_its_place_its_shape_and_finite_numbers(tmp_path, name):
     path = tmp_path / "bad.safetensors"

@@ -86,6 +86,7 @@ def test_training_pairs_are_planes_as_a_solve_prepares_them(network, scale):
     np.testing.assert_allclose(network.prepare(small, scale), planes, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3])
 def test_a_pixel_reaches_no_further_than_the_radius(network, scale):
     radius, channels = network.input_radius(scale), network.prepare(np.zeros((1, 1)), 1).shape[0]

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,3 +41,58 @@ def pytest_configure() -> None:
     in its background has them ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _read(process: subprocess.Popen) -> None:
+    """Read a process's standard error to its end, so that it never waits for a reader."""
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+
+
+@contextmanager
+def _started(*words: str) -> Iterator[subprocess.Popen]:
+    """A process of Dask's, killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,  # so that workers can import the studies
+    )
+    _read(process)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple]:
+    """A scheduler on loopback with two workers: its address, its process and theirs."""
+    distributed = pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    file = tmp_path / "scheduler.json"
+    with ExitStack() as stack:
+        scheduler = stack.enter_context(
+            _started(
+                *("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"),
+                *("--no-dashboard", "--scheduler-file", str(file)),
+            )
+        )
+        workers = [
+            stack.enter_context(
+                _started(
+                    *("distributed.cli.dask_worker", "--scheduler-file", str(file)),
+                    *("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"),
+                    *("--memory-limit", "0", "--local-directory", str(tmp_path / str(number))),
+                )
+            )
+            for number in range(2)
+        ]
+        for _ in range(600):
+            if file.is_file() and file.stat().st_size:
+                break
+            time.sleep(0.1)
+        with distributed.Client(scheduler_file=str(file), timeout=60) as client:
+            client.wait_for_workers(2, timeout=120)
+            address = client.scheduler.address
+        yield address, scheduler, workers

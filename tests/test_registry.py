@@ -6,7 +6,7 @@ import torch
 import cscsr
 from cscsr import InputError, SparseCoding, SuperResolution
 from cscsr.registry import is_builtin, published_method, solver_family
-from cscsr.testing import CHECKS, image, problem_for
+from cscsr.testing import CHECKS, check_solver, image, problem_for
 
 torch.set_num_threads(1)
 
@@ -114,3 +114,4 @@ def test_a_solver_of_another_package_names_its_family_and_method(tmp_path, monke
     assert "labelled" in cscsr.list_solvers("SuperResolution")
     assert solver_family("labelled") == "learned"
     assert published_method("labelled") == ("VDSR", True)
+    check_solver(cscsr.make_solver("labelled"))

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from cscsr.errors import InputError, unknown_name
-from cscsr.networks.base import LumaRefiner, Network, RGBEnlarger, Visit
+from cscsr.networks.base import LumaEnlarger, LumaRefiner, Network, RGBEnlarger, Visit
 from cscsr.networks.cista_block import CISTABlock, FactoredS
 from cscsr.networks.crnet_a import CRNetA
 from cscsr.networks.crnet_b import CRNetB
@@ -31,6 +31,7 @@ __all__ = [
     "CRNetA",
     "CRNetB",
     "FactoredS",
+    "LumaEnlarger",
     "LumaRefiner",
     "Network",
     "RGBEnlarger",

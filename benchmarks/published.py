@@ -10,7 +10,8 @@ table.
 Each network is scored on its line (`cscsr.imaging.protocol`). Where its authors do not round luma
 (`UNROUNDED`), it is scored in their way as well: luma of the 8-bit RGB output against that of the
 truth, both in floating point. The input of LapSRN is then the luma of the RGB image that was
-shrunk in floating point.
+shrunk in floating point. A grey image, of which Set14 has one, is its own luma for LapSRN; for the
+networks of line rgb it is a colour image of three equal channels, whose luma has less contrast.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ from cscsr.imaging import (
     crop_to_multiple,
     degrade,
     imresize,
+    luma_of,
     psnr,
-    rgb_to_y,
     score,
     ssim,
     to_uint8,
@@ -60,8 +61,9 @@ TOLERANCE_DB = 0.02
 """Differences beyond it are explained or said to be unexplained in `REMARKS`."""
 
 REMARKS = {
-    "carn-m": "unexplained: the file was made after the paper, by training with larger patches and "
-    "batches, as its repository says",
+    "carn-m": "unexplained. Its repository says that the training was changed after a first "
+    "version, to larger patches and batches; the file may be of another version than the figures",
+    "vdsr": "unexplained; on Set5 there is no such difference",
 }
 """Why a network's figures differ from the published ones by more than `TOLERANCE_DB`."""
 
@@ -98,21 +100,16 @@ def solvers_of(folder: Path, cache: Path) -> Iterator[tuple[PublishedWeights, Ne
         yield row, NetworkSolver(row.solver, weights=str(path))
 
 
-def as_colour(image: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3); a grey one as three equal channels."""
-    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-
-
 def unrounded(solver: NetworkSolver, truth: np.ndarray, scale: int) -> tuple[float, float]:
     """PSNR (dB) and SSIM of luma in floating point, of an image `truth`, uint8."""
-    truth = as_colour(crop_to_multiple(truth, scale))
-    lr = degrade(truth, scale, "rgb")
+    truth = crop_to_multiple(truth, scale)
     if solver.line == "y":
         lr = imresize(truth / 255.0, 1 / scale).astype(np.float32)
+    else:
+        truth = truth if truth.ndim == 3 else np.repeat(truth[..., None], 3, axis=2)
+        lr = degrade(truth, scale, "rgb")
     estimate = to_uint8(solver.solve(SuperResolution(lr, scale)).estimate)
-    ours, theirs = (
-        crop_border(255 * rgb_to_y(image / 255.0), scale) for image in (estimate, truth)
-    )
+    ours, theirs = (crop_border(255 * luma_of(image / 255.0), scale) for image in (estimate, truth))
     return psnr(ours, theirs), ssim(ours, theirs)
 
 
@@ -135,6 +132,7 @@ def published(
     data: str | Path | None,
     weights: str | Path,
     datasets: Sequence[str] = DATASETS,
+    networks: Sequence[str] = tuple(PUBLISHED),
     report: Report = silent,
 ) -> list[Path]:
     """Make published_images.csv, published.csv and published.md in the folder `out`.
@@ -151,6 +149,7 @@ def published(
             (row, solver, dataset, image, scale)
             for dataset in datasets
             for row, solver in solvers
+            if row.name in networks
             for scale in solver.network().scales
             for image in load_dataset(dataset, folder)
         ]
@@ -259,6 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--datasets", nargs="+", choices=DATASETS, default=DATASETS, help="(default: all three)"
+    )
+    parser.add_argument(
+        "--networks", nargs="+", choices=PUBLISHED, default=list(PUBLISHED), help="(default: all)"
     )
     return run_command(published, vars(parser.parse_args(arguments)))
 

@@ -3,7 +3,7 @@
     python -m benchmarks.published --data DIR --weights FOLDER --out reports/reference
 
 FOLDER holds the files that `cscsr weights list` names, under any names; networks whose files are
-not there are left out. Every image that is measured is a row of published_images.csv, written at
+not there are left out. Every image that is measured is a row of published_images.csv.gz, written at
 once, so that a run that was stopped goes on; published.csv has the means, and published.md is the
 table.
 
@@ -135,12 +135,12 @@ def published(
     networks: Sequence[str] = tuple(PUBLISHED),
     report: Report = silent,
 ) -> list[Path]:
-    """Make published_images.csv, published.csv and published.md in the folder `out`.
+    """Make published_images.csv.gz, published.csv and published.md in the folder `out`.
 
     Raises InputError where a data set or all weights are missing.
     """
     folder, out = needed_data(data), make_folder(out)
-    table = out / "published_images.csv"
+    table = out / "published_images.csv.gz"
     rows: list[Row] = list(read_curves(table))
     done = {(r["sha256"], r["dataset"], r["image"], int(r["scale"])) for r in rows}
     with tempfile.TemporaryDirectory() as cache:

@@ -272,7 +272,7 @@ class LumaEnlarger(_LumaNetwork):
     joint_scales = False
 
     def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
-        return np.ascontiguousarray(luma_of(image)[None], np.float32)
+        return np.array(luma_of(image)[None], np.float32, order="C")  # never the caller's own
 
     @staticmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks._study.curves import read_curves
 from benchmarks.published import TOLERANCE_DB, difference, main, means_of, table_of
 from benchmarks.systems import PAGE, counted, page_of, rows_of
 from benchmarks.systems import main as systems_main
@@ -20,16 +21,13 @@ REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 
 
 def read(name: str) -> list[dict[str, str]]:
-    import csv
-
-    with (REFERENCE / name).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_curves(REFERENCE / name)
 
 
 def test_the_reference_has_every_network_and_every_image_of_set5_and_set14():
     images = {
         (row["dataset"], row["network"], int(row["scale"]), row["image"])
-        for row in read("published_images.csv")
+        for row in read("published_images.csv.gz")
     }
     for name, row in PUBLISHED.items():
         for scale in row.scales:
@@ -39,7 +37,7 @@ def test_the_reference_has_every_network_and_every_image_of_set5_and_set14():
 
 
 def test_the_committed_means_and_table_are_those_of_the_images():
-    means = means_of(read("published_images.csv"))
+    means = means_of(read("published_images.csv.gz"))
     text = [{key: str(value) for key, value in row.items()} for row in means]
     assert text == read("published.csv")
     assert table_of(means) == (REFERENCE / "published.md").read_text(encoding="utf-8")
@@ -60,7 +58,7 @@ def test_what_is_published_is_reproduced_on_set5():
 
 
 def test_means_are_of_whole_data_sets():
-    rows = read("published_images.csv")
+    rows = read("published_images.csv.gz")
     one = next(row for row in rows if row["dataset"] == "Set5")
     fewer = [row for row in rows if row["dataset"] == "Set5" and row is not one]
     places = {(row["network"], row["scale"]) for row in means_of(fewer)}
@@ -101,13 +99,8 @@ def test_counts_are_those_of_the_paper(architecture, parameters):
 
 def test_published_multiply_adds_are_the_counted_ones():
     """To the digits of the papers, where there are both."""
-    import csv
-
-    path = Path(__file__).parents[2] / "benchmarks" / "systems.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        both = [
-            row for row in csv.DictReader(file) if row["architecture"] and row["giga_multiply_adds"]
-        ]
+    systems = read_curves(Path(__file__).parents[2] / "benchmarks" / "systems.csv")
+    both = [row for row in systems if row["architecture"] and row["giga_multiply_adds"]]
     assert {row["method"] for row in both} == {"VDSR", "CARN-M", "IMDN"}
     for row in both:
         assert f"{counted(row['architecture'])[1]:.1f}" == row["giga_multiply_adds"]

@@ -71,6 +71,13 @@ def test_a_network_enlarges_what_it_prepared(network, scale, channels):
         np.testing.assert_array_equal(scored, enlarged)
 
 
+def test_the_input_is_never_the_callers_own_array(network):
+    """A forward pass may write over it, and the caller's may be read-only."""
+    for shape in ((6, 5), (6, 5, 3)):
+        image = np.zeros(shape, np.float32)
+        assert not np.shares_memory(network.prepare(image, 2), image)
+
+
 def test_luma_is_refined_and_chroma_is_bicubic():
     image = np.random.default_rng(0).random((6, 5, 3))
     network = build("crnet-a", **SMALL["crnet-a"])

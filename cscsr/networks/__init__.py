@@ -95,7 +95,9 @@ def blueprint(name: str, arguments: Mapping[str, Any]) -> Network:
             network = kind(**checked)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{name} cannot be built with {dict(arguments)}: {reason}.") from error
+        raise InputError(
+            f"{name} cannot be built with {dict(arguments)}: {reason.removesuffix('.')}."
+        ) from error
     count = sum(parameter.numel() for parameter in network.parameters())
     if count > MAX_PARAMETERS:
         raise InputError(

@@ -170,7 +170,7 @@ def test_lapsrn_starts_at_bilinear_interpolation():
 
 
 def test_lapsrn_knows_powers_of_two_alone():
-    with pytest.raises(InputError, match=r"scales should be among 2, 4 and 8, got \[3\]"):
+    with pytest.raises(InputError, match=r"scales should be among 2, 4 and 8, got \[3\]\.$"):
         build("lapsrn", scales=[3])
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from cscsr.published_weights import CACHE_VARIABLE
+
 # The arrays of the tests are small: a second thread costs more than it brings. To be set
 # before numpy and torch start their threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,6 +36,29 @@ def shared_data() -> Path:
     if not (folder / "Set5").is_dir():
         pytest.skip(f"no research images: {folder} holds no Set5 (set CSCSR_DATA to its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def published_files() -> Path:
+    """The folder with the weights that authors published (`cscsr weights list`): what
+    CSCSR_PUBLISHED_FILES names, else ../shared/reference/weights beside the repository. Tests that
+    need them are skipped where it is absent."""
+    default = REPOSITORY.parent / "shared" / "reference" / "weights"
+    folder = Path(os.environ.get("CSCSR_PUBLISHED_FILES") or default)
+    if not folder.is_dir():
+        pytest.skip(
+            f"no published weights: no {folder} (set CSCSR_PUBLISHED_FILES to their folder)"
+        )
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory) -> Iterator[Path]:
+    """Tests neither see nor change what the user of this machine has imported."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        yield folder
 
 
 def pytest_configure() -> None:

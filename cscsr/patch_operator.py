@@ -139,7 +139,8 @@ class PatchOperator:
     def _phases(self) -> int:
         """How many neighbouring columns F's layer makes as channels of one output.
 
-        Each further one takes a tap of zero more per line, and fills up the `LANES` computed anyway.
+        Each further one takes one more tap of zero per line, and fills up the `LANES` computed
+        anyway.
         """
         height, width = self.filter_shape
         rows = self.channels * height

@@ -100,8 +100,8 @@ def _checked_image(name: str, image: Any) -> Any:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SparseCoding:
-    """Find the codes z that minimise P(z) = ½‖m∘(y − Σᵢ fᵢ⊗zᵢ)‖² + Σⱼ λⱼ|zⱼ| (eq. 4 where the mask m
-    is 1 and λ is one number).
+    """Find the codes z that minimise P(z) = ½‖m∘(y − Σᵢ fᵢ⊗zᵢ)‖² + Σⱼ λⱼ|zⱼ| (eq. 4 for m = 1 and
+    one number λ).
 
     Codes are (M,H,W), or (B,M,H,W) for a batch, numpy or torch. The objective and the duality gap
     of a batch are sums over it. With A = m∘F and b = m∘y, P(z) = ½‖b − Az‖² + Σⱼ λⱼ|zⱼ|: `operator`
@@ -371,15 +371,16 @@ class SparseCoding:
             return self.lam * _sum_of_sizes(codes)
         weights = self.weights().expand(codes.shape)
         return sum(
-            float((part.abs().double() * weight).sum()) for part, weight in in_pieces(codes, weights)
+            float((part.abs().double() * weight).sum())
+            for part, weight in in_pieces(codes, weights)
         )
 
     def duality_gap(self, codes: Any) -> float:
         """Return P(z) − D(u) ≥ P(z) − P*, summed over the batch.
 
-        With r = b − Az, the dual point u = r·min(1, minⱼ λⱼ/|Aⱼᵀr|) (nonnegative: (Aⱼᵀr)₊) satisfies
-        |Aⱼᵀu| ≤ λⱼ, and D(u) = ½‖b‖² − ½‖b − u‖². Where codes are exempt, r is first projected onto
-        Aⱼᵀu = 0 for these j; see `cscsr.certificate`.
+        With r = b − Az, the dual point u = r·min(1, minⱼ λⱼ/|Aⱼᵀr|) (nonnegative: (Aⱼᵀr)₊)
+        satisfies |Aⱼᵀu| ≤ λⱼ, and D(u) = ½‖b‖² − ½‖b − u‖². Where codes are exempt, r is first
+        projected onto Aⱼᵀu = 0 for these j; see `cscsr.certificate`.
 
         Raises
         ------
@@ -518,7 +519,7 @@ def _checked_lam(lam: Any, codes_shape: tuple[int, ...]) -> Any:
         raise InputError(f"lam must be a finite number of at least 0 or an array, got {lam!r}.")
     lam = plain("lam", lam)
     shape, atoms = tuple(lam.shape), codes_shape[-3]
-    if not (3 <= len(shape) and _broadcasts(shape, codes_shape)):
+    if not (len(shape) >= 3 and _broadcasts(shape, codes_shape)):
         raise InputError(
             f"lam must be a number or broadcast to the codes' shape {codes_shape} with at least "
             f"three dimensions, such as ({atoms}, 1, 1) for one per atom, got shape {shape}."

@@ -305,7 +305,9 @@ def test_filters_of_different_sizes_are_centred():
     expected = np.zeros((2, 3, 5))
     expected[:, 1:2, 1:4] = small
     np.testing.assert_array_equal(filters[0], expected)
-    even = stack_filters([torch.ones(2, 2), torch.ones(5, 3)])  # of 3 rows 1 comes before, of 1 none
+    even = stack_filters(
+        [torch.ones(2, 2), torch.ones(5, 3)]
+    )  # of 3 rows 1 comes before, of 1 none
     assert isinstance(even, torch.Tensor)
     assert even[0].nonzero().tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
     for wrong in ([], [np.ones((3, 3)), np.ones((1, 3, 3))], [np.ones(3)]):

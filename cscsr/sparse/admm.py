@@ -116,7 +116,7 @@ def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], t
 class _MaskedMisfit:
     """Decouples a mask from F: s, in the place of Fx, minimises the misfit to the observed signal,
 
-        s ← argmin ½‖m∘(y − s)‖² + ½‖αFx + (1 − α)s_before − s + q‖²,   q ← αFx + (1 − α)s_before + q − s,
+        p = αFx + (1 − α)s_before + q,   s ← argmin ½‖m∘(y − s)‖² + ½‖p − s‖²,   q ← p − s,
 
     so that x still has the signal s − q everywhere and `frequency_solver` finds it (Heide, Heidrich
     and Wetzstein 2015). The penalty of Fx = s is 1, the curvature of the misfit where the signal is
@@ -158,8 +158,8 @@ class ADMM(Splitting, ProximalSolver):
     large as the codes, v and two of z (the monitor keeps the last good z); sporco's ADMM keeps nine
     (x, z, z_before, u, z − u, the relaxed x, the spectra of x, F and Fᵀy) and temporary ones.
 
-    With a mask, the signal in the x-step is one that ADMM estimates as well (mask decoupling), which
-    takes two arrays of the signal's size more. `rho` then counts relative to a penalty of 1 for it.
+    With a mask, ADMM estimates the signal of the x-step as well (mask decoupling), which takes two
+    more arrays of the signal's size. `rho` is then relative to a penalty of 1 for that signal.
 
     Parameters are those of `Splitting` and `ProximalSolver`, with these particulars:
 

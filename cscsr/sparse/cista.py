@@ -88,8 +88,8 @@ class CISTA(ProximalSolver):
         cost = self.operations(problem, 2) - self.operations(problem, 1)
         if cost > self.cost_cap:
             return (
-                f"explicit CISTA with {atoms} atoms of {height}x{width} takes more multiply-adds per "
-                f"iteration on an image of this size than its cap of {self.cost_cap:.0e}."
+                f"explicit CISTA with {atoms} atoms of {height}x{width} takes more multiply-adds "
+                f"per iteration on an image of this size than its cap of {self.cost_cap:.0e}."
             )
         return None
 

@@ -144,8 +144,8 @@ class IterativeCoder(Solver[SparseCoding]):
     ) -> Solution:
         """Compute the codes of `problem`.
 
-        Where zero codes are optimal, as from λ_max on, the solve converges at iteration 0. Signals and
-        dictionaries of any scale are solved alike: where squares would leave the range of the
+        Where zero codes are optimal, as from λ_max on, the solve converges at iteration 0. Signals
+        and dictionaries of any scale are solved alike: where squares would leave the range of the
         dtype (`SAFE_EXPONENT`), in other units, powers of 2.
 
         Parameters
@@ -231,6 +231,7 @@ class Units:
         if self == Units():
             return problem
         smallest, largest = sys.float_info.min, sys.float_info.max
+        lam: Any
         if problem.has_lam_array:
             exact = to_tensor(problem.lam, problem.signal.device, torch.float64)
             lam = (exact / self.signal / self.dictionary).clamp(smallest, largest)

@@ -117,9 +117,11 @@ class _Sporco(IterativeCoder):
         mask = problem.operator().mask
         if mask is None:
             return module.ConvBPDN(*arrays, module.ConvBPDN.Options(common | options))
-        mask = mask.expand(signal.shape).permute(2, 3, 1, 0)[..., None].numpy()
+        weights = mask.expand(signal.shape).permute(2, 3, 1, 0).numpy()
+        # sporco subtracts the signal before it masks: large missing elements would cost precision.
+        observed = np.where(weights == 0, 0, arrays[1])
         options = module.ConvBPDNMask.Options(common | options)
-        return module.ConvBPDNMask(*arrays, mask, options)
+        return module.ConvBPDNMask(filters, observed, lam, weights[..., None], options)
 
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
         def latest(method: Any) -> torch.Tensor:

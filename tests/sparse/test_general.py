@@ -7,7 +7,8 @@ convolution, and coordinate descent solves the problem.
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 
 from cscsr import InputError, SparseCoding, Status, list_solvers, make_solver, stack_filters
 
-HEIGHT, WIDTH, ATOMS = 9, 8, 3
+HEIGHT, WIDTH, ATOMS = 7, 6, 3
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -32,32 +33,32 @@ SIGNAL, COLOUR = normal(HEIGHT, WIDTH), normal(3, HEIGHT, WIDTH)
 SQUARE, BARS = unit(normal(ATOMS, 3, 3, seed=1)), unit(normal(ATOMS, 2, 4, seed=1))
 COLOUR_BARS = unit(normal(ATOMS, 3, 2, 4, seed=1))
 MIXED = stack_filters([SQUARE[0], BARS[1], unit(normal(1, 5, 2, seed=2))[0]])
-BY_ATOM = np.array([0.4, 0.9, 0.6])[:, None, None]
-BY_CODE = 0.3 + np.random.default_rng(3).random((ATOMS, HEIGHT, WIDTH))
-EXEMPT_ATOM = np.array([0.0, 0.9, 0.6])[:, None, None]
-EXEMPT_GRID = np.full((ATOMS, HEIGHT, WIDTH), 0.6)
-EXEMPT_GRID[0, ::4, ::4] = 0.0
+BY_ATOM = np.array([0.8, 1.3, 1.0])[:, None, None]
+BY_CODE = 0.7 + np.random.default_rng(3).random((ATOMS, HEIGHT, WIDTH))
+EXEMPT_ATOM = np.array([0.0, 1.3, 1.0])[:, None, None]
+EXEMPT_GRID = np.full((ATOMS, HEIGHT, WIDTH), 1.0)
+EXEMPT_GRID[0, ::3, ::3] = 0.0
 HOLES = np.random.default_rng(4).random((HEIGHT, WIDTH)) > 0.4
 WEIGHTS = HOLES * (0.2 + 0.8 * np.random.default_rng(5).random((HEIGHT, WIDTH)))
 
 CASES = {
-    "plain": (SIGNAL, SQUARE, 0.6, {}),
+    "plain": (SIGNAL, SQUARE, 1.0, {}),
     "by atom": (SIGNAL, SQUARE, BY_ATOM, {}),
     "by code": (SIGNAL, SQUARE, BY_CODE, {}),
     "by code, no atoms": (SIGNAL, SQUARE, BY_CODE[:1], {}),
     "exempt atom": (COLOUR, COLOUR_BARS, EXEMPT_ATOM, {}),
     "exempt codes": (SIGNAL, SQUARE, EXEMPT_GRID, {}),
-    "mask": (SIGNAL, SQUARE, 0.6, {"mask": HOLES}),
+    "mask": (SIGNAL, SQUARE, 1.0, {"mask": HOLES}),
     "weights": (SIGNAL, SQUARE, 0.6, {"mask": WEIGHTS}),
-    "a row of a mask": (SIGNAL, SQUARE, 0.6, {"mask": HOLES[0]}),
-    "not square": (SIGNAL, BARS, 0.6, {}),
-    "mixed sizes": (SIGNAL, MIXED, 0.6, {}),
-    "colour": (COLOUR, COLOUR_BARS, 0.8, {}),
-    "nonnegative": (SIGNAL, BARS, BY_ATOM, {"mask": WEIGHTS, "nonnegative": True}),
+    "a row of a mask": (SIGNAL, SQUARE, 1.0, {"mask": HOLES[0]}),
+    "not square": (SIGNAL, BARS, 1.0, {}),
+    "mixed sizes": (SIGNAL, MIXED, 1.0, {}),
+    "colour": (COLOUR, COLOUR_BARS, 1.2, {}),
+    "nonnegative": (SIGNAL, BARS, 0.4 * BY_ATOM, {"mask": WEIGHTS, "nonnegative": True}),
     "nonnegative, exempt": (SIGNAL, SQUARE, EXEMPT_GRID, {"nonnegative": True}),
     "colour, mask, by atom": (COLOUR, COLOUR_BARS, BY_ATOM, {"mask": HOLES}),
-    "mask, exempt codes": (SIGNAL, MIXED, EXEMPT_GRID, {"mask": WEIGHTS}),
-    "zero, mask, by code": (SIGNAL, BARS, BY_CODE, {"mask": WEIGHTS, "boundary": "zero"}),
+    "mask, exempt codes": (SIGNAL, MIXED, 0.6 * EXEMPT_GRID, {"mask": WEIGHTS}),
+    "zero, mask, by code": (SIGNAL, BARS, 0.5 * BY_CODE, {"mask": WEIGHTS, "boundary": "zero"}),
     "zero, exempt codes": (SIGNAL, MIXED, EXEMPT_GRID, {"boundary": "zero"}),
     "zero, row, exempt atom": (
         COLOUR,
@@ -68,7 +69,7 @@ CASES = {
     "batch": (
         normal(2, 1, HEIGHT, WIDTH),
         SQUARE[:, None],
-        np.array([0.5, 0.8])[:, None, None, None] * BY_ATOM,
+        np.array([0.7, 1.1])[:, None, None, None] * BY_ATOM,
         {"mask": np.stack([HOLES, HOLES[::-1]])[:, None]},
     ),
     "batch, exempt codes": (normal(2, 1, HEIGHT, WIDTH), SQUARE[:, None], EXEMPT_GRID, {}),
@@ -121,7 +122,7 @@ class Dense(NamedTuple):
 
 def dense_problems(problem: SparseCoding) -> list[Dense]:
     """The problem's signals one by one, with F written out element by element."""
-    signals = problem.signal.reshape(-1, *((1,) + problem.signal.shape)[-3:])
+    signals = problem.signal.reshape(-1, *(1, *problem.signal.shape)[-3:])
     filters = problem.dictionary.reshape(ATOMS, signals.shape[1], *problem.dictionary.shape[-2:])
     rows, columns = filters.shape[-2:]
     zero = problem.boundary == "zero"
@@ -144,7 +145,7 @@ def dense_problems(problem: SparseCoding) -> list[Dense]:
     ]
 
 
-@lru_cache(maxsize=None)
+@cache
 def reference(case: str) -> tuple[list[Dense], list[np.ndarray]]:
     problems = dense_problems(problem_of(case))
     return problems, [dense.solution() for dense in problems]
@@ -195,7 +196,7 @@ def test_codes_are_those_of_the_dense_problem(name, case):
 @pytest.mark.parametrize("name", ["active-set", "admm", "fista", "sporco-pgm"])
 def test_single_precision(name, case):
     problem = problem_of(case, "float32")
-    solver = solver_of(name, iterations=3000, gap_tol=1e-6)
+    solver = solver_of(name, iterations=500, gap_tol=2e-5)
     if solver.supports(problem) is not None:
         return
     problems, solutions = reference(case)
@@ -203,7 +204,7 @@ def test_single_precision(name, case):
     assert codes.dtype == np.float32
     best = sum(d.objective(z) for d, z in zip(problems, solutions, strict=True))
     value = sum(d.objective(z) for d, z in zip(problems, split(codes), strict=True))
-    assert value == pytest.approx(best, rel=1e-5)
+    assert best * (1 - 1e-6) <= value <= best * (1 + 3e-5)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -310,27 +311,27 @@ def test_zero_is_the_answer_from_each_codes_own_bound_on(name):
 @pytest.mark.parametrize("constant", [1.0, 1e-12])
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("lista")])
 def test_converged_is_near_the_optimum_on_constant_signals(name, constant):
-    """Where little changes per step, the gap and not the change decides."""
-    positive = np.abs(SQUARE)
-    for change in ({}, {"mask": HOLES}, {"lam": BY_ATOM}, {"lam": EXEMPT_GRID}):
+    """Where little changes per step, a bound by a dual point and not the change decides."""
+    ended = []
+    for change in ({}, {"mask": HOLES}, {"lam": 0.02 * BY_ATOM}, {"lam": 0.02 * EXEMPT_GRID}):
         options = {"lam": 0.02, **change}
-        options["lam"] = 0.03 * constant * options["lam"]
-        problem = SparseCoding(np.full((HEIGHT, WIDTH), constant), positive, **options)
-        solver = make_solver(name, tol=1e-3, iterations=2000)
+        options["lam"] = constant * options["lam"]
+        problem = SparseCoding(np.full((HEIGHT, WIDTH), constant), np.abs(SQUARE), **options)
+        solver = make_solver(name, tol=1e-3, iterations=1000)
         if solver.supports(problem) is not None:
             continue
         solution = solver.solve(problem)
+        ended.append(solution.status)
         if solution.status is Status.CONVERGED:
-            (dense,) = dense_problems(problem)
-            scaled = dense._replace(observed=dense.observed / constant, lam=dense.lam / constant)
-            exact = solver_of("active-set", gap_tol=1e-9).solve(
-                dataclasses.replace(
-                    problem, signal=problem.signal / constant, lam=problem.lam / constant
-                )
-            )
-            best = scaled.objective(split(exact.codes)[0])
-            reached = scaled.objective(split(solution.codes)[0] / constant)
-            assert reached <= best * (1 + 0.0102)
+            (dense,), (codes,) = dense_problems(problem), split(solution.codes)
+            dual = dense.observed - dense.matrix @ codes
+            exempt = dense.matrix[:, dense.lam == 0]
+            dual -= exempt @ np.linalg.lstsq(exempt, dual, rcond=None)[0]
+            taxed = dense.lam > 0
+            dual /= max(1.0, (np.abs(dense.matrix.T @ dual)[taxed] / dense.lam[taxed]).max())
+            bound = dense.observed @ dual - 0.5 * dual @ dual
+            assert dense.objective(codes) <= bound / (1 - 0.0101)
+    assert name not in ("fista", "admm", "active-set") or Status.CONVERGED in ended
 
 
 def test_without_a_penalty_converged_means_a_small_gradient():
@@ -345,7 +346,7 @@ def test_without_a_penalty_converged_means_a_small_gradient():
     ("change", "sentence"),
     [
         ({"lam": np.array([0.1, 0.2, 0.3])}, r"such as \(3, 1, 1\) for one per atom, got shape"),
-        ({"lam": np.ones((4, 1, 1))}, r"broadcast to the codes' shape \(3, 9, 8\)"),
+        ({"lam": np.ones((4, 1, 1))}, r"broadcast to the codes' shape \(3, 7, 6\)"),
         ({"lam": np.array([0.1, -0.2, 0.3])[:, None, None]}, r"its least value is -0\.2"),
         ({"lam": np.array([0.1, np.nan, 0.3])[:, None, None]}, "lam must be finite"),
         ({"lam": np.array([0.1, np.inf, 0.3])[:, None, None]}, "lam must be finite"),
@@ -353,14 +354,14 @@ def test_without_a_penalty_converged_means_a_small_gradient():
         ({"lam": [0.1, 0.2, 0.3]}, "a finite number of at least 0 or an array"),
         ({"lam": -1.0}, r"a finite number of at least 0, got -1"),
         ({"lam": np.array(np.nan)}, "a finite number of at least 0, got nan"),
-        ({"mask": np.ones((8, 9), bool)}, r"mask must broadcast to the signal's shape \(9, 8\)"),
+        ({"mask": np.ones((6, 7), bool)}, r"mask must broadcast to the signal's shape \(7, 6\)"),
         ({"mask": 255 * HOLES.astype(np.uint8)}, r"mask must lie in \[0, 1\].* from 0 to 255"),
         ({"mask": HOLES - 0.5}, r"mask must lie in \[0, 1\]"),
         ({"mask": np.where(HOLES, 1.0, np.nan)}, r"mask must lie in \[0, 1\]"),
         ({"mask": HOLES * 1j}, "mask must be boolean or hold numbers"),
         ({"mask": True}, "mask must broadcast"),
         ({"mask": HOLES, "signal": np.where(HOLES, SIGNAL, np.nan)}, "give missing elements any"),
-        ({"dictionary": np.ones((3, 10, 2))}, "filters must fit into the signal.* 10x2"),
+        ({"dictionary": np.ones((3, 8, 2))}, "filters must fit into the signal.* 8x2"),
     ],
 )
 def test_bad_input_is_one_sentence(change, sentence):
@@ -377,11 +378,36 @@ def test_a_penalty_too_small_for_the_dtype_is_no_exemption():
     assert (problem.weights().flatten() > 0).tolist() == [True, False, True]
 
 
+def test_the_table_of_the_page_is_what_supports_says():
+    page = (Path(__file__).parents[2] / "docs" / "solvers.md").read_text(encoding="utf-8")
+    table = page.split("<!-- features")[1].split("\n\n")[1].splitlines()[2:]
+    told = {}
+    for line in table:
+        names, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        told |= {name.strip("` "): [cell == "yes" for cell in cells] for name in names.split(",")}
+    assert sorted(told) == sorted(list_solvers("SparseCoding"))
+    for name, row in told.items():
+        solver = make_solver(name)
+        own = solver.dictionary() if hasattr(solver, "dictionary") else SQUARE[:, None]
+        signal = np.ones((own.shape[1], 20, 21), own.dtype)
+        plain = SparseCoding(signal, own, 0.1)
+        problems = [
+            dataclasses.replace(
+                plain, lam=np.array([0.0, 0.1, 0.2] * len(own))[: len(own), None, None]
+            ),
+            dataclasses.replace(plain, mask=np.ones((20, 21), bool)),
+            SparseCoding(np.ones((3, 20, 21)), COLOUR_BARS, 0.1),
+            dataclasses.replace(plain, boundary="zero"),
+        ]
+        assert solver.supports(plain) is None
+        assert [solver.supports(problem) is None for problem in problems] == row, name
+
+
 def test_reprs_tell_and_print_no_arrays():
     problem = problem_of("colour, mask, by atom")
     assert repr(problem) == (
-        "SparseCoding(signal (3, 9, 8) float64, 3 filters of 2x4, "
-        "lam (3, 1, 1) float64 from 0.4 to 0.9, circular, mask (9, 8) bool)"
+        "SparseCoding(signal (3, 7, 6) float64, 3 filters of 2x4, "
+        "lam (3, 1, 1) float64 from 0.8 to 1.3, circular, mask (7, 6) bool)"
     )
     solution = make_solver("fista", iterations=7, tol=0, gap=True).solve(problem)
     text = repr(solution)

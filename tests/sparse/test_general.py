@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from cscsr import InputError, SparseCoding, Status, list_solvers, make_solver, stack_filters
+from cscsr.certificate import without_exempt
 
 HEIGHT, WIDTH, ATOMS = 7, 6, 3
 
@@ -235,6 +236,35 @@ def test_measures_are_those_of_the_dense_problem(case):
     assert largest <= problem.operator().lipschitz * (1 + 1e-12)
     if problem.mask is None and problem.boundary == "circular":
         assert problem.operator().lipschitz == pytest.approx(largest)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "exempt" in case])
+def test_dual_points_meet_the_constraints_of_exempt_codes(case):
+    """Aⱼᵀu = 0, or ≤ 0 for nonnegative codes, of any codes' residual; and u is not just zero."""
+    problem = problem_of(case).on()
+    problems, solutions = reference(case)
+    solved = np.stack(solutions).reshape(problem.codes_shape)
+    for share in (0.0, 0.5, 1.0):
+        codes = problem.codes(share * solved)
+        residual = problem.observed() - problem.operator().synthesis(codes)
+        dual = without_exempt(problem, residual, codes).reshape(len(problems), -1).numpy()
+        for dense, u in zip(problems, dual, strict=True):
+            c = (dense.matrix.T @ u)[dense.lam == 0]
+            assert (c if problem.nonnegative else np.abs(c)).max() <= 1e-10
+            assert np.linalg.norm(u) > 0.1
+
+
+def test_an_exempt_atom_without_zeros_explains_any_signal():
+    """P* = 0 in one channel: the only dual point is zero, and the gap is P itself. Where the
+    transform of the atom has zeros, what it cannot explain bounds P*."""
+    smooth = unit(np.array([[[1.0, 0.5], [0.5, 0.25]]]))[0]
+    hann = np.outer(np.hanning(9)[1:-1], np.hanning(8)[1:-1])
+    codes = normal(ATOMS, HEIGHT, WIDTH)
+    for atom, explains_all in ((smooth, True), (hann / np.linalg.norm(hann), False)):
+        filters = stack_filters([atom, SQUARE[1], SQUARE[2]])
+        problem = SparseCoding(SIGNAL, filters, EXEMPT_ATOM)
+        objective, gap = problem.objective_and_gap(codes)
+        assert (gap == pytest.approx(objective, rel=1e-9)) == explains_all
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -21,7 +21,7 @@ from cscsr.problem import SuperResolution
 from cscsr.solver import Solver, Status
 
 if TYPE_CHECKING:
-    from cscsr.imaging.files import Picture
+    from cscsr.imaging.picture import Picture
 
 PARTS = (256, 128, 64)
 """Candidate sides in pixels of the parts of a large image, for solvers without a

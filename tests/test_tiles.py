@@ -15,7 +15,7 @@ import cscsr
 from cscsr import InputError, Solution, Solver, Status, SuperResolution
 from cscsr.data.datasets import demo
 from cscsr.imaging import imresize, to_uint8
-from cscsr.imaging.files import Picture
+from cscsr.imaging.picture import Picture
 from cscsr.network import TILE_BYTES
 from cscsr.tiles import PARTS, enlarged_bands, tiles
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cscsr import InputError, weights
 from cscsr.cli import main
-from cscsr.csc_sr.solver import read_weights
+from cscsr.csc_sr.weight_file import read_weights
 from cscsr.imaging import write_image
 from cscsr.network import load_network, read_network
 from cscsr.networks import architectures, blueprint, build

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cscsr import InputError, weights
-from cscsr.csc_sr.solver import _cached_weights
+from cscsr.csc_sr.weight_file import cached_weights
 from cscsr.data.datasets import licence_of_weights
 from cscsr.data.sources import SOURCES
 from cscsr.network import load_network
@@ -127,7 +127,7 @@ def test_every_learned_method_reads_the_weights_that_it_hashed(tmp_path):
     path = tmp_path / "w.safetensors"
     readers = {
         "crnet-b-small": lambda digest: load_network(str(path), digest, "cpu"),
-        "csc-sr-ista": lambda digest: _cached_weights(str(path), digest),
+        "csc-sr-ista": lambda digest: cached_weights(str(path), digest),
         "lista-step": lambda digest: _load(str(path), digest),
     }
     for name, read in readers.items():

@@ -55,7 +55,7 @@ def followed(name: str, scale: int, beyond: float) -> Iterator[Followed]:
         codes = weights.load(name)[1]["network"]["m0"]
         yield Followed(solver, trained, longest, codes)
         return
-    from cscsr.csc_sr.solver import weights_name
+    from cscsr.csc_sr.weight_file import weights_name
 
     tensors, metadata = weights.load(weights_name(name[len("csc-sr[") : -1]))
     if str(scale) not in metadata["scales"]:

@@ -42,7 +42,7 @@ def montage(filters: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _shipped() -> Any:
-    from cscsr.csc_sr.solver import read_weights, weights_name
+    from cscsr.csc_sr.weight_file import read_weights, weights_name
 
     return read_weights(weights_name("admm"))
 

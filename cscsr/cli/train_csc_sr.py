@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cscsr.cli.options import CommandParser
 from cscsr.csc_sr.options import CODINGS, PRESETS, Coding, Options
-from cscsr.csc_sr.solver import TRAINED_FOR
 from cscsr.csc_sr.train import train_csc_sr
+from cscsr.csc_sr.weight_file import TRAINED_FOR
 from cscsr.data.datasets import FOLDER_VARIABLE, data_folder
 from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option

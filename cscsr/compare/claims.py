@@ -21,8 +21,9 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from cscsr.compare.database import IS_KEY, KEY_FIELDS
 from cscsr.compare.records import Key
-from cscsr.compare.results import IS_KEY, KEY_FIELDS, Results, storable
+from cscsr.compare.results import Results, storable
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0

@@ -26,7 +26,7 @@ import numpy as np
 from cscsr.compare import machine
 from cscsr.compare.progress import Progress
 from cscsr.compare.records import FAILED
-from cscsr.compare.run import Outcome, Task, solve
+from cscsr.compare.task import Outcome, Task, solve
 from cscsr.errors import InputError
 from cscsr.output import write_bytes
 from cscsr.parallel import connect, reached

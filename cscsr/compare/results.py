@@ -18,13 +18,28 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import astuple, fields
+from contextlib import contextmanager
+from dataclasses import astuple
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cscsr.compare.database import (
+    APPLICATION_ID,
+    CLAIMS,
+    IN_WORDS,
+    INSERT_PICTURE,
+    INSERT_ROW,
+    INSERT_SCORE,
+    IS_KEY,
+    KEY_FIELDS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    STORED_AS,
+    VALUES,
+    column_types,
+    insert,
+)
 from cscsr.compare.records import SCORED, Box, Figure, Key, Row
 from cscsr.errors import InputError, one_line
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS
@@ -33,130 +48,8 @@ from cscsr.schema import shown
 if TYPE_CHECKING:
     import pandas as pd
 
-_APPLICATION_ID = 0x43534352  # "CSCR": tells this toolkit's databases from others
-_SCHEMA_VERSION = 3
 
-KEY_FIELDS = [f.name for f in fields(Key)]
-_VALUES = [f.name for f in fields(Row) if f.name not in ("key", "scores")]
 _NUMBERS = ["seconds", "prepare_seconds", "iterations", "operations", "threads", "memory_mb", "run"]
-IS_KEY = " AND ".join(f"{name} = ?" for name in KEY_FIELDS)
-
-_KEY_COLUMNS = """
-    solver TEXT NOT NULL,
-    params TEXT NOT NULL,
-    solver_version TEXT NOT NULL,
-    weights_sha256 TEXT NOT NULL,
-    input_sha256 TEXT NOT NULL,
-    scale INTEGER NOT NULL,
-    line TEXT NOT NULL,
-    degradation TEXT NOT NULL"""
-
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS results ({_KEY_COLUMNS},
-    dataset TEXT NOT NULL,
-    image TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    seconds REAL,
-    prepare_seconds REAL,
-    iterations INTEGER,
-    operations REAL,
-    status TEXT NOT NULL,
-    message TEXT NOT NULL,
-    device TEXT NOT NULL,
-    threads INTEGER,
-    precision TEXT NOT NULL,
-    memory_mb REAL,
-    machine TEXT NOT NULL,
-    code_version TEXT NOT NULL,
-    time TEXT NOT NULL,
-    run INTEGER,
-    PRIMARY KEY ({", ".join(KEY_FIELDS)}, dataset, image)
-);
-CREATE TABLE IF NOT EXISTS scores ({_KEY_COLUMNS},
-    metric TEXT NOT NULL,
-    value REAL NOT NULL,
-    PRIMARY KEY ({", ".join(KEY_FIELDS)}, metric)
-);
-CREATE TABLE IF NOT EXISTS pictures ({_KEY_COLUMNS},
-    box TEXT NOT NULL,
-    png BLOB NOT NULL,
-    PRIMARY KEY ({", ".join(KEY_FIELDS)})
-);
-CREATE TABLE IF NOT EXISTS figures (
-    name TEXT PRIMARY KEY,
-    png BLOB NOT NULL,
-    csv TEXT NOT NULL,
-    origin TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS runs (
-    run INTEGER PRIMARY KEY,
-    command TEXT NOT NULL,
-    machine TEXT NOT NULL,
-    plan TEXT NOT NULL,
-    started TEXT NOT NULL,
-    finished TEXT
-);
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
-"""
-"""What a new file gets. Two runs may both find it new: the second finds the tables of the first."""
-
-_CLAIMS = f"""
-CREATE TABLE IF NOT EXISTS claims ({_KEY_COLUMNS},
-    run INTEGER NOT NULL,
-    PRIMARY KEY ({", ".join(KEY_FIELDS)})
-);
-CREATE TABLE IF NOT EXISTS owners (
-    run INTEGER PRIMARY KEY,
-    host TEXT NOT NULL,
-    pid INTEGER NOT NULL,
-    started TEXT NOT NULL,
-    heartbeat REAL NOT NULL
-);
-"""
-"""Tables of the runs that are at work (`cscsr.compare.claims`). They hold no results, and are made
-where an earlier release has not."""
-
-
-_STORED_AS = {
-    "TEXT": "('text', 'null')",
-    "BLOB": "('blob', 'null')",
-    "INTEGER": "('integer', 'real', 'null')",
-    "REAL": "('integer', 'real', 'null')",
-}
-"""The types of the values that a column of each declared type may hold."""
-
-_IN_WORDS = {"TEXT": "text", "BLOB": "bytes", "INTEGER": "numbers", "REAL": "numbers"}
-
-
-@cache
-def _column_types() -> dict[str, dict[str, str]]:
-    """The declared types of the columns of each table."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(_SCHEMA)
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return {
-            table: {
-                column[1]: column[2]
-                for column in connection.execute(f"PRAGMA table_info({table})").fetchall()
-            }
-            for (table,) in tables.fetchall()
-        }
-
-
-def _insert(table: str, columns: Sequence[str]) -> str:
-    """The statement that inserts a row into a table, or replaces the row with its key."""
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-
-
-_INSERT_ROW = (
-    _insert("results", [*KEY_FIELDS, *_VALUES]).replace(" OR REPLACE", "")
-    + f" ON CONFLICT DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _VALUES)} "
-    + f"WHERE excluded.outcome = '{SCORED}' OR results.outcome != '{SCORED}'"
-)
-_INSERT_SCORE = _insert("scores", [*KEY_FIELDS, "metric", "value"])
-_INSERT_PICTURE = _insert("pictures", [*KEY_FIELDS, "box", "png"])
 
 
 def storable(value: Any) -> Any:
@@ -217,21 +110,21 @@ class Results:
             application = self._fetch("PRAGMA application_id")[0][0]
             damage = self._fetch("PRAGMA quick_check(1)")[0][0]
             version = self._fetch("PRAGMA user_version")[0][0]
-        if application != _APPLICATION_ID:
+        if application != APPLICATION_ID:
             raise InputError(
                 f"expected a results database of this toolkit at {self.path}, but the file is "
                 "another program's database; it was not changed, so name another folder."
             )
-        if version != _SCHEMA_VERSION:
+        if version != SCHEMA_VERSION:
             raise InputError(
-                f"expected a results database of version {_SCHEMA_VERSION} at {self.path}, got "
+                f"expected a results database of version {SCHEMA_VERSION} at {self.path}, got "
                 f"version {version}; it was not changed, so name another folder."
             )
         if damage == "ok":
             self._check_types()
             if create:
                 with self._explained():
-                    self._connection.executescript(f"BEGIN IMMEDIATE; {_CLAIMS} COMMIT;")
+                    self._connection.executescript(f"BEGIN IMMEDIATE; {CLAIMS} COMMIT;")
         else:
             raise InputError(
                 f"the results database {self.path} is damaged "
@@ -243,14 +136,14 @@ class Results:
         """Create the tables, unless another run that started at the same time has done so."""
         with self.exclusive() as connection:
             if self._fetch("SELECT count(*) FROM sqlite_master")[0][0] == 0:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+                for statement in filter(str.strip, SCHEMA.split(";")):
                     connection.execute(statement)
 
     def _check_types(self) -> None:
         """Refuse a database with text where numbers belong, or the like: SQLite takes both."""
-        for table, columns in _column_types().items():
+        for table, columns in column_types().items():
             wrong = " OR ".join(
-                f"typeof({name}) NOT IN {_STORED_AS[kind]}" for name, kind in columns.items()
+                f"typeof({name}) NOT IN {STORED_AS[kind]}" for name, kind in columns.items()
             )
             names = ", ".join(f"typeof({name}), {name}" for name in columns)
             rows = self._fetch(f"SELECT {names} FROM {table} WHERE {wrong} LIMIT 1")
@@ -259,10 +152,10 @@ class Results:
                 (name, kind), value = next(
                     (column, value)
                     for column, stored, value in pairs
-                    if f"'{stored}'" not in _STORED_AS[column[1]]
+                    if f"'{stored}'" not in STORED_AS[column[1]]
                 )
                 raise InputError(
-                    f"expected {_IN_WORDS[kind]} as {name} in the results database {self.path}, "
+                    f"expected {IN_WORDS[kind]} as {name} in the results database {self.path}, "
                     f"got {shown(value)}; it was left as it is, so move it away or name another "
                     "folder."
                 )
@@ -329,14 +222,14 @@ class Results:
             the same pixels under another name, with that name; None if there is neither.
         """
         rows = self._fetch(
-            f"SELECT {', '.join(_VALUES)} FROM results WHERE {IS_KEY} AND outcome = ? "
+            f"SELECT {', '.join(VALUES)} FROM results WHERE {IS_KEY} AND outcome = ? "
             "ORDER BY dataset = ? AND image = ? DESC LIMIT 1",
             (*astuple(key), SCORED, dataset, image),
         )
         if not rows:
             return None
         scores = self._fetch(f"SELECT metric, value FROM scores WHERE {IS_KEY}", astuple(key))
-        return Row(key, scores=dict(scores), **dict(zip(_VALUES, rows[0], strict=True)))
+        return Row(key, scores=dict(scores), **dict(zip(VALUES, rows[0], strict=True)))
 
     def failure(self, key: Key, dataset: str, image: str) -> tuple[str, int | None] | None:
         """The message of a row that is not scored, and the run that it is of; None without one."""
@@ -354,8 +247,8 @@ class Results:
         scored and this one is not. Stored scores by metrics that this row lacks stay.
         """
         key = astuple(row.key)
-        scores = [(_INSERT_SCORE, (*key, *score)) for score in row.scores.items()]
-        self._write((_INSERT_ROW, (*key, *(getattr(row, name) for name in _VALUES))), *scores)
+        scores = [(INSERT_SCORE, (*key, *score)) for score in row.scores.items()]
+        self._write((INSERT_ROW, (*key, *(getattr(row, name) for name in VALUES))), *scores)
 
     def add_picture(self, key: Key, box: Box, png: bytes) -> None:
         """Store a part of an image's luma, or replace an earlier one.
@@ -367,7 +260,7 @@ class Results:
         box, png
             The position of the part, and its pixels as a PNG file.
         """
-        self._write((_INSERT_PICTURE, (*astuple(key), json.dumps(box), png)))
+        self._write((INSERT_PICTURE, (*astuple(key), json.dumps(box), png)))
 
     def picture(self, key: Key, box: Sequence[int]) -> bytes | None:
         """Return the stored PNG of `key` and `box`, or None."""
@@ -379,7 +272,7 @@ class Results:
 
     def add_figure(self, figure: Figure) -> None:
         """Store a figure, or replace the figure of that name."""
-        self._write((_insert("figures", ["name", "png", "csv", "origin"]), astuple(figure)))
+        self._write((insert("figures", ["name", "png", "csv", "origin"]), astuple(figure)))
 
     def figures(self) -> dict[str, Figure]:
         """Return the stored figures by name."""
@@ -446,7 +339,7 @@ class Results:
         """
         import pandas as pd
 
-        columns = [*KEY_FIELDS, *_VALUES]
+        columns = [*KEY_FIELDS, *VALUES]
         frame = pd.DataFrame(
             self._fetch(f"SELECT {', '.join(columns)} FROM results ORDER BY rowid"), columns=columns
         )

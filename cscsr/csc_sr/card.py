@@ -13,7 +13,7 @@ from typing import Any
 
 from cscsr import weights
 from cscsr.csc_sr.options import Options
-from cscsr.csc_sr.solver import KIND, Weights, weights_name
+from cscsr.csc_sr.weight_file import KIND, Weights, weights_name
 from cscsr.data.datasets import licence_of_weights
 from cscsr.output import write_text
 

@@ -15,9 +15,10 @@ from cscsr import checkpoints
 from cscsr.csc_sr.hr_filters import Fit, start_from
 from cscsr.csc_sr.mapping import NormalEquations
 from cscsr.csc_sr.options import Options
-from cscsr.csc_sr.solver import Weights, divide, enlarged_residual
+from cscsr.csc_sr.solver import divide, enlarged_residual
 from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.training_images import training_pairs
+from cscsr.csc_sr.weight_file import Weights
 from cscsr.errors import InputError
 from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_psnr
 from cscsr.schema import Range, check

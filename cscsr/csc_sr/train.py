@@ -34,9 +34,9 @@ from cscsr.csc_sr.options import (
     check_coders,
     check_options,
 )
-from cscsr.csc_sr.solver import KIND, Weights
 from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.training_images import TILE, Lumas, central_crop, residual_tiles
+from cscsr.csc_sr.weight_file import KIND, Weights
 from cscsr.data.datasets import holdout_images, training_images
 from cscsr.errors import InputError
 from cscsr.locks import folder_lock

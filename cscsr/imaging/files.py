@@ -8,15 +8,12 @@ pillow, which may lack WebP and AVIF; tifffile (which comes with scikit-image) f
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
 import sys
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +26,11 @@ from cscsr.arrays import check_unit_range, plain, to_numpy
 from cscsr.errors import InputError
 from cscsr.imaging.colour import to_uint8
 from cscsr.imaging.encoders import SUFFIXES as FORMATS
-from cscsr.imaging.encoders import Layout, format_of, write_bands
-from cscsr.limits import MAX_PIXELS_VARIABLE, pixel_limit
+from cscsr.imaging.encoders import format_of, write_bands
+from cscsr.imaging.picture import TURNED, Picture, check_size, upright_picture
+from cscsr.imaging.tiff import deep_tiff
+from cscsr.limits import pixel_limit
 from cscsr.output import printable
-
-_LONGEST_SIDE = 2**20
-"""Pixels of the longest side: decoders spend some bytes on each row, however short."""
-
-_MAX_PAGES = 1000
-"""Pages of a TIFF file, the smaller copies of its image included, that are looked at."""
 
 _BAND = 256
 """Rows that are converted at once."""
@@ -46,45 +39,8 @@ _KINDS = list(dict.fromkeys(FORMATS.values()))
 _NAMES = f"{', '.join(_KINDS[:-1])} or {_KINDS[-1]}".replace("WEBP", "WebP")
 _GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N", "I")
 _COLOUR = ("P", "PA", "RGB", "RGBA")
-_DEFLATE = (1, 8, 32946)
-"""Compressions of TIFF that tifffile decodes by itself: none and both names of deflate."""
-_SAMPLES = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
-"""TIFF's SampleFormat to the kind of sample, for all but unsigned integers."""
 _COLOUR_CHUNKS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
 """The chunks of a PNG that say what its numbers mean, and their bytes; a profile is apart."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An upright image, with the properties of its file that an enlargement preserves.
-
-    Attributes
-    ----------
-    pixels
-        (H,W) grey or (H,W,3) RGB, uint8 or uint16.
-    alpha
-        (H,W) of the same dtype, or None. RGB is not multiplied by it.
-    icc_profile
-        The colour profile, or None.
-    dpi
-        Pixels per inch (across, down), or None.
-    colour_chunks
-        As in `cscsr.imaging.encoders.Layout`.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    icc_profile: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
-
-    @property
-    def layout(self) -> Layout:
-        """The layout of a file that holds this picture."""
-        height, width = self.pixels.shape[:2]
-        channels = (1 if self.pixels.ndim == 2 else 3) + (self.alpha is not None)
-        shape = (height, width, channels)
-        return Layout(shape, self.pixels.dtype, self.icc_profile, self.dpi, self.colour_chunks)
 
 
 def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
@@ -154,7 +110,7 @@ def read_picture(path: str | Path, max_pixels: int | None = None) -> Picture:
         with path.open("rb") as file:
             start = file.read(2**16)
         tiff = start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-        deep = _deep_tiff(path, most) if tiff else None
+        deep = deep_tiff(path, most) if tiff else None
         if isinstance(deep, Picture):
             return deep
         if start[4:8] == b"ftyp" and _avif_bits(start) > 8:
@@ -201,7 +157,7 @@ def _other_kind(path: Path, error: Exception) -> str:
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Silence pillow's warnings and lift its limit of pixels, which `_check_size` replaces."""
+    """Silence pillow's warnings and lift its limit of pixels, which `check_size` replaces."""
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
@@ -209,25 +165,6 @@ def _quiet_pillow() -> Iterator[None]:
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = usual
-
-
-def _check_size(path: Path, width: int, height: int, images: int, most: int) -> None:
-    if images > 1:
-        raise InputError(
-            f"{path} holds several images; save the one you mean as a file of its own."
-        )
-    if width < 1 or height < 1:
-        raise InputError(f"{path} has {width}x{height} pixels, but an image needs at least one.")
-    if width * height > most:
-        raise InputError(
-            f"{path} has {width}x{height} pixels, more than the limit of {most}; raise the "
-            f"limit with --max-pixels or {MAX_PIXELS_VARIABLE}, or cut it into parts."
-        )
-    if max(width, height) > _LONGEST_SIDE:
-        raise InputError(
-            f"{path} has {width}x{height} pixels, but a side may have at most {_LONGEST_SIDE}; cut "
-            "it into parts."
-        )
 
 
 def _by_pillow(path: Path, bits: int, most: int, start: bytes) -> Picture:
@@ -246,7 +183,7 @@ def _by_pillow(path: Path, bits: int, most: int, start: bytes) -> Picture:
                 "convert it."
             )
         icc, dpi, transparent = (image.info.get(k) for k in ("icc_profile", "dpi", "transparency"))
-        turned = isinstance(image, TiffImageFile) and image.tag_v2.get(0x0112, 1) in _TURNED
+        turned = isinstance(image, TiffImageFile) and image.tag_v2.get(0x0112, 1) in TURNED
         if turned and dpi:  # pillow turns the pixels of a TIFF, and not its resolution
             dpi = dpi[::-1]
         if bits == 8:
@@ -273,7 +210,7 @@ def _by_pillow(path: Path, bits: int, most: int, start: bytes) -> Picture:
         chunks = _png_colour_chunks(path)
     elif kind == "AVIF" and not icc:
         chunks = _avif_colour(start)
-    return _picture(samples, orientation, icc, dpi, chunks)
+    return upright_picture(samples, orientation, icc, dpi, chunks)
 
 
 def _png_colour_chunks(path: Path) -> tuple[tuple[bytes, bytes], ...]:
@@ -317,7 +254,7 @@ def _opened(path: Path, most: int) -> ImageFile:
     # Phones may add a second, smaller JPEG to the file; the first is the photograph.
     images = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
     try:
-        _check_size(path, *image.size, images, most)
+        check_size(path, *image.size, images, most)
     except BaseException:
         image.close()
         raise
@@ -377,137 +314,6 @@ def _array(image: Image.Image) -> np.ndarray:
         bottom = min(top + _BAND, height)
         samples[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
     return samples
-
-
-def _deep_tiff(path: Path, most: int) -> Picture | bool:
-    """A TIFF file of 16 bits per sample, of any byte order and arrangement of planes.
-
-    Returns True if it has 16 bits and a compression that pillow must decode, False if it has
-    another depth. Raises InputError for samples that pillow would reject, or silently truncate or
-    misread.
-    """
-    import tifffile
-
-    log = logging.getLogger("tifffile")
-    disabled, log.disabled = log.disabled, True  # it prints what it also raises
-    try:
-        with tifffile.TiffFile(path) as file:
-            pages: Any = file.pages  # of many kinds by their types, all TiffPage here
-            page = pages[0]
-            _check_size(path, page.imagewidth, page.imagelength, _images_of(pages, path), most)
-            if page.is_tiled and page.tilewidth * page.tilelength > max(most, 2**20):
-                raise InputError(
-                    f"{path} is stored in tiles of {page.tilewidth}x{page.tilelength} pixels, more "
-                    f"than the {most} that are read; raise the limit with --max-pixels or "
-                    f"{MAX_PIXELS_VARIABLE}."
-                )
-            if page.sampleformat != 1 or page.bitspersample > 16:
-                kind = _SAMPLES.get(page.sampleformat, "unsigned")
-                raise InputError(
-                    f"{path} has {kind} samples of {page.bitspersample} bits, but it must have "
-                    "unsigned ones of 8 or 16 bits; convert it."
-                )
-            most = {0: 1, 1: 1, 2: 3}.get(page.photometric, 4) + 1
-            if page.samplesperpixel > most:
-                raise InputError(
-                    f"{path} has {page.samplesperpixel} channels, but it must be grey or RGB, "
-                    "with or without transparency; convert it."
-                )
-            if page.bitspersample != 16:
-                return False
-            if page.photometric not in (0, 1, 2):
-                raise InputError(f"{path} must be grey or RGB, not {page.photometric.name}.")
-            if page.compression not in _DEFLATE:
-                return True
-            for counted, start in zip(page.databytecounts, page.dataoffsets, strict=True):
-                if start + counted > path.stat().st_size:
-                    raise ValueError("it is cut short")
-            if page.compression != 1:
-                _check_inflated(path, page)
-            samples = page.asarray()
-            if page.planarconfig == 2 and samples.ndim == 3:
-                samples = np.moveaxis(samples, 0, 2)
-            if page.photometric == 0:
-                samples = 65535 - samples
-            dpi = page.get_resolution("inch") if page.resolutionunit > 1 else None
-            tags = {code: page.tags.valueof(code) for code in (274, 34675)}
-    except tifffile.TiffFileError as error:
-        raise ValueError(str(error)) from error
-    finally:
-        log.disabled = disabled
-    colours = 3 if page.photometric == 2 else 1
-    kinds = [int(kind) for kind in page.extrasamples[:1]]
-    if samples.ndim == 3:
-        samples = samples[..., : colours + (kinds in ([1], [2]))]
-    if kinds == [1]:  # colours multiplied by alpha
-        alpha = samples[..., -1:].astype(np.uint64)
-        plain = (samples[..., :-1] * np.uint64(65535) + alpha // 2) // np.maximum(alpha, 1)
-        samples = np.concatenate([plain.clip(0, 65535), alpha], axis=2).astype(np.uint16)
-    return _picture(samples, tags[274] or 1, tags[34675], dpi)
-
-
-def _images_of(pages: Any, path: Path) -> int:
-    """The images of a TIFF file, apart from smaller copies of one; no more than 2 are counted."""
-    images = 0
-    for number, page in enumerate(pages):
-        if number == _MAX_PAGES:
-            raise InputError(f"{path} has more than {_MAX_PAGES} pages; save the one you mean.")
-        images += not page.is_reduced
-        if images == 2:
-            break
-    return images
-
-
-def _check_inflated(path: Path, page: Any) -> None:
-    """Refuse a page of TIFF with a strip that inflates to more than its pixels take."""
-    room = int(np.prod(page.chunks)) * page.bitspersample // 8
-    with path.open("rb") as file:
-        for counted, start in zip(page.databytecounts, page.dataoffsets, strict=True):
-            file.seek(start)
-            inflated = zlib.decompressobj().decompress(file.read(counted), room + 1)
-            if len(inflated) > room:
-                raise InputError(
-                    f"{path} is no sound TIFF image: a part of it inflates to more than the {room} "
-                    "bytes that its pixels take."
-                )
-
-
-def _picture(
-    samples: np.ndarray,
-    orientation: int,
-    icc: Any,
-    dpi: Any,
-    chunks: tuple[tuple[bytes, bytes], ...] = (),
-) -> Picture:
-    """The upright picture of samples (H,W[,C]) as they are stored."""
-    samples = _UPRIGHT.get(orientation, _UPRIGHT[1])(samples)
-    if not (isinstance(dpi, tuple) and all(0 < float(n) < 1e6 for n in dpi)):
-        dpi = None
-    if dpi is not None:
-        dpi = (float(dpi[0]), float(dpi[1]))
-        dpi = dpi[::-1] if orientation in _TURNED else dpi
-    alpha = None
-    if samples.ndim == 3 and samples.shape[2] in (2, 4):
-        samples, alpha = samples[..., :-1], samples[..., -1]
-    if samples.ndim == 3 and samples.shape[2] == 1:
-        samples = samples[..., 0]
-    return Picture(samples, alpha, bytes(icc) if icc else None, dpi, chunks)
-
-
-_TURNED = (5, 6, 7, 8)
-"""The EXIF orientations that exchange rows and columns."""
-
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
-"""EXIF orientation to the function that turns the stored image upright, without a copy."""
 
 
 def write_image(path: str | Path, image: Any) -> None:

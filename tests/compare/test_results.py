@@ -9,6 +9,7 @@ import pytest
 
 from cscsr import InputError
 from cscsr.compare import page, tables
+from cscsr.compare.database import SCHEMA
 from cscsr.compare.records import (
     FAILED,
     SCORED,
@@ -19,7 +20,7 @@ from cscsr.compare.records import (
     canonical,
     truth_key,
 )
-from cscsr.compare.results import _SCHEMA, Results, read_results
+from cscsr.compare.results import Results, read_results
 
 KEY = Key("bicubic", canonical({"boundary": "clamp"}), "1", "", "ab" * 32, 2, "y")
 SCORES = {"psnr": 33.0, "ssim": 0.93}
@@ -223,7 +224,7 @@ def test_two_runs_that_both_find_the_file_new_use_it_together(path):
     """One is still making the tables when the other one looks."""
     path.parent.mkdir()
     first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    first.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+    first.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
     timer = threading.Timer(0.5, first.execute, ["COMMIT"])
     timer.start()
     with Results(path) as second:

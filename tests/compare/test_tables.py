@@ -8,16 +8,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from cscsr.compare.grid import Column, make_tables
 from cscsr.compare.page import write_page
 from cscsr.compare.records import FAILED, UNSUPPORTED
 from cscsr.compare.summary import Place, summarise
-from cscsr.compare.tables import (
-    Column,
-    csv_file,
-    latex,
-    make_tables,
-    write_tables,
-)
+from cscsr.compare.tables import csv_file, latex, write_tables
 from cscsr.compare.tables import markdown as markdown_of
 
 SET5_X2 = Place("Set5", 2)

@@ -8,15 +8,8 @@ import torch
 
 from cscsr import InputError, Status, SuperResolution, weights
 from cscsr.csc_sr.decompose import MARGIN
-from cscsr.csc_sr.solver import (
-    CSCSR,
-    KIND,
-    TRAINED_FOR,
-    divide,
-    enlarged_residual,
-    read_weights,
-    weights_name,
-)
+from cscsr.csc_sr.solver import CSCSR, divide, enlarged_residual
+from cscsr.csc_sr.weight_file import KIND, TRAINED_FOR, read_weights, weights_name
 from cscsr.data.datasets import demo
 from cscsr.imaging import degrade, imresize, psnr, rgb_to_y, rgb_to_ycbcr, score
 

@@ -18,10 +18,11 @@ from cscsr.csc_sr.decompose import MARGIN, split
 from cscsr.csc_sr.dictionary import FLAT, draw_patches
 from cscsr.csc_sr.map_training import CodedImage, HeldOut, MapTraining
 from cscsr.csc_sr.options import PRESETS, Coding, Options
-from cscsr.csc_sr.solver import CSCSR, read_weights
+from cscsr.csc_sr.solver import CSCSR
 from cscsr.csc_sr.store import RunStore
 from cscsr.csc_sr.train import train_csc_sr
 from cscsr.csc_sr.training_images import TILE, residual_tiles, training_pair
+from cscsr.csc_sr.weight_file import read_weights
 from cscsr.data.datasets import demo, licence_of_weights, training_images, training_textures
 from cscsr.imaging import degrade, imresize, luma_of, read_image, rgb_to_y, score, write_image
 from cscsr.locks import folder_lock

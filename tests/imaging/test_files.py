@@ -154,7 +154,7 @@ def test_low_bytes_of_16_bit_rgb_by_libtiff(tmp_path, colour, monkeypatch):
             tifffile.imwrite(
                 path, deep, photometric="rgb", byteorder=byteorder, compression=compression
             )
-            monkeypatch.setattr("cscsr.imaging.files._DEFLATE", ())
+            monkeypatch.setattr("cscsr.imaging.tiff._DEFLATE", ())
             np.testing.assert_array_equal(read_picture(path).pixels, deep)
 
 

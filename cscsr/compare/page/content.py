@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
+from cscsr.compare.grid import make_tables
 from cscsr.compare.page.answer import answers, picker
 from cscsr.compare.page.data import page_data, page_pictures, script_json
 from cscsr.compare.page.elements import escaped
@@ -17,7 +18,6 @@ from cscsr.compare.page.quality import quality_table, table_files
 from cscsr.compare.page.sources import Sources
 from cscsr.compare.results import Results
 from cscsr.compare.summary import BEST, Summary, notes_of, remarks
-from cscsr.compare.tables import make_tables
 
 _HERE = Path(__file__).parent
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cscsr.compare.grid import Cell, Table
 from cscsr.compare.page.elements import escaped, number_cell, sortable_head, source_button
 from cscsr.compare.page.sources import Sources
 from cscsr.compare.summary import Place, Summary
-from cscsr.compare.tables import Cell, Table, written_tables
+from cscsr.compare.tables import written_tables
 from cscsr.imaging import METRICS
 
 _RANKS = {1: "<b>{}</b>", 2: "<u>{}</u>"}

@@ -48,10 +48,11 @@ def test_a_difference_is_shown_between_a_method_and_itself_only(made_up):
 
 
 def test_a_published_figure_that_we_do_not_know_is_left_out(made_up):
-    """Of CARN-M at ×3 and ×4 we know the PSNR alone."""
     metrics = make_tables(made_up.fill())[0].metrics
-    scores = published_scores(read_published())["Set5", 3, "CARN-M"]
-    assert [(m.name, text) for m, text in Cell(scores).texts(metrics)] == [("psnr", "33.99")]
+    published = read_published()
+    published.loc[published.method == "VDSR", "ssim"] = float("nan")
+    scores = published_scores(published)["Set5", 2, "VDSR"]
+    assert [(m.name, text) for m, text in Cell(scores).texts(metrics)] == [("psnr", "37.53")]
 
 
 def test_the_csv_file_labels_what_is_published(made_up):

@@ -79,10 +79,7 @@ def read_network(
     """
     tensors, metadata = weights.load(source, digest)
     if "architecture" not in metadata:
-        raise InputError(
-            f"expected the weights of a network in {source}, got those of "
-            f"{metadata.get('kind', 'another method')}."
-        )
+        raise weights.of_another_method(source, metadata, "the parameters of a network")
     try:
         about = check_table(NetworkMetadata, metadata, "the metadata")
         plan = blueprint(about.architecture, {**about.network, "scales": about.scales})

@@ -257,10 +257,7 @@ def _load(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
     """Read the steps, their dictionary and their form from a weight file with that SHA-256."""
     tensors, metadata = weights.load(name, sha256)
     if metadata.get("kind") != KIND:
-        raise InputError(
-            f"expected learned steps of lista in {name}, got weights of "
-            f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
-        )
+        raise weights.of_another_method(name, metadata, "learned steps of lista")
     try:
         about = check_table(_Metadata, metadata, "the metadata")
     except InputError as error:

@@ -248,6 +248,14 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     return array
 
 
+def of_another_method(
+    name: str | os.PathLike[str], metadata: Mapping[str, Any], expected: str
+) -> InputError:
+    """Return the sentence on a weight file that holds something else than what is `expected`."""
+    method = metadata.get("kind") or metadata.get("architecture") or "another method"
+    return InputError(f"expected {expected} in {name}, got weights of {method}.")
+
+
 def check_shapes(
     name: str | os.PathLike[str],
     tensors: Mapping[str, np.ndarray],

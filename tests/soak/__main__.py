@@ -22,6 +22,7 @@ from tests.soak.disks import Disks, can_mount
 from tests.soak.fuzz import Fuzz
 from tests.soak.inputs import write_inputs
 from tests.soak.kills import Kills
+from tests.soak.processes import stop_running
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,7 +97,10 @@ class _Soak:
         with tempfile.TemporaryDirectory(
             dir=self.place / "trials", ignore_cleanup_errors=True
         ) as folder:
-            self.counts.run(case, self.seed, number, Path(folder))
+            try:
+                self.counts.run(case, self.seed, number, Path(folder))
+            finally:
+                stop_running()
 
     def go_on(self, seconds: float, inputs: int) -> None:
         """Run commands for so many seconds, and between them their share of the inputs, which take

@@ -37,8 +37,8 @@ def _mount(folder: Path, bytes_: int) -> bool:
     """Make a folder a small disk; returns whether that is allowed here."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={bytes_}", "tmpfs", str(folder)]
     try:
-        return subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
+        return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
         return False
 
 
@@ -46,7 +46,7 @@ def can_mount(folder: Path) -> bool:
     """Whether disks can be made here."""
     if not _mount(folder, 2**16):
         return False
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", str(folder)], check=True, timeout=60)
     return True
 
 
@@ -95,7 +95,7 @@ class Disks:
             yield from trial(source, disk, partial(self._limited, disk))
         finally:
             if self._mounting:
-                subprocess.run(["umount", str(disk)], check=True)
+                subprocess.run(["umount", str(disk)], check=True, timeout=60)
 
     def _limited(self, disk: Path, words: list[object], room: int | None) -> Ended:
         """Run a command with so many bytes left on the disk, or (None) with enough."""

@@ -20,7 +20,15 @@ from cscsr import weights
 from cscsr.compare.records import FILE_NAME, SCORED
 from cscsr.compare.results import read_results
 from tests.soak.counts import ACCEPTED, KILLED, Case, Fault
-from tests.soak.processes import SIGNALS, Command, check_clean, killed, run
+from tests.soak.processes import (
+    SIGNALS,
+    Command,
+    check_clean,
+    children_of,
+    killed,
+    run,
+    workers_of,
+)
 
 SOLVERS = ("bicubic", "crnet-a-small")
 STEPS = {False: 200, True: 25}
@@ -149,13 +157,10 @@ class Kills:
         hit_worker, place = source.random() < 0.6, source.random()
         command = Command(self.comparison(folder / "out", "--jobs", "2"), folder)
         parent = psutil.Process(command.process.pid)
-        family: list[psutil.Process] = []
-        while command.process.poll() is None and len(family) < 2:
-            time.sleep(0.02)
-            family = _workers(parent)
+        command.starts(2)
         time.sleep(self._compared[1] * fraction)
-        workers = _workers(parent)
-        everybody = _children(parent)
+        workers = workers_of(parent)
+        everybody = children_of(parent)
         sent = False
         if hit_worker and workers:
             sent = _send(workers[int(place * len(workers))], number)
@@ -298,25 +303,6 @@ def _curve(out: Path) -> list[list[str]]:
     """The rows of a curve without its seconds."""
     with (out / "curve.csv").open(newline="") as file:
         return [[*row[:1], *row[2:]] for row in csv.reader(file)]
-
-
-def _children(parent: psutil.Process) -> list[psutil.Process]:
-    try:
-        return parent.children(recursive=True)
-    except psutil.Error:
-        return []
-
-
-def _workers(parent: psutil.Process) -> list[psutil.Process]:
-    """The worker processes of a command, in the order of their start."""
-    workers = []
-    for child in _children(parent):
-        try:
-            if any("spawn_main" in word for word in child.cmdline()):
-                workers.append(child)
-        except psutil.Error:
-            continue
-    return sorted(workers, key=lambda child: child.pid)
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> bool:

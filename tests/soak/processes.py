@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.soak.counts import Fault
 
@@ -50,11 +53,18 @@ class Command:
         Where its standard error is kept.
     before
         Called in the new process.
+    limit
+        Seconds that each of the waits below may take.
     """
 
     def __init__(
-        self, words: Sequence[object], folder: Path, before: Callable[[], None] | None = None
+        self,
+        words: Sequence[object],
+        folder: Path,
+        before: Callable[[], None] | None = None,
+        limit: float = LIMIT_SECONDS,
     ) -> None:
+        self._limit = limit
         self._said = folder / f"stderr-{os.urandom(4).hex()}"
         self._since = time.monotonic()
         with self._said.open("wb") as file:
@@ -68,12 +78,19 @@ class Command:
                 preexec_fn=before,
                 start_new_session=True,
             )
+        _RUNNING.add(self)
 
     def ready(self) -> bool:
         """Wait until it handles SIGTERM, before which Python itself answers; returns whether it
-        still runs."""
+        still runs.
+
+        Raises Fault if it hangs.
+        """
+        until = time.monotonic() + self._limit
         status = Path(f"/proc/{self.process.pid}/status")
         while self.process.poll() is None:
+            if time.monotonic() > until:
+                raise self._hangs("no handler of SIGTERM")
             try:
                 caught = next(
                     line for line in status.read_text().splitlines() if line.startswith("SigCgt")
@@ -91,13 +108,24 @@ class Command:
 
         Raises Fault if it hangs.
         """
-        until = time.monotonic() + LIMIT_SECONDS
+        until = time.monotonic() + self._limit
         while self.process.poll() is None and text not in self._said.read_text(errors="replace"):
             if time.monotonic() > until:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-                raise Fault("hang", f"no {text!r} after {LIMIT_SECONDS} s: {self.process.args}")
+                raise self._hangs(f"no {text!r}")
             time.sleep(0.002)
+        return self.process.poll() is None
+
+    def starts(self, count: int) -> bool:
+        """Wait until it has so many worker processes; returns whether it still runs.
+
+        Raises Fault if it hangs.
+        """
+        until = time.monotonic() + self._limit
+        parent = psutil.Process(self.process.pid)
+        while self.process.poll() is None and len(workers_of(parent)) < count:
+            if time.monotonic() > until:
+                raise self._hangs(f"no {count} workers")
+            time.sleep(0.02)
         return self.process.poll() is None
 
     def kill(self, after: float, number: signal.Signals, text: str | None = None) -> bool:
@@ -114,14 +142,36 @@ class Command:
     def end(self) -> Ended:
         """Wait for its end. Raises Fault where it hangs."""
         try:
-            code = self.process.wait(LIMIT_SECONDS)
+            code = self.process.wait(self._limit)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            raise Fault("hang", f"no end after {LIMIT_SECONDS} s: {self.process.args}") from None
+            raise self._hangs("no end") from None
+        _RUNNING.discard(self)
         said = self._said.read_text(errors="replace")
         self._said.unlink()
         return Ended(code, said, time.monotonic() - self._since)
+
+    def stop(self) -> None:
+        """Kill it and the processes of its session."""
+        _RUNNING.discard(self)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel for good
+            self.process.wait(30)
+
+    def _hangs(self, text: str) -> Fault:
+        """Stop it; the fault to raise."""
+        said = self._said.read_text(errors="replace")
+        self.stop()
+        return Fault("hang", f"{text} after {self._limit:g} s: {self.process.args}\n{said[-2000:]}")
+
+
+_RUNNING: set[Command] = set()
+
+
+def stop_running() -> None:
+    """Kill the commands that a trial has started and, because of a fault, not waited for."""
+    for command in list(_RUNNING):
+        command.stop()
 
 
 def run(words: Sequence[object], folder: Path, before: Callable[[], None] | None = None) -> Ended:
@@ -149,6 +199,26 @@ def killed(
     # Only Python's own start and end are without a handler: there the signal itself is the code.
     command.end().check(*((0, 128 + number, -number) if sent else (0,)))
     return sent
+
+
+def children_of(parent: psutil.Process) -> list[psutil.Process]:
+    """The processes under a command; none if it has ended."""
+    try:
+        return parent.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def workers_of(parent: psutil.Process) -> list[psutil.Process]:
+    """The worker processes of a command, in the order of their start."""
+    workers = []
+    for child in children_of(parent):
+        try:
+            if any("spawn_main" in word for word in child.cmdline()):
+                workers.append(child)
+        except psutil.Error:
+            continue
+    return sorted(workers, key=lambda child: child.pid)
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cscsr.imaging.encoders import SUFFIXES
 from tests.soak.counts import ACCEPTED, REFUSED, Case, Fault
-from tests.soak.kills import Kills, contents
+from tests.soak.kills import Kills, check_all, check_whole, contents
 from tests.soak.processes import Ended, check_clean, run
 from tests.test_output import WRITERS
 
@@ -128,12 +128,9 @@ class Disks:
         expected = self._kills.enlarged(suffix)[0]
         words = self._kills.enlarging(disk, suffix)
         yield self._outcome(limited(words, _room(source, 3_000_000)), disk)
-        for name, content in contents(disk).items():
-            if content != expected[name]:
-                raise Fault("lost or doubled", f"{name} is there and not whole")
+        check_whole(disk, expected)
         limited(words, None).check(0)
-        if contents(disk) != expected:
-            raise Fault("lost or doubled", f"only {sorted(contents(disk))} of {sorted(expected)}")
+        check_all(disk, expected)
         yield ACCEPTED
 
     def _compare(self, source: random.Random, disk: Path, limited: Any) -> Iterator[str]:

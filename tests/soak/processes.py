@@ -86,47 +86,39 @@ class Command:
 
         Raises Fault if it hangs.
         """
-        until = time.monotonic() + self._limit
         status = Path(f"/proc/{self.process.pid}/status")
-        while self.process.poll() is None:
-            if time.monotonic() > until:
-                raise self._hangs("no handler of SIGTERM")
+
+        def handles() -> bool:
             try:
                 caught = next(
                     line for line in status.read_text().splitlines() if line.startswith("SigCgt")
                 )
             except (OSError, StopIteration):  # no /proc here, or it has just ended
                 time.sleep(0.5)
-                break
-            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
-                break
+                return True
+            return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+        return self.waits(handles, "handler of SIGTERM")
+
+    def waits(self, until: Callable[[], object], text: str) -> bool:
+        """Wait until something is true; returns whether the command still runs.
+
+        Raises Fault, which says that there is no `text`, if it hangs.
+        """
+        deadline = time.monotonic() + self._limit
+        while self.process.poll() is None and not until():
+            if time.monotonic() > deadline:
+                raise self._hangs(f"no {text}")
             time.sleep(0.002)
         return self.process.poll() is None
 
     def says(self, text: str) -> bool:
-        """Wait until it has said a text; returns whether it still runs.
-
-        Raises Fault if it hangs.
-        """
-        until = time.monotonic() + self._limit
-        while self.process.poll() is None and text not in self._said.read_text(errors="replace"):
-            if time.monotonic() > until:
-                raise self._hangs(f"no {text!r}")
-            time.sleep(0.002)
-        return self.process.poll() is None
+        """`waits` until it has said a text."""
+        return self.waits(lambda: text in self._said.read_text(errors="replace"), repr(text))
 
     def starts(self, count: int) -> bool:
-        """Wait until it has so many worker processes; returns whether it still runs.
-
-        Raises Fault if it hangs.
-        """
-        until = time.monotonic() + self._limit
-        parent = psutil.Process(self.process.pid)
-        while self.process.poll() is None and len(workers_of(parent)) < count:
-            if time.monotonic() > until:
-                raise self._hangs(f"no {count} workers")
-            time.sleep(0.02)
-        return self.process.poll() is None
+        """`waits` until it has so many worker processes."""
+        return self.waits(lambda: len(workers_of(self.process.pid)) >= count, f"{count} workers")
 
     def kill(self, after: float, number: signal.Signals, text: str | None = None) -> bool:
         """Send a signal some seconds after `ready` or, where there is one, after it says `text`;
@@ -201,24 +193,35 @@ def killed(
     return sent
 
 
-def children_of(parent: psutil.Process) -> list[psutil.Process]:
-    """The processes under a command; none if it has ended."""
-    try:
-        return parent.children(recursive=True)
-    except psutil.Error:
-        return []
-
-
-def workers_of(parent: psutil.Process) -> list[psutil.Process]:
-    """The worker processes of a command, in the order of their start."""
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The worker processes of a command, in the order of their start; none if it has ended."""
     workers = []
-    for child in children_of(parent):
-        try:
-            if any("spawn_main" in word for word in child.cmdline()):
-                workers.append(child)
-        except psutil.Error:
-            continue
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any("spawn_main" in word for word in child.cmdline()):
+                    workers.append(child)
     return sorted(workers, key=lambda child: child.pid)
+
+
+def session_of(command: Command) -> list[psutil.Process]:
+    """The processes that a command has started and that still run; it must have ended."""
+    alive = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == command.process.pid:
+                alive.append(process)
+    return alive
+
+
+def check_no_orphans(command: Command, seconds: float = 60) -> None:
+    """Raises Fault for processes of a command that has ended which do not end either."""
+    until = time.monotonic() + seconds
+    while alive := session_of(command):
+        if time.monotonic() > until:
+            command.stop()
+            raise Fault("left behind", f"processes are left after {seconds:g} s: {alive}")
+        time.sleep(0.1)
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         recursions=RECURSIONS,
         held_out=True,
+        timed=True,
     )
 
 

@@ -15,7 +15,7 @@ Everything is a solver of one of two problems, made by name or from its class:
   `LISTA` solve sparse coding; `Bicubic`, `CSCSR` and `NetworkSolver` super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
-  ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁.
+  ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.csc_sr.solver import CSCSR
     from cscsr.network import NetworkSolver
+    from cscsr.operators import stack_filters
     from cscsr.problem import SparseCoding, SuperResolution
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
@@ -74,6 +75,7 @@ __all__ = [
     "Trace",
     "list_solvers",
     "make_solver",
+    "stack_filters",
 ]
 
 _LAZY = {
@@ -97,6 +99,7 @@ _LAZY = {
     "Trace": "cscsr.solver:Trace",
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
+    "stack_filters": "cscsr.operators:stack_filters",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

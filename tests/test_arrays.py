@@ -32,6 +32,7 @@ def test_an_array_on_a_gpu_is_computed_there_unless_a_device_is_named():
     assert device_to_use("cpu", array) == "cpu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "expression",
     [

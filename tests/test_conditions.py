@@ -80,6 +80,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_callers_settings_of_torch_change_no_bit(name):
     expected = solved(name)
@@ -211,6 +212,7 @@ def test_single_values_far_outside_are_clipped_in_the_score():
 # Units
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPARSE)
 @pytest.mark.parametrize("factors", [(1e-20, 1), (1e-22, 1e3), (1e20, 1), (1, 1e-20), (1, 1e16)])
 def test_the_unit_of_signal_and_dictionary_changes_nothing(name, factors):
@@ -242,6 +244,7 @@ def test_the_unit_of_signal_and_dictionary_changes_nothing(name, factors):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in SPARSE if not n.startswith("lista")])
 @pytest.mark.parametrize("tol", [1e-2, 1e-3])
 def test_converged_is_within_a_hundredth_of_the_optimum(name, tol):

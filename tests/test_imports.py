@@ -79,6 +79,7 @@ def test_help_of_a_solver_class_is_its_docstring():
     assert cscsr.ISTA.__doc__.splitlines()[0] in run("import cscsr; help(cscsr.ISTA)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["bicubic", "crnet-b-small", "csc-sr"])
 def test_upscale_runs_without_the_packages_of_the_comparison(solver, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8)
@@ -89,6 +90,7 @@ def test_upscale_runs_without_the_packages_of_the_comparison(solver, tmp_path):
     assert read_image(tmp_path / "photo-x2.png").shape == (48, 40, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", TRAINING_MODULES)
 def test_training_imports_without_the_packages_of_the_comparison(module):
     blocked = f"import sys; sys.modules.update(dict.fromkeys({ABSENT_ON_A_GPU_MACHINE!r}))"

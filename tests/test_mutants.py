@@ -36,6 +36,7 @@ def test_every_kind_of_change_in_code_and_none_in_words():
     }
 
 
+@pytest.mark.slow
 def test_sixty_mutants_are_drawn_and_each_is_another_program():
     chosen = mutants.choose()
     assert chosen == mutants.choose()

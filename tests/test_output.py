@@ -182,6 +182,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_writer_on_a_full_disk(tmp_path, writer):

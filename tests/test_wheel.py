@@ -103,6 +103,7 @@ def test_enlarges_with_every_solver_outside_the_checkout(installed, tmp_path):
     assert "bicubic" in run_installed(installed, tmp_path, "-c", ENLARGE, str(installed))
 
 
+@pytest.mark.slow
 def test_compares_outside_the_checkout_and_writes_into_its_folder_only(installed, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in installed.rglob("*")}
     words = ["compare", "--datasets", "demo", "--scales", "2", "--solvers", "bicubic"]

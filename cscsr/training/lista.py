@@ -46,7 +46,7 @@ from cscsr.sparse.lista import (
     dictionary_sha256,
     lista_step,
 )
-from cscsr.training.lista_card import TRAINING_SET, card, held_out_gaps
+from cscsr.training.lista_card import HELD_OUT_CROP, TRAINING_SET, card, held_out_gaps
 
 FILTERS = "csc-sr-ista"
 """Shipped weights whose filters are the default dictionary."""
@@ -362,7 +362,7 @@ def train_lista(
     Raises
     ------
     InputError
-        If the data or the filters are missing.
+        If the data or the filters are missing, and if the images are too small.
     """
     options = options or Options()
     folder = data_folder(data)
@@ -388,6 +388,11 @@ def _train_forms(
     paths = training_images(folder, [TRAINING_SET])
     images = list(residuals(paths, options.scales))
     held_out = list(residuals(holdout_images(folder), (2,)))
+    if not any(min(image.shape) >= HELD_OUT_CROP for image in held_out):
+        raise InputError(
+            f"training needs a held-out image with a residual of at least {HELD_OUT_CROP}x"
+            f"{HELD_OUT_CROP} pixels at x2."
+        )
     start, written = None, []
     for form in [form for form in FORMS if form in forms]:
         before = out / f"lista-{FORMS[max(FORMS.index(form) - 1, 0)]}.safetensors"

@@ -21,6 +21,7 @@ import numpy as np
 
 from cscsr.errors import InputError, unknown_name
 from cscsr.output import make_folder, write_bytes, write_text
+from cscsr.published_weights import needed_weights, row_of_solver
 from cscsr.schema import Range, check_table, shown
 
 FOLDER = Path(__file__).parent
@@ -98,17 +99,21 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     name
-        The name of shipped weights, or the path of a ``.safetensors`` file.
+        The name of shipped weights, the name of a solver of imported ones, such as
+        "vdsr[published]", or the path of a ``.safetensors`` file.
 
     Raises
     ------
     InputError
-        If there are no such weights.
+        If there are no such weights, or they have not been imported.
     """
     if str(name).endswith(".safetensors"):
         path = Path(name)
         _stat(path)
         return path
+    published = row_of_solver(str(name))
+    if published is not None:
+        return needed_weights(published)
     if name not in manifest():
         raise unknown_name("weights", str(name), manifest())
     path = FOLDER / f"{name}.safetensors"

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from benchmarks import audit
 
 
@@ -37,6 +39,7 @@ def test_pins_are_asked_for_without_local_versions():
     assert audit.public_pins(pins) == "\ntorch==2.13.0\nsix==1.0; python_version < '3.12'\n"
 
 
+@pytest.mark.slow
 def test_an_unreachable_index_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_NO_INDEX", "0")

@@ -217,6 +217,7 @@ def test_next_run_removes_what_a_killed_one_left(tmp_path):
     assert names(tmp_path) == ["a.png", "b-x2.png", "b.png"]
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("module", ["cscsr.cli", "torch", "numpy", "PIL.Image"])

@@ -56,6 +56,7 @@ def without_privileges() -> list[str]:
     return ["setpriv", f"--inh-caps={dropped}", f"--bounding-set={dropped}"]
 
 
+@pytest.mark.slow
 def test_what_a_user_may_not_read_or_write_is_named(tmp_path):
     prefix = without_privileges()
     image = np.random.default_rng(0).integers(0, 256, (40, 44, 3)).astype(np.uint8)

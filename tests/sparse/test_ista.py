@@ -74,6 +74,7 @@ def test_the_objective_of_ista_never_rises(problem):
     assert np.all(np.diff(objective) <= 1e-12 * objective[0])
 
 
+@pytest.mark.slow
 @given(problems())
 @settings(max_examples=5)
 def test_rates(problem):

@@ -385,6 +385,7 @@ train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], bf16=False, evaluate_e
 """Trains, and stops itself in the middle of the fifth step."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process as Unix does")
 @pytest.mark.parametrize("budget", ["steps", "0.04"])
 def test_time_in_which_the_process_was_stopped_does_not_count(tmp_path, data, budget):

@@ -307,7 +307,7 @@ class Kills:
         if count is None:
             time.sleep(2 * pause)
         else:
-            command.waits(lambda: len(contents(out)) > count, f"{count + 1} files")
+            command.waits(lambda: len(list(out.glob(f"*{suffix}"))) > count, f"{count + 1} files")
         if _kill_family(command, number, worker):
             yield KILLED
         if number != signal.SIGKILL:

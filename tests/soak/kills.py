@@ -38,10 +38,24 @@ STEPS = {False: 200, True: 25}
 """Of a training as the command makes it, and of one with a checkpoint after every step, which takes
 longer over a step."""
 
+WEIGHTS = "weights.safetensors"
+
 BEFORE_STEPS = "before training"
 """What a training says after its imports, just before its first step."""
 
 SUFFIXES = (".png", ".jpg", ".tif")
+
+OTHERS = {
+    "csc-sr-ista": (
+        *("cscsr", "train", "csc-sr", "--scale", 2, "--coder", "ista", "--atoms", 6),
+        *("--hr-atoms", 8, "--filter-steps", 20, "--crop", 16, "--rounds", 8, "--iterations", 20),
+    ),
+    "lista-step": (
+        *("cscsr.training.lista", "--form", "step", "--steps", 3, "--updates", 200),
+        *("--batch", 2, "--crop", 16),
+    ),
+}
+"""Trainings of what is no network, by the names of their weights: the words after ``-m``."""
 
 _EVERY_STEP = """
 import sys
@@ -76,6 +90,7 @@ class Kills:
         self._inputs, self._scratch = inputs, scratch
         self._enlarged: dict[str, tuple[dict[str, bytes], float]] = {}
         self._trained: dict[bool, tuple[bytes, list[list[str]], float]] = {}
+        self._others: dict[str, tuple[bytes, float]] = {}
 
     def cases(self) -> list[Case]:
         return [
@@ -86,6 +101,7 @@ class Kills:
             Case("kill compare --jobs 2 or a worker", self._jobs),
             Case("kill upscale --jobs 2 or a worker", self._upscale_jobs),
             Case("kill one of two trainings", self._two_trainings),
+            Case("kill train csc-sr or LISTA", self._train_others),
         ]
 
     # Comparisons
@@ -190,7 +206,7 @@ class Kills:
             command.says(BEFORE_STEPS)
             since = time.monotonic()
             command.end().check(0)
-            self._trained[every_step] = (_tensors(out), _curve(out), time.monotonic() - since)
+            self._trained[every_step] = (_tensors(out / WEIGHTS), _curve(out), time.monotonic() - since)
         return self._trained[every_step]
 
     def _train(self, source: random.Random, folder: Path) -> Iterator[str]:
@@ -213,7 +229,7 @@ class Kills:
     def check_training(self, out: Path, every_step: bool) -> None:
         """Compare weights and curve with those of an uninterrupted training, bit by bit."""
         tensors, curve, _ = self.trained(every_step)
-        if _tensors(out) != tensors:
+        if _tensors(out / WEIGHTS) != tensors:
             raise Fault("lost or doubled", "the weights differ from those of an unbroken training")
         if _curve(out) != curve:
             raise Fault("lost or doubled", f"the curve is {_curve(out)}, expected {curve}")
@@ -258,6 +274,38 @@ class Kills:
             first.process.send_signal(signal.SIGCONT)
             first.end().check(0)
         self.check_training(out, False)
+        yield ACCEPTED
+
+    def other_training(self, name: str, out: Path) -> list[object]:
+        """The words of one of `OTHERS` into a folder."""
+        return ["-m", *OTHERS[name], "--data", self._inputs, "--out", out]
+
+    def other_trained(self, name: str) -> tuple[bytes, float]:
+        """Of an uninterrupted training of `OTHERS`: the weights, and its seconds after imports."""
+        if name not in self._others:
+            out = self._scratch / f"trained-{name}"
+            command = Command(self.other_training(name, out), self._scratch)
+            command.ready()
+            since = time.monotonic()
+            command.end().check(0)
+            seconds = time.monotonic() - since
+            self._others[name] = (_tensors(out / f"{name}.safetensors"), seconds)
+        return self._others[name]
+
+    def _train_others(self, source: random.Random, folder: Path) -> Iterator[str]:
+        name = source.choice(list(OTHERS))
+        expected, seconds = self.other_trained(name)
+        words = self.other_training(name, folder / "out")
+        for _ in range(source.randint(1, 2)):
+            number = source.choice(SIGNALS)
+            if killed(words, folder, seconds * source.random(), number):
+                yield KILLED
+            if number != signal.SIGKILL:
+                check_clean(folder)
+        run(words, folder).check(0)
+        if _tensors(folder / "out" / f"{name}.safetensors") != expected:
+            raise Fault("lost or doubled", f"{name} differs from that of an unbroken training")
+        check_clean(folder)
         yield ACCEPTED
 
     # Enlarging
@@ -378,9 +426,9 @@ def _rows(out: Path) -> list[tuple]:
     return rows
 
 
-def _tensors(out: Path) -> bytes:
-    """All numbers of the trained weights."""
-    tensors, _ = weights.load(out / "weights.safetensors")
+def _tensors(path: Path) -> bytes:
+    """All numbers of trained weights."""
+    tensors, _ = weights.load(path)
     return b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors))
 
 

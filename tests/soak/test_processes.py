@@ -39,12 +39,18 @@ def test_a_command_that_a_faulty_trial_leaves_is_ended(tmp_path):
 
     def trial(source, folder):
         commands.append(Command(["-c", "import time; time.sleep(60)"], folder))
+        (folder / "input").write_text("of the trial")
         yield "accepted"
         raise Fault("exit code", "of another command")
 
-    counts = Counts()
-    counts.run(Case("a kind", trial), 7, 3, tmp_path)
+    counts = Counts(tmp_path / "saved")
+    (tmp_path / "files").mkdir()
+    counts.run(Case("a kind", trial), 7, 3, tmp_path / "files")
     stop_running()
     assert not psutil.pid_exists(commands[0].process.pid)
     assert counts.rows["a kind"] == {"tried": 1, "accepted": 1, "exit code": 1}
-    assert counts.faults == ["exit code: --seed 7 --case 'a kind:3'\nof another command"]
+    again = "python -m tests.soak --seed 7 --case 'a kind:3'"
+    assert counts.faults == [f"exit code: {again}\nof another command"]
+    (saved,) = (tmp_path / "saved").iterdir()
+    assert (saved / "fault.txt").read_text() == f"{counts.faults[0]}\n"
+    assert [path.name for path in (saved / "files").iterdir()] == ["input"]

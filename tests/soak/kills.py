@@ -206,7 +206,8 @@ class Kills:
             command.says(BEFORE_STEPS)
             since = time.monotonic()
             command.end().check(0)
-            self._trained[every_step] = (_tensors(out / WEIGHTS), _curve(out), time.monotonic() - since)
+            seconds = time.monotonic() - since
+            self._trained[every_step] = (_tensors(out / WEIGHTS), _curve(out), seconds)
         return self._trained[every_step]
 
     def _train(self, source: random.Random, folder: Path) -> Iterator[str]:

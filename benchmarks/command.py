@@ -31,6 +31,7 @@ import cscsr
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.figures import save
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
+from cscsr import interrupts
 from cscsr.cli.upscale import DEFAULT_SOLVER
 from cscsr.compare import machine
 from cscsr.errors import InputError
@@ -365,4 +366,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

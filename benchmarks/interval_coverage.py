@@ -11,6 +11,7 @@ docs/decisions.md says what follows.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from benchmarks._study.command import Report, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.workers import results_of
-from cscsr import InputError
+from cscsr import InputError, interrupts
 from cscsr.compare.differences import LEVEL, intervals
 from cscsr.output import make_folder, write_text
 from cscsr.parallel import add_worker_options
@@ -168,4 +169,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

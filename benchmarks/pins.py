@@ -11,6 +11,7 @@ that take too long there for a test, the images and scales named in `selection`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from benchmarks._study.command import (
 )
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.workers import results_of
-from cscsr import SuperResolution, list_solvers, make_solver
+from cscsr import SuperResolution, interrupts, list_solvers, make_solver
 from cscsr.data.datasets import load_dataset
 from cscsr.imaging import degrade, score
 from cscsr.output import make_folder
@@ -141,4 +142,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

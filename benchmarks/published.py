@@ -17,6 +17,7 @@ networks of line rgb it is a colour image of three equal channels, whose luma ha
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ from benchmarks._study.command import (
     study_parser,
 )
 from benchmarks._study.curves import read_curves, write_curves
-from cscsr import InputError, SuperResolution, weights
+from cscsr import InputError, SuperResolution, interrupts, weights
 from cscsr.compare.published import PUBLISHED_IMAGES, read_published
 from cscsr.conversion import convert, recognised
 from cscsr.data.datasets import load_dataset
@@ -266,4 +267,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

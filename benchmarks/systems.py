@@ -14,13 +14,14 @@ network, and else are the published ones.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
-from cscsr import InputError
+from cscsr import InputError, interrupts
 from cscsr.compare.published import read_published
 from cscsr.networks import blueprint
 from cscsr.output import make_folder, write_text
@@ -183,4 +184,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cscsr import interrupts
 from cscsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ CONNECT_SECONDS = 10
 
 WAIT_SECONDS = 1.0
 """How long `ended` waits for a task before it returns without one."""
+
+START_SECONDS = 60
+"""How long an interrupt waits for the start or the end of the processes on this machine."""
 
 JOBS_PER_PROCESSOR = 4
 """Processes that may be started for each processor of this machine; each takes hundreds of MB."""
@@ -103,18 +107,26 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
         if scheduler is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
-            with _without_interrupts():
-                cluster = LocalCluster(
-                    n_workers=jobs,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                )
-            with cluster, Client(cluster) as client:
+            with interrupts.postponed(START_SECONDS):
+                with _without_interrupts():
+                    cluster = LocalCluster(
+                        n_workers=jobs,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        memory_limit=0,
+                        silence_logs=logging.CRITICAL,
+                    )
+                client = Client(cluster)
+            try:
                 yield client
+            finally:
+                with interrupts.postponed(START_SECONDS):  # Dask closes what is half closed badly
+                    try:
+                        client.close()
+                    finally:
+                        cluster.close()
             return
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS)

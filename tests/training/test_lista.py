@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -79,10 +81,10 @@ def test_trained_steps_code_better_than_ista_and_the_next_form_starts_from_them(
 def test_bad_input_is_a_sentence(tmp_path, data, large, capsys, words, sentence):
     folder = large if words else data
     command = ["--data", str(folder), "--out", str(tmp_path / "out"), *SMALL, *words]
-    with pytest.raises(SystemExit) as exit_:
-        main(command)
-    assert exit_.value.code == 2
-    assert sentence in capsys.readouterr().err
+    assert main(command) == 2
+    last = capsys.readouterr().err.split("\r")[-1]  # after bars of progress
+    assert last.startswith("cscsr: ") and last.count("\n") == 1
+    assert sentence in last
     assert not (tmp_path / "out").exists()
 
 
@@ -98,10 +100,36 @@ def test_a_run_with_other_options_is_not_continued(tmp_path, large, capsys):
         "16",
     ]
     command += ["--steps", "2", "--batch", "2"]
-    main([*command, "--updates", "1"])
-    with pytest.raises(SystemExit):
-        main([*command, "--updates", "2"])
+    assert main([*command, "--updates", "1"]) == 0
+    assert main([*command, "--updates", "2"]) == 2
     assert "belongs to a run with other options; remove it" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_ends_in_a_sentence_and_goes_on(tmp_path, large, number):
+    """Its steps are then those of a training that was not interrupted."""
+    words = ["--data", str(large), "--form", "step", "--updates", "400", "--crop", "16"]
+    command = [sys.executable, "-m", "cscsr.training.lista", *words, "--steps", "3", "--batch", "2"]
+    out, unbroken = tmp_path / "out", tmp_path / "unbroken"
+    child = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    checkpoint = out / "lista-step.checkpoint"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 128 + number
+    assert "Traceback" not in said
+    assert said.endswith("cscsr: interrupted.\n")
+    assert [path.name for path in out.iterdir()] == [checkpoint.name]
+    for folder in (out, unbroken):
+        subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True)
+    tensors, expected = (
+        weights.load(folder / "lista-step.safetensors")[0] for folder in (out, unbroken)
+    )
+    assert tensors.keys() == expected.keys()
+    assert all(np.array_equal(tensors[name], expected[name]) for name in expected)
 
 
 def test_shipping_says_what_is_missing(tmp_path, data):

@@ -46,7 +46,7 @@ SHORT: tuple[tuple[str, Iterable[int]], ...] = (
     ("fuzz list of images", range(20)),
     ("fuzz download", range(20)),
 )
-"""The cases of the short form: the kinds that `SHORT_SEED` makes of them are in docs/testing.md."""
+"""The cases of the short form, by number, all of `SHORT_SEED`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -53,4 +53,6 @@ def test_a_command_that_a_faulty_trial_leaves_is_ended(tmp_path):
     assert counts.faults == [f"exit code: {again}\nof another command"]
     (saved,) = (tmp_path / "saved").iterdir()
     assert (saved / "fault.txt").read_text() == f"{counts.faults[0]}\n"
-    assert [path.name for path in (saved / "files").iterdir()] == ["input"]
+    errors, own = sorted((saved / "files").iterdir(), reverse=True)
+    assert own.read_text() == "of the trial"
+    assert errors.name.startswith("stderr-")

@@ -277,7 +277,7 @@ def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     make_folder(path.parent)
-    save(figure, path, dpi=120)
+    save(figure, path, dpi=120, colours=0)
 
 
 def _picture(arguments: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ INSTALLED := .venv/.installed
 .PHONY: compare test lint audit clean
 
 compare: $(INSTALLED)
-	$(BIN)/python -m benchmarks.compare --scales 2 3 4 $(ARGS)
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)

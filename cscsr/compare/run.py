@@ -334,4 +334,5 @@ def _means(rows: Sequence[Row]) -> str:
         if len(finite) < len(values):
             texts.append(f"no error on {len(values) - len(finite)}")
     seconds = float(np.mean([row.seconds for row in rows]))
-    return f"{', '.join(texts)}, {two_digits(seconds)} s per image"
+    busy = " (the machine was busy)" if any(row.busy for row in rows) else ""
+    return f"{', '.join(texts)}, {two_digits(seconds)} s per image{busy}"

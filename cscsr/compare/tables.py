@@ -25,6 +25,7 @@ from cscsr.compare.summary import (
     exact_images,
     notes_of,
     remarks,
+    seconds_text,
     summarise,
 )
 from cscsr.compare.text import (
@@ -35,7 +36,6 @@ from cscsr.compare.text import (
     markdown_code,
     markdown_rows,
     markdown_text,
-    two_digits,
 )
 from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
@@ -51,7 +51,7 @@ def markdown(table: Table) -> str:
     ours = [column for column in table.columns if not column.published]
     quality = [(p, [_markdown_cell(table, c, notes) for c in table.row(p)]) for p in table.places]
     seconds = [
-        (place, [two_digits(summary.mean(place, column.name).seconds) for column in ours])
+        (place, [seconds_text(summary.mean(place, column.name)) for column in ours])
         for place in table.places
     ]
     parts = [
@@ -79,7 +79,7 @@ def markdown(table: Table) -> str:
         "",
         *(f"- {markdown_text(sentence)}" for sentence in remarks(summary)),
         "",
-        *markdown_code(summary.run["command"]),
+        *markdown_code("\n".join(reversed(summary.commands))),
         "",
     ]
     return "\n".join(parts)
@@ -111,7 +111,8 @@ def _markdown_cell(table: Table, cell: Cell, notes: Sequence[str]) -> str:
 
 def csv_columns(table: Table) -> list[str]:
     """Return the columns of a table's CSV file; metrics other than PSNR and SSIM come last, then
-    the number of images without error where there are any."""
+    the numbers of images without error and of images timed on a busy machine, where there are
+    any."""
     defaults = [METRICS[name].column for name in DEFAULT_METRICS]
     columns = ["dataset", "scale"]
     columns += ["degradation"] if table.name == "degraded" else []
@@ -119,8 +120,10 @@ def csv_columns(table: Table) -> list[str]:
     if table.name != "degraded":
         columns += [f"published_{column}" for column in defaults]
     columns += [m.column for m in table.metrics if m.column not in defaults]
-    exact = any(cell.mean is not None and cell.mean.exact for cell in table.cells.values())
-    return [*columns, "exact"] if exact else columns
+    means = [cell.mean for cell in table.cells.values() if cell.mean is not None]
+    columns += ["exact"] if any(mean.exact for mean in means) else []
+    columns += ["busy"] if any(mean.busy for mean in means) else []
+    return columns
 
 
 def csv_file(table: Table) -> str:
@@ -140,6 +143,7 @@ def csv_file(table: Table) -> str:
                 row |= {METRICS[name].column: value for name, value in cell.scores.items()}
                 row |= {"seconds": cell.mean.seconds, "images": cell.mean.images}
                 row |= {"protocol": cell.mean.line, "exact": cell.mean.exact}
+                row |= {"busy": cell.mean.busy}
             elif cell.scores:
                 row |= {"method": f"{column.name} (published)"}
                 row |= {"protocol": PUBLISHED_LINES.get(column.name)}

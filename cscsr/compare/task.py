@@ -137,7 +137,8 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
             with failures_of(f"{solver.name} failed to prepare"):
                 solver.prepare(problem)
             prepared = time.perf_counter() - start
-            solution = checked_solve(solver, problem)
+            with machine.conditions(device) as conditions:
+                solution = checked_solve(solver, problem)
         estimate = np.asarray(solution.estimate)
         if solution.status is Status.DIVERGED:
             return Outcome(task.row(FAILED, message=solution.status.message, **recorded))
@@ -158,6 +159,9 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         scores=scores,
         seconds=solution.seconds,
         prepare_seconds=prepared,
+        processor_seconds=conditions.processor_seconds,
+        load=conditions.load,
+        busy=conditions.busy,
         iterations=iterations,
         operations=operations,
         status=solution.status.value,

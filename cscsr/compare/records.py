@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -161,6 +161,11 @@ class Figure:
 
 Box = tuple[int, int, int, int]
 """Part of an image: top row, left column, height, width, in pixels."""
+
+
+def colour_key(key: Key) -> Key:
+    """Return the key under which the colours of a picture are stored beside its luma."""
+    return replace(key, solver=f"{key.solver} in colour")
 
 
 def truth_key(input_sha256: str, scale: int) -> Key:

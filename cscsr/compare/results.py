@@ -285,14 +285,15 @@ class Results:
         self._write((INSERT_ROW, (*key, *(getattr(row, name) for name in VALUES))), *scores)
 
     def add_picture(self, key: Key, box: Box, png: bytes) -> None:
-        """Store a part of an image's luma, or replace an earlier one.
+        """Store a part of an image, or replace an earlier one.
 
         Parameters
         ----------
         key
-            The key of an estimate, or of the truth (`truth_key`).
+            The key of an estimate's luma or of the true luma (`truth_key`), or that of the colours
+            beside it (`colour_key`).
         box, png
-            The position of the part, and its pixels as a PNG file.
+            The position of the part, and its pixels as a PNG file (colours: JPEG).
         """
         self._write((INSERT_PICTURE, (*astuple(key), json.dumps(box), png)))
 

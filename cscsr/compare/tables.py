@@ -158,6 +158,25 @@ def csv_file(table: Table) -> str:
 # LaTeX
 
 
+def latex_rows(table: Table) -> list[str]:
+    """Return the rows of a table as LaTeX: below each data set, one for each method, with all
+    metrics at all scales."""
+    metrics = table.metrics
+    scales = list(dict.fromkeys(place.scale for place in table.places))
+    width = 1 + len(metrics) * len(scales)
+    rows = []
+    for dataset, degradation in dict.fromkeys((p.dataset, p.degradation) for p in table.places):
+        name = latex_text(f"{dataset} {degradation}".strip())
+        rows += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{name}}}}} \\"]
+        for column in table.columns:
+            places = [Place(dataset, scale, degradation) for scale in scales]
+            cells = [table.cells.get((place, column), Cell()) for place in places]
+            label = f"{column.name} (published)" if column.published else column.name
+            texts = [_latex_value(cell, metric) for cell in cells for metric in metrics]
+            rows.append(" & ".join([latex_text(label), *texts]) + r" \\")
+    return rows
+
+
 def latex(table: Table) -> str:
     """Return a table as LaTeX: methods down, scales across, one block per data set.
 
@@ -165,7 +184,6 @@ def latex(table: Table) -> str:
     """
     metrics, count = table.metrics, len(table.metrics)
     scales = list(dict.fromkeys(place.scale for place in table.places))
-    blocks = list(dict.fromkeys((place.dataset, place.degradation) for place in table.places))
     width = 1 + count * len(scales)
     groups = (rf"\multicolumn{{{count}}}{{c}}{{$\times {scale}$}}" for scale in scales)
     rules = (rf"\cmidrule(lr){{{n}-{n + count - 1}}}" for n in range(2, width, count))
@@ -173,16 +191,8 @@ def latex(table: Table) -> str:
         " & ".join(["", *groups]) + r" \\",
         "".join(rules),
         " & ".join(["method", *([metric.label for metric in metrics] * len(scales))]) + r" \\",
+        *latex_rows(table),
     ]
-    for dataset, degradation in blocks:
-        name = latex_text(f"{dataset} {degradation}".strip())
-        body += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{name}}}}} \\"]
-        for column in table.columns:
-            places = [Place(dataset, scale, degradation) for scale in scales]
-            cells = [table.cells.get((place, column), Cell()) for place in places]
-            label = f"{column.name} (published)" if column.published else column.name
-            texts = [_latex_value(cell, metric) for cell in cells for metric in metrics]
-            body.append(" & ".join([latex_text(label), *texts]) + r" \\")
     heading = table.title.partition(": ")[2] or table.title
     caption = (
         f"{latex_text(heading[0].upper() + heading[1:])}. "

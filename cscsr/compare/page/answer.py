@@ -315,8 +315,8 @@ def _cost_plot(
     if not points:
         return ""
     heading = title.partition(" on ")[0]
+    drawings = (scatter(points, axis, tick_text, title, narrow) for narrow in (False, True))
     return (
         f'<figure class="plot"><figcaption><h3>{heading}</h3></figcaption>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}">'
-        f"{scatter(points, axis, tick_text, title)}</div></figure>"
+        f"{''.join(drawings)}</figure>"
     )

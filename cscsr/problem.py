@@ -82,6 +82,12 @@ class SuperResolution:
         truth = "" if self.truth is None else ", truth known"
         return f"SuperResolution(lr {described(self.lr)}, scale {self.scale}{truth})"
 
+    def _repr_html_(self) -> str:
+        """A table and the image, for notebooks."""
+        from cscsr.notebook import super_resolution_html
+
+        return super_resolution_html(self)
+
 
 def _checked_image(name: str, image: Any) -> Any:
     """`image` as a plain array; refuses what is no image on the [0,1] scale."""
@@ -196,6 +202,12 @@ class SparseCoding:
         if self.mask is not None:
             parts.append(f"mask {described(self.mask)}")
         return f"SparseCoding({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        from cscsr.notebook import sparse_coding_html
+
+        return sparse_coding_html(self)
 
     @property
     def codes_shape(self) -> tuple[int, ...]:

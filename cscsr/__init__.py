@@ -16,6 +16,8 @@ Everything is a solver of one of two problems, made by name or from its class:
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
+- `upscale(images, scale)` takes images as torch has them (``layout="chw"``), batches and whole
+  numbers; `from_sporco(D, S, lmbda)` makes the problem of sporco's arrays.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -39,6 +41,7 @@ from cscsr.errors import InputError
 if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.csc_sr.solver import CSCSR
+    from cscsr.layouts import from_sporco, upscale
     from cscsr.network import NetworkSolver
     from cscsr.operators import stack_filters
     from cscsr.problem import SparseCoding, SuperResolution
@@ -73,9 +76,11 @@ __all__ = [
     "Stopwatch",
     "SuperResolution",
     "Trace",
+    "from_sporco",
     "list_solvers",
     "make_solver",
     "stack_filters",
+    "upscale",
 ]
 
 _LAZY = {
@@ -97,9 +102,11 @@ _LAZY = {
     "Stopwatch": "cscsr.solver:Stopwatch",
     "SuperResolution": "cscsr.problem:SuperResolution",
     "Trace": "cscsr.solver:Trace",
+    "from_sporco": "cscsr.layouts:from_sporco",
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
     "stack_filters": "cscsr.operators:stack_filters",
+    "upscale": "cscsr.layouts:upscale",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

@@ -97,7 +97,7 @@ def _checked_image(name: str, image: Any) -> Any:
     if dtype_name(image) not in ("float16", "float32", "float64"):
         raise InputError(
             f"{name} must be floating point in [0, 1], got {image.dtype}; "
-            "divide 8-bit values by 255."
+            "divide 8-bit values by 255, or use cscsr.upscale."
         )
     image = plain(name, image)
     check_unit_range(name, image)

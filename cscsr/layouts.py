@@ -20,7 +20,7 @@ from cscsr.solver import Solver
 
 LAYOUTS = ("hwc", "chw")
 
-_WHOLE = {"uint8": np.uint8, "uint16": np.uint16}
+_LARGEST = {"uint8": 255, "uint16": 65535}
 
 
 def upscale(
@@ -67,11 +67,8 @@ def upscale(
         raise InputError(f"{solver.name} does not enlarge images.")
     shape = tuple(getattr(images, "shape", ()))
     channel = -1 if layout == "hwc" else -3
-    if (
-        0 in shape
-        or len(shape) not in (2, 3, 4)
-        or (len(shape) > 2 and shape[channel] not in (1, 3))
-    ):
+    known = len(shape) == 2 or (len(shape) in (3, 4) and shape[channel] in (1, 3))
+    if not known or 0 in shape:
         wanted = "(H, W, C) or (B, H, W, C)" if layout == "hwc" else "(C, H, W) or (B, C, H, W)"
         raise InputError(
             f"images in the layout {layout!r} must have shape (H, W), {wanted} with 1 or 3 "
@@ -92,11 +89,11 @@ def _enlarged(image: Any, scale: int, solver: Solver[SuperResolution], channel: 
         lr = image[..., 0] if channel == -1 else image[0]
     elif image.ndim == 3 and channel == -3:
         lr = image.permute(1, 2, 0) if is_tensor(image) else np.moveaxis(image, 0, -1)
-    whole = _WHOLE.get(dtype_name(image))
-    if whole is not None:
-        lr = to_type_of(to_numpy(lr) / np.float32(np.iinfo(whole).max), _like_float(lr))
+    whole = dtype_name(image)
+    if whole in _LARGEST:
+        lr = to_type_of(to_numpy(lr) / np.float32(_LARGEST[whole]), _like_float(lr))
     estimate = checked_solve(solver, SuperResolution(lr, scale)).estimate
-    if whole is not None:
+    if whole in _LARGEST:
         estimate = to_type_of(to_samples(to_numpy(estimate), whole), image)
     if single:
         return estimate[..., None] if channel == -1 else estimate[None]

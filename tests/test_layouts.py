@@ -1,4 +1,4 @@
-"""Arrays as torch's and sporco's users have them: the same answers as in the package's own layout."""
+"""Arrays as torch's and sporco's users have them give the answers of the package's own layout."""
 
 import numpy as np
 import pytest

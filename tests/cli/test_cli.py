@@ -10,7 +10,7 @@ import pytest
 import cscsr
 from cscsr.cli import main
 
-SUBCOMMANDS = ("solvers", "upscale", "score", "compare", "train", "data", "weights")
+SUBCOMMANDS = ("solvers", "upscale", "score", "compare", "train", "data", "weights", "export")
 
 
 def test_version(capsys):

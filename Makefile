@@ -1,5 +1,6 @@
 # make compare   install into .venv, then make the tables and plots in reports/latest/
 # make test      install into .venv, then run the tests
+# make docs      install what the site needs, then build it in site/ (open site/index.html)
 # make lint      check style, formatting and types
 # make audit     look up the pinned dependencies in a database of known vulnerabilities
 # make clean     remove .venv, caches and build products (reports are kept)
@@ -11,14 +12,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SITE_TOOLS := .venv/.installed-docs
 
-.PHONY: compare test lint audit clean
+.PHONY: compare test docs docs-tools lint audit clean
 
 compare: $(INSTALLED)
 	$(BIN)/python -m benchmarks.compare --scales 2 3 4 $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+docs: $(SITE_TOOLS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
+docs-tools: $(SITE_TOOLS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -39,6 +46,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,cluster]'
 	@touch $@
 
+$(SITE_TOOLS): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

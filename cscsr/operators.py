@@ -34,6 +34,7 @@ from cscsr.errors import InputError, unknown_name
 from cscsr.patch_operator import Block, PatchOperator
 
 BOUNDARIES = ("circular", "zero")
+"""What lies beyond the edge of a signal: the opposite edge, or zeros."""
 
 PATCH_ELEMENTS = 128
 """Filters of at most this many elements (C·h·w) are applied patch by patch, larger ones by FFT.

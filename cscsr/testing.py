@@ -39,6 +39,7 @@ from cscsr.problem import SparseCoding, SuperResolution
 from cscsr.solver import Solution, Solver, Status, Trace
 
 Check = Callable[[Solver], None]
+"""A rule of the contract, which raises AssertionError where a solver breaks it."""
 
 BRIEF = 20
 """Iterations at most, where a solver has the parameter `iterations` and a rule is not about how

@@ -20,6 +20,7 @@ from cscsr.errors import InputError, unknown_name
 from cscsr.schema import Distinct, Range, check_fields, check_table
 
 FOLDER = Path(__file__).parent / "recipes"
+"""Where the recipes of this package are."""
 
 Share = Annotated[float, Range(0, 1, open_high=True)]
 """A part of a whole, which it never is."""

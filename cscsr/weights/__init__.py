@@ -25,6 +25,8 @@ from cscsr.published_weights import needed_weights, row_of_solver
 from cscsr.schema import Range, check_table, shown
 
 FOLDER = Path(__file__).parent
+"""Where the weight files of this package are."""
+
 _MANIFEST = "manifest.json"
 _METADATA_KEY = "cscsr"
 

@@ -1,6 +1,7 @@
 # make compare   install into .venv, then make the tables and plots in reports/latest/
 # make test      install into .venv, then run the tests
 # make docs      install what the site needs, then build it in site/ (open site/index.html)
+# make release   build the package into dist/, check it, and say what is left to a person
 # make lint      check style, formatting and types
 # make audit     look up the pinned dependencies in a database of known vulnerabilities
 # make clean     remove .venv, caches and build products (reports are kept)
@@ -14,7 +15,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SITE_TOOLS := .venv/.installed-docs
 
-.PHONY: compare test docs docs-tools lint audit clean
+.PHONY: compare test docs docs-tools release lint audit clean
 
 compare: $(INSTALLED)
 	$(BIN)/python -m benchmarks.compare --scales 2 3 4 $(ARGS)
@@ -32,6 +33,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
+
+release: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[release]'
+	$(BIN)/python -m benchmarks.release $(ARGS)
 
 audit: $(INSTALLED)
 	$(BIN)/python -m benchmarks.audit $(ARGS)

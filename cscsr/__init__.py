@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.sparse.lista import LISTA
     from cscsr.sparse.sporco import SporcoADMM, SporcoPGM
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ADMM",

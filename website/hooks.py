@@ -23,6 +23,9 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 
+TOP_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SUPPORT.md", "CODE_OF_CONDUCT.md")
+"""Pages in the root of the repository that have a place in the navigation."""
+
 PUBLIC_MODULES = (
     "cscsr",
     "cscsr.imaging",
@@ -82,9 +85,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     waiting = [
         (f"docs/{file.src_uri}", file.content_string) for file in files.documentation_pages()
     ]
-    waiting.append(("CHANGELOG.md", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")))
-    files.append(_site_file("CHANGELOG.md", config))
-    added = {"CHANGELOG.md"}
+    added = set(TOP_PAGES)
+    for name in TOP_PAGES:
+        file = _site_file(name, config)
+        files.append(file)
+        waiting.append((name, file.content_string))
     while waiting:
         path, markdown = waiting.pop()
         for target in linked_paths(markdown, path) - added:

@@ -38,10 +38,10 @@ from cscsr.errors import InputError
 
 if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
+    from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
     from cscsr.network import NetworkSolver
-    from cscsr.operators import stack_filters
-    from cscsr.problem import SparseCoding, SuperResolution
+    from cscsr.problem import SparseCoding
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
     from cscsr.sparse.active_set import ActiveSet
@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.sparse.ista import FISTA, ISTA
     from cscsr.sparse.lista import LISTA
     from cscsr.sparse.sporco import SporcoADMM, SporcoPGM
+    from cscsr.super_resolution import SuperResolution
 
 __version__ = "0.2.0"
 
@@ -95,11 +96,11 @@ _LAZY = {
     "SporcoPGM": "cscsr.sparse.sporco:SporcoPGM",
     "Status": "cscsr.solver:Status",
     "Stopwatch": "cscsr.solver:Stopwatch",
-    "SuperResolution": "cscsr.problem:SuperResolution",
+    "SuperResolution": "cscsr.super_resolution:SuperResolution",
     "Trace": "cscsr.solver:Trace",
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
-    "stack_filters": "cscsr.operators:stack_filters",
+    "stack_filters": "cscsr.convolution:stack_filters",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

@@ -17,7 +17,8 @@ from cscsr.cli import main
 from cscsr.contract import checked_operations, checked_solve, checked_support
 from cscsr.errors import SolverError
 from cscsr.imaging import write_image
-from cscsr.testing import CHECKS, check_solver, image, problem_for
+from cscsr.testing import CHECKS, check_solver
+from cscsr.testing_problems import image, problem_for
 
 BREACHES = {
     "None": "returned None instead of a Solution",

@@ -24,8 +24,8 @@ from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, lost_colou
 from cscsr.imaging.files import read_picture
 from cscsr.output import make_folder, printable
 from cscsr.parallel import connect, map_unordered, reason_of
-from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
+from cscsr.super_resolution import SuperResolution
 from cscsr.tiles import enlarged_bands
 
 NAME = "{name}-x{scale}.png"

@@ -31,7 +31,7 @@ from cscsr.imaging.metrics import (
     psnr,
 )
 from cscsr.imaging.resize import imresize
-from cscsr.problem import check_scale
+from cscsr.super_resolution import check_scale
 
 PROTOCOLS = ("paper", "common")
 """What a solver gets as input: what its published method had ("paper"), or the same for all

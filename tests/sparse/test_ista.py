@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status
 from cscsr.sparse.ista import FISTA, ISTA
-from cscsr.sparse.loop import GAP_EVERY, shrink
+from cscsr.sparse.loop import GAP_EVERY
+from cscsr.sparse.proximal import shrink
 
 
 def textbook_fista(

@@ -14,15 +14,8 @@ from cscsr.data.datasets import demo, licence_of_weights
 from cscsr.imaging import degrade
 from cscsr.sparse.ista import ISTA
 from cscsr.sparse.lista import FORMS, LISTA, LearnedSteps, dictionary_sha256, lista_step
-from cscsr.training.lista import (
-    TRAINING_SET,
-    Learner,
-    Options,
-    card,
-    mean_log_objective,
-    train,
-    write,
-)
+from cscsr.training.lista import TRAINING_SET, Options, card, train, write
+from cscsr.training.lista_learner import Learner, mean_log_objective
 
 SHIPPED = [form for form in FORMS if f"lista-{form}" in weights.manifest()]
 

@@ -15,10 +15,11 @@ from cscsr.data.datasets import demo
 from cscsr.imaging import luma_of
 from cscsr.networks import CRNetA
 from cscsr.networks.base import LumaRefiner
+from cscsr.training.pace import Progress
 from cscsr.training.patches import PatchBank, load_banks
 from cscsr.training.recipe import load_recipe, recipe_names
 from cscsr.training.run import train
-from cscsr.training.trainer import NonFiniteLoss, Progress, Trainer
+from cscsr.training.trainer import NonFiniteLoss, Trainer
 
 
 def _through_a_file(state):

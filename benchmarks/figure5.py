@@ -143,7 +143,7 @@ def draw(table: Path, picture: Path) -> None:
     floor = max(min(lowest, bicubic), bicubic - _ROOM_BELOW_DB)
     margin = 0.06 * (highest - floor)
 
-    figure = Figure(figsize=(9, 4.3), layout="constrained")
+    figure = Figure(figsize=(9, 4.9), layout="constrained")
     panels = figure.subplots(1, len(RECURSIONS), sharey=True)
     for panel, recursions in zip(panels, RECURSIONS, strict=True):
         panel.axhline(bicubic, color="0.35", linestyle=":", label=f"bicubic, {bicubic:.2f} dB")
@@ -158,7 +158,7 @@ def draw(table: Path, picture: Path) -> None:
         panel.set_xlim(0, None)
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.grid(alpha=0.25)
-        panel.legend(loc="best", fontsize=9)
+        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)
     panels[0].set_ylim(floor - margin, highest + margin)
     panels[0].set_ylabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
     batch, patch = OPTIMISER["batch"], OPTIMISER["patch"]
@@ -174,6 +174,20 @@ def draw(table: Path, picture: Path) -> None:
         title.append("the first points without the skip lie below the axis")
     figure.suptitle("\n".join(title), fontsize=10.5)
     save(figure, picture)
+
+
+def cut_off(table: Path) -> str:
+    """Return the sentence on a run that the time limit cut off; "" for others."""
+    import pandas as pd
+
+    rows = pd.read_csv(table)
+    last, steps = int(rows.step.max()), int(rows.steps.iloc[0])
+    if last >= steps:
+        return ""
+    return (
+        f"Figure 5 ends at step {last} of {steps}, far from the end of training: this machine "
+        f"needed more than {rows.budget_seconds.iloc[0]:g} s, which --fig5-seconds raises."
+    )
 
 
 def check_budget(width: int, steps: int, seconds: float) -> None:

@@ -50,7 +50,8 @@ class Status(enum.Enum):
 _MESSAGES = {
     Status.CONVERGED: "The stopping tolerance was reached.",
     Status.CERTIFIED: "The duality gap reached its tolerance.",
-    Status.MAX_ITERATIONS: "The cap on iterations was reached before the tolerance.",
+    Status.MAX_ITERATIONS: "All iterations that were allowed were made; "
+    "no tolerance ended the solve before.",
     Status.MAX_SECONDS: "The time allowed was used up before the tolerance was reached.",
     Status.STOPPED: "The callback asked for the end.",
     Status.DIVERGED: "The iterates stopped being finite or the objective grew; "

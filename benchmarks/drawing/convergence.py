@@ -73,7 +73,8 @@ def draw_convergence(table: Path, picture: Path) -> None:
         panel.grid(alpha=0.25)
     panels[0].set_xlim(1, first.iterations)
     panels[0].set_ylabel("relative objective gap  (P(z) − P*) / P*")
-    panels[0].legend(loc="lower left", fontsize=8.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8.5)
     for panel in panels[:2]:
         panel.xaxis.set_major_formatter("{x:g}")
     figure.suptitle(

@@ -9,11 +9,13 @@ the consistency constraint (CC, S of 3×3 rather than 1×1) are trained here and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks._study.figures import save
 from benchmarks._study.short_runs import Variant, caption, study_command
+from cscsr import interrupts
 
 RECURSIONS = 8
 
@@ -103,4 +105,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -19,6 +19,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+from cscsr import interrupts
+
 ROOT = Path(__file__).parent.parent
 SECONDS = 300
 
@@ -92,4 +94,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -31,6 +31,7 @@ import cscsr
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.figures import save
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
+from cscsr import interrupts
 from cscsr.cli.upscale import DEFAULT_SOLVER
 from cscsr.compare import machine
 from cscsr.errors import InputError
@@ -276,7 +277,7 @@ def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     make_folder(path.parent)
-    save(figure, path, dpi=120)
+    save(figure, path, dpi=120, colours=0)
 
 
 def _picture(arguments: argparse.Namespace) -> None:
@@ -365,4 +366,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

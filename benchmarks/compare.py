@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from benchmarks.figure5 import (
     check_budget,
     figure5,
 )
+from cscsr import interrupts
 from cscsr.compare import command
 from cscsr.compare.command import Report
 from cscsr.compare.plan import Plan
@@ -100,4 +102,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -23,6 +23,7 @@ real points); shrinkage, sums and norms are left out.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ from benchmarks._study.race import (
     search_rho,
 )
 from benchmarks.drawing.convergence import draw_convergence, draw_grid, write_times
-from cscsr import InputError, SparseCoding, list_solvers, make_solver
+from cscsr import InputError, SparseCoding, interrupts, list_solvers, make_solver
 from cscsr.compare.machine import describe, load, threads
 from cscsr.data.problems import camera_problem, check_crop, crop_problem
 from cscsr.output import make_folder
@@ -291,4 +292,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

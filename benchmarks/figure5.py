@@ -10,6 +10,7 @@ the same patches of embedded images that are never tested on. Their PSNR at ×3 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from benchmarks._study.curves import made_with, write_curves
 from benchmarks._study.figures import save
 from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from benchmarks._study.short_runs import SCALE, Variant, make_trainer, training_bank
-from cscsr import InputError
+from cscsr import InputError, interrupts
 from cscsr.arrays import check_device
 from cscsr.compare.plan import Image
 from cscsr.data.datasets import training_textures
@@ -243,4 +244,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -11,6 +11,7 @@ pixels, in this process, and tells the most that was resident, image and enlarge
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchmarks._study.command import Report, add_data, add_out, needed_data, run_command, silent
 from benchmarks._study.curves import read_curves, write_curves
-from cscsr import InputError, SuperResolution, make_solver
+from cscsr import InputError, SuperResolution, interrupts, make_solver
 from cscsr.compare import machine
 from cscsr.data.datasets import load_dataset
 from cscsr.output import make_folder
@@ -125,4 +126,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

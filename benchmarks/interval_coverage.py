@@ -11,6 +11,7 @@ docs/decisions.md says what follows.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ import numpy as np
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
-from cscsr import InputError
+from benchmarks._study.workers import results_of
+from cscsr import InputError, interrupts
 from cscsr.compare.differences import LEVEL, intervals
 from cscsr.output import make_folder, write_text
+from cscsr.parallel import add_worker_options
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "decisions.md"
@@ -83,42 +86,58 @@ def coverage(bounds: np.ndarray) -> float:
     return float(np.mean((low <= 0) & (high >= 0)))
 
 
+def simulated(task: tuple[str, int], trials: int, resamples: int) -> list[dict[str, Any]]:
+    """A row for each kind of interval, of a shape and a number of images."""
+    shape, images = task
+    samples = SHAPES[shape](np.random.default_rng(images), (images, trials))
+    methods = {
+        **percentile_and_bca(samples, resamples),
+        "Student's t": student(samples),
+        "studentised": intervals(samples),
+    }
+    return [
+        {
+            "shape": shape,
+            "images": images,
+            "trials": trials,
+            "method": method,
+            "coverage": f"{coverage(bounds):.4f}",
+            "median_length": f"{float(np.median(bounds[1] - bounds[0])):.4f}",
+        }
+        for method, bounds in methods.items()
+    ]
+
+
 def simulate(
     out: str | Path,
     trials: int = TRIALS,
     resamples: int = RESAMPLES,
+    jobs: str | int = 1,
+    scheduler: str | None = None,
     report: Report = silent,
 ) -> list[Path]:
     """Make interval_coverage.csv and interval_coverage.md in the folder `out`.
 
     trials: samples of each shape and size. resamples: of scipy's bootstraps. Raises InputError
-    for a number of either that is not positive.
+    for a number of either that is not positive, and as `results_of` does.
     """
     if min(trials, resamples) < 1:
         raise InputError(f"expected positive numbers, got {trials} trials, {resamples} resamples.")
-    rows, tasks = [], [(shape, images) for shape in SHAPES for images in SIZES]
-    for index, (shape, images) in enumerate(tasks):
-        report(f"{shape}, {images} images", index, len(tasks))
-        samples = SHAPES[shape](np.random.default_rng(images), (images, trials))
-        methods = {
-            **percentile_and_bca(samples, resamples),
-            "Student's t": student(samples),
-            "studentised": intervals(samples),
-        }
-        for method, bounds in methods.items():
-            length = float(np.median(bounds[1] - bounds[0]))
-            rows.append(
-                {
-                    "shape": shape,
-                    "images": images,
-                    "trials": trials,
-                    "method": method,
-                    "coverage": f"{coverage(bounds):.4f}",
-                    "median_length": f"{length:.4f}",
-                }
-            )
+    tasks = [(shape, images) for shape in SHAPES for images in SIZES]
+    rows_of = dict(
+        results_of(
+            simulated,
+            tasks,
+            trials,
+            resamples,
+            jobs=jobs,
+            scheduler=scheduler,
+            label=lambda task: f"{task[0]}, {task[1]} images",
+            report=report,
+        )
+    )
     table, page = make_folder(out) / "interval_coverage.csv", Path(out) / "interval_coverage.md"
-    write_curves(table, rows)
+    write_curves(table, [row for task in tasks for row in rows_of[task]])
     write_text(page, markdown(read_curves(table)) + "\n")
     return [table, page]
 
@@ -145,8 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = study_parser("interval_coverage", __doc__.split("\n\n")[2])
     parser.add_argument("--trials", type=int, default=TRIALS, help="(%(default)s)")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="(%(default)s)")
+    add_worker_options(parser)
     return run_command(simulate, vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -14,6 +14,7 @@ symbols, and ‖S‖ = max ‖Ŝ(ω)‖₂ on a torus.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ from benchmarks._study.recurrence import (
     watched,
 )
 from benchmarks.drawing.is_crnet_sparse_coding import describe_tables, draw
-from cscsr import InputError, weights
+from cscsr import InputError, interrupts, weights
 from cscsr.data.datasets import load_dataset
 from cscsr.output import make_folder
 
@@ -279,4 +280,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -9,11 +9,13 @@ never looks at a test set.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks._study.short_runs import BATCH, LEARNING_RATE, Variant, study_command
+from cscsr import interrupts
 from cscsr.output import write_text
 
 BASE = "as it stands"
@@ -106,8 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         recursions=RECURSIONS,
         held_out=True,
+        timed=True,
     )
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -13,6 +13,7 @@ shipped.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from benchmarks._study.command import Report, run_command, silent, study_parser
 from benchmarks._study.figures import save
 from benchmarks._study.short_runs import Variant, caption, study_command
-from cscsr import InputError, make_solver
+from cscsr import InputError, interrupts, make_solver
 from cscsr.compare.published import read_published
 from cscsr.output import make_folder
 
@@ -230,4 +231,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -11,7 +11,8 @@ that take too long there for a test, the images and scales named in `selection`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ from benchmarks._study.command import (
     study_parser,
 )
 from benchmarks._study.curves import read_curves, write_curves
-from cscsr import SuperResolution, list_solvers, make_solver
+from benchmarks._study.workers import results_of
+from cscsr import SuperResolution, interrupts, list_solvers, make_solver
 from cscsr.data.datasets import load_dataset
 from cscsr.imaging import degrade, score
 from cscsr.output import make_folder
+from cscsr.parallel import add_worker_options
 from cscsr.registry import is_builtin
 
 COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
@@ -49,6 +52,9 @@ UNTABLED = ("csc-sr[ista]", "crnet-b-tied")
 
 FEW = ("comic", "face")
 """The two smallest images of Set14, which the other solvers and scales have."""
+
+Task = tuple[str, str, int, str]
+"""Data set, image, scale, solver."""
 
 
 def selection() -> Iterator[tuple[str, str, int]]:
@@ -72,15 +78,22 @@ def measure(name: str, truth: np.ndarray, scale: int) -> tuple[float, float]:
     return scores["psnr"], scores["ssim"]
 
 
+def _measure(task: Task, images: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[float, float]:
+    dataset, image, scale, name = task
+    return measure(name, images[dataset][image], scale)
+
+
 def pins(
     out: str | Path,
     data: str | Path | None,
     solvers: Sequence[str] | None = None,
+    jobs: str | int = 1,
+    scheduler: str | None = None,
     report: Report = silent,
 ) -> list[Path]:
     """Make pins.csv in the folder `out`, or replace the rows of `solvers` in it.
 
-    Raises InputError where Set5 or Set14 is missing.
+    Raises InputError where Set5 or Set14 is missing, and as `results_of` does.
     """
     folder = needed_data(data)
     path = make_folder(out) / "pins.csv"
@@ -90,20 +103,31 @@ def pins(
     }
     images = {name: dict(load_dataset(name, folder)) for name in ("demo", "Set5", "Set14")}
     images["Set14"] = {name: images["Set14"][name] for name in FEW}
-    tasks = [
+    tasks: list[Task] = [
         (dataset, image, scale, name)
         for dataset, name, scale in selection()
         for image in images[dataset]
     ]
+    measured = dict(
+        results_of(
+            _measure,
+            [task for task in tasks if not solvers or task[3] in solvers],
+            images,
+            jobs=jobs,
+            scheduler=scheduler,
+            label=lambda task: f"{task[3]} on {task[0]}/{task[1]} ×{task[2]}",
+            report=report,
+        )
+    )
     rows: list[dict[str, str]] = []
-    for index, (dataset, image, scale, name) in enumerate(tasks):
-        if solvers and name not in solvers:
-            rows += [row for row in [before.get((dataset, image, str(scale), name))] if row]
-            continue
-        report(f"{name} on {dataset}/{image} ×{scale}", index, len(tasks))
-        psnr_db, ssim = measure(name, images[dataset][image], scale)
-        values = (dataset, image, scale, name, f"{psnr_db:.4f}", f"{ssim:.6f}")
-        rows.append(dict(zip(COLUMNS, map(str, values), strict=True)))
+    for task in tasks:
+        texts = tuple(map(str, task))
+        if task in measured:
+            psnr_db, ssim = measured[task]
+            values = (*texts, f"{psnr_db:.4f}", f"{ssim:.6f}")
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+        elif texts in before:
+            rows.append(before[texts])
     write_curves(path, rows)
     return [path]
 
@@ -113,8 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = study_parser("pins", __doc__.split("\n\n")[0])
     add_data(parser)
     parser.add_argument("--solvers", nargs="+", metavar="NAME", help="measure only these")
+    add_worker_options(parser)
     return run_command(pins, vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

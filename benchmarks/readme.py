@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks._study.curves import read_curves
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
+from cscsr import interrupts
 from cscsr.compare.text import two_digits
 from cscsr.errors import InputError
 from cscsr.output import write_text
@@ -158,4 +159,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

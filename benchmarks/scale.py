@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import statistics
+import sys
 import tempfile
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from typing import Any
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
-from cscsr import InputError, SuperResolution, list_solvers, make_solver
+from cscsr import InputError, SuperResolution, interrupts, list_solvers, make_solver
 from cscsr.compare.claims import Claims
 from cscsr.compare.cluster import AHEAD
 from cscsr.compare.records import SCORED, Key, Row
@@ -315,4 +316,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

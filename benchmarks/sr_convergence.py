@@ -17,6 +17,7 @@ that ends there, its decoding included. Operations are multiply-adds as
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from benchmarks._study.followed import (
 )
 from benchmarks._study.images import bicubic_psnr, central, problem_of
 from benchmarks.drawing.sr_convergence import describe_table, draw
-from cscsr import InputError
+from cscsr import InputError, interrupts
 from cscsr.compare.machine import describe, load, threads
 from cscsr.data.datasets import load_dataset
 from cscsr.output import make_folder
@@ -186,4 +187,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -15,8 +15,7 @@ Everything is a solver of one of two problems, made by name or from its class:
   `LISTA` solve sparse coding; `Bicubic`, `CSCSR` and `NetworkSolver` super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
-  ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁.
-- `learn_dictionary(signals, atoms, size, lam)` learns the filters of sparse coding.
+  ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -40,8 +39,8 @@ from cscsr.errors import InputError
 if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.csc_sr.solver import CSCSR
-    from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
+    from cscsr.operators import stack_filters
     from cscsr.problem import SparseCoding, SuperResolution
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
@@ -64,7 +63,6 @@ __all__ = [
     "ActiveSet",
     "Bicubic",
     "InputError",
-    "LearnedDictionary",
     "NetworkSolver",
     "Solution",
     "Solver",
@@ -75,9 +73,9 @@ __all__ = [
     "Stopwatch",
     "SuperResolution",
     "Trace",
-    "learn_dictionary",
     "list_solvers",
     "make_solver",
+    "stack_filters",
 ]
 
 _LAZY = {
@@ -89,7 +87,6 @@ _LAZY = {
     "FISTA": "cscsr.sparse.ista:FISTA",
     "ISTA": "cscsr.sparse.ista:ISTA",
     "LISTA": "cscsr.sparse.lista:LISTA",
-    "LearnedDictionary": "cscsr.learn.learner:LearnedDictionary",
     "NetworkSolver": "cscsr.network:NetworkSolver",
     "Solution": "cscsr.solver:Solution",
     "Solver": "cscsr.solver:Solver",
@@ -100,9 +97,9 @@ _LAZY = {
     "Stopwatch": "cscsr.solver:Stopwatch",
     "SuperResolution": "cscsr.problem:SuperResolution",
     "Trace": "cscsr.solver:Trace",
-    "learn_dictionary": "cscsr.learn.learner:learn_dictionary",
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
+    "stack_filters": "cscsr.operators:stack_filters",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

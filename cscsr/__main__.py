@@ -9,16 +9,13 @@ from cscsr import interrupts
 
 def main() -> int:
     """Run the command with the words of the process; returns the exit code of `cscsr.cli.main`."""
-    with interrupts.raised():
-        try:
-            from cscsr.cli import main as run
+    return interrupts.ended(_run)
 
-            return run()
-        except (Exception, KeyboardInterrupt) as error:
-            if not interrupts.caused(error):
-                raise
-            interrupts.say()
-            return interrupts.exit_code(error)
+
+def _run() -> int:
+    from cscsr.cli import main as run
+
+    return run()
 
 
 if __name__ == "__main__":

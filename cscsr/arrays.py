@@ -93,6 +93,18 @@ def value_range(array: Any) -> tuple[float, float]:
     return float(least), float(largest)
 
 
+def described(array: Any, ranged: bool = False) -> str:
+    """Return an array in few words for a repr, such as "(64, 64) float32"; if `ranged`, with its
+    least and largest value."""
+    text = f"{tuple(array.shape)} {dtype_name(array)}"
+    if is_tensor(array) and array.device.type != "cpu":
+        text += f" on {array.device}"
+    if ranged:
+        least, largest = value_range(array)
+        text += f" from {least:.4g} to {largest:.4g}"
+    return text
+
+
 def check_unit_range(name: str, array: Any) -> None:
     """Check that an image is finite and on the [0,1] scale; see `UNIT_RANGE`.
 

@@ -178,9 +178,10 @@ def _array_fault(label: str, array: Any, like: Any, shape: tuple[int, ...] | Non
 
 def _inputs(problem: Problem) -> dict[str, Any]:
     """The arrays of a problem by name."""
-    names = ("signal", "dictionary") if isinstance(problem, SparseCoding) else ("lr", "truth")
+    sparse = isinstance(problem, SparseCoding)
+    names = ("signal", "dictionary", "lam", "mask") if sparse else ("lr", "truth")
     arrays = {name: getattr(problem, name) for name in names}
-    return {name: array for name, array in arrays.items() if array is not None}
+    return {name: array for name, array in arrays.items() if getattr(array, "shape", ())}
 
 
 def _copied(array: Any) -> Any:

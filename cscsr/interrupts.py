@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -25,8 +25,11 @@ _AGAIN_SECONDS = 0.05
 _arrived: list[int] = []
 """The signals that have come inside `raised`, the latest last."""
 
-_first_arrived = 0.0
-"""When the first of them came (`time.monotonic`)."""
+_waits_since: float | None = None
+"""When the first of those came that wait to be raised (`time.monotonic`)."""
+
+_postponed_seconds = 0.0
+"""How long an interrupt waits, inside `postponed`."""
 
 
 @contextlib.contextmanager
@@ -38,8 +41,10 @@ def raised() -> Iterator[None]:
     A signal that is ignored, or handled by somebody else, stays so. Outside of the main thread,
     where handlers cannot be set, nothing changes.
     """
+    global _waits_since
     before: dict[int, Any] = {}
     _arrived.clear()
+    _waits_since = None
     hook, sys.unraisablehook = sys.unraisablehook, _raise_again
     if threading.current_thread() is threading.main_thread():
         usual: dict[int, Any] = {
@@ -57,14 +62,42 @@ def raised() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def postponed(seconds: float) -> Iterator[None]:
+    """Inside the block, which must not be left half done, `raised` raises nothing: what comes is
+    raised soon after its end, or after so many seconds."""
+    global _postponed_seconds
+    before, _postponed_seconds = _postponed_seconds, seconds
+    try:
+        yield
+    finally:
+        _postponed_seconds = before
+
+
+def ended(command: Callable[[], int | None]) -> int:
+    """Run a command inside `raised`, and return its exit code (None is 0) or, after an interrupt
+    and its sentence, that of `exit_code`."""
+    with raised():
+        try:
+            return command() or 0
+        except (Exception, KeyboardInterrupt) as error:
+            if not caused(error):
+                raise
+            say()
+            return exit_code(error)
+
+
 def _raise(number: int, frame: FrameType | None) -> None:
-    global _first_arrived
-    if not _arrived:
-        _first_arrived = time.monotonic()
+    global _waits_since
     _arrived.append(number)
-    if _is_importing(frame) and time.monotonic() - _first_arrived < IMPORT_SECONDS:
+    now = time.monotonic()
+    if _waits_since is None:
+        _waits_since = now
+    most = max(_postponed_seconds, IMPORT_SECONDS if _is_importing(frame) else 0.0)
+    if now - _waits_since < most:
         _send_again(number)
         return
+    _waits_since = None
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 

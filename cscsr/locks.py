@@ -30,6 +30,9 @@ NAME = ".cscsr-lock"
 LONGEST = 4096
 """Bytes of a lock file that are read."""
 
+_SYNCHRONIZE, _ACCESS_DENIED, _WAIT_TIMEOUT = 0x100000, 5, 0x102
+"""Windows: the right to wait for a process, an error, and the answer that it has not ended."""
+
 _FAR = 2**30
 """Windows locks bytes, and bars others from reading them: this one is behind the text."""
 
@@ -103,7 +106,7 @@ def _locked(path: Path) -> int:
             raise _taken(path, owner) from None
         except OSError:  # a file system without locks: all there is is what the file says
             owner = _owner(_content(path))
-            if owner and owner["host"] == socket.gethostname() and _runs(owner["pid"]):
+            if owner and owner["host"] == socket.gethostname() and runs(owner["pid"]):
                 os.close(descriptor)
                 raise _taken(path, owner) from None
         # The owner before removes the file when it ends: a lock on a removed file is none.
@@ -139,7 +142,10 @@ def _owner(content: bytes) -> dict[str, Any]:
         return {}
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Return whether a process of this machine runs, also one of another user."""
+    if sys.platform == "win32":  # where os.kill(pid, 0) sends a Ctrl-C
+        return _runs_on_windows(pid)
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -147,6 +153,21 @@ def _runs(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def _runs_on_windows(pid: int) -> bool:
+    import ctypes
+
+    kernel: Any = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined,unused-ignore]
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
+    if not handle:
+        code = ctypes.get_last_error()  # type: ignore[attr-defined,unused-ignore]
+        return bool(code == _ACCESS_DENIED)
+    try:
+        return bool(kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == _WAIT_TIMEOUT)
+    finally:
+        kernel.CloseHandle(ctypes.c_void_p(handle))
 
 
 def _taken(path: Path, owner: dict[str, Any]) -> InputError:

@@ -79,10 +79,7 @@ def read_network(
     """
     tensors, metadata = weights.load(source, digest)
     if "architecture" not in metadata:
-        raise InputError(
-            f"expected the weights of a network in {source}, got those of "
-            f"{metadata.get('kind', 'another method')}."
-        )
+        raise weights.of_another_method(source, metadata, "the parameters of a network")
     try:
         about = check_table(NetworkMetadata, metadata, "the metadata")
         plan = blueprint(about.architecture, {**about.network, "scales": about.scales})
@@ -138,7 +135,8 @@ class NetworkSolver(Solver[SuperResolution]):
     """A network of any architecture with trained weights.
 
     Tiles have a halo as wide as the receptive field, so that tiling does not change the answer and
-    bounds the memory for any size of image. For a network with recursions, a solve without tiles
+    bounds the memory for any size of image; a network whose receptive field is the whole image has
+    none. For a network with recursions, a solve without tiles
     and self-ensemble returns its codes and one trace row per recursion k. With a truth or a
     callback, the row describes z_k; its ``psnr_db`` is that of the decoded z_k, although only the
     last z_k was trained to be decoded.
@@ -239,10 +237,12 @@ class NetworkSolver(Solver[SuperResolution]):
     def halo(self, scale: int) -> int | None:
         """Return half the receptive field, in pixels of the low-resolution image.
 
-        None for a scale that the network was not trained for; see `supports`.
+        None for a scale that the network was not trained for (see `supports`), and for a network
+        whose receptive field is the whole image.
         """
         network = self.network()
-        return max(network.radius(scale), BICUBIC_REACH) if scale in network.scales else None
+        radius = network.radius(scale) if scale in network.scales else None
+        return None if radius is None else max(radius, BICUBIC_REACH)
 
     def tile_side(self, scale: int) -> int | None:
         """Return the largest side of a tile without its halo, in low-resolution pixels; None for no

@@ -7,9 +7,13 @@ torch (numpy arrays are carried over and back).
 element k = (0, 0), as in sporco. Two boundaries:
 
 - "circular": all indices wrap; F maps codes (M,H,W) to a signal (C,H,W).
-- "zero": F is the full convolution, (M,H,W) to (C,H+s−1,W+s−1). `extend` puts a signal
-  (C,H,W) into that size, (s−1)//2 zeros before it and the rest behind, so that for odd s
-  Fᵀ(extended y) is the zero-padded 'same' correlation that a network's layer computes.
+- "zero": F is the full convolution with filters of h×w, (M,H,W) to (C,H+h−1,W+w−1). `extend` puts
+  a signal (C,H,W) into that size, (h−1)//2 rows and (w−1)//2 columns of zeros before it and the
+  rest behind, so that for odd h and w Fᵀ(extended y) is the zero-padded 'same' correlation that a
+  network's layer computes.
+
+Filters of one dictionary have one size; `stack_filters` pads those of different sizes with zeros.
+With a mask m, an operator is m∘F instead of F, m being a weight for each element of the signal.
 
 torch's `conv2d` is a correlation; `convolve` is the one place where filters are flipped for it.
 All of it computes in the dtype of the filters, inside `torch.autocast` too.
@@ -18,7 +22,7 @@ All of it computes in the dtype of the filters, inside `torch.autocast` too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, reduce
 from typing import Any
 
@@ -32,8 +36,8 @@ from cscsr.patch_operator import Block, PatchOperator
 BOUNDARIES = ("circular", "zero")
 
 PATCH_ELEMENTS = 128
-"""Filters of at most this many elements (C·s²) are applied patch by patch, larger ones by FFT.
-Patches take C·s² multiply-adds per code at nearly the processor's peak, a transform some tens at
+"""Filters of at most this many elements (C·h·w) are applied patch by patch, larger ones by FFT.
+Patches take C·h·w multiply-adds per code at nearly the processor's peak, a transform some tens at
 the pace of memory: the two cross at one or two hundred elements."""
 
 
@@ -46,24 +50,24 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     maps
         (B,J,H,W).
     filters
-        (I,J,k,k).
+        (I,J,h,w).
 
     Returns
     -------
     torch.Tensor
-        (B,I,H−k+1,W−k+1), whose first element is that at (k−1, k−1) of the full convolution.
+        (B,I,H−h+1,W−w+1), whose first element is that at (h−1, w−1) of the full convolution.
     """
     flipped = filters.flip(-2, -1)
     if maps.dtype != torch.float64 or maps.is_cuda:
         return F.conv2d(maps, flipped)
     # On a CPU torch has no fast conv2d in float64: a matrix product for each of the filters'
-    # rows takes a quarter of its time and a k-th of its memory.
-    size = filters.shape[-1]
-    height, width = (n - size + 1 for n in maps.shape[-2:])
-    columns = maps.unfold(-1, size, 1).permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
+    # rows takes a quarter of its time and an h-th of its memory.
+    rows, taps = filters.shape[-2:]
+    height, width = maps.shape[-2] - rows + 1, maps.shape[-1] - taps + 1
+    columns = maps.unfold(-1, taps, 1).permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
     products = (
         flipped[:, :, row].flatten(1) @ columns[..., row * width : (row + height) * width]
-        for row in range(size)
+        for row in range(rows)
     )
     return reduce(torch.add, products).unflatten(-1, (height, width))
 
@@ -71,6 +75,48 @@ def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 def transform_operations(pixels: int) -> float:
     """Return the multiply-adds of a Fourier transform of `pixels` real numbers: 1.25·n·log₂ n."""
     return 1.25 * pixels * math.log2(max(pixels, 2))
+
+
+def stack_filters(filters: Iterable[Any]) -> Any:
+    """Return filters of different sizes as one dictionary, zero-padded to the largest height and
+    width.
+
+    Each filter lies in the middle of the padded size: of d rows or columns of zeros, d//2 come
+    before it, the rest behind, so that the atoms of one pixel have one centre. Padded zeros take
+    as much time as other elements. Banks are joined by listing their filters:
+    ``stack_filters([*small, *large])``.
+
+    Parameters
+    ----------
+    filters
+        Filters (C,h,w), or (h,w) for C = 1; numpy or torch, all of one kind.
+
+    Returns
+    -------
+    Any
+        (M,C,h,w), or (M,h,w), in the array type and dtype of the first filter.
+
+    Raises
+    ------
+    InputError
+        If there are none, or they differ in their number of dimensions or channels.
+    """
+    arrays = list(filters)
+    shapes = {tuple(getattr(array, "shape", ())) for array in arrays}
+    if len({shape[:-2] for shape in shapes}) != 1 or {len(shape) for shape in shapes} - {2, 3}:
+        raise InputError(
+            "the filters must all have shape (C, h, w) with one C, or all (h, w), got "
+            f"{', '.join(map(str, sorted(shapes))) or 'none'}."
+        )
+    height, width = (max(shape[axis] for shape in shapes) for axis in (-2, -1))
+    padded = []
+    for array in arrays:
+        tensor = to_tensor(array)
+        rows, columns = height - tensor.shape[-2], width - tensor.shape[-1]
+        before = columns // 2, rows // 2
+        margins = (before[0], columns - before[0], before[1], rows - before[1])
+        padded.append(F.pad(tensor, margins))
+    return to_type_of(torch.stack(padded), arrays[0])
 
 
 class ConvDictionary:
@@ -82,11 +128,13 @@ class ConvDictionary:
     Parameters
     ----------
     filters
-        (M,C,s,s), or (M,s,s) for C = 1; numpy or torch, of any norm.
+        (M,C,h,w), or (M,h,w) for C = 1; numpy or torch, of any norm.
     shape
         (H,W) of the codes, which is that of the signal.
     boundary
         "circular" or "zero"; see the module.
+    mask
+        m, which broadcasts to (B,C,*grid): the map is then m∘F, its adjoint Fᵀ(m∘r). None: F.
 
     Raises
     ------
@@ -96,41 +144,57 @@ class ConvDictionary:
     Attributes
     ----------
     filters
-        (M,C,s,s), a tensor.
-    atoms, channels, size
-        M, C and s.
+        (M,C,h,w), a tensor.
+    atoms, channels
+        M and C.
+    filter_shape
+        (h,w).
+    mask
+        m, a tensor, or None.
     """
 
-    def __init__(self, filters: Any, shape: tuple[int, int], boundary: str = "circular") -> None:
+    def __init__(
+        self, filters: Any, shape: tuple[int, int], boundary: str = "circular", mask: Any = None
+    ) -> None:
         if boundary not in BOUNDARIES:
             raise unknown_name("boundary", str(boundary), BOUNDARIES)
         self.filters = to_tensor(filters)
         if self.filters.ndim == 3:
             self.filters = self.filters[:, None]
-        if self.filters.ndim != 4 or self.filters.shape[-2] != self.filters.shape[-1]:
+        if self.filters.ndim != 4:
             raise InputError(
-                f"a dictionary must have shape (M, C, s, s) or (M, s, s), got {filters.shape}."
+                f"a dictionary must have shape (M, C, h, w) or (M, h, w), got {filters.shape}."
             )
-        self.atoms, self.channels, self.size = (int(n) for n in self.filters.shape[:3])
+        self.atoms, self.channels, height, width = (int(n) for n in self.filters.shape)
+        self.filter_shape = (height, width)
         self.shape = (int(shape[0]), int(shape[1]))
-        if self.size > min(self.shape):
+        if height > self.shape[0] or width > self.shape[1]:
             raise InputError(
                 f"the filters must fit into the signal of {self.shape[0]}x{self.shape[1]}, "
-                f"but they are {self.size}x{self.size}."
+                f"but they are {height}x{width}."
             )
         self.boundary = boundary
+        self.mask = None
+        if mask is not None:
+            self.mask = to_tensor(mask, self.filters.device, self.filters.dtype)
         self._patches: PatchOperator | None = None
-        if self.channels * self.size**2 <= PATCH_ELEMENTS:
+        if self.elements <= PATCH_ELEMENTS:
             self._patches = PatchOperator(self.filters, self.shape)
 
     @property
+    def elements(self) -> int:
+        """The elements of a filter, C·h·w."""
+        return self.channels * math.prod(self.filter_shape)
+
+    @property
     def full_shape(self) -> tuple[int, int]:
-        """The size of the full convolution, (H+s−1, W+s−1)."""
-        return self.shape[0] + self.size - 1, self.shape[1] + self.size - 1
+        """The size of the full convolution, (H+h−1, W+w−1)."""
+        height, width = self.filter_shape
+        return self.shape[0] + height - 1, self.shape[1] + width - 1
 
     @property
     def grid(self) -> tuple[int, int]:
-        """The size of F's output: (H,W) if circular, (H+s−1, W+s−1) if zero."""
+        """The size of F's output: (H,W) if circular, (H+h−1, W+w−1) if zero."""
         return self.shape if self.boundary == "circular" else self.full_shape
 
     @property
@@ -138,22 +202,32 @@ class ConvDictionary:
         """Multiply-adds of one F and one Fᵀ of a single signal, as they are computed here (those
         with the zeros that fill up the layers of `PatchOperator` left out)."""
         if self._patches is not None:
-            return 2.0 * self.atoms * self.channels * self.size**2 * math.prod(self.shape)
+            return 2.0 * self.atoms * self.elements * math.prod(self.shape)
         pixels = math.prod(self.grid)
         transforms = 2 * (self.atoms + self.channels) * transform_operations(pixels)
         return transforms + 4.0 * self.atoms * self.channels * pixels
 
-    def extend(self, signal: Any) -> Any:
-        """Return a signal (…,H,W) zero-extended to `grid`; unchanged if circular."""
+    def extend(self, signal: Any, value: float = 0.0) -> Any:
+        """Return a signal (…,H,W) extended to `grid` by a value; unchanged if circular."""
         if self.boundary == "circular":
             return signal
-        tensor = to_tensor(signal)
-        before = (self.size - 1) // 2
-        after = self.size - 1 - before
-        return to_type_of(F.pad(tensor, (before, after, before, after)), signal)
+        return to_type_of(F.pad(to_tensor(signal), self._margins, value=value), signal)
+
+    def crop(self, image: Any) -> Any:
+        """Return the part (…,H,W) of F's output (…,*grid) where `extend` puts a signal."""
+        if self.boundary == "circular":
+            return image
+        left, _, top, _ = self._margins
+        return image[..., top : top + self.shape[0], left : left + self.shape[1]]
+
+    @property
+    def _margins(self) -> tuple[int, int, int, int]:
+        """Columns before and behind, rows before and behind a signal in the full convolution."""
+        rows, columns = (n - 1 for n in self.filter_shape)
+        return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
 
     def synthesis(self, codes: Any) -> Any:
-        """Return F z = Σᵢ fᵢ⊗zᵢ.
+        """Return F z = Σᵢ fᵢ⊗zᵢ, times the mask.
 
         Parameters
         ----------
@@ -173,7 +247,7 @@ class ConvDictionary:
         return self._apply(self._synthesis, codes, (self.atoms, *self.shape), "codes")
 
     def adjoint(self, residual: Any) -> Any:
-        """Return Fᵀ r, with (Fᵀr)ᵢ[n] = Σ_c Σₖ fᵢ_c[k] r_c[n+k].
+        """Return Fᵀ r, with (Fᵀr)ᵢ[n] = Σ_c Σₖ fᵢ_c[k] r_c[n+k], of r times the mask.
 
         Parameters
         ----------
@@ -242,26 +316,38 @@ class ConvDictionary:
         """Return a pass over the blocks: Fᵀ of a residual (B,C,*grid), and F of new codes."""
         return Sweep(self, residual)
 
+    def _masked(self, image: torch.Tensor) -> torch.Tensor:
+        """An image (B,C,*grid) times the mask."""
+        return image if self.mask is None else image * self.mask
+
     def _synthesis(self, codes: torch.Tensor) -> torch.Tensor:
+        return self._masked(self._whole_synthesis(codes))
+
+    def _whole_synthesis(self, codes: torch.Tensor) -> torch.Tensor:
+        """F without the mask."""
         if self._patches is None:
             spectrum = torch.fft.rfft2(codes, self.grid)
             return torch.fft.irfft2(_contract(spectrum, self._spectrum), self.grid)
         if _is_tracked(codes, self.filters):
             columns = self.filters.flatten(1).T @ codes.flatten(2)
-            return self._gathered(F.fold(columns, self.full_shape, self.size))
+            return self._gathered(F.fold(columns, self.full_shape, self.filter_shape))
         full = self._empty_synthesis(len(codes))
         for block in self._patches.blocks(len(codes)):
             self._patches.add_synthesis(codes[block], full, block)
         return self._gathered(full)
 
     def _adjoint(self, residual: torch.Tensor) -> torch.Tensor:
+        return self._whole_adjoint(self._masked(residual))
+
+    def _whole_adjoint(self, residual: torch.Tensor) -> torch.Tensor:
+        """Fᵀ without the mask."""
         if self._patches is None:
             spectrum = torch.fft.rfft2(residual)
             conjugate = self._spectrum.transpose(0, 1).conj()
             codes = torch.fft.irfft2(_contract(spectrum, conjugate), self.grid)
             return codes[..., : self.shape[0], : self.shape[1]]
         if _is_tracked(residual, self.filters):
-            patches = F.unfold(self._surroundings(residual), self.size)
+            patches = F.unfold(self._surroundings(residual), self.filter_shape)
             return (self.filters.flatten(1) @ patches).unflatten(-1, self.shape)
         return self._patches.adjoint(self._surroundings(residual))
 
@@ -275,7 +361,7 @@ class ConvDictionary:
     def _correlate(self, around: torch.Tensor, block: Block) -> torch.Tensor:
         """Fᵀ of a residual with its surroundings on the codes of `block`: (b,M,rows,W)."""
         if self._patches is None:
-            return self._adjoint(around)
+            return self._whole_adjoint(around)
         return self._patches.correlate(around, block)
 
     def _empty_synthesis(self, batch: int) -> torch.Tensor:
@@ -287,7 +373,7 @@ class ConvDictionary:
     def _add_synthesis(self, codes: torch.Tensor, full: torch.Tensor, block: Block) -> None:
         """Add F of the codes (b,M,rows,W) of `block` to `full`."""
         if self._patches is None:
-            full += self._synthesis(codes)
+            full += self._whole_synthesis(codes)
         else:
             self._patches.add_synthesis(codes, full, block)
 
@@ -297,17 +383,17 @@ class ConvDictionary:
         return self._wrap(full) if wraps else full
 
     def _wrap(self, full: torch.Tensor) -> torch.Tensor:
-        """(…,H+s−1,W+s−1) to (…,H,W): what left the grid comes in on the other side."""
+        """(…,H+h−1,W+w−1) to (…,H,W): what left the grid comes in on the other side."""
         height, width = self.shape
-        margin = self.size - 1
-        rows = full[..., :height, :] + F.pad(full[..., height:, :], (0, 0, 0, height - margin))
-        return rows[..., :width] + F.pad(rows[..., width:], (0, width - margin))
+        below, right = (n - 1 for n in self.filter_shape)
+        rows = full[..., :height, :] + F.pad(full[..., height:, :], (0, 0, 0, height - below))
+        return rows[..., :width] + F.pad(rows[..., width:], (0, width - right))
 
     def _unwrap(self, residual: torch.Tensor) -> torch.Tensor:
-        """The adjoint of `_wrap`: (…,H,W) continued periodically to (…,H+s−1,W+s−1)."""
-        margin = self.size - 1
-        rows = torch.cat([residual, residual[..., :margin, :]], dim=-2)
-        return torch.cat([rows, rows[..., :margin]], dim=-1)
+        """The adjoint of `_wrap`: (…,H,W) continued periodically to (…,H+h−1,W+w−1)."""
+        below, right = (n - 1 for n in self.filter_shape)
+        rows = torch.cat([residual, residual[..., :below, :]], dim=-2)
+        return torch.cat([rows, rows[..., :right]], dim=-1)
 
     @property
     def _spectrum(self) -> torch.Tensor:
@@ -323,8 +409,8 @@ class ConvDictionary:
 
     def _correlation(self, contraction: str) -> torch.Tensor:
         """Correlations of filters, summed as the einsum `contraction` says; float64,
-        (…,2s−1,2s−1), lag 0 at [s−1, s−1]."""
-        size = (2 * self.size - 1,) * 2
+        (…,2h−1,2w−1), lag 0 at [h−1, w−1]."""
+        size = tuple(2 * n - 1 for n in self.filter_shape)
         spectrum = torch.fft.rfft2(self.filters.detach().double(), size)
         products = torch.einsum(contraction, spectrum.conj(), spectrum)
         return torch.fft.fftshift(torch.fft.irfft2(products, size), dim=(-2, -1))
@@ -332,22 +418,24 @@ class ConvDictionary:
     @cached_property
     def gram(self) -> torch.Tensor:
         """Σᵢ f̂ᵢ f̂ᵢᴴ at each frequency of `grid`, the C×C Gram matrices of the filters'
-        transforms: complex128, (h,w,C,C), half of the spectrum. It is FFᵀ if circular."""
+        transforms: complex128, (·,·,C,C), half of the spectrum. It is FFᵀ if circular and without a
+        mask."""
         lags = self._correlation("mdhw,mchw->cdhw")
-        lag = torch.arange(1 - self.size, self.size, device=lags.device)
+        rows, columns = (torch.arange(1 - n, n, device=lags.device) for n in self.filter_shape)
         height, width = self.grid
-        cells = (lag[:, None] % height * width + lag % width).flatten()
+        cells = (rows[:, None] % height * width + columns % width).flatten()
         wrapped = lags.new_zeros(self.channels, self.channels, height * width)
         wrapped.index_add_(-1, cells, lags.flatten(-2))
         return torch.fft.rfft2(wrapped.unflatten(-1, self.grid)).movedim((0, 1), (-2, -1))
 
     @cached_property
     def lipschitz(self) -> float:
-        """L, the largest eigenvalue over the frequencies of `grid` of the matrices `gram`.
-        It is ‖FᵀF‖ if circular, and bounds it if zero."""
-        if self.channels == 1:
-            return float(self.gram.real.max())
-        return float(torch.linalg.eigvalsh(self.gram).max())
+        """L, the largest eigenvalue over the frequencies of `grid` of the matrices `gram`, times
+        the square of the mask's largest element. It is ‖FᵀF‖ if circular and without a mask, and
+        bounds ‖(m∘F)ᵀ(m∘F)‖ otherwise."""
+        gram = self.gram.real if self.channels == 1 else torch.linalg.eigvalsh(self.gram)
+        weight = 1.0 if self.mask is None else float(self.mask.abs().max())
+        return float(gram.max()) * weight**2
 
     @property
     def step(self) -> float:
@@ -363,21 +451,22 @@ class ConvDictionary:
             _ = self._spectrum
 
     def cista_filters(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the two filter banks of CISTA (eq. 8), W and S.
+        """Return the two filter banks of CISTA (eq. 8), W and S, of an operator without a mask.
 
-        Both are filters of true convolutions whose origin is the element (s−1, s−1), W's
+        Both are filters of true convolutions whose origin is the element (h−1, w−1), W's
         last and S's middle one, so that h(W⊗y + S⊗z) is one step of ISTA.
 
         Returns
         -------
         tuple[torch.Tensor, torch.Tensor]
-            W = (1/L) flip(f), (M,C,s,s), and S = n − (1/L) flip(f)⊗f, (M,M,2s−1,2s−1), n being the
+            W = (1/L) flip(f), (M,C,h,w), and S = n − (1/L) flip(f)⊗f, (M,M,2h−1,2w−1), n being the
             identity filter.
         """
         step = self.step
         weights = step * self.filters.flip(-2, -1)
         recurrent = -step * self._correlation("ichw,jchw->ijhw")
-        recurrent[:, :, self.size - 1, self.size - 1] += torch.eye(
+        middle = tuple(n - 1 for n in self.filter_shape)
+        recurrent[:, :, middle[0], middle[1]] += torch.eye(
             self.atoms, dtype=recurrent.dtype, device=recurrent.device
         )
         return weights, recurrent.to(self.filters.dtype)
@@ -385,7 +474,7 @@ class ConvDictionary:
 
 class Sweep:
     """One pass over the codes of a batch: for each block Fᵀ of a residual, and for the codes that
-    are `put` there, F of them all together. Not differentiable.
+    are `put` there, F of them all together, both with the operator's mask. Not differentiable.
 
         sweep = operator.sweep(residual)          # (B,C,*grid), in their dtype
         for block, correlation in sweep:          # Fᵀ residual there: (b,M,rows,W), yours
@@ -401,7 +490,7 @@ class Sweep:
     """
 
     def __init__(self, operator: ConvDictionary, residual: torch.Tensor) -> None:
-        self._operator, self._residual = operator, residual
+        self._operator, self._residual = operator, operator._masked(residual)
 
     @cached_property
     def _full(self) -> torch.Tensor:
@@ -419,7 +508,7 @@ class Sweep:
     @property
     def image(self) -> torch.Tensor:
         """F of all that was put, (B,C,*grid); read it once, at the end."""
-        return self._operator._gathered(self._full)
+        return self._operator._masked(self._operator._gathered(self._full))
 
 
 def _is_tracked(*tensors: torch.Tensor) -> bool:

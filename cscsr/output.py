@@ -53,7 +53,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     partial, lock = None, None
     try:
-        _remove_orphans(path.parent)
+        if sys.platform != "win32":  # where nobody would see that one is still written
+            _remove_orphans(path.parent)
         partial, lock = _locked_file(path)
         yield partial
         with partial.open("rb+") as file:  # a disk over a network may say only now that it is full
@@ -124,10 +125,9 @@ def _locked_file(path: Path) -> tuple[Path, int]:
         # Short, so that the longest name that the disk takes can be written.
         partial = path.with_name(f".{path.name[:40]}.{os.urandom(4).hex()}.partial")
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        if sys.platform == "win32":
-            return partial, descriptor
-        with contextlib.suppress(OSError):  # of a file system that knows no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # of a file system that knows no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another process may have taken it for an orphan before it was locked.
         if partial.exists():
             return partial, descriptor
@@ -137,7 +137,7 @@ def _locked_file(path: Path) -> tuple[Path, int]:
 def _remove_orphans(folder: Path) -> None:
     """Remove the temporary files in `folder` that no process has locked, once in a process."""
     folder = folder.resolve()
-    if sys.platform == "win32" or folder in _swept:
+    if folder in _swept:
         return
     _swept.add(folder)
     try:
@@ -150,7 +150,8 @@ def _remove_orphans(folder: Path) -> None:
         with contextlib.suppress(OSError):
             descriptor = os.open(entry.path, os.O_RDWR)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if sys.platform != "win32":
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(entry.path)
             finally:
                 os.close(descriptor)

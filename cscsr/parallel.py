@@ -3,27 +3,38 @@
 `connect` starts worker processes on this machine, or connects to a scheduler that others have
 started workers for (`dask scheduler`, `dask worker tcp://host:8786`). Workers are started afresh
 (spawn) rather than forked: a forked child of a process that has used torch hangs. Each computes
-with one thread.
+with one thread. `map_unordered` has them do independent tasks.
 
 Needs dask and distributed where it is used.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from cscsr import interrupts
 from cscsr.errors import InputError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 10
+
+WAIT_SECONDS = 1.0
+"""How long `ended` waits for a task before it returns without one."""
+
+START_SECONDS = 60
+"""How long an interrupt waits for the start or the end of the processes on this machine."""
 
 JOBS_PER_PROCESSOR = 4
 """Processes that may be started for each processor of this machine; each takes hundreds of MB."""
@@ -47,6 +58,24 @@ def parse_jobs(text: str) -> int:
             f"machine, got {text}."
         )
     return jobs
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options ``--jobs`` (a text for `parse_jobs`) and ``--scheduler``."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs",
+        default="1",
+        metavar="N",
+        help="solve in N processes of one thread each (default: in this one; more need the extra "
+        "cscsr[cluster])",
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="solve on the workers of a Dask scheduler, such as tcp://host:8786 (needs "
+        "cscsr[cluster] here and there)",
+    )
 
 
 @contextmanager
@@ -78,18 +107,26 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
         if scheduler is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
-            with _without_interrupts():
-                cluster = LocalCluster(
-                    n_workers=jobs,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                )
-            with cluster, Client(cluster) as client:
+            with interrupts.postponed(START_SECONDS):
+                with _without_interrupts():
+                    cluster = LocalCluster(
+                        n_workers=jobs,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        memory_limit=0,
+                        silence_logs=logging.CRITICAL,
+                    )
+                client = Client(cluster)
+            try:
                 yield client
+            finally:
+                with interrupts.postponed(START_SECONDS):  # Dask closes what is half closed badly
+                    try:
+                        client.close()
+                    finally:
+                        cluster.close()
             return
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS)
@@ -110,7 +147,7 @@ def _without_interrupts() -> Iterator[None]:
     something about it. Threads and processes inherit which signals are blocked. One that comes
     inside the block reaches this process at its end.
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    if sys.platform == "win32":
         yield
         return
     from multiprocessing import resource_tracker
@@ -136,6 +173,112 @@ def reached(client: Client, address: str) -> Iterator[None]:
         lost = True
     if lost:
         raise InputError(
-            f"the scheduler at {address} was lost; what is done is stored, and the same command "
-            "goes on from there."
+            f"the scheduler at {address} was lost; the same command goes on from what is stored."
         )
+
+
+def address_of(client: Client) -> str:
+    """Return the address of a client's scheduler."""
+    return str(client.scheduler.address) if client.scheduler else "?"
+
+
+def _itself(content: Any) -> Any:
+    return content
+
+
+def keep(client: Client, content: Any, key: str | None = None) -> Future:
+    """Have the workers keep `content`, as an argument of many tasks.
+
+    A worker gets it once, from another worker or from the scheduler, and again where it was lost
+    with a worker: it is the result of a task, which is run again then.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    content
+        What the tasks get.
+    key
+        A name that tells its content from any other's; by default a new one.
+    """
+    if key is None:
+        return client.submit(_itself, content, pure=False)
+    return client.submit(_itself, content, key=key)
+
+
+def ended(client: Client, futures: Iterable[Future]) -> list[Future]:
+    """Return those that have ended, and wait at most `WAIT_SECONDS` for the first one.
+
+    Raises
+    ------
+    InputError
+        If the scheduler was lost.
+    """
+    from distributed import wait
+
+    waiting = list(futures)
+    with reached(client, address_of(client)):
+        try:
+            wait(waiting, timeout=WAIT_SECONDS, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return []
+        return [future for future in waiting if future.done()]
+
+
+def map_unordered(
+    client: Client,
+    function: Callable[..., Any],
+    tasks: Iterable[T],
+    *arguments: Any,
+    waiting: Callable[[int, int], None] = lambda unfinished, workers: None,
+) -> Iterator[tuple[T, Any, BaseException | None]]:
+    """Have the workers call ``function(task, *arguments)`` for each of `tasks`.
+
+    The tasks of a worker that is lost are run again by others.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    function, tasks, arguments
+        What is called. An argument may be a future, such as one of `keep`.
+    waiting
+        Called about once a second with the number of tasks that have not ended and the number of
+        threads of the workers.
+
+    Yields
+    ------
+    tuple
+        A task, as soon as it has ended, its result, and its error or None.
+
+    Raises
+    ------
+    InputError
+        If the scheduler was lost.
+    """
+    task_of: dict[Future, T] = {}
+
+    def submit(task: T) -> None:
+        with reached(client, address_of(client)):
+            task_of[client.submit(function, task, *arguments, pure=False)] = task
+
+    for task in tasks:
+        submit(task)
+    while task_of:
+        with reached(client, address_of(client)):
+            threads = sum(client.nthreads().values())
+        waiting(len(task_of), threads)
+        for future in ended(client, task_of):
+            task = task_of.pop(future)
+            if future.status not in ("finished", "error"):  # the scheduler has forgotten it
+                submit(task)
+                continue
+            with reached(client, address_of(client)):
+                error = future.exception()
+                result = future.result() if error is None else None
+            yield task, result, error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what a task's error says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

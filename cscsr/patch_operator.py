@@ -25,12 +25,12 @@ Block = tuple[slice, slice, slice]
 
 
 class PatchOperator:
-    """The full convolution by a dictionary, codes (B,M,H,W) to (B,C,H+s−1,W+s−1), in parts.
+    """The full convolution by a dictionary, codes (B,M,H,W) to (B,C,H+h−1,W+w−1), in parts.
 
     Parameters
     ----------
     filters
-        (M,C,s,s).
+        (M,C,h,w).
     shape
         (H,W) of the codes.
 
@@ -43,7 +43,7 @@ class PatchOperator:
 
     def __init__(self, filters: torch.Tensor, shape: tuple[int, int]) -> None:
         self.filters = filters
-        self.atoms, self.channels, self.size = (int(n) for n in filters.shape[:3])
+        self.atoms, self.channels, *self.filter_shape = (int(n) for n in filters.shape)
         self.shape = shape
         self.uses_layers = (
             filters.dtype == torch.float32
@@ -55,7 +55,8 @@ class PatchOperator:
         """Yield the blocks of `batch` signals: whole rows of all M maps of one signal, or of
         several small signals."""
         height, width = self.shape
-        pixel = (self.atoms + self.channels * self.size**2) * self.filters.element_size()
+        elements = self.channels * math.prod(self.filter_shape)
+        pixel = (self.atoms + elements) * self.filters.element_size()
         rows = max(
             BLOCK_BYTES.get(self.filters.device.type, BLOCK_BYTES["cuda"]) // (pixel * width), 1
         )
@@ -66,7 +67,7 @@ class PatchOperator:
                 yield slice(first, min(first + signals, batch)), slice(None), slice(top, bottom)
 
     def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
-        """Return Fᵀ of a residual (B,C,H+s−1,W+s−1): (B,M,H,W)."""
+        """Return Fᵀ of a residual (B,C,H+h−1,W+w−1): (B,M,H,W)."""
         codes = torch.empty(
             (len(residual), self.atoms, *self.shape),
             dtype=residual.dtype,
@@ -78,23 +79,23 @@ class PatchOperator:
         return codes
 
     def correlate(self, residual: torch.Tensor, block: Block) -> torch.Tensor:
-        """Return Fᵀ of a residual (B,C,H+s−1,W+s−1) on the codes of `block`: (b,M,rows,W)."""
+        """Return Fᵀ of a residual (B,C,H+h−1,W+w−1) on the codes of `block`: (b,M,rows,W)."""
         signals, _, rows = block
-        size, width = self.size, self.shape[1]
-        part = residual[signals, :, rows.start : rows.stop + size - 1]
+        (lines, columns), width = self.filter_shape, self.shape[1]
+        part = residual[signals, :, rows.start : rows.stop + lines - 1]
         if self.uses_layers:
             part = torch.empty_like(part, memory_format=torch.channels_last).copy_(part)
             return F.conv2d(part, self._analysis_layer)
         height = rows.stop - rows.start
-        patches = part.new_empty(self.channels, size, size, len(part), height, width)
-        for row in range(size):  # C, column, b, rows, W
+        patches = part.new_empty(self.channels, lines, columns, len(part), height, width)
+        for row in range(lines):  # C, column, b, rows, W
             shifted = part[:, :, row : row + height].unfold(-1, width, 1)
             patches[:, row] = shifted.permute(1, 3, 0, 2, 4)
         codes = self._matrix @ patches.flatten(3).flatten(0, 2)
         return codes.view(self.atoms, len(part), height, width).transpose(0, 1)
 
     def add_synthesis(self, codes: torch.Tensor, full: torch.Tensor, block: Block) -> None:
-        """Add F of the codes (b,M,rows,W) of `block` to `full`, (B,C,H+s−1,W+s−1)."""
+        """Add F of the codes (b,M,rows,W) of `block` to `full`, (B,C,H+h−1,W+w−1)."""
         signals, _, rows = block
         lines = self._lines_by_layer(codes) if self.uses_layers else self._lines(codes)
         for row, line in enumerate(lines):
@@ -108,58 +109,59 @@ class PatchOperator:
             _ = self._synthesis_layer
 
     def _lines(self, codes: torch.Tensor) -> torch.Tensor:
-        """What each row of the filters adds to the output: (s,b,C,rows,W+s−1)."""
-        size, width = self.size, self.shape[1]
+        """What each row of the filters adds to the output: (h,b,C,rows,W+w−1)."""
+        (rows, taps), width = self.filter_shape, self.shape[1]
         count, _, height, _ = codes.shape
         columns = self._matrix.T @ codes.transpose(0, 1).reshape(self.atoms, -1)
-        columns = columns.view(self.channels, size, size, count, height, width)
-        lines = columns.new_zeros(self.channels, size, count, height, width + size - 1)
-        for column in range(size):
+        columns = columns.view(self.channels, rows, taps, count, height, width)
+        lines = columns.new_zeros(self.channels, rows, count, height, width + taps - 1)
+        for column in range(taps):
             lines[..., column : column + width] += columns[:, :, column]
         return lines.permute(1, 2, 0, 3, 4)
 
     def _lines_by_layer(self, codes: torch.Tensor) -> torch.Tensor:
         """`_lines`, by a layer whose channels are the filters' rows at `_phases` columns each."""
-        size, phases = self.size, self._phases
+        (rows, taps), phases = self.filter_shape, self._phases
         lines = F.conv2d(
-            codes, self._synthesis_layer, stride=(1, phases), padding=(0, size + phases - 2)
+            codes, self._synthesis_layer, stride=(1, phases), padding=(0, taps + phases - 2)
         )
-        lines = lines.permute(0, 2, 3, 1).unflatten(-1, (size, self.channels, phases))
+        lines = lines.permute(0, 2, 3, 1).unflatten(-1, (rows, self.channels, phases))
         lines = lines.permute(3, 0, 4, 1, 2, 5).flatten(-2)
         # Padding is the same on both sides, so that the first output is at column 1 − phases.
-        return lines[..., phases - 1 : phases - 1 + self.shape[1] + size - 1]
+        return lines[..., phases - 1 : phases - 1 + self.shape[1] + taps - 1]
 
     @property
     def _matrix(self) -> torch.Tensor:
-        """The filters as rows, (M, C·s²)."""
+        """The filters as rows, (M, C·h·w)."""
         return self.filters.flatten(1)
 
     @cached_property
     def _phases(self) -> int:
         """How many neighbouring columns F's layer makes as channels of one output.
 
-        Each takes s−1 taps of zero more per line, and fills up the `LANES` computed anyway.
+        Each further one takes one more tap of zero per line, and fills up the `LANES` computed
+        anyway.
         """
-        rows = self.channels * self.size
+        height, width = self.filter_shape
+        rows = self.channels * height
 
         def cost(phases: int) -> float:
             channels = math.ceil(rows * phases / LANES) * LANES
-            return channels * (self.size + phases - 1) / phases
+            return channels * (width + phases - 1) / phases
 
-        return min(range(1, self.size + 1), key=cost)
+        return min(range(1, width + 1), key=cost)
 
     @cached_property
     def _analysis_layer(self) -> torch.Tensor:
-        """The filters (M,C,s,s): Fᵀ is a correlation with them."""
+        """The filters (M,C,h,w): Fᵀ is a correlation with them."""
         return self.filters.contiguous(memory_format=torch.channels_last)
 
     @cached_property
     def _synthesis_layer(self) -> torch.Tensor:
-        """The rows of the filters, flipped and shifted: (s·C·phases,M,1,s+phases−1)."""
-        size, phases = self.size, self._phases
-        shape = (size, self.channels, phases, self.atoms, size + phases - 1)
-        bank = self.filters.new_zeros(shape)
+        """The rows of the filters, flipped and shifted: (h·C·phases,M,1,w+phases−1)."""
+        (rows, taps), phases = self.filter_shape, self._phases
+        bank = self.filters.new_zeros(rows, self.channels, phases, self.atoms, taps + phases - 1)
         for phase in range(phases):
-            bank[:, :, phase, :, phase : phase + size] = self.filters.flip(-1).permute(2, 1, 0, 3)
+            bank[:, :, phase, :, phase : phase + taps] = self.filters.flip(-1).permute(2, 1, 0, 3)
         bank = bank.flatten(0, 2).unsqueeze(2)
         return bank.contiguous(memory_format=torch.channels_last)

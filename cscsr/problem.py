@@ -6,12 +6,21 @@ every solver. Needs numpy; imports torch only to handle codes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cscsr.arrays import check_device, check_unit_range, dtype_name, plain, to_tensor, value_range
+from cscsr.arrays import (
+    check_device,
+    check_unit_range,
+    described,
+    dtype_name,
+    plain,
+    to_tensor,
+    to_type_of,
+    value_range,
+)
 from cscsr.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ def check_scale(scale: Any) -> int:
     return int(scale)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SuperResolution:
     """A low-resolution image to enlarge.
 
@@ -69,6 +78,10 @@ class SuperResolution:
                     f"got {tuple(self.truth.shape)}."
                 )
 
+    def __repr__(self) -> str:
+        truth = "" if self.truth is None else ", truth known"
+        return f"SuperResolution(lr {described(self.lr)}, scale {self.scale}{truth})"
+
 
 def _checked_image(name: str, image: Any) -> Any:
     """`image` as a plain array; refuses what is no image on the [0,1] scale."""
@@ -85,12 +98,14 @@ def _checked_image(name: str, image: Any) -> Any:
     return image
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SparseCoding:
-    """Find the codes z that minimise P(z) = ½‖y − Σᵢ fᵢ⊗zᵢ‖² + λ‖z‖₁ (eq. 4).
+    """Find the codes z that minimise P(z) = ½‖m∘(y − Σᵢ fᵢ⊗zᵢ)‖² + Σⱼ λⱼ|zⱼ| (eq. 4 for m = 1 and
+    one number λ).
 
     Codes are (M,H,W), or (B,M,H,W) for a batch, numpy or torch. The objective and the duality gap
-    of a batch are sums over it.
+    of a batch are sums over it. With A = m∘F and b = m∘y, P(z) = ½‖b − Az‖² + Σⱼ λⱼ|zⱼ|: `operator`
+    is A and `observed` is b.
 
     Parameters
     ----------
@@ -98,29 +113,39 @@ class SparseCoding:
         y, (C,H,W) on the [0,1] scale, (H,W) for C = 1, or a batch (B,C,H,W) of independent
         problems; float32 or float64, numpy or torch.
     dictionary
-        f, (M,C,s,s), or (M,s,s) for C = 1, of any norm; converted to the signal's dtype
-        and device.
+        f, (M,C,h,w), or (M,h,w) for C = 1, of any norm; converted to the signal's dtype
+        and device. Filters of different sizes go through `cscsr.stack_filters`, which pads them
+        with zeros and puts each in the middle.
     lam
-        λ ≥ 0, on the signal's scale.
+        λ ≥ 0, on the signal's scale: a number, or an array of the codes' dimensions that broadcasts
+        to them, (M,1,1) for one λ per atom and (M,H,W) for one per code. A code with λⱼ = 0 is
+        exempt from the penalty. An exempt atom explains all that it can of a signal; one whose
+        transform has no zero can explain any signal (docs/maths.md).
     nonnegative
         Add the constraint z ≥ 0.
     boundary
         "circular" (all indices wrap) or "zero" (the full convolution of a zero-extended y);
         see `cscsr.operators`.
+    mask
+        m, boolean or in [0,1], numpy or torch, that broadcasts to the signal: 1 (True) where the
+        signal is observed, 0 where it is missing. It multiplies the residual, so that an error
+        counts by m². The extension of the boundary "zero" counts as observed. None: all of the
+        signal is observed.
 
     Raises
     ------
     InputError
-        If a shape, a value (NaN, infinity), λ or the boundary is wrong, and for a masked array in
-        which anything is masked.
+        If a shape, a value (NaN, infinity), λ, the mask or the boundary is wrong, and for a masked
+        array in which anything is masked.
     """
 
     signal: Any
     dictionary: Any
-    lam: float
+    lam: Any
     nonnegative: bool = False
     boundary: str = "circular"
-    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    mask: Any = None
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         signal, dictionary = (
@@ -130,9 +155,9 @@ class SparseCoding:
             raise InputError(
                 f"signal must have shape (H, W), (C, H, W) or (B, C, H, W), got {signal}."
             )
-        if len(dictionary) not in (3, 4) or 0 in dictionary or dictionary[-1] != dictionary[-2]:
+        if len(dictionary) not in (3, 4) or 0 in dictionary:
             raise InputError(
-                f"dictionary must have shape (M, C, s, s) or (M, s, s), got {dictionary}."
+                f"dictionary must have shape (M, C, h, w) or (M, h, w), got {dictionary}."
             )
         channels = 1 if len(signal) == 2 else signal[-3]
         if channels != (1 if len(dictionary) == 3 else dictionary[1]):
@@ -140,27 +165,66 @@ class SparseCoding:
                 f"signal and dictionary must have the same channels, got signal {signal} "
                 f"and dictionary {dictionary}."
             )
-        if dictionary[-1] > min(signal[-2:]):
+        if dictionary[-2] > signal[-2] or dictionary[-1] > signal[-1]:
             raise InputError(
                 f"the filters must fit into the signal, but they are "
-                f"{dictionary[-1]}x{dictionary[-1]} and it is {signal[-2]}x{signal[-1]}."
+                f"{dictionary[-2]}x{dictionary[-1]} and it is {signal[-2]}x{signal[-1]}."
             )
         for name, array in (("signal", self.signal), ("dictionary", self.dictionary)):
             if dtype_name(array) not in ("float32", "float64"):
                 raise InputError(f"{name} must be float32 or float64, got {array.dtype}.")
             object.__setattr__(self, name, plain(name, array))
             if not all(map(np.isfinite, value_range(getattr(self, name)))):
-                raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
-        if not (isinstance(self.lam, (int, float, np.number)) and 0 <= self.lam < np.inf):
-            raise InputError(f"lam must be a finite number of at least 0, got {self.lam!r}.")
+                remedy = "; give missing elements any number" if self.mask is not None else ""
+                raise InputError(f"{name} must be finite, but it holds NaN or infinity{remedy}.")
+        object.__setattr__(self, "lam", _checked_lam(self.lam, self.codes_shape))
+        if self.mask is not None:
+            object.__setattr__(self, "mask", _checked_mask(self.mask, signal))
         if self.boundary not in ("circular", "zero"):
             raise unknown_name("boundary", str(self.boundary), ("circular", "zero"))
+
+    def __repr__(self) -> str:
+        height, width = self.dictionary.shape[-2:]
+        parts = [
+            f"signal {described(self.signal)}",
+            f"{self.dictionary.shape[0]} filters of {height}x{width}",
+            f"lam {self.lam if isinstance(self.lam, (int, float)) else described(self.lam, True)}",
+            self.boundary,
+        ]
+        if self.nonnegative:
+            parts.append("nonnegative")
+        if self.mask is not None:
+            parts.append(f"mask {described(self.mask)}")
+        return f"SparseCoding({', '.join(parts)})"
 
     @property
     def codes_shape(self) -> tuple[int, ...]:
         """The shape of the codes: (M,H,W), or (B,M,H,W) for a batch."""
         batch = tuple(self.signal.shape[:1]) if self.signal.ndim == 4 else ()
         return (*batch, self.dictionary.shape[0], *self.signal.shape[-2:])
+
+    @property
+    def has_lam_array(self) -> bool:
+        """Whether λ is an array."""
+        return not isinstance(self.lam, (int, float))
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether any code has a penalty, without which there is no duality gap."""
+        return self._lam_range[1] > 0
+
+    @property
+    def has_exempt(self) -> bool:
+        """Whether some codes have λⱼ = 0 and others have not."""
+        return self._lam_range[0] == 0 < self._lam_range[1]
+
+    @property
+    def _lam_range(self) -> tuple[float, float]:
+        if not self.has_lam_array:
+            return self.lam, self.lam
+        if "range" not in self._cache:
+            self._cache["range"] = value_range(self.lam)
+        return self._cache["range"]
 
     def on(self, device: Any = None, dtype: Any = None) -> SparseCoding:
         """Return the same problem in torch; converted once and cached.
@@ -194,27 +258,62 @@ class SparseCoding:
         dictionary = to_tensor(self.dictionary, signal.device, signal.dtype)
         if signal is self.signal and dictionary is self.dictionary:
             return self
-        return SparseCoding(signal, dictionary, self.lam, self.nonnegative, self.boundary)
+        return replace(self, signal=signal, dictionary=dictionary)
 
-    def operator(self) -> ConvDictionary:
-        """Return F on the signal's grid, in its dtype and on its device; made once and cached."""
-        if "operator" not in self._cache:
+    def weights(self) -> Any:
+        """Return λ to compute with: a number, or a tensor of as many dimensions as the codes that
+        broadcasts to them, in the signal's dtype and on its device. λⱼ > 0 stays above 0."""
+        if not self.has_lam_array:
+            return self.lam
+        if "weights" not in self._cache:
+            import torch
+
+            signal = self.on().signal
+            lam = to_tensor(self.lam, signal.device, torch.float64)
+            limits = torch.finfo(signal.dtype)
+            weights = lam.clamp(limits.tiny, limits.max).to(signal.dtype)
+            weights = weights.masked_fill_(lam == 0, 0.0)
+            weights = weights[(None,) * (len(self.codes_shape) - weights.ndim)]
+            if weights.shape[-3:] == self.codes_shape[-3:]:
+                weights = self.operator().arrange(weights)
+            self._cache["weights"] = weights
+        return self._cache["weights"]
+
+    def operator(self, masked: bool = True) -> ConvDictionary:
+        """Return A = m∘F on the signal's grid, or F if not `masked`, in the signal's dtype and on
+        its device; made once and cached."""
+        masked = masked and self.mask is not None
+        key = ("operator", masked)
+        if key not in self._cache:
             from cscsr.operators import ConvDictionary
 
-            problem = self.on()
-            self._cache["operator"] = ConvDictionary(
-                problem.dictionary, tuple(self.signal.shape[-2:]), self.boundary
+            operator = ConvDictionary(
+                self.on().dictionary, tuple(self.signal.shape[-2:]), self.boundary
             )
-        return self._cache["operator"]
+            if masked:
+                operator.mask = self._mask_of(operator)
+            self._cache[key] = operator
+        return self._cache[key]
 
-    def observed(self) -> Any:
-        """Return y in the size of F's output, a tensor ([B,]C,·,·): zero-extended if the boundary
-        is "zero"."""
-        if "observed" not in self._cache:
+    def _mask_of(self, operator: ConvDictionary) -> Any:
+        """m as a tensor that broadcasts to ([B,]C,*grid) of an operator."""
+        signal = self.on().signal
+        mask = to_tensor(self.mask, signal.device, signal.dtype)
+        if self.boundary == "zero":
+            mask = operator.extend(mask.expand(*mask.shape[:-2], *operator.shape), 1.0)
+        return mask
+
+    def observed(self, masked: bool = True) -> Any:
+        """Return b = m∘y, or y if not `masked`, in the size of F's output, a tensor ([B,]C,·,·):
+        zero-extended if the boundary is "zero"."""
+        masked = masked and self.mask is not None
+        key = ("observed", masked)
+        if key not in self._cache:
             signal = self.on().signal
             signal = signal[None] if signal.ndim == 2 else signal
-            self._cache["observed"] = self.operator().extend(signal)
-        return self._cache["observed"]
+            observed = self.operator().extend(signal)
+            self._cache[key] = observed * self.operator().mask if masked else observed
+        return self._cache[key]
 
     def codes(self, codes: Any) -> Any:
         """Return `codes` as a tensor of the problem's dtype and device.
@@ -232,6 +331,31 @@ class SparseCoding:
         observed = self.observed()
         return to_tensor(plain("codes", codes), observed.device, observed.dtype)
 
+    def synthesis(self, codes: Any) -> Any:
+        """Return the image of some codes, Σᵢ fᵢ⊗zᵢ on the signal's grid, without the mask.
+
+        Parameters
+        ----------
+        codes
+            z, of shape `codes_shape`, numpy or torch.
+
+        Returns
+        -------
+        Any
+            In the shape, array type, dtype and device of the signal.
+
+        Raises
+        ------
+        InputError
+            If their shape is not `codes_shape`.
+        """
+        import torch
+
+        with torch.no_grad():
+            operator = self.operator(masked=False)
+            image = operator.crop(operator.synthesis(self.codes(codes)))
+            return to_type_of(image.reshape(self.signal.shape), self.signal)
+
     def objective(self, codes: Any) -> float:
         """Return P(codes), summed over the batch. It does not check the constraint z ≥ 0."""
         import torch
@@ -239,70 +363,215 @@ class SparseCoding:
         with torch.no_grad():
             codes = self.codes(codes)
             residual = self.observed() - self.operator().synthesis(codes)
-            return 0.5 * _sum_of_squares(residual) + self.lam * _sum_of_sizes(codes)
+            return 0.5 * _sum_of_squares(residual) + self.penalty(codes)
+
+    def penalty(self, codes: Any) -> float:
+        """Return Σⱼ λⱼ|zⱼ|, summed over the batch, of codes as a tensor."""
+        if not self.has_lam_array:
+            return self.lam * _sum_of_sizes(codes)
+        weights = self.weights().expand(codes.shape)
+        return sum(
+            float((part.abs().double() * weight).sum())
+            for part, weight in in_pieces(codes, weights)
+        )
 
     def duality_gap(self, codes: Any) -> float:
         """Return P(z) − D(u) ≥ P(z) − P*, summed over the batch.
 
-        With r = y − Fz and q = ‖Fᵀr‖∞ (nonnegative: the largest of (Fᵀr)₊), the dual point is
-        u = r·min(1, λ/q) and D(u) = ½‖y‖² − ½‖y − u‖².
+        With r = b − Az, the dual point u = r·min(1, minⱼ λⱼ/|Aⱼᵀr|) (nonnegative: (Aⱼᵀr)₊)
+        satisfies |Aⱼᵀu| ≤ λⱼ, and D(u) = ½‖b‖² − ½‖b − u‖². Where codes are exempt, r is first
+        projected onto Aⱼᵀu = 0 for these j; see `cscsr.certificate`.
 
         Raises
         ------
         InputError
-            If λ = 0, where the dual point would be zero and certify nothing.
+            If λ = 0 everywhere.
         """
         return self.objective_and_gap(codes)[1]
 
     def objective_and_gap(self, codes: Any) -> tuple[float, float]:
-        """Return `objective` and `duality_gap` of the codes, with one F and one Fᵀ."""
+        """Return `objective` and `duality_gap` of the codes, with one F and one Fᵀ where no code is
+        exempt."""
         import torch
 
-        if self.lam == 0:
+        if not self.has_gap:
             raise InputError("the duality gap needs lam > 0, got 0.")
         with torch.no_grad():
             codes = self.codes(codes)
             residual = self.observed() - self.operator().synthesis(codes)
-            primal = 0.5 * _sum_of_squares(residual) + self.lam * _sum_of_sizes(codes)
-            return primal, primal - self.dual_objective(residual, self.correlation(residual))
+            primal = 0.5 * _sum_of_squares(residual) + self.penalty(codes)
+            if self.has_exempt:
+                from cscsr.certificate import without_exempt
 
-    def dual_objective(self, residual: Any, largest: Any) -> float:
-        """Return D(u) at u = r·min(1, λ/q), summed over the batch.
+                residual = without_exempt(self, residual, codes)
+            scale = self.dual_scale(self.correlation(residual.to(codes.dtype), relative=True))
+            return primal, primal - self.dual_objective(residual, scale)
+
+    def dual_scale(self, largest: Any) -> Any:
+        """Return min(1, 1/largest), the factor that makes a residual a dual point, of the largest
+        |Aⱼᵀr|/λⱼ, () or (B,)."""
+        return 1.0 / largest.clamp(min=1.0)
+
+    def dual_objective(self, residual: Any, scale: Any) -> float:
+        """Return D(u) at u = scale·r, summed over the batch.
 
         Parameters
         ----------
         residual
             r, ([B,]C,·,·).
-        largest
-            q, () or (B,); see `correlation`.
+        scale
+            () or (B,); see `dual_scale`.
         """
-        import torch
-
         observed = self.observed()
-        scale = torch.where(largest > self.lam, self.lam / largest, 1.0)
         dual = residual * scale[..., None, None, None]
         return 0.5 * (_sum_of_squares(observed) - _sum_of_squares(observed - dual))
 
-    def correlation(self, residual: Any) -> Any:
-        """Return q = ‖Fᵀr‖∞ (nonnegative: the largest of (Fᵀr)₊), () or (B,), of a residual
-        ([B,]C,*grid)."""
+    def correlation(self, residual: Any, relative: bool = False) -> Any:
+        """Return the largest |Aⱼᵀr| (nonnegative: (Aⱼᵀr)₊), () or (B,), of a residual
+        ([B,]C,*grid); if `relative`, the largest |Aⱼᵀr|/λⱼ of the codes that are not exempt."""
         import torch
 
         batch = residual if residual.ndim == 4 else residual[None]
         largest = batch.new_zeros(len(batch))
-        for (signals, _, _), correlation in self.operator().sweep(batch):
+        weights = self.divisors() if relative else 1.0
+        for block, correlation in self.operator().sweep(batch):
+            signals = block[0]
             if not self.nonnegative:
                 correlation.abs_()
+            if relative and self.has_lam_array:
+                correlation.div_(part_of(weights, block))
             largest[signals] = torch.maximum(largest[signals], correlation.amax((1, 2, 3)))
+        if relative and not self.has_lam_array:
+            largest = largest.double() / self.lam
         return largest if residual.ndim == 4 else largest[0]
 
-    def lambda_max(self) -> float:
-        """Return the least λ at which z = 0 is the solution: ‖Fᵀy‖∞ (nonnegative: the largest of
-        (Fᵀy)₊), the maximum over a batch."""
+    def divisors(self) -> Any:
+        """Return `weights` with infinity in place of 0: a correlation divided by it exceeds 1 where
+        it exceeds λⱼ > 0, and is 0 for exempt codes."""
+        if not self.has_lam_array:
+            return self.lam
+        return self.weights().masked_fill(self.weights() == 0, np.inf)
+
+    def kkt_residual(self, codes: Any) -> float:
+        """Return how far codes are from the conditions of optimality, 0 at a solution.
+
+        With c = Aᵀ(b − Az), it is the largest distance of cⱼ from the subdifferential of λⱼ|zⱼ|:
+        |cⱼ − λⱼ sign zⱼ| where zⱼ ≠ 0, and (|cⱼ| − λⱼ)₊ (nonnegative: (cⱼ − λⱼ)₊) where zⱼ = 0.
+
+        Raises
+        ------
+        InputError
+            If their shape is not `codes_shape`.
+        """
         import torch
 
         with torch.no_grad():
-            return float(self.correlation(self.observed()).max())
+            codes = self.codes(codes)
+            residual = self.observed() - self.operator().synthesis(codes)
+            batch = codes if codes.ndim == 4 else codes[None]
+            largest = 0.0
+            for block, correlation in self.operator().sweep(
+                residual if residual.ndim == 4 else residual[None]
+            ):
+                weights, part = part_of(self.weights(), block), batch[block]
+                active = (correlation - weights * part.sign()).abs_()
+                excess = correlation if self.nonnegative else correlation.abs()
+                distance = torch.where(part == 0, (excess - weights).clamp_(min=0), active)
+                largest = max(largest, float(distance.max()))
+            return largest
+
+    def lambda_max(self) -> float:
+        """Return ‖Aᵀb‖∞ (nonnegative: the largest of (Aᵀb)₊), the maximum over a batch: the least
+        number λ at which z = 0 is the solution, whatever `lam` is."""
+        import torch
+
+        if "lambda_max" not in self._cache:
+            with torch.no_grad():
+                self._cache["lambda_max"] = float(self.correlation(self.observed()).max())
+        return self._cache["lambda_max"]
+
+    def zero_is_optimal(self) -> bool:
+        """Whether z = 0 is the solution: |Aⱼᵀb| ≤ λⱼ for all codes."""
+        import torch
+
+        if not self.has_lam_array:
+            return self.lam >= self.lambda_max()
+        observed = self.observed()
+        with torch.no_grad():
+            batch = observed if observed.ndim == 4 else observed[None]
+            for block, correlation in self.operator().sweep(batch):
+                if not self.nonnegative:
+                    correlation.abs_()
+                if not bool((correlation <= part_of(self.weights(), block)).all()):
+                    return False
+        return True
+
+
+def _checked_lam(lam: Any, codes_shape: tuple[int, ...]) -> Any:
+    """λ as a number or a plain array; see `SparseCoding`."""
+    if getattr(lam, "shape", None) == () and not isinstance(lam, np.number):
+        lam = lam.item()
+    if isinstance(lam, (int, float, np.number)):
+        if not 0 <= lam < np.inf:
+            raise InputError(f"lam must be a finite number of at least 0, got {lam!r}.")
+        return lam.item() if isinstance(lam, np.number) else lam
+    if not hasattr(lam, "shape"):
+        raise InputError(f"lam must be a finite number of at least 0 or an array, got {lam!r}.")
+    lam = plain("lam", lam)
+    shape, atoms = tuple(lam.shape), codes_shape[-3]
+    if not (len(shape) >= 3 and _broadcasts(shape, codes_shape)):
+        raise InputError(
+            f"lam must be a number or broadcast to the codes' shape {codes_shape} with at least "
+            f"three dimensions, such as ({atoms}, 1, 1) for one per atom, got shape {shape}."
+        )
+    if not dtype_name(lam).startswith(("float", "int", "uint")):
+        raise InputError(f"lam must hold real numbers, got {lam.dtype}.")
+    least, largest = value_range(lam)
+    if not (np.isfinite(least) and np.isfinite(largest)):
+        raise InputError("lam must be finite, but it holds NaN or infinity.")
+    if least < 0:
+        raise InputError(f"lam must be at least 0 everywhere, but its least value is {least:g}.")
+    return lam
+
+
+def _checked_mask(mask: Any, signal_shape: tuple[int, ...]) -> Any:
+    """The mask as a plain array; see `SparseCoding`."""
+    shape = tuple(getattr(mask, "shape", ()))
+    if not (len(shape) >= 1 and _broadcasts(shape, signal_shape)):
+        raise InputError(f"mask must broadcast to the signal's shape {signal_shape}, got {shape}.")
+    mask = plain("mask", mask)
+    if not dtype_name(mask).startswith(("bool", "float", "int", "uint")):
+        raise InputError(f"mask must be boolean or hold numbers in [0, 1], got {mask.dtype}.")
+    numbers = mask if not dtype_name(mask).startswith("bool") else to_tensor(mask).byte()
+    least, largest = value_range(numbers)
+    if not (least >= 0 and largest <= 1):
+        raise InputError(
+            "mask must lie in [0, 1], 1 where the signal is observed and 0 where it is missing, "
+            f"got values from {least:.4g} to {largest:.4g}."
+        )
+    return mask
+
+
+def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of a shape broadcasts to a target shape."""
+    if len(shape) > len(target):
+        return False
+    aligned = zip(reversed(shape), reversed(target), strict=False)
+    return all(n in (1, full) for n, full in aligned)
+
+
+def part_of(weights: Any, block: tuple[slice, slice, slice]) -> Any:
+    """Return the weights of the codes of a block: a number as it is, else the part of a tensor
+    ([B or 1,]M or 1,H or 1,W or 1)."""
+    if isinstance(weights, (int, float)):
+        return weights
+    signals, _, rows = block
+    batch = weights if weights.ndim == 4 else weights[None]
+    return batch[
+        signals if batch.shape[0] > 1 else slice(None),
+        :,
+        rows if batch.shape[2] > 1 else slice(None),
+    ]
 
 
 def _sum_of_squares(tensor: Any) -> float:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cscsr.contract import checked_solver
 from cscsr.errors import InputError, SolverError, failures_of, unknown_name
+from cscsr.published_weights import PUBLISHED, is_imported, needed_weights, row_of_solver
 from cscsr.solver import Solver
 
 if TYPE_CHECKING:
@@ -126,6 +127,22 @@ _BUILTIN: dict[str, SolverRow] = {
     ),
 }
 
+_PUBLISHED: dict[str, SolverRow] = {
+    row.solver: SolverRow(
+        "SuperResolution",
+        row.summary,
+        "cscsr.network:NetworkSolver",
+        {"model": row.solver},
+        "learned",
+        row.method,
+        same=True,
+    )
+    for row in PUBLISHED.values()
+}
+"""Solvers that exist once their weights are imported; see `cscsr.published_weights`."""
+
+_OURS = {**_BUILTIN, **_PUBLISHED}
+
 _ALIASES = {"csc-sr": "csc-sr[admm]"}
 
 
@@ -138,6 +155,8 @@ def _installed() -> dict[str, EntryPoint]:
 def list_solvers(problem: str | type | None = None) -> dict[str, str]:
     """Return the names of all solvers with one-line descriptions.
 
+    A solver with weights that others published is listed once they are imported.
+
     Parameters
     ----------
     problem
@@ -146,7 +165,11 @@ def list_solvers(problem: str | type | None = None) -> dict[str, str]:
         left out.
     """
     wanted = getattr(problem, "__name__", problem)
-    rows = {n: row.summary for n, row in _BUILTIN.items() if wanted in (None, row.problem)}
+    rows = {
+        name: row.summary
+        for name, row in _OURS.items()
+        if wanted in (None, row.problem) and _is_available(name)
+    }
     for name, point in _installed().items():
         package = point.dist.name if point.dist else point.value
         if wanted is None or _solves(name) == wanted:
@@ -160,14 +183,17 @@ def make_solver(name: str, **params: Any) -> Solver:
     Raises
     ------
     InputError
-        For an unknown name (with the nearest known ones) and for a parameter that the solver does
-        not have.
+        For an unknown name (with the nearest known ones), for a parameter that the solver does
+        not have, and for published weights that are not imported.
     SolverError
         Where another package's solver cannot be loaded or made, or is no solver.
     """
     name = _ALIASES.get(name, name)
-    if name in _BUILTIN:
-        row = _BUILTIN[name]
+    if name in _OURS:
+        row = _OURS[name]
+        published = row_of_solver(name)
+        if published is not None and "weights" not in params:
+            needed_weights(published)
         module, attribute = row.target.split(":")
         factory = getattr(importlib.import_module(module), attribute)
         return _made(name, factory, row.preset, params)
@@ -176,8 +202,14 @@ def make_solver(name: str, **params: Any) -> Solver:
         return checked_solver(_made(name, factory, {}, params), name)
 
 
+def _is_available(name: str) -> bool:
+    published = row_of_solver(name)
+    return published is None or is_imported(published)
+
+
 def is_builtin(name: str) -> bool:
-    """Whether a solver is one of this package."""
+    """Whether a solver is one of this package that needs nothing else; those of imported weights
+    are not."""
     return _ALIASES.get(name, name) in _BUILTIN
 
 
@@ -200,8 +232,8 @@ def solver_family(name: str) -> str:
     A solver of another package states it in a class attribute `family`.
     """
     name = _ALIASES.get(name, name)
-    if name in _BUILTIN:
-        return _BUILTIN[name].family
+    if name in _OURS:
+        return _OURS[name].family
     return str(_attribute(name, "family") or "other")
 
 
@@ -212,8 +244,8 @@ def published_method(name: str) -> tuple[str, bool] | None:
     ``("VDSR", True)``. None for a solver without one, and for an unknown name.
     """
     name = _ALIASES.get(name, name)
-    if name in _BUILTIN:
-        row = _BUILTIN[name]
+    if name in _OURS:
+        row = _OURS[name]
         return None if row.beside is None else (row.beside, row.same)
     match _attribute(name, "published"):
         case [method, same]:
@@ -225,7 +257,7 @@ def _load(name: str) -> Callable[..., Any]:
     """What makes the solver called `name` of another package."""
     installed = _installed()
     if name not in installed:
-        raise unknown_name("solver", name, [*_BUILTIN, *_ALIASES, *installed])
+        raise unknown_name("solver", name, [*_OURS, *_ALIASES, *installed])
     point = installed[name]
     try:
         with failures_of("it cannot be loaded"):

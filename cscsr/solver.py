@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from cscsr.arrays import described
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -123,7 +125,7 @@ class Trace:
         return f"Trace({len(self)} rows)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solution:
     """What a solver returns.
 
@@ -148,6 +150,25 @@ class Solution:
     trace: Trace = field(default_factory=Trace)
     seconds: float = 0.0
     codes: Any = None
+
+    def __repr__(self) -> str:
+        parts = [f"{self.status.value} in {self.seconds:.3g} s"]
+        if len(self.trace):
+            parts[0] = (
+                f"{self.status.value} after {self.trace['iteration'][-1]:.0f} iterations "
+                f"in {self.seconds:.3g} s"
+            )
+            for column in ("objective", "duality_gap"):
+                value = self.trace[column][-1]
+                if not math.isnan(value):
+                    parts.append(f"{column} {value:.6g}")
+        if self.codes is not None:
+            count = int((self.codes != 0).sum())
+            share = count / math.prod(self.codes.shape)
+            parts.append(f"codes {described(self.codes)}, {count} nonzero ({share:.2%})")
+        if self.codes is not self.estimate:
+            parts.append(f"estimate {described(self.estimate)}")
+        return f"Solution({', '.join(parts)})"
 
 
 class Stopwatch:
@@ -205,9 +226,14 @@ class Solver(ABC, Generic[P]):
     ----------
     problem_type
         `cscsr.SparseCoding` or `cscsr.SuperResolution`.
+    supports_lam_array, supports_mask
+        Of a solver of `SparseCoding`: whether it can solve problems with λ by atom or by code, and
+        with a mask. `supports` refuses those that it cannot.
     """
 
     problem_type: ClassVar[type]
+    supports_lam_array: ClassVar[bool] = False
+    supports_mask: ClassVar[bool] = False
 
     @property
     def version(self) -> str:
@@ -252,6 +278,10 @@ class Solver(ABC, Generic[P]):
                 f"{self.name} solves a {self.problem_type.__name__}, "
                 f"not a {type(problem).__name__}."
             )
+        if getattr(problem, "has_lam_array", False) and not self.supports_lam_array:
+            return f"{self.name} solves only problems with one number lam, not with an array."
+        if getattr(problem, "mask", None) is not None and not self.supports_mask:
+            return f"{self.name} solves only problems without a mask."
         return None
 
     def prepare(self, problem: P) -> None:

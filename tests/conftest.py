@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from cscsr.published_weights import CACHE_VARIABLE
 
 # The arrays of the tests are small: a second thread costs more than it brings. To be set
 # before numpy and torch start their threads.
@@ -30,8 +38,86 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def published_files() -> Path:
+    """The folder with the weights that authors published (`cscsr weights list`): what
+    CSCSR_PUBLISHED_FILES names, else ../shared/reference/weights beside the repository. Tests that
+    need them are skipped where it is absent."""
+    default = REPOSITORY.parent / "shared" / "reference" / "weights"
+    folder = Path(os.environ.get("CSCSR_PUBLISHED_FILES") or default)
+    if not folder.is_dir():
+        pytest.skip(
+            f"no published weights: no {folder} (set CSCSR_PUBLISHED_FILES to their folder)"
+        )
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory) -> Iterator[Path]:
+    """Tests neither see nor change what the user of this machine has imported."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        yield folder
+
+
 def pytest_configure() -> None:
     """Interrupts work in the processes that tests start, also where a shell that runs the tests
     in its background has them ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _read(process: subprocess.Popen) -> None:
+    """Read a process's standard error to its end, so that it never waits for a reader."""
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+
+
+@contextmanager
+def _started(*words: str) -> Iterator[subprocess.Popen]:
+    """A process of Dask's, killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,  # so that workers can import the studies
+    )
+    _read(process)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple]:
+    """A scheduler on loopback with two workers: its address, its process and theirs."""
+    distributed = pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    file = tmp_path / "scheduler.json"
+    with ExitStack() as stack:
+        scheduler = stack.enter_context(
+            _started(
+                *("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"),
+                *("--no-dashboard", "--scheduler-file", str(file)),
+            )
+        )
+        workers = [
+            stack.enter_context(
+                _started(
+                    *("distributed.cli.dask_worker", "--scheduler-file", str(file)),
+                    *("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"),
+                    *("--memory-limit", "0", "--local-directory", str(tmp_path / str(number))),
+                )
+            )
+            for number in range(2)
+        ]
+        for _ in range(600):
+            if file.is_file() and file.stat().st_size:
+                break
+            time.sleep(0.1)
+        with distributed.Client(scheduler_file=str(file), timeout=60) as client:
+            client.wait_for_workers(2, timeout=120)
+            address = client.scheduler.address
+        yield address, scheduler, workers

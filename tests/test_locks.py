@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from cscsr import InputError
-from cscsr.locks import NAME, folder_lock
+from cscsr.locks import NAME, folder_lock, runs
 
 HOLD = """
 import sys
@@ -100,3 +100,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / NAME).mkdir()
     with pytest.raises(InputError, match="cannot be written"):
         folder_lock(tmp_path, "trains").__enter__()
+
+
+def test_whether_a_process_runs(holder):
+    assert runs(os.getpid())
+    assert runs(holder.pid)
+    holder.kill()
+    holder.wait()
+    assert not runs(holder.pid)
+    assert not runs(2**70), "no system has such a number"

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cscsr.errors import InputError
-from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, convolve
+from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, convolve, stack_filters
 from cscsr.patch_operator import BLOCK_BYTES
 
 
 @st.composite
 def operators(draw):
-    size = draw(st.integers(1, 8))
-    shape = tuple(draw(st.integers(size, size + 7)) for _ in range(2))
+    size = draw(st.integers(1, 8)), draw(st.integers(1, 8))
+    shape = tuple(draw(st.integers(side, side + 7)) for side in size)
     atoms, channels = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    filters = rng.standard_normal((atoms, channels, size, size))
+    filters = rng.standard_normal((atoms, channels, *size))
     return ConvDictionary(filters, shape, draw(st.sampled_from(["circular", "zero"]))), rng
 
 
@@ -30,7 +30,7 @@ def written_out(operator: ConvDictionary, codes: np.ndarray) -> np.ndarray:
     height, width = operator.shape
     filters = operator.filters.numpy()
     full = np.zeros((operator.channels, *operator.full_shape))
-    for row, column in np.ndindex(operator.size, operator.size):
+    for row, column in np.ndindex(*operator.filter_shape):
         full[:, row : row + height, column : column + width] += np.einsum(
             "mc,mhw->chw", filters[:, :, row, column], codes
         )
@@ -175,7 +175,7 @@ def test_patches_and_transforms_are_the_same_map(boundary):
     patches = ConvDictionary(filters, (17, 14), boundary)
     # In a 12x12 frame of zeros the same filters are past the limit and go by FFT.
     framed = ConvDictionary(np.pad(filters, ((0, 0), (0, 0), (0, 7), (0, 7))), (17, 14), boundary)
-    assert patches.size**2 <= PATCH_ELEMENTS < framed.size**2
+    assert patches.elements <= PATCH_ELEMENTS < framed.elements
     codes = rng.standard_normal((6, 17, 14))
     height, width = patches.grid
     by_transform = framed.synthesis(codes)
@@ -186,16 +186,17 @@ def test_patches_and_transforms_are_the_same_map(boundary):
 
 
 @pytest.mark.parametrize("boundary", ["circular", "zero"])
-@pytest.mark.parametrize("size", [4, 7])
+@pytest.mark.parametrize("size", [(4, 4), (7, 7), (4, 7), (5, 2)])
 def test_recurrent_filters_are_identity_minus_the_gram(boundary, size):
     rng = np.random.default_rng(1)
-    operator = ConvDictionary(rng.standard_normal((4, 3, size, size)), (11, 9), boundary)
+    operator = ConvDictionary(rng.standard_normal((4, 3, *size)), (11, 9), boundary)
     weights, recurrent = operator.cista_filters()
-    assert weights.shape == (4, 3, size, size)
-    assert recurrent.shape == (4, 4, 2 * size - 1, 2 * size - 1)
+    below, right = size[0] - 1, size[1] - 1
+    assert weights.shape == (4, 3, *size)
+    assert recurrent.shape == (4, 4, 2 * below + 1, 2 * right + 1)
     codes = rng.standard_normal((4, 11, 9))
     mode = {"circular": "wrap", "zero": "constant"}[boundary]
-    maps = np.pad(codes, ((0, 0), (size - 1, size - 1), (size - 1, size - 1)), mode=mode)
+    maps = np.pad(codes, ((0, 0), (below, below), (right, right)), mode=mode)
     by_filters = convolve(torch.from_numpy(maps)[None], recurrent)[0].numpy()
     by_operator = codes - operator.adjoint(operator.synthesis(codes)) / operator.lipschitz
     np.testing.assert_allclose(by_filters, by_operator, atol=1e-13)
@@ -271,6 +272,49 @@ def test_kind_and_dtype_are_kept():
     assert out.shape == (2, 1, 9, 9)
 
 
+@given(operators(), st.booleans())
+def test_a_mask_multiplies_the_image(drawn, batched):
+    """m∘F and its adjoint, in whole and in a sweep; L bounds its norm."""
+    plain, rng = drawn
+    shape = (2, plain.channels, *plain.grid) if batched else plain.grid
+    mask = rng.random(shape) * (rng.random(shape) > 0.4)
+    operator = ConvDictionary(plain.filters, plain.shape, plain.boundary, mask)
+    codes = rng.standard_normal((2, plain.atoms, *plain.shape))
+    residual = rng.standard_normal((2, plain.channels, *plain.grid))
+    image = np.stack([written_out(plain, part) for part in codes]) * mask
+    np.testing.assert_allclose(operator.synthesis(codes), image, atol=1e-12)
+    adjoint = operator.adjoint(residual)
+    scale = np.linalg.norm(codes) * np.linalg.norm(residual) * plain.lipschitz**0.5
+    assert abs(np.vdot(image, residual) - np.vdot(codes, adjoint)) <= 1e-13 * scale
+    sweep = operator.sweep(torch.from_numpy(residual))
+    for block, correlation in sweep:
+        np.testing.assert_allclose(correlation, adjoint[block], atol=1e-12)
+        sweep.put(block, torch.from_numpy(codes)[block])
+    np.testing.assert_allclose(sweep.image, image, atol=1e-12)
+    if not batched:
+        assert np.linalg.norm(dense(operator), 2) ** 2 <= operator.lipschitz * (1 + 1e-12)
+        weaker = ConvDictionary(plain.filters, plain.shape, plain.boundary, 0.5 * mask)
+        assert weaker.lipschitz == pytest.approx(operator.lipschitz / 4)
+
+
+def test_filters_of_different_sizes_are_centred():
+    small, wide = np.arange(1.0, 7).reshape(2, 1, 3), np.arange(1.0, 31).reshape(2, 3, 5)
+    filters = stack_filters([small, wide])
+    assert filters.shape == (2, 2, 3, 5)
+    np.testing.assert_array_equal(filters[1], wide)
+    expected = np.zeros((2, 3, 5))
+    expected[:, 1:2, 1:4] = small
+    np.testing.assert_array_equal(filters[0], expected)
+    even = stack_filters(
+        [torch.ones(2, 2), torch.ones(5, 3)]
+    )  # of 3 rows 1 comes before, of 1 none
+    assert isinstance(even, torch.Tensor)
+    assert even[0].nonzero().tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
+    for wrong in ([], [np.ones((3, 3)), np.ones((1, 3, 3))], [np.ones(3)]):
+        with pytest.raises(InputError, match="must all have shape"):
+            stack_filters(wrong)
+
+
 def test_bad_input():
     with pytest.raises(InputError, match=r"circlar.*did you mean circular"):
         ConvDictionary(np.ones((1, 3, 3)), (8, 8), "circlar")
@@ -279,7 +323,7 @@ def test_bad_input():
     with pytest.raises(InputError, match=r"got \(2, 8, 8\)"):
         ConvDictionary(np.ones((1, 3, 3)), (8, 8)).synthesis(np.ones((2, 8, 8)))
     with pytest.raises(InputError, match="must have shape"):
-        ConvDictionary(np.ones((1, 3, 4)), (8, 8))
+        ConvDictionary(np.ones((3, 4)), (8, 8))
 
 
 @pytest.mark.parametrize("size", [3, 12])

@@ -283,6 +283,33 @@ def test_interrupt_of_an_import_comes_when_the_import_is_over(tmp_path):
 
 
 @POSIX
+@pytest.mark.parametrize(("seconds", "reached"), [(30, True), (0.3, False)])
+def test_interrupt_waits_for_what_must_not_be_left_half_done(seconds, reached):
+    """But no longer than it may; one that comes later waits as long again."""
+    code = """
+    import signal, sys, time
+    from cscsr import interrupts
+    def block():
+        with interrupts.postponed(float(sys.argv[1])):
+            signal.raise_signal(signal.SIGTERM)
+            for _ in range(20):
+                time.sleep(0.05)
+            print("whole", flush=True)
+        time.sleep(30)
+    with interrupts.raised():
+        for _ in range(2):
+            try:
+                block()
+            except KeyboardInterrupt as error:
+                code = interrupts.exit_code(error)
+    sys.exit(code)
+    """
+    outcome = python(code, seconds)
+    assert (outcome.returncode, outcome.stderr) == (143, "")
+    assert outcome.stdout == "whole\nwhole\n" * reached
+
+
+@POSIX
 def test_interrupt_does_not_wait_for_an_import_without_end(tmp_path):
     (tmp_path / "imported.py").write_text(IMPORTED + "import time\ntime.sleep(60)\n")
     code = """

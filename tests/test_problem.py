@@ -124,7 +124,7 @@ SIGNAL, DICTIONARY = np.ones((8, 9)), np.ones((4, 3, 3))
     [
         ((np.ones(8), DICTIONARY, 0.1), "signal must have shape"),
         ((SIGNAL, np.ones((3, 3)), 0.1), "dictionary must have shape"),
-        ((SIGNAL, np.ones((4, 3, 5)), 0.1), "dictionary must have shape"),
+        ((SIGNAL, np.ones((4, 3, 10)), 0.1), "they are 3x10 and it is 8x9"),
         ((np.ones((3, 8, 9)), DICTIONARY, 0.1), "same channels"),
         ((SIGNAL, np.ones((4, 9, 9)), 0.1), "they are 9x9 and it is 8x9"),
         ((np.full((8, 9), np.nan), DICTIONARY, 0.1), "signal must be finite"),

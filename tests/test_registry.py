@@ -6,7 +6,7 @@ import torch
 import cscsr
 from cscsr import InputError, SparseCoding, SuperResolution
 from cscsr.registry import is_builtin, published_method, solver_family
-from cscsr.testing import CHECKS, image, problem_for
+from cscsr.testing import CHECKS, check_solver, image, problem_for
 
 torch.set_num_threads(1)
 
@@ -102,7 +102,9 @@ def test_figures_beside_a_solver_are_of_its_method_or_of_a_relative():
 def test_a_solver_of_another_package_names_its_family_and_method(tmp_path, monkeypatch):
     """Installed as a wheel is: a module, and a folder of metadata beside it."""
     (tmp_path / "labelled_sr.py").write_text(
+        "from dataclasses import dataclass\n"
         "from cscsr.bicubic import Bicubic\n"
+        "@dataclass(frozen=True)\n"
         "class Labelled(Bicubic):\n"
         "    name, family, published = 'labelled', 'learned', ('VDSR', True)\n"
     )
@@ -114,3 +116,4 @@ def test_a_solver_of_another_package_names_its_family_and_method(tmp_path, monke
     assert "labelled" in cscsr.list_solvers("SuperResolution")
     assert solver_family("labelled") == "learned"
     assert published_method("labelled") == ("VDSR", True)
+    check_solver(cscsr.make_solver("labelled"))

@@ -339,9 +339,9 @@ def test_every_number_of_an_architecture_has_bounds(name):
 @pytest.mark.parametrize("name", sorted(architectures()))
 def test_a_blueprint_has_the_shapes_of_the_network_and_draws_nothing(name):
     before = torch.get_rng_state()
-    plan = blueprint(name, {"scales": [2, 3]})
+    plan = blueprint(name, {"scales": [2, 4]})
     assert torch.equal(torch.get_rng_state(), before)
-    network = build(name, scales=[2, 3])
+    network = build(name, scales=[2, 4])
     shapes = {key: value.shape for key, value in network.state_dict().items()}
     assert {key: value.shape for key, value in plan.state_dict().items()} == shapes
     assert all(parameter.is_meta for parameter in plan.parameters())

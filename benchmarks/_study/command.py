@@ -81,7 +81,8 @@ def run_command(study: Callable[..., list[Path]], options: dict[str, Any]) -> in
         bar.close()
         print(error, file=sys.stderr)
         return 2
-    bar.close()
+    finally:
+        bar.close()
     for path in paths:
         print(path)
     return 0

@@ -10,7 +10,7 @@ embedded textures), and tested at ×3: the paper's studies on Set5 as in the pap
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,13 @@ from benchmarks._study.command import (
 )
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
+from benchmarks._study.workers import results_of
 from cscsr import InputError
 from cscsr.arrays import check_device
 from cscsr.data.datasets import data_folder, find_datasets, training_images, training_textures
 from cscsr.imaging import read_image
 from cscsr.output import make_folder
+from cscsr.parallel import add_worker_options
 
 if TYPE_CHECKING:
     from cscsr.training.patches import PatchBank
@@ -113,15 +115,16 @@ def _training_images(folder: str | Path | None) -> tuple[str, list[np.ndarray]]:
 
 
 def psnr_after(
-    variant: Variant,
-    bank: PatchBank,
+    run: tuple[Variant, int],
+    banks: Mapping[str, PatchBank],
     truths: Sequence[np.ndarray],
     steps: int,
-    seed: int,
     device: str,
 ) -> tuple[float, int, float]:
-    """Train a variant for `steps`; its mean PSNR in dB, its parameters, and the seconds."""
-    trainer = make_trainer(variant, bank, steps, seed, device)
+    """Train a variant with a seed for `steps`; its mean PSNR in dB, its parameters, and the
+    seconds. banks: by architecture."""
+    variant, seed = run
+    trainer = make_trainer(variant, banks[variant.architecture], steps, seed, device)
     if variant.start is not None:
         variant.start(trainer.network)
     start = time.perf_counter()
@@ -186,16 +189,23 @@ def run_variants(
     device: str = "cpu",
     seeds: int = SEEDS,
     held_out: bool = False,
+    jobs: str | int = 1,
+    scheduler: str | None = None,
     report: Report = silent,
 ) -> None:
     """Train what is not in `table` yet, with seed 0, then the close ones with all `seeds`.
 
     held_out: test on the images of holdout.txt (their central crops) rather than on Set5.
-    Raises InputError for a number of steps that is not positive, and for missing images.
+    jobs, scheduler: where the runs are made, see `benchmarks._study.workers`.
+
+    Raises InputError for a number of steps that is not positive, for missing images, for a GPU
+    together with workers, and as `results_of` does.
     """
     if not steps > 0:
         raise InputError(f"a study needs a positive number of steps, got {steps}.")
     check_device(device)
+    if device != "cpu" and (scheduler is not None or str(jobs) != "1"):
+        raise InputError(f"workers train on the CPU: leave out --device {device}.")
     tested, digest, truths = _tested(data, held_out)
     trained_on, images = _training_images(data)
     architectures = dict.fromkeys(variant.architecture for variant in variants)
@@ -206,13 +216,26 @@ def run_variants(
     bicubic = round(bicubic_psnr(truths, SCALE), 4)
 
     def run(chosen: Sequence[Variant], numbers: Sequence[int]) -> None:
-        tasks = [(variant, seed) for seed in numbers for variant in chosen]
-        for index, (variant, seed) in enumerate(tasks):
-            if any((r["variant"], int(r["seed"])) == (variant.label, seed) for r in rows):
-                continue
-            report(f"{variant.label}, seed {seed}", index, len(tasks))
-            bank = banks[variant.architecture]
-            psnr, parameters, seconds = psnr_after(variant, bank, truths, steps, seed, device)
+        there = {(row["variant"], int(row["seed"])) for row in rows}
+        tasks = [
+            (variant, seed)
+            for seed in numbers
+            for variant in chosen
+            if (variant.label, seed) not in there
+        ]
+        results = results_of(
+            psnr_after,
+            tasks,
+            banks,
+            truths,
+            steps,
+            device,
+            jobs=jobs,
+            scheduler=scheduler,
+            label=lambda task: f"{task[0].label}, seed {task[1]}",
+            report=report,
+        )
+        for (variant, seed), (psnr, parameters, seconds) in results:
             rows.append(
                 {
                     **settings,
@@ -253,12 +276,14 @@ def study_command(
     arguments: Sequence[str] | None,
     recursions: int | Sequence[int],
     held_out: bool = False,
+    timed: bool = False,
 ) -> int:
     """The command line of a study: a table named after the last word of `command`, and what is
     drawn of it, in the folder ``--out``.
 
     variants: those of a width n₀ and of K, or of several K where `recursions`, the default,
-    has several. draw: makes the file of the second path from the table at the first.
+    has several. draw: makes the file of the second path from the table at the first. timed: its
+    page shows seconds, so that it has no ``--jobs``.
     """
     name, one = command.split()[-1], isinstance(recursions, int)
     parser = study_parser(command, description)
@@ -280,6 +305,8 @@ def study_command(
         help=f"runs of what comes out within {CLOSE_DB} dB of another (%(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="%(default)s")
+    if not timed:
+        add_worker_options(parser)
 
     def make(out: Path, width: int, recursions: Any, report: Report, **options: Any) -> list[Path]:
         table = make_folder(out) / f"{name}.csv"

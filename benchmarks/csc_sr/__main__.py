@@ -20,6 +20,7 @@ from benchmarks._study.command import Report, add_data, needed_data, run_command
 from benchmarks.csc_sr.choices import choices
 from benchmarks.csc_sr.mapping import mapping
 from benchmarks.csc_sr.pictures import pictures
+from cscsr import interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,4 +39,4 @@ def _make(study: str, out: Path, data: str | None, report: Report) -> list[Path]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.ended(main))

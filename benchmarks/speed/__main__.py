@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks._study.command import Report, run_command, study_parser
+from cscsr import interrupts
 from cscsr.arrays import check_device
 from cscsr.output import make_folder
 
@@ -61,4 +63,4 @@ def _measure(
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from string import Formatter
 from typing import TextIO
@@ -22,7 +23,7 @@ from cscsr.errors import InputError
 from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, lost_colour, write_bands
 from cscsr.imaging.files import read_picture
 from cscsr.output import make_folder, printable
-from cscsr.parallel import connect
+from cscsr.parallel import connect, map_unordered, reason_of
 from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
 from cscsr.tiles import enlarged_bands
@@ -214,16 +215,15 @@ def _in_processes(
 ) -> Iterator[tuple[Job, str | Exception]]:
     """The jobs with their results, in the order in which they are finished."""
     with connect(min(processes, len(jobs))) as client:
-        from distributed import as_completed
+        enlarge = partial(_enlarge_quietly, solver, scale)
+        for job, result, error in map_unordered(client, enlarge, jobs):
+            if error is not None:
+                result = InputError(f"{job.source} could not be enlarged: {reason_of(error)}")
+            yield job, result
 
-        job_of = {client.submit(_enlarged, solver, j, scale, True, pure=False): j for j in jobs}
-        for future in as_completed(job_of):
-            job, error = job_of[future], future.exception()
-            if error is None:
-                yield job, future.result()
-            else:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                yield job, InputError(f"{job.source} could not be enlarged: {reason}")
+
+def _enlarge_quietly(solver: Solver[SuperResolution], scale: int, job: Job) -> str | Exception:
+    return _enlarged(solver, job, scale, quiet=True)
 
 
 def enlarge_file(

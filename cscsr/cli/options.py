@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from cscsr.errors import InputError
+from cscsr.output import printable
 from cscsr.problem import check_scale
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -17,7 +18,7 @@ class CommandParser(argparse.ArgumentParser):
     """An argument parser whose complaint is one sentence, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"cscsr: {message}; see {self.prog} --help.\n")
+        self.exit(2, f"cscsr: {printable(message)}; see {self.prog} --help.\n")
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from cscsr.compare.database import IS_KEY, KEY_FIELDS
 from cscsr.compare.records import Key
 from cscsr.compare.results import Results, storable
+from cscsr.locks import runs
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
@@ -54,13 +55,7 @@ def process_start(pid: int) -> str | None:
         except OSError:
             return None
         return None if fields[0] in "ZX" else fields[19]
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass  # it is there, and somebody else's
-    return ""
+    return "" if runs(pid) else None
 
 
 class Claims:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from cscsr.compare.records import FAILED
 from cscsr.compare.task import Outcome, Task, solve
 from cscsr.errors import InputError
 from cscsr.output import write_bytes
-from cscsr.parallel import connect, reached
+from cscsr.parallel import address_of, connect, ended, keep, reached, reason_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -43,17 +44,14 @@ LEAST_AHEAD = 2
 _ASK_SECONDS = 1.0
 
 
-def _kept(content: Any) -> Any:
-    """What a worker keeps: it is sent to other workers from there, or again from the scheduler."""
-    return content
-
-
 @lru_cache(maxsize=64)
 def _weight_file(digest: str, content: bytes) -> str:
     """A weight file of this content in the worker's folder for temporary files."""
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError("a weight file was changed on its way to a worker.")
-    folder = Path(tempfile.gettempdir(), f"cscsr-weights-{os.getuid()}")
+    folder = Path(tempfile.gettempdir(), "cscsr-weights")
+    if sys.platform != "win32":  # where users share the folder of temporary files
+        folder = folder.with_name(f"cscsr-weights-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{digest}.safetensors"
     if not (path.is_file() and path.stat().st_size == len(content)):
@@ -119,7 +117,7 @@ class ClusterPool:
 
     def __init__(self, client: Client, progress: Progress, number: int | None) -> None:
         self._client, self._progress, self._number = client, progress, number
-        self._address = str(client.scheduler.address) if client.scheduler else "?"
+        self._address = address_of(client)
         self._tasks: dict[Future, Task] = {}
         self._done: list[tuple[Task, Outcome]] = []
         self._images: dict[str, Future] = {}
@@ -156,7 +154,7 @@ class ClusterPool:
             needed = {other.key.input_sha256 for other in self._tasks.values()}
             for old in self._images.keys() - needed:
                 del self._images[old]
-            self._images[sha256] = self._client.submit(_kept, pixels, key=f"image-{sha256}")
+            self._images[sha256] = keep(self._client, pixels, f"image-{sha256}")
         return self._images[sha256]
 
     def _weight_file(self, task: Task) -> Future | None:
@@ -172,26 +170,20 @@ class ClusterPool:
                 raise InputError(f"weight file {path} cannot be read: {error.strerror}.") from error
             if hashlib.sha256(content).hexdigest() != digest:
                 raise InputError(f"weight file {path} was changed while it was in use.")
-            self._weights[digest] = self._client.submit(_kept, content, key=f"weights-{digest}")
+            self._weights[digest] = keep(self._client, content, f"weights-{digest}")
         return self._weights[digest]
 
     def busy(self) -> int:
         return len(self._tasks) + len(self._done)
 
     def finished(self) -> list[tuple[Task, Outcome]]:
-        from distributed import wait
-
         done, self._done = self._done, []
         if not self._tasks:
             return done
         workers = f"{self._threads} worker{'s' if self._threads != 1 else ''}"
         self._progress.show(f"{len(self._tasks)} images with {workers}")
         with reached(self._client, self._address):
-            try:
-                wait(list(self._tasks), timeout=_ASK_SECONDS, return_when="FIRST_COMPLETED")
-            except TimeoutError:
-                return done
-            for future in [future for future in self._tasks if future.done()]:
+            for future in ended(self._client, self._tasks):
                 task = self._tasks.pop(future)
                 if future.status == "finished":
                     outcome, seconds = future.result()
@@ -207,9 +199,7 @@ class ClusterPool:
 
 def _reason(task: Task, future: Future) -> str:
     """Why a task ended without an outcome."""
-    error = future.exception()
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{task.cell.contender.name} failed on its worker: {text}"
+    return f"{task.cell.contender.name} failed on its worker: {reason_of(future.exception())}"
 
 
 @contextmanager

@@ -45,7 +45,7 @@ from cscsr.imaging import METRICS, PROTOCOLS
 from cscsr.imaging.metrics import DEFAULT_METRICS
 from cscsr.limits import add_max_pixels_option
 from cscsr.output import print_any_name, printable
-from cscsr.parallel import parse_jobs
+from cscsr.parallel import add_worker_options, parse_jobs
 from cscsr.problem import check_scale
 
 DEFAULT_SOLVERS = (
@@ -195,20 +195,7 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", default="cpu", help="cpu, cuda or cuda:N, for solvers that can (default: cpu)"
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--jobs",
-        default="1",
-        metavar="N",
-        help="solve in N processes of one thread each (default: in this one; more need the extra "
-        "cscsr[cluster])",
-    )
-    where.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="solve on the workers of a Dask scheduler, such as tcp://host:8786 (needs "
-        "cscsr[cluster] here and there)",
-    )
+    add_worker_options(parser)
     parser.add_argument(
         "--out",
         type=Path,

@@ -5,13 +5,18 @@ Rows are data set × scale; the paper's figures stand beside ours, always labell
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cscsr.compare.published import beside_name, read_published, same_method
 from cscsr.compare.summary import Mean, Place, Summary
 from cscsr.compare.text import difference_text
 from cscsr.imaging.metrics import Metric
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Published = Mapping[tuple[str, int, str], Mapping[str, float]]
 """(dataset, scale, method) to the published scores by metric."""
@@ -174,6 +179,19 @@ def _beside_each(solvers: Sequence[str], methods: Iterable[str]) -> list[Column]
     return columns
 
 
+def published_scores(rows: pd.DataFrame) -> Published:
+    """Return the figures of `read_published` by data set, scale and method; those that are missing
+    are left out."""
+    return {
+        (row.dataset, row.scale, row.method): {
+            name: value
+            for name, value in (("psnr", row.psnr_db), ("ssim", row.ssim))
+            if not math.isnan(value)
+        }
+        for row in rows.itertuples()
+    }
+
+
 def make_tables(summary: Summary) -> list[Table]:
     """Make all tables of a summary.
 
@@ -198,10 +216,7 @@ def make_tables(summary: Summary) -> list[Table]:
                 columns += [*map(Column, ours), Column(method, published=True)]
             if all(column.published for column in columns):
                 continue
-        scores = {
-            (row.dataset, row.scale, row.method): {"psnr": row.psnr_db, "ssim": row.ssim}
-            for row in published.itertuples()
-        }
+        scores = published_scores(published)
         tables.append(_table(f"table{number}", title, summary, plain, columns, scores))
     harder = [place for place in summary.places if place.degradation]
     if harder:

@@ -1,7 +1,8 @@
-"""The figures of the paper's tables, and the solvers that they stand beside.
+"""The figures of the paper's tables and of other papers, and the solvers that they stand beside.
 
-Published figures are always labelled as published. A difference is shown only between a method
-and itself, for a mean over the whole data set, scored on the same line.
+``published.csv`` has the source of each figure. Published figures are always labelled as published.
+A difference is shown only between a method and itself, for a mean over the whole data set, scored
+on the same line.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 PUBLISHED_FILE = Path(__file__).with_name("published.csv")
 
+PAPER = "CRNet"
+"""The source of the figures of the paper's own tables."""
+
 PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
 """The number of images behind each published mean."""
 
@@ -26,6 +30,11 @@ PUBLISHED_LINES = {
     "CRNet-A": "y",
     "CRNet-B": "rgb",
     "CRNet-B+": "rgb",
+    "VDSR": "y",
+    "CSCN": "y",
+    "LapSRN": "y",
+    "CARN-M": "rgb",
+    "IMDN": "rgb",
 }
 """The line of the published methods that stand beside solvers."""
 
@@ -63,18 +72,19 @@ def family(solver: str) -> str:
 
 
 def read_published(table: int | None = None) -> pd.DataFrame:
-    """Read the figures of the paper's tables.
+    """Read published figures.
 
     Parameters
     ----------
     table
-        The number of one table, or None for all.
+        The number of one of the paper's tables; None: all of them, and the figures of other
+        papers.
 
     Returns
     -------
     pandas.DataFrame
-        Columns dataset, scale, method, psnr_db and ssim; one row for each (dataset, scale,
-        method).
+        Columns dataset, scale, method, psnr_db, ssim (missing where we know none) and source, which
+        is `PAPER` for the paper's tables; one row for each (dataset, scale, method).
     """
     import pandas as pd
 

@@ -8,9 +8,11 @@ The tables are made from the results database alone. Each of the three writers t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cscsr import interrupts
 from cscsr.compare import difference_tables
 from cscsr.compare.grid import Cell, Table, make_tables
 from cscsr.compare.published import PUBLISHED_LINES
@@ -258,4 +260,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

@@ -71,6 +71,8 @@ def learn_filters(
     """
     from sporco.dictlrn.onlinecdl import OnlineConvBPDNDictLearn
 
+    from cscsr.sparse.sporco import quick_plans
+
     options = OnlineConvBPDNDictLearn.Options(
         {
             "Verbose": False,
@@ -87,8 +89,9 @@ def learn_filters(
     )
     first = draw_patches(tiles, atoms, size, rng)
     learner = OnlineConvBPDNDictLearn(first.transpose(1, 2, 0), lam, options)
-    for _ in tqdm(range(steps), "filters", disable=not progress):
-        learner.solve(tiles[rng.integers(len(tiles))].astype(np.float32))
+    with quick_plans():  # measured plans differ from run to run, and so would the last bits
+        for _ in tqdm(range(steps), "filters", disable=not progress):
+            learner.solve(tiles[rng.integers(len(tiles))].astype(np.float32))
     filters = learner.getdict().reshape(size, size, atoms).transpose(2, 0, 1)
     norms = np.linalg.norm(filters, axis=(1, 2), keepdims=True)
     return np.ascontiguousarray(filters / norms, dtype=np.float32)

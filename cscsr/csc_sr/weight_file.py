@@ -142,10 +142,7 @@ def read_weights(name: str, digest: str | None = None) -> Weights:
     """
     tensors, metadata = weights.load(name, digest)
     if metadata.get("kind") != KIND:
-        raise InputError(
-            f"expected filters and maps of csc-sr in {name}, got weights of "
-            f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
-        )
+        raise weights.of_another_method(name, metadata, "filters and maps of csc-sr")
     try:
         about = check_table(_Metadata, metadata, "the metadata")
         scales = {_scale(text): row for text, row in about.scales.items()}

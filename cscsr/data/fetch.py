@@ -211,12 +211,6 @@ def _download(url: str, part: Path, most_bytes: int) -> None:
                     if count > most_bytes:
                         break
                     file.write(block)
-        if count > most_bytes:
-            part.unlink()
-            raise InputError(
-                f"{url} has more than the {most_bytes} bytes that were expected at most, so it was "
-                "altered on the way and has been deleted; try another network or mirror."
-            )
     except urllib.error.HTTPError as error:
         error.close()
         if have and error.code == 416:  # nothing is missing; the hash decides
@@ -230,13 +224,20 @@ def _download(url: str, part: Path, most_bytes: int) -> None:
         http.client.HTTPException,
         TimeoutError,
         ConnectionError,
+        ValueError,  # an address to which a server redirects that is none
     ) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         remedy = "run the command again to resume"
-        if isinstance(error, urllib.error.URLError):  # it never began
+        if isinstance(error, (urllib.error.URLError, http.client.InvalidURL, ValueError)):
             remedy = "check the network, or name another server with --mirror"
         about = printable(str(reason))[:200]
         raise InputError(f"{url} cannot be fetched ({about}); {remedy}.") from error
+    if count > most_bytes:
+        part.unlink()
+        raise InputError(
+            f"{url} has more than the {most_bytes} bytes that were expected at most, so it was "
+            "altered on the way and has been deleted; try another network or mirror."
+        )
 
 
 @contextlib.contextmanager

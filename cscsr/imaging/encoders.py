@@ -394,7 +394,7 @@ class _Sink(io.RawIOBase):
 def _nameless(folder: Path, size: int) -> BinaryIO:
     """A temporary file without a name, for which `size` bytes of the disk are reserved where the
     system can. Raises OSError if there is not so much room."""
-    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (Windows: a wrapper of one)
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, size)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from cscsr.errors import InputError, unknown_name
-from cscsr.networks.base import LumaRefiner, Network, RGBEnlarger, Visit
+from cscsr.networks.base import LumaEnlarger, LumaRefiner, Network, RGBEnlarger, Visit
 from cscsr.networks.cista_block import CISTABlock, FactoredS
 from cscsr.networks.crnet_a import CRNetA
 from cscsr.networks.crnet_b import CRNetB
@@ -31,6 +31,7 @@ __all__ = [
     "CRNetA",
     "CRNetB",
     "FactoredS",
+    "LumaEnlarger",
     "LumaRefiner",
     "Network",
     "RGBEnlarger",
@@ -94,7 +95,9 @@ def blueprint(name: str, arguments: Mapping[str, Any]) -> Network:
             network = kind(**checked)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{name} cannot be built with {dict(arguments)}: {reason}.") from error
+        raise InputError(
+            f"{name} cannot be built with {dict(arguments)}: {reason.removesuffix('.')}."
+        ) from error
     count = sum(parameter.numel() for parameter in network.parameters())
     if count > MAX_PARAMETERS:
         raise InputError(

@@ -1,9 +1,9 @@
 """The interface of super-resolution networks: planes in, planes out, and the cost of a pass.
 
-A network belongs to one of the two lines of `cscsr.imaging.protocol`. A `LumaRefiner` (line y)
-refines luma that bicubic interpolation has enlarged; an `RGBEnlarger` (line rgb) enlarges RGB
-itself. A new network is one file in this folder with one class derived from one of them; see
-`cscsr.networks.build`. Needs torch and numpy.
+A network belongs to one of the two lines of `cscsr.imaging.protocol`. On line y, a `LumaRefiner`
+refines luma that bicubic interpolation has enlarged and a `LumaEnlarger` enlarges luma itself; on
+line rgb, an `RGBEnlarger` enlarges RGB itself. A new network is one file in this folder with one
+class derived from one of them; see `cscsr.networks.build`. Needs torch and numpy.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ class Convolution(NamedTuple):
     times
         The number of times that one forward pass applies it.
     places
-        Pixels of its output per pixel of the network's input.
+        Pixels of its output (of its input, where it is transposed) per pixel of the network's
+        input.
     """
 
-    layer: nn.Conv2d
+    layer: nn.Conv2d | nn.ConvTranspose2d
     times: int
     places: int
 
@@ -207,9 +208,9 @@ class Network(nn.Module, ABC):
         )
 
     @abstractmethod
-    def radius(self, scale: int) -> int:
+    def radius(self, scale: int) -> int | None:
         """Return the radius, in low-resolution pixels, of the window that an output pixel depends
-        on."""
+        on; None if each depends on the whole image, which is then never cut into tiles."""
 
     def multiply_adds(self, scale: int) -> float:
         """Return the multiply-adds of all convolutions per low-resolution pixel, without biases."""
@@ -229,24 +230,28 @@ class Network(nn.Module, ABC):
         return 8 * max(conv.places * conv.layer.out_channels for conv in self.convolutions(scale))
 
 
-class LumaRefiner(Network):
-    """A network of line y: it refines luma that bicubic interpolation has enlarged.
-
-    The same layers serve all scales. Cb and Cr of a colour image are enlarged by bicubic
-    interpolation.
-    """
+class _LumaNetwork(Network):
+    """A network of line y: Cb and Cr of a colour image are enlarged by bicubic interpolation."""
 
     line = "y"
-    joint_scales = True
-
-    def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
-        return _enlarged_luma(image, scale)
 
     def finish(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
         return with_luma(output[0], image, scale)
 
     def scored(self, output: np.ndarray, image: np.ndarray, scale: int) -> np.ndarray:
         return output[0]
+
+
+class LumaRefiner(_LumaNetwork):
+    """A network of line y: it refines luma that bicubic interpolation has enlarged.
+
+    The same layers serve all scales.
+    """
+
+    joint_scales = True
+
+    def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
+        return _enlarged_luma(image, scale)
 
     @staticmethod
     def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -257,8 +262,29 @@ class LumaRefiner(Network):
     def input_ratio(self, scale: int) -> int:
         return scale
 
-    def radius(self, scale: int) -> int:
+    def radius(self, scale: int) -> int | None:
         return -(-self.input_radius(scale) // scale) + BICUBIC_REACH
+
+
+class LumaEnlarger(_LumaNetwork):
+    """A network of line y: it enlarges luma itself, with separate layers for each scale."""
+
+    joint_scales = False
+
+    def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
+        return np.array(luma_of(image)[None], np.float32, order="C")  # never the caller's own
+
+    @staticmethod
+    def training_pair(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the degraded luma, float32 (1, H/s, W/s), and the luma, uint8 (1, H, W)."""
+        truth = crop_to_multiple(image, scale)
+        return degrade(truth, scale, "y")[None], luma_of(truth)[None]
+
+    def input_ratio(self, scale: int) -> int:
+        return 1
+
+    def radius(self, scale: int) -> int | None:
+        return max(self.input_radius(scale), BICUBIC_REACH)
 
 
 class RGBEnlarger(Network):
@@ -289,7 +315,7 @@ class RGBEnlarger(Network):
     def input_ratio(self, scale: int) -> int:
         return 1
 
-    def radius(self, scale: int) -> int:
+    def radius(self, scale: int) -> int | None:
         return max(self.input_radius(scale), BICUBIC_REACH)
 
 

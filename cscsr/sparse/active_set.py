@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from cscsr.errors import InputError
 from cscsr.operators import ConvDictionary
-from cscsr.problem import SparseCoding
+from cscsr.problem import SparseCoding, part_of
 from cscsr.sparse.admm import ADMM, default_rho
 from cscsr.sparse.ista import FISTA
 from cscsr.sparse.loop import TINY, Iterate, ProximalSolver, as_batch
@@ -56,8 +57,9 @@ class ActiveSet(ProximalSolver):
     product; backtracking chooses t.
 
     The working set consists of the active codes and of as many again (at least a 16th of the
-    signal's elements) for which |Fᵀ(y − Fz)| is largest and near λ. One sweep over all codes per
-    iteration selects it and computes the duality gap as well.
+    signal's elements) for which |Aᵀ(b − Az)|/λ is largest and near 1, and of all exempt codes. One
+    sweep over all codes per iteration selects it and computes the duality gap as well (with exempt
+    codes, the gap takes one F and one Fᵀ more, and the projection of `cscsr.certificate`).
 
     Parameters are those of `IterativeCoder`, with these particulars:
 
@@ -84,6 +86,8 @@ class ActiveSet(ProximalSolver):
     """
 
     growth: ClassVar[float] = ADMM.growth
+    supports_lam_array: ClassVar[bool] = True
+    supports_mask: ClassVar[bool] = True
 
     warm_up: int = 20
 
@@ -111,7 +115,7 @@ class ActiveSet(ProximalSolver):
         dense = (ADMM() if problem.boundary == "circular" else FISTA()).iterates(problem, codes)
         per_iteration = math.prod(problem.codes_shape[:-3]) * problem.operator().operations
         iterations, operations = self.warm_up if codes.any() else 0, 0.0
-        while iterations < self.warm_up or problem.lam == 0 or _active_share(codes) > DENSE:
+        while iterations < self.warm_up or not problem.has_gap or _active_share(codes) > DENSE:
             codes, residual, _ = next(dense)
             iterations, operations = iterations + 1, operations + per_iteration
             residual = residual if _active_share(codes) > DENSE else math.inf
@@ -137,6 +141,12 @@ class _ActiveCodes:
         self._observed = as_batch(problem.observed())
         self._y = self._observed.numpy().reshape(-1)
         self._shape = tuple(as_batch(codes).shape)
+        self._mask = self._lam = None
+        if self._operator.mask is not None:
+            mask = np.broadcast_to(self._operator.mask.numpy(), self._observed.shape)
+            self._mask = mask.reshape(-1)
+        if problem.has_lam_array:
+            self._lam = np.broadcast_to(as_batch(problem.weights()).numpy(), self._shape)
         rho = default_rho(problem)
         self._sigma, self._largest_sigma = 10.0 / rho, LARGEST_SIGMA / rho
         values = codes.numpy().reshape(-1)
@@ -152,7 +162,8 @@ class _ActiveCodes:
 
     def _screen(self) -> None:
         """Compute the residual and the duality gap, and enlarge the working set."""
-        problem, lam = self._problem, self._problem.lam
+        problem, divisors = self._problem, self._problem.divisors()
+        near_one = 0.9 if problem.has_lam_array else 0.9 * problem.lam
         image = self._product(self._columns(self._places).T, self._values)
         self._residual = (self._y - image).astype(self._y.dtype, copy=False)
         residual = torch.from_numpy(self._residual).view(self._observed.shape)
@@ -163,57 +174,77 @@ class _ActiveCodes:
         for (signals, _, rows), correlation in self._operator.sweep(residual):
             if not problem.nonnegative:
                 correlation.abs_()
+            if problem.has_lam_array:
+                correlation.div_(part_of(divisors, (signals, slice(None), rows)))
             largest[signals] = torch.maximum(largest[signals], correlation.amax((1, 2, 3)))
-            near = (correlation >= 0.9 * lam).nonzero(as_tuple=True)
+            near = (correlation >= near_one).nonzero(as_tuple=True)
             signal, atom, row, column = (index.numpy() for index in near)
             lines = ((signal + signals.start) * atoms + atom) * height + row + rows.start
             near_places.append(lines * width + column)
             near_sizes.append(correlation[near].numpy())
         self.objective = 0.5 * _dot(self._residual, self._residual)
-        self.objective += lam * float(np.abs(self._values).sum(dtype=np.float64))
-        like = problem.observed()
-        shape = () if like.ndim == 3 else (batch,)
-        dual = problem.dual_objective(residual.view(like.shape), largest.view(shape))
-        self.gap = self.objective - dual
+        sizes_of_values = np.abs(self._values).astype(np.float64)
+        self.objective += float(np.sum(self._lam_at(self._places) * sizes_of_values))
+        if problem.has_exempt:
+            self.gap = problem.duality_gap(self.codes())
+        else:
+            like = problem.observed()
+            shape = () if like.ndim == 3 else (batch,)
+            relative = largest.view(shape) / (1.0 if problem.has_lam_array else problem.lam)
+            scale = problem.dual_scale(relative)
+            self.gap = self.objective - problem.dual_objective(residual.view(like.shape), scale)
 
         places, sizes = np.concatenate(near_places), np.concatenate(near_sizes)
         room = max(len(self._places), len(self._y) // 16)
         if len(places) > room:
             places = places[np.argpartition(sizes, -room)[-room:]]
         working = np.union1d(self._places, places)
+        if problem.has_exempt:
+            working = np.union1d(working, self._exempt)
         values = np.zeros(len(working), self._y.dtype)
         values[np.searchsorted(working, self._places)] = self._values
         self._places, self._values = working, values
 
+    def _lam_at(self, places: np.ndarray) -> Any:
+        """λ of the codes at `places` of the flat array: a number, or one each."""
+        if self._lam is None:
+            return self._problem.lam
+        return self._lam[np.unravel_index(places, self._shape)]
+
+    @cached_property
+    def _exempt(self) -> np.ndarray:
+        """The places of the exempt codes."""
+        assert self._lam is not None
+        return np.flatnonzero(self._lam == 0)
+
     def _columns(self, places: np.ndarray) -> Any:
-        """The columns of F for the codes at `places` of the flat array, as rows of a sparse
+        """The columns of A for the codes at `places` of the flat array, as rows of a sparse
         matrix."""
         from scipy.sparse import csr_array
 
         operator = self._operator
         height, width = operator.grid
         signal, atom, row, column = np.unravel_index(places, self._shape)
-        reach = np.arange(operator.size)
-        rows = (row[:, None] + reach) % height
-        pixels = rows[:, :, None] * width + ((column[:, None] + reach) % width)[:, None, :]
+        reach = [np.arange(n) for n in operator.filter_shape]
+        rows = (row[:, None] + reach[0]) % height
+        columns = (column[:, None] + reach[1]) % width
+        pixels = rows[:, :, None] * width + columns[:, None, :]
         channel = signal[:, None] * operator.channels + np.arange(operator.channels)
         pixels = channel[:, :, None, None] * (height * width) + pixels[:, None]
-        elements = operator.channels * operator.size**2
+        elements = operator.elements
         starts = np.arange(0, len(places) * elements + 1, elements)
-        filters = operator.filters.numpy()[atom]
-        return csr_array(
-            (filters.reshape(-1), pixels.reshape(-1), starts),
-            shape=(len(places), len(self._y)),
-        )
+        values, pixels = operator.filters.numpy()[atom].reshape(-1), pixels.reshape(-1)
+        if self._mask is not None:
+            values = values * self._mask[pixels]
+        return csr_array((values, pixels, starts), shape=(len(places), len(self._y)))
 
     def _product(self, matrix: Any, vector: np.ndarray) -> np.ndarray:
         self.operations += matrix.nnz
         return matrix @ vector
 
-    def _shrink(self, correlation: np.ndarray) -> np.ndarray:
-        """h_{σλ}(z_before + σFᵀu)."""
+    def _shrink(self, correlation: np.ndarray, threshold: Any) -> np.ndarray:
+        """h_{σλ}(z_before + σFᵀu), at the threshold σλ."""
         point = self._values + self._sigma * correlation
-        threshold = self._sigma * self._problem.lam
         if self._problem.nonnegative:
             return np.maximum(point - threshold, 0)
         return point - np.clip(point, -threshold, threshold)
@@ -225,9 +256,10 @@ class _ActiveCodes:
     def advance(self) -> None:
         """Make one step of the proximal point method and select the next working set."""
         columns = self._columns(self._places)
+        threshold = self._sigma * self._lam_at(self._places)
         u = self._residual
         correlation = self._product(columns, u)
-        codes = self._shrink(correlation)
+        codes = self._shrink(correlation, threshold)
         for _ in range(NEWTON_STEPS):
             gradient = u - self._y + self._product(columns.T, codes)
             moved = _dot(codes - self._values, codes - self._values)
@@ -239,7 +271,7 @@ class _ActiveCodes:
             along = self._product(columns, direction)
             length = 1.0
             while True:
-                codes = self._shrink(correlation + length * along)
+                codes = self._shrink(correlation + length * along, threshold)
                 value = self._value(u + length * direction, codes)
                 if not value > before + 1e-4 * length * slope or length < 1e-4:
                     break

@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 import torch
 
 from cscsr.errors import InputError
-from cscsr.problem import SparseCoding
+from cscsr.problem import SparseCoding, part_of
 from cscsr.sparse.loop import (
     TINY,
     Iterate,
@@ -77,10 +77,10 @@ class Splitting(IterativeCoder):
 
 
 def dual_of(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
-    """Return Fᵀ(y − Fz), clamped to its bound λ: at the optimum the multiplier of x = z."""
-    operator = problem.operator()
+    """Return Aᵀ(b − Az), clamped to its bound λ: at the optimum the multiplier of x = z."""
+    operator, bound = problem.operator(), problem.weights()
     dual = operator.adjoint(problem.observed() - operator.synthesis(codes))
-    return dual.clamp_(None if problem.nonnegative else -problem.lam, problem.lam)
+    return dual.clamp_(None if problem.nonnegative else -bound, bound)
 
 
 def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], torch.Tensor]:
@@ -90,7 +90,7 @@ def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], t
     identity, x = w + Fᵀg with g = (FFᵀ + ρI)⁻¹(y − Fw) solves (FᵀF + ρI) x = Fᵀy + ρw (for C = 1
     this is the Sherman–Morrison formula), and then Fx = y − ρg.
     """
-    operator, observed = problem.operator(), problem.observed()
+    operator, observed = problem.operator(masked=False), problem.observed()
     if operator.channels == 1:
         gram = operator.gram[..., 0, 0].real
         basis = None
@@ -113,6 +113,35 @@ def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], t
     return solve
 
 
+class _MaskedMisfit:
+    """Decouples a mask from F: s, in the place of Fx, minimises the misfit to the observed signal,
+
+        p = αFx + (1 − α)s_before + q,   s ← argmin ½‖m∘(y − s)‖² + ½‖p − s‖²,   q ← p − s,
+
+    so that x still has the signal s − q everywhere and `frequency_solver` finds it (Heide, Heidrich
+    and Wetzstein 2015). The penalty of Fx = s is 1, the curvature of the misfit where the signal is
+    observed. `target` is s − q.
+    """
+
+    def __init__(self, problem: SparseCoding, image: torch.Tensor) -> None:
+        mask = problem.operator().mask
+        assert mask is not None
+        self._weight = mask.square()
+        self._observed = self._weight * as_batch(problem.observed(masked=False))
+        self._s = image
+        self._q = self._weight * image - self._observed
+
+    @property
+    def target(self) -> torch.Tensor:
+        return self._s - self._q
+
+    def update(self, image_x: torch.Tensor, relaxation: float) -> None:
+        """Take Fx of the new x."""
+        point = image_x.lerp(self._s, 1.0 - relaxation).add_(self._q)
+        self._s = (self._observed + point) / (1.0 + self._weight)
+        self._q = point - self._s
+
+
 @dataclass(frozen=True)
 class ADMM(Splitting, ProximalSolver):
     """min ½‖y − Fx‖² + λ‖z‖₁ subject to x = z, by ADMM with over-relaxation α and scaled dual u:
@@ -129,13 +158,17 @@ class ADMM(Splitting, ProximalSolver):
     large as the codes, v and two of z (the monitor keeps the last good z); sporco's ADMM keeps nine
     (x, z, z_before, u, z − u, the relaxed x, the spectra of x, F and Fᵀy) and temporary ones.
 
+    With a mask, ADMM estimates the signal of the x-step as well (mask decoupling), which takes two
+    more arrays of the signal's size. `rho` is then relative to a penalty of 1 for that signal.
+
     Parameters are those of `Splitting` and `ProximalSolver`, with these particulars:
 
     Parameters
     ----------
     rho
         None: ⅓‖f‖²·√(λ/λ_max), ‖f‖² being the sum of the squares of all filters' elements, so
-        that neither y's scale nor f's changes the iterates.
+        that neither y's scale nor f's changes the iterates. For an array λ, λ/λ_max is the least
+        λⱼ/|Aⱼᵀb| of the codes that are not exempt.
     auto_rho
         Balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after the
         iterations 16, 32, 64, … multiply ρ by √(p/d), clamped to [1/10, 10]. As the changes become
@@ -147,8 +180,11 @@ class ADMM(Splitting, ProximalSolver):
     ----------
     Wohlberg, "Efficient algorithms for convolutional sparse representations", IEEE Trans. Image
     Process. 25 (2016).
+    Heide, Heidrich and Wetzstein, "Fast and flexible convolutional sparse coding", CVPR (2015).
     """
 
+    supports_lam_array: ClassVar[bool] = True
+    supports_mask: ClassVar[bool] = True
     growth: ClassVar[float] = 1e6
     """z is not x: with a ρ far too small its objective may rise a long way before it falls."""
 
@@ -159,26 +195,31 @@ class ADMM(Splitting, ProximalSolver):
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """Yield zₖ and ‖x − zₖ₋₁‖/‖zₖ‖, the size of the step, which bounds what remains."""
         rho = default_rho(problem) if self.rho is None else self.rho
-        operator, observed = problem.operator(), as_batch(problem.observed())
-        solve = frequency_solver(problem)
+        operator, target_image = problem.operator(masked=False), as_batch(problem.observed())
+        solve, lam = frequency_solver(problem), problem.weights()
         start = as_batch(codes)
         # From zero codes u starts at zero as well: Fᵀy is no estimate of the multiplier there.
         v = dual_of(problem, codes).div_(rho) if codes.any() else torch.zeros_like(codes)
         v = as_batch(v)
         image_u, image = operator.synthesis(v), operator.synthesis(start)
         v += start
+        misfit = None if problem.mask is None else _MaskedMisfit(problem, image)
         new, old, spare = start, torch.empty_like(start), torch.empty_like(start)
         for iteration in itertools.count(1):
             adapts = self.auto_rho and self.rho_growth == 1 and adapts_after(iteration)
             norms = _Norms() if adapts or self.tol > 0 else None
-            g = solve(observed - image + image_u, rho)
+            if misfit is not None:
+                target_image = misfit.target
+            g = solve(target_image - image + image_u, rho)
+            threshold = lam / rho
             target = old
             sweep = operator.sweep(g)
             for block, correlation in sweep:
                 before = new[block]
                 step = correlation.sub_(v[block]).add_(before)  # x − z_before
                 point = v[block].add_(step, alpha=self.relaxation)
-                after = shrink_into(target[block], point, problem.lam / rho, problem.nonnegative)
+                bound = part_of(threshold, block)
+                after = shrink_into(target[block], point, bound, problem.nonnegative)
                 sweep.put(block, after)
                 if norms is not None:
                     if adapts:
@@ -186,7 +227,10 @@ class ADMM(Splitting, ProximalSolver):
                         norms.add(x=x, off=x - after, move=after - before, u=point - after)
                     norms.add(step=step, z=after)
             image_before, image = image, sweep.image
-            image_u = image_u + self.relaxation * (observed - rho * g)
+            image_x = target_image - rho * g
+            if misfit is not None:
+                misfit.update(image_x, self.relaxation)
+            image_u = image_u + self.relaxation * image_x
             image_u += (1.0 - self.relaxation) * image_before - image
             new, old = target, spare if new is start else new
             factor = _balance(norms) if norms is not None and adapts else 1.0
@@ -206,15 +250,20 @@ def adapts_after(iteration: int) -> bool:
 
 
 def default_rho(problem: SparseCoding) -> float:
-    """Return ⅓‖f‖²·√(λ/λ_max), at least 1e-3 of ‖f‖².
+    """Return ⅓‖f‖²·√(λ/λ_max), at least 1e-3 of ‖f‖² and at most ⅓ of it.
 
     It is within about a factor of two of the best fixed ρ for learned atoms on high-passed images
     and λ/λ_max from 0.004 to 0.4.
     """
     energy = float(problem.operator().filters.double().square().sum())
-    largest = problem.lambda_max()
-    ratio = problem.lam / largest if largest > 0 else 0.0
-    return min(max(math.sqrt(ratio) / 3.0, 1e-3) * energy or 1.0, sys.float_info.max)
+    if problem.has_lam_array:
+        relative = float(problem.correlation(problem.observed(), relative=True).max())
+        ratio = 1.0 / relative if relative > 0 else 1.0
+    else:
+        largest = problem.lambda_max()
+        ratio = problem.lam / largest if largest > 0 else 0.0
+    share = min(max(math.sqrt(ratio) / 3.0, 1e-3), 1.0 / 3.0)
+    return min(share * energy or 1.0, sys.float_info.max)
 
 
 class _Norms:

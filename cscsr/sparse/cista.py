@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,19 +27,20 @@ def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:
     """
     operator = problem.operator()
     weights, recurrent = operator.cista_filters()
-    margin = operator.size - 1
-    threshold = problem.lam * operator.step
+    below, right = (n - 1 for n in operator.filter_shape)
+    threshold = problem.weights() * operator.step
     circular = problem.boundary == "circular"
     observed = problem.observed()
     if observed.ndim == 3:
         observed = observed[None]
     if circular:
-        observed = F.pad(observed, (0, margin, 0, margin), mode="circular")
+        observed = F.pad(observed, (0, right, 0, below), mode="circular")
     drive = convolve(observed, weights)
 
     def step(codes: torch.Tensor) -> torch.Tensor:
         maps = codes if codes.ndim == 4 else codes[None]
-        maps = F.pad(maps, (margin,) * 4, mode="circular" if circular else "constant")
+        margins = (right, right, below, below)
+        maps = F.pad(maps, margins, mode="circular" if circular else "constant")
         new = shrink(drive + convolve(maps, recurrent), threshold, problem.nonnegative)
         return new if codes.ndim == 4 else new[0]
 
@@ -48,7 +50,8 @@ def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:
 @dataclass(frozen=True)
 class CISTA(ProximalSolver):
     """ISTA by explicit convolution with S: the same iterates as `ISTA`, at M²(2s−1)² multiply-adds
-    per pixel instead of 2·M·C·s². It shows the equivalence; it is not fast.
+    per pixel instead of 2·M·C·s². It shows the equivalence; it is not fast. It takes no mask m, as
+    Fᵀm²F is no convolution.
 
     Parameters are those of `ProximalSolver`, and:
 
@@ -59,6 +62,8 @@ class CISTA(ProximalSolver):
         needs more.
     """
 
+    supports_lam_array: ClassVar[bool] = True
+
     cost_cap: float = 2e10
 
     @property
@@ -66,25 +71,25 @@ class CISTA(ProximalSolver):
         return "cista"
 
     def operations(self, problem: SparseCoding, iterations: int | None = None) -> float:
-        """Per pixel, M²(2s−1)² for S⊗z in each iteration, and M·C·s² for W⊗y once."""
-        atoms, size = problem.dictionary.shape[0], problem.dictionary.shape[-1]
+        """Per pixel, M²(2h−1)(2w−1) for S⊗z in each iteration, and M·C·h·w for W⊗y once."""
+        atoms, (height, width) = problem.dictionary.shape[0], problem.dictionary.shape[-2:]
         channels = 1 if problem.dictionary.ndim == 3 else problem.dictionary.shape[1]
         codes = math.prod(problem.codes_shape)
         count = self.iterations if iterations is None else iterations
-        each = float(codes * atoms * (2 * size - 1) ** 2)
-        return count * each + codes * channels * size**2
+        each = float(codes * atoms * (2 * height - 1) * (2 * width - 1))
+        return count * each + codes * channels * height * width
 
     def supports(self, problem: SparseCoding) -> str | None:
         """Return None, or the reason against, the cost cap included."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        atoms, size = problem.dictionary.shape[0], problem.dictionary.shape[-1]
+        atoms, (height, width) = problem.dictionary.shape[0], problem.dictionary.shape[-2:]
         cost = self.operations(problem, 2) - self.operations(problem, 1)
         if cost > self.cost_cap:
             return (
-                f"explicit CISTA with {atoms} atoms of {size}x{size} takes more multiply-adds per "
-                f"iteration on an image of this size than its cap of {self.cost_cap:.0e}."
+                f"explicit CISTA with {atoms} atoms of {height}x{width} takes more multiply-adds "
+                f"per iteration on an image of this size than its cap of {self.cost_cap:.0e}."
             )
         return None
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
-from cscsr.problem import SparseCoding
+from cscsr.problem import SparseCoding, part_of
 from cscsr.sparse.loop import Iterate, ProximalSolver, as_batch, shrink, shrink_into
 
 
@@ -18,7 +19,7 @@ def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
     step = operator.step
     residual = problem.observed() - operator.synthesis(codes)
     descended = operator.adjoint(step * residual).add_(codes)
-    return shrink(descended, problem.lam * step, problem.nonnegative)
+    return shrink(descended, problem.weights() * step, problem.nonnegative)
 
 
 def proximal_gradient(
@@ -45,7 +46,7 @@ def proximal_gradient(
     """
     operator, observed = problem.operator(), as_batch(problem.observed())
     step = operator.step
-    threshold = problem.lam * step
+    threshold = problem.weights() * step
     codes = previous = as_batch(start)
     image = image_before = operator.synthesis(codes)
     spare = [torch.empty_like(codes) for _ in range(3 if accelerated else 2)]
@@ -60,7 +61,8 @@ def proximal_gradient(
             now = codes[block]
             point = previous[block].lerp(now, 1.0 + momentum) if momentum else now
             descended = correlation.mul_(step).add_(point)
-            new = shrink_into(target[block], descended, threshold, problem.nonnegative)
+            bound = part_of(threshold, block)
+            new = shrink_into(target[block], descended, bound, problem.nonnegative)
             if restart:
                 uphill += ((point - new) * (new - now)).sum()
             sweep.put(block, new)
@@ -81,6 +83,9 @@ class ISTA(ProximalSolver):
     The objective never rises, and P(zₖ) − P* ≤ L‖z₀ − z*‖²/(2k). An iteration takes one F and one
     Fᵀ. Parameters are those of `ProximalSolver`.
     """
+
+    supports_lam_array: ClassVar[bool] = True
+    supports_mask: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -112,6 +117,9 @@ class FISTA(ProximalSolver):
     Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
     problems", SIAM J. Imaging Sci. 2 (2009), eqs. 4.1 to 4.3.
     """
+
+    supports_lam_array: ClassVar[bool] = True
+    supports_mask: ClassVar[bool] = True
 
     restart: bool = True
 

@@ -22,11 +22,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from cscsr import weights
 from cscsr.arrays import ordinary_torch, to_tensor
@@ -35,7 +34,7 @@ from cscsr.operators import ConvDictionary
 from cscsr.problem import SparseCoding
 from cscsr.schema import check_table
 from cscsr.sparse.ista import ista_step
-from cscsr.sparse.loop import Iterate, ProximalSolver
+from cscsr.sparse.loop import Iterate, ProximalSolver, shrink
 
 FORMS = ("step", "tied", "untied")
 
@@ -103,19 +102,10 @@ def lista_step(
     def step(codes: torch.Tensor, k: int) -> torch.Tensor:
         residual = observed - synthesis[k % len(synthesis)].synthesis(codes)
         descended = codes + analysis[k % len(analysis)].adjoint(gains[k] * length * residual)
-        return _shrink_each(descended, problem.lam * length * thresholds[k], problem.nonnegative)
+        bound = problem.weights() * length * thresholds[k][:, None, None]
+        return shrink(descended, bound, problem.nonnegative)
 
     return step
-
-
-def _shrink_each(
-    codes: torch.Tensor, thresholds: torch.Tensor, nonnegative: bool = False
-) -> torch.Tensor:
-    """Shrink codes ([B,]M,H,W) with one threshold per atom, (M,), or one for all, (1,) (eq. 6)."""
-    bound = thresholds[:, None, None]
-    if nonnegative:
-        return F.relu(codes - bound)
-    return codes - codes.clamp(-bound, bound)
 
 
 @dataclass(frozen=True)
@@ -143,6 +133,9 @@ class LISTA(ProximalSolver):
     InputError
         For an unknown form, and at first use for weights of another kind or form.
     """
+
+    supports_lam_array: ClassVar[bool] = True
+    supports_mask: ClassVar[bool] = True
 
     iterations: int = STEPS
     tol: float = 0.0
@@ -176,11 +169,16 @@ class LISTA(ProximalSolver):
         return self._learned()[1].copy()
 
     def supports(self, problem: SparseCoding) -> str | None:
-        """Return None, or the reason against: besides those of every solver, a dictionary that the
-        forms "tied" and "untied" were not trained for."""
+        """Return None, or the reason against: besides those of every solver, what the forms "tied"
+        and "untied" were not trained for, another dictionary, an array λ or a mask."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
+        if self.form != "step" and (problem.has_lam_array or problem.mask is not None):
+            return (
+                f"{self.name} was trained for one number lam and signals without a mask; "
+                "lista[step] takes any."
+            )
         own = self._learned()[1]
         ours, theirs = dictionary_sha256(own), dictionary_sha256(problem.dictionary)
         if self.form == "step" or (ours == theirs and own.size == _size(problem.dictionary)):
@@ -228,25 +226,25 @@ def _descending(
     """The K learned steps with W = B = F; ISTA's step replaces one that would raise the objective
     of a signal. F is applied once per step, since both share the residual."""
     operator, observed = problem.operator(), problem.observed()
-    length = operator.step
+    length, weights = operator.step, problem.weights()
     gains, thresholds = learned.gains.to(observed), learned.thresholds.to(observed)
 
     def measured(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         residual = observed - operator.synthesis(codes)
         misfit = residual.square().sum((-3, -2, -1), keepdim=True)
-        return residual, 0.5 * misfit + problem.lam * codes.abs().sum((-3, -2, -1), keepdim=True)
+        if problem.has_lam_array:
+            return residual, 0.5 * misfit + (weights * codes.abs()).sum((-3, -2, -1), keepdim=True)
+        return residual, 0.5 * misfit + weights * codes.abs().sum((-3, -2, -1), keepdim=True)
 
     residual, value = measured(codes)
     for k in range(len(learned)):
         descent = operator.adjoint(length * residual)
-        trial = _shrink_each(
-            codes + gains[k] * descent, problem.lam * length * thresholds[k], problem.nonnegative
-        )
+        bound = weights * length * thresholds[k][:, None, None]
+        trial = shrink(codes + gains[k] * descent, bound, problem.nonnegative)
         after = measured(trial)
         rises = ~(after[1] <= value)
         if rises.any():
-            one = torch.ones_like(thresholds[k])
-            plain = _shrink_each(codes + descent, problem.lam * length * one, problem.nonnegative)
+            plain = shrink(codes + descent, weights * length, problem.nonnegative)
             trial = torch.where(rises, plain, trial)
             after = measured(trial)
         codes, (residual, value) = trial, after
@@ -259,10 +257,7 @@ def _load(name: str, sha256: str) -> tuple[LearnedSteps, np.ndarray, str]:
     """Read the steps, their dictionary and their form from a weight file with that SHA-256."""
     tensors, metadata = weights.load(name, sha256)
     if metadata.get("kind") != KIND:
-        raise InputError(
-            f"expected learned steps of lista in {name}, got weights of "
-            f"{metadata.get('kind') or metadata.get('architecture') or 'another method'}."
-        )
+        raise weights.of_another_method(name, metadata, "learned steps of lista")
     try:
         about = check_table(_Metadata, metadata, "the metadata")
     except InputError as error:

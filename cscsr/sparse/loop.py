@@ -12,13 +12,13 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 
-from cscsr.arrays import ordinary_torch, to_type_of, value_range
+from cscsr.arrays import ordinary_torch, to_tensor, to_type_of, value_range
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding, in_pieces
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
@@ -67,7 +67,8 @@ class IterativeCoder(Solver[SparseCoding]):
         if it has one) is at most this and the duality gap at most `CONVERGED_GAP` of the
         objective, or `tol` of it if that is larger; 0 runs all iterations. The gap is computed
         when the change is small, at most every `GAP_EVERY` iterations, and costs one F and one
-        Fᵀ. At λ = 0 there is no gap, and the change alone decides.
+        Fᵀ. Where λ = 0 for all codes there is no gap, and instead ‖Aᵀ(b − Az)‖∞ must be at most
+        that fraction of ‖Aᵀb‖∞ (nonnegative: `SparseCoding.kkt_residual`).
     dtype
         The precision to compute in, "float32" or "float64"; None: the signal's.
     record_every
@@ -133,7 +134,7 @@ class IterativeCoder(Solver[SparseCoding]):
                 f"{self.name} works by Fourier transforms and solves only the boundary "
                 f"'circular', not {problem.boundary!r}."
             )
-        if self.gap_tol > 0 and problem.lam == 0:
+        if self.gap_tol > 0 and not problem.has_gap:
             return f"{self.name} cannot stop by the duality gap at lam = 0, where there is none."
         return None
 
@@ -143,8 +144,8 @@ class IterativeCoder(Solver[SparseCoding]):
     ) -> Solution:
         """Compute the codes of `problem`.
 
-        At λ ≥ λ_max the codes are exactly zero: the solve converges at iteration 0. Signals and
-        dictionaries of any scale are solved alike: where squares would leave the range of the
+        Where zero codes are optimal, as from λ_max on, the solve converges at iteration 0. Signals
+        and dictionaries of any scale are solved alike: where squares would leave the range of the
         dtype (`SAFE_EXPONENT`), in other units, powers of 2.
 
         Parameters
@@ -170,7 +171,7 @@ class IterativeCoder(Solver[SparseCoding]):
             units = Units.of(converted)
             converted = units.scaled(converted)
             monitor = Monitor(self, converted, problem.signal, start, callback, units)
-            if converted.lam >= converted.lambda_max():
+            if converted.zero_is_optimal():
                 zero = torch.zeros_like(monitor.start)
                 monitor.record(0, 0.0, zero, 0.0)
                 monitor.status = Status.CONVERGED
@@ -212,7 +213,8 @@ class Units:
             exponent = math.frexp(largest)[1]
             return 1.0 if largest == 0 or abs(exponent) <= safe else 2.0 ** (exponent - 1)
 
-        return cls(unit(problem.signal), unit(problem.dictionary))
+        signal = problem.signal if problem.mask is None else problem.observed()
+        return cls(unit(signal), unit(problem.dictionary))
 
     @property
     def codes(self) -> float:
@@ -228,13 +230,21 @@ class Units:
         """Return a problem in torch in these units."""
         if self == Units():
             return problem
-        lam = problem.lam / self.signal / self.dictionary
-        return SparseCoding(
-            multiplied(problem.signal, 1.0 / self.signal),
-            multiplied(problem.dictionary, 1.0 / self.dictionary),
-            min(max(lam, sys.float_info.min), sys.float_info.max) if problem.lam > 0 else 0.0,
-            problem.nonnegative,
-            problem.boundary,
+        smallest, largest = sys.float_info.min, sys.float_info.max
+        lam: Any
+        if problem.has_lam_array:
+            exact = to_tensor(problem.lam, problem.signal.device, torch.float64)
+            lam = (exact / self.signal / self.dictionary).clamp(smallest, largest)
+            lam = lam.masked_fill(exact == 0, 0.0)
+        else:
+            lam = min(max(problem.lam / self.signal / self.dictionary, smallest), largest)
+            lam = lam if problem.lam > 0 else 0.0
+        limit = torch.finfo(problem.signal.dtype).max  # of missing elements, whatever they hold
+        return replace(
+            problem,
+            signal=multiplied(problem.signal, 1.0 / self.signal).clamp(-limit, limit),
+            dictionary=multiplied(problem.dictionary, 1.0 / self.dictionary),
+            lam=lam,
         )
 
 
@@ -298,7 +308,7 @@ class Monitor:
         self.trace = Trace()
         self._solver = solver
         self._like = like
-        self._gap = solver.gap and problem.lam > 0
+        self._gap = solver.gap and problem.has_gap
         self._callback = callback
         if start is not None and not all(part.isfinite().all() for (part,) in in_pieces(start)):
             raise InputError("init must be finite, but it holds NaN or infinity.")
@@ -415,13 +425,14 @@ class Monitor:
     def is_near_optimum(self, iteration: int, codes: torch.Tensor) -> bool:
         """Whether the duality gap allows the solve to have converged; see `IterativeCoder.tol`.
         Computed at most once in `GAP_EVERY` iterations, False in between."""
-        if self.problem.lam == 0:
-            return True
         if iteration < self._next_gap:
             return False
         self._next_gap = iteration + GAP_EVERY
+        share = max(CONVERGED_GAP, self._solver.tol)
+        if not self.problem.has_gap:
+            return self.problem.kkt_residual(codes) <= share * self.problem.lambda_max()
         objective, gap = self.problem.objective_and_gap(codes)
-        return gap <= max(CONVERGED_GAP, self._solver.tol) * objective
+        return gap <= share * objective
 
     def _is_certified(self, iteration: int, codes: torch.Tensor) -> bool:
         """Whether the duality gap ends the solve, checked once in `GAP_EVERY` iterations."""
@@ -452,15 +463,16 @@ class Monitor:
         return Solution(estimate, self.status, self.trace, seconds, estimate)
 
 
-def shrink(codes: torch.Tensor, threshold: float, nonnegative: bool = False) -> torch.Tensor:
-    """Return h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 6); nonnegative: max(z − θ, 0)."""
+def shrink(codes: torch.Tensor, threshold: Any, nonnegative: bool = False) -> torch.Tensor:
+    """Return h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 6); nonnegative: max(z − θ, 0). θ is a number
+    or a tensor that broadcasts to the codes."""
     if nonnegative:
         return F.relu(codes - threshold)
     return codes - codes.clamp(-threshold, threshold)
 
 
 def shrink_into(
-    out: torch.Tensor, codes: torch.Tensor, threshold: float, nonnegative: bool
+    out: torch.Tensor, codes: torch.Tensor, threshold: Any, nonnegative: bool
 ) -> torch.Tensor:
     """Write `shrink` of `codes` into `out`, without a gradient."""
     if nonnegative:

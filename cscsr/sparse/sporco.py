@@ -21,7 +21,7 @@ from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding
 from cscsr.solver import Solution, Status
 from cscsr.sparse.admm import Splitting, dual_of
-from cscsr.sparse.loop import IterativeCoder, Monitor, Units, relative_change
+from cscsr.sparse.loop import IterativeCoder, Monitor, Units, as_batch, relative_change
 
 PLAN_SECONDS = 1.0
 """Seconds for which pyFFTW keeps the plan of a transform, and the arrays in it, after its last
@@ -59,6 +59,7 @@ class _Sporco(IterativeCoder):
     """What sporco's two solvers share: its options, its clock, its layout of the codes. The
     duality gap that `gap_tol` requests is not part of the seconds."""
 
+    supports_lam_array: ClassVar[bool] = True
     circular_only: ClassVar[bool] = True
     stops_itself: ClassVar[bool] = False
     """Whether sporco judges convergence by `tol`."""
@@ -96,9 +97,12 @@ class _Sporco(IterativeCoder):
         """Return the codes of the previous iteration in sporco's layout."""
 
     def create(self, module: Any, problem: SparseCoding, options: dict[str, Any]) -> Any:
-        """Return `module.ConvBPDN` for `problem`, with `options` added to the shared ones."""
-        signal = problem.observed()
-        signal = signal if signal.ndim == 4 else signal[None]
+        """Return `module.ConvBPDN` for `problem`, with `options` added to the shared ones, or
+        `module.ConvBPDNMask` if it has a mask. An array λ is a number, `lam_of_sporco`, times
+        sporco's L1Weight."""
+        signal = as_batch(problem.observed(masked=False))
+        filters = problem.operator().filters.permute(2, 3, 1, 0).numpy()
+        lam = lam_of_sporco(problem)
         common = {
             "Verbose": False,
             "StatusHeader": False,
@@ -107,12 +111,17 @@ class _Sporco(IterativeCoder):
             "IterTimer": "solve_wo_func",
             "NonNegCoef": problem.nonnegative,
         }
-        return module.ConvBPDN(
-            problem.operator().filters.permute(2, 3, 1, 0).numpy(),
-            signal.permute(2, 3, 1, 0).numpy(),
-            problem.lam,
-            module.ConvBPDN.Options(common | options),
-        )
+        if problem.has_lam_array:
+            common["L1Weight"] = to_sporco(problem.weights() / lam)
+        arrays = (filters, signal.permute(2, 3, 1, 0).numpy(), lam)
+        mask = problem.operator().mask
+        if mask is None:
+            return module.ConvBPDN(*arrays, module.ConvBPDN.Options(common | options))
+        weights = mask.expand(signal.shape).permute(2, 3, 1, 0).numpy()
+        # sporco subtracts the signal before it masks: large missing elements would cost precision.
+        observed = np.where(weights == 0, 0, arrays[1])
+        options = module.ConvBPDNMask.Options(common | options)
+        return module.ConvBPDNMask(filters, observed, lam, weights[..., None], options)
 
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
         def latest(method: Any) -> torch.Tensor:
@@ -197,7 +206,7 @@ class SporcoADMM(Splitting, _Sporco):
         }
         if start is not None:
             # sporco, given z only, fails on its own start of the scaled dual u = Fᵀ(y − Fz)/ρ.
-            rho = 50.0 * problem.lam + 1.0 if self.rho is None else self.rho
+            rho = 50.0 * lam_of_sporco(problem) + 1.0 if self.rho is None else self.rho
             dual = dual_of(problem, start) / rho
             options |= {"Y0": to_sporco(start), "U0": to_sporco(dual)}
         return self.create(sporco.admm.cbpdn, problem, options)
@@ -211,7 +220,8 @@ class SporcoADMM(Splitting, _Sporco):
 
 @dataclass(frozen=True)
 class SporcoPGM(_Sporco):
-    """`sporco.pgm.cbpdn.ConvBPDN`: FISTA in the frequency domain, without restart.
+    """`sporco.pgm.cbpdn.ConvBPDN` (with a mask `ConvBPDNMask`): FISTA in the frequency domain,
+    without restart.
 
     Parameters are those of `IterativeCoder`, and:
 
@@ -229,6 +239,8 @@ class SporcoPGM(_Sporco):
     InputError
         For a parameter out of range.
     """
+
+    supports_mask: ClassVar[bool] = True
 
     lipschitz: float | None = None
 
@@ -303,6 +315,16 @@ def quick_plans() -> Iterator[None]:
             yield
         finally:
             sporco.fft.pyfftw_planner_effort = usual
+
+
+def lam_of_sporco(problem: SparseCoding) -> float:
+    """Return the number λ that sporco's default ρ depends on: of an array, the mean of those above
+    zero."""
+    weights = problem.weights()
+    if isinstance(weights, torch.Tensor):
+        positive = weights[weights > 0].double()
+        return float(positive.mean()) if len(positive) else 1.0
+    return weights
 
 
 def to_sporco(codes: torch.Tensor) -> np.ndarray:

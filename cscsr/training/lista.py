@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,13 +29,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cscsr import checkpoints, weights
+from cscsr import checkpoints, interrupts, weights
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.data.datasets import data_folder, holdout_images, training_images
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image
 from cscsr.locks import folder_lock
-from cscsr.output import write_text
+from cscsr.output import printable, write_text
 from cscsr.problem import SparseCoding
 from cscsr.schema import Range, check
 from cscsr.sparse.lista import (
@@ -46,7 +47,7 @@ from cscsr.sparse.lista import (
     dictionary_sha256,
     lista_step,
 )
-from cscsr.training.lista_card import TRAINING_SET, card, held_out_gaps
+from cscsr.training.lista_card import HELD_OUT_CROP, TRAINING_SET, card, held_out_gaps
 
 FILTERS = "csc-sr-ista"
 """Shipped weights whose filters are the default dictionary."""
@@ -362,7 +363,7 @@ def train_lista(
     Raises
     ------
     InputError
-        If the data or the filters are missing.
+        If the data or the filters are missing, and if the images are too small.
     """
     options = options or Options()
     folder = data_folder(data)
@@ -388,6 +389,11 @@ def _train_forms(
     paths = training_images(folder, [TRAINING_SET])
     images = list(residuals(paths, options.scales))
     held_out = list(residuals(holdout_images(folder), (2,)))
+    if not any(min(image.shape) >= HELD_OUT_CROP for image in held_out):
+        raise InputError(
+            f"training needs a held-out image with a residual of at least {HELD_OUT_CROP}x"
+            f"{HELD_OUT_CROP} pixels at x2."
+        )
     start, written = None, []
     for form in [form for form in FORMS if form in forms]:
         before = out / f"lista-{FORMS[max(FORMS.index(form) - 1, 0)]}.safetensors"
@@ -423,8 +429,8 @@ def _dictionary(filters: str) -> np.ndarray:
     return np.ascontiguousarray(bank.reshape(len(bank), 1, *bank.shape[-2:]), dtype=np.float32)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line of this module; ``--help`` lists the options."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line of this module, and return its exit code."""
     usual = Options()
     parser = argparse.ArgumentParser(
         prog="python -m cscsr.training.lista",
@@ -462,10 +468,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seed=chosen.seed,
         )
     except InputError as error:
-        parser.error(str(error))
+        print(f"cscsr: {printable(str(error))}", file=sys.stderr)
+        return 2
     for path in written:
         print(path)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interrupts.ended(main))

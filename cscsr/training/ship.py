@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cscsr import weights
+from cscsr import interrupts, weights
 from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
@@ -175,4 +175,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(interrupts.ended(main))

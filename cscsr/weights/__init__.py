@@ -21,6 +21,7 @@ import numpy as np
 
 from cscsr.errors import InputError, unknown_name
 from cscsr.output import make_folder, write_bytes, write_text
+from cscsr.published_weights import needed_weights, row_of_solver
 from cscsr.schema import Range, check_table, shown
 
 FOLDER = Path(__file__).parent
@@ -98,17 +99,21 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     name
-        The name of shipped weights, or the path of a ``.safetensors`` file.
+        The name of shipped weights, the name of a solver of imported ones, such as
+        "vdsr[published]", or the path of a ``.safetensors`` file.
 
     Raises
     ------
     InputError
-        If there are no such weights.
+        If there are no such weights, or they have not been imported.
     """
     if str(name).endswith(".safetensors"):
         path = Path(name)
         _stat(path)
         return path
+    published = row_of_solver(str(name))
+    if published is not None:
+        return needed_weights(published)
     if name not in manifest():
         raise unknown_name("weights", str(name), manifest())
     path = FOLDER / f"{name}.safetensors"
@@ -241,6 +246,14 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     if array.dtype.kind == "f" and not (np.abs(array) <= np.finfo(np.float32).max).all():
         raise InputError(f"tensor {name} of {path} holds a number that is not finite in float32.")
     return array
+
+
+def of_another_method(
+    name: str | os.PathLike[str], metadata: Mapping[str, Any], expected: str
+) -> InputError:
+    """Return the sentence on a weight file that holds something else than what is `expected`."""
+    method = metadata.get("kind") or metadata.get("architecture") or "another method"
+    return InputError(f"expected {expected} in {name}, got weights of {method}.")
 
 
 def check_shapes(

@@ -10,7 +10,7 @@ import pytest
 import cscsr
 from cscsr.cli import main
 
-SUBCOMMANDS = ("solvers", "upscale", "score", "compare", "train", "data")
+SUBCOMMANDS = ("solvers", "upscale", "score", "compare", "train", "data", "weights")
 
 
 def test_version(capsys):

@@ -396,3 +396,14 @@ def test_folders_under_the_folder_of_the_shell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "album")
     assert main(["upscale", ".", "--recursive", *BICUBIC, "-o", "../large/"]) == 0
     assert names(tmp_path / "large") == ["a-x2.png", "trip/a-x2.png"]
+
+
+@pytest.mark.parametrize("command", ["solvers", "upscale", "compare", "train", "data", "weights"])
+def test_a_complaint_about_words_commands_no_terminal(command, capsys):
+    try:
+        code = main([command, "--no\n\x1b[2Jsuch", "na\udcefve"])
+    except SystemExit as stopped:  # how argparse ends
+        code = stopped.code
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.count("\n") == 1 and "\x1b" not in said

@@ -120,7 +120,7 @@ def test_a_cell_tells_where_it_came_from(browser):
     click(browser, "#table1 button.cell")
     assert browser.run("return document.getElementById('source').open")
     facts = dict(zip(texts(browser, "#source dt"), texts(browser, "#source dd"), strict=True))
-    assert facts["Weights (SHA-256)"] == "none: nothing is trained"
+    assert facts["Weights (SHA-256)"] == "none: the solver is not trained"
     assert facts["Line"].startswith("y: ")
     assert "Python" in facts["Machine"]
     assert texts(browser, "#source pre") == ["python -m benchmarks.compare --for 'a <test> & more'"]

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from cscsr.compare.grid import Column, make_tables
+from cscsr.compare.grid import Cell, Column, make_tables, published_scores
 from cscsr.compare.page import write_page
+from cscsr.compare.published import read_published
 from cscsr.compare.records import FAILED, UNSUPPORTED
 from cscsr.compare.summary import Place, summarise
 from cscsr.compare.tables import csv_file, latex, write_tables
@@ -44,6 +45,14 @@ def test_a_difference_is_shown_between_a_method_and_itself_only(made_up):
     assert cells(text, "*published* CRNet-B") == ["***38.13***<br>***0.9610***"]
     assert cells(text, "*published* CRNet-A") == ["*<ins>37.79</ins>*<br>*<ins>0.9600</ins>*"]
     assert cells(text, "*published* CSC-SR") == ["*36.62*<br>*0.9549*"]
+
+
+def test_a_published_figure_that_we_do_not_know_is_left_out(made_up):
+    metrics = make_tables(made_up.fill())[0].metrics
+    published = read_published()
+    published.loc[published.method == "VDSR", "ssim"] = float("nan")
+    scores = published_scores(published)["Set5", 2, "VDSR"]
+    assert [(m.name, text) for m, text in Cell(scores).texts(metrics)] == [("psnr", "37.53")]
 
 
 def test_the_csv_file_labels_what_is_published(made_up):

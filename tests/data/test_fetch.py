@@ -289,6 +289,25 @@ def test_answer_without_an_end_is_cut_off(server, tmp_path, monkeypatch):
     assert sent < 10**8, "it was not asked for the rest"
 
 
+@pytest.mark.parametrize(
+    "address", ["http://[::1/x", "http://a..b/x", "http://a:b/x", "ftp://::/x"]
+)
+def test_redirect_to_what_is_no_address_is_refused(server, tmp_path, monkeypatch, address):
+    def redirect(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", address)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    monkeypatch.setattr(Handler, "do_GET", redirect)
+    with pytest.raises(
+        InputError, match=r"t1\.png cannot be fetched .*; check the network"
+    ) as raised:
+        fetch("T91", tmp_path, host=server.url)
+    assert str(raised.value).isprintable()
+    assert not (tmp_path / "T91").exists()
+
+
 @pytest.mark.parametrize("slow", ["header", "body"])
 def test_server_that_sends_a_byte_now_and_then_is_given_up(server, tmp_path, monkeypatch, slow):
     """Each byte comes well within the time limit of a connection."""

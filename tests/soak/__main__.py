@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -22,6 +22,31 @@ from tests.soak.disks import Disks, can_mount
 from tests.soak.fuzz import Fuzz
 from tests.soak.inputs import write_inputs
 from tests.soak.kills import Kills
+from tests.soak.processes import stop_running
+
+SHORT_SEED = 1
+
+SHORT: tuple[tuple[str, Iterable[int]], ...] = (
+    ("kill compare", [0]),
+    ("kill train", [0]),
+    ("kill upscale", [0]),
+    ("kill upscale --jobs 2 or a worker", [0]),
+    ("kill one of two trainings", [0]),
+    ("full disk: upscale", [0]),
+    ("full disk: train", [0]),
+    ("fuzz image", range(60)),
+    ("fuzz weight file", range(30)),
+    ("fuzz recipe", range(30)),
+    ("fuzz checkpoint", range(20)),
+    ("fuzz checkpoint of CSC-SR", range(20)),
+    ("fuzz checkpoint of LISTA", range(20)),
+    ("fuzz curve", range(20)),
+    ("fuzz results database", range(20)),
+    ("fuzz manifest", range(20)),
+    ("fuzz list of images", range(20)),
+    ("fuzz download", range(20)),
+)
+"""The cases of the short form, by number, all of `SHORT_SEED`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,16 +69,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of all choices (default: 0)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="a Markdown file to write")
+    parser.add_argument(
+        "--faults",
+        type=Path,
+        default=Path("soak-faults"),
+        metavar="DIR",
+        help="where the files of faults go (default: %(default)s, made at the first)",
+    )
     parser.add_argument("--case", metavar="NAME:N", help="run this case of the seed only")
+    parser.add_argument(
+        "--short", action="store_true", help="run a fixed list of cases, in less than a minute"
+    )
     options = parser.parse_args(arguments)
     faulthandler.enable()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background, inherited
         signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="cscsr-soak-", ignore_cleanup_errors=True) as place:
-        soak = _Soak(Path(place), options.seed)
+        soak = _Soak(Path(place), SHORT_SEED if options.short else options.seed, options.faults)
+        kinds = {case.name: case for case in soak.cases()}
+        cases = list(SHORT) if options.short else []
         if options.case:
             name, _, number = options.case.rpartition(":")
-            soak.run(next(case for case in soak.cases() if case.name == name), int(number))
+            if name not in kinds or not number.isdigit():
+                parser.error(f"expected one of {', '.join(kinds)}, then :N, got {options.case!r}.")
+            cases = [(name, [int(number)])]
+        if cases:
+            soak.run_all((kinds[name], number) for name, numbers in cases for number in numbers)
         else:
             soak.go_on(60 * options.minutes, options.inputs)
     table = soak.counts.table()
@@ -62,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = shlex.join(sys.argv[1:] if arguments is None else arguments)
         write_text(options.report, _report(soak, words, table))
     faults = sum(soak.counts.total(kind) for kind in FAULTS)
-    print(f"{soak.seconds / 60:.1f} minutes, seed {options.seed}, {faults} faults.")
+    saved = f", saved in {options.faults}" if faults else ""
+    print(f"{soak.seconds / 60:.1f} minutes, seed {soak.seed}, {faults} faults{saved}.")
     return 1 if faults else 0
 
 
@@ -75,13 +117,15 @@ class _Soak:
         A folder for everything.
     seed
         Of all choices.
+    faults
+        A folder for the files of faults.
     """
 
-    def __init__(self, place: Path, seed: int) -> None:
+    def __init__(self, place: Path, seed: int, faults: Path) -> None:
         for name in ("inputs", "scratch", "trials", "mount"):
             (place / name).mkdir()
         self.place, self.seed = place, seed
-        self.counts, self.seconds = Counts(), 0.0
+        self.counts, self.seconds = Counts(faults), 0.0
         inputs = write_inputs(place / "inputs")
         self.mounting = can_mount(place / "mount")
         kills = Kills(inputs, place / "scratch")
@@ -96,7 +140,17 @@ class _Soak:
         with tempfile.TemporaryDirectory(
             dir=self.place / "trials", ignore_cleanup_errors=True
         ) as folder:
-            self.counts.run(case, self.seed, number, Path(folder))
+            try:
+                self.counts.run(case, self.seed, number, Path(folder))
+            finally:
+                stop_running()
+
+    def run_all(self, cases: Iterable[tuple[Case, int]]) -> None:
+        """Run cases by their kind and number."""
+        since = time.monotonic()
+        for case, number in cases:
+            self.run(case, number)
+            self.seconds = time.monotonic() - since
 
     def go_on(self, seconds: float, inputs: int) -> None:
         """Run commands for so many seconds, and between them their share of the inputs, which take

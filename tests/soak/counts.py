@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import shutil
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ REFUSED, ACCEPTED, KILLED = "refused", "accepted", "killed"
 
 COLUMNS = ("tried", REFUSED, ACCEPTED, KILLED, *FAULTS)
 
-_MOST_SHOWN = 50
+_MOST_SAVED = 50
 
 
 class Fault(Exception):
@@ -45,8 +48,16 @@ class Case:
 
 @dataclass
 class Counts:
-    """The table of all trials."""
+    """The table of all trials.
 
+    Attributes
+    ----------
+    saved
+        A folder for the faults, made at the first one: each gets a folder with its text, the
+        command that runs it again, and the files of its trial.
+    """
+
+    saved: Path | None = None
     rows: dict[str, Counter[str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -59,12 +70,24 @@ class Counts:
             for outcome in case.run(source, folder):
                 row[outcome] += 1
         except Fault as fault:
-            row[fault.kind] += 1
-            self.faults.append(
-                f"{fault.kind}: --seed {seed} --case '{case.name}:{number}'\n{fault.text}"
-            )
-            if len(self.faults) <= _MOST_SHOWN:
-                print(self.faults[-1], flush=True)
+            self._add(case, seed, number, folder, fault)
+        except Exception:  # of the soak itself: the other trials go on
+            text = f"in the soak itself: {traceback.format_exc()}"
+            self._add(case, seed, number, folder, Fault("traceback", text))
+
+    def _add(self, case: Case, seed: int, number: int, folder: Path, fault: Fault) -> None:
+        self.rows[case.name][fault.kind] += 1
+        again = f"python -m tests.soak --seed {seed} --case '{case.name}:{number}'"
+        self.faults.append(f"{fault.kind}: {again}\n{fault.text}")
+        if len(self.faults) > _MOST_SAVED:
+            return
+        print(self.faults[-1], flush=True)
+        if self.saved is not None:
+            to = self.saved / f"{len(self.faults)}-{case.name.replace(' ', '-').replace(':', '')}"
+            to.mkdir(parents=True)
+            (to / "fault.txt").write_text(self.faults[-1] + "\n", errors="backslashreplace")
+            with contextlib.suppress(OSError, shutil.Error):  # copies what it can
+                shutil.copytree(folder, to / "files", symlinks=True)
 
     def total(self, column: str) -> int:
         return sum(row[column] for row in self.rows.values())

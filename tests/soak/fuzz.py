@@ -17,7 +17,7 @@ import time
 import tomllib
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,9 +38,11 @@ from cscsr.data.datasets import holdout_images, load_dataset, training_images
 from cscsr.imaging import read_image, read_picture
 from cscsr.network import NetworkSolver
 from cscsr.sparse.lista import LISTA
+from cscsr.training import lista
 from cscsr.training.recipe import load_recipe
 from cscsr.training.run import train
 from tests.soak.counts import ACCEPTED, REFUSED, Case, Fault
+from tests.soak.downloads import Downloads
 from tests.soak.processes import run
 
 LIMIT_SECONDS = 60
@@ -51,6 +53,10 @@ LIMIT_MEGABYTES = 1500
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (13, 17, 3)).astype(np.uint8)
 
+SIGNALS = list(np.random.default_rng(0).normal(0, 0.1, (2, 16, 16)).astype(np.float32))
+FILTERS = np.random.default_rng(1).normal(0, 0.3, (3, 1, 3, 3)).astype(np.float32)
+"""What LISTA is trained for: signals, and a dictionary."""
+
 HOSTILE: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 3, 10**9, 10**30, -(10**30), 0.5, -1e300, 1e-320),
     *(math.nan, math.inf, "", "x", "0", "2", "é\n\x1b[2J", "../..", "a" * 5000, "\0"),
@@ -58,6 +64,18 @@ HOSTILE: tuple[Any, ...] = (
 )
 
 MARKS = (b"\0" * 4, b"\xff" * 4, b"\0" * 40, b"{}", b'"', b"\n", b"\x1b[2J", b"\xed\xa0\x80", b"=")
+
+
+class _Interrupting(np.ndarray):
+    """An image that interrupts a training at its eleventh crop."""
+
+    crops = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        _Interrupting.crops += 1
+        if _Interrupting.crops % 11 == 0:
+            raise KeyboardInterrupt
+        return np.asarray(self)[index]
 
 
 class _Hang(BaseException):
@@ -177,6 +195,8 @@ class Fuzz:
             "results database": (3, self._database),
             "manifest": (2, self._manifest),
             "list of images": (3, self._list),
+            "checkpoint of LISTA": (2, self._lista),
+            "download": (1, Downloads(self._inputs).write),
         }
         return [
             Case(f"fuzz {name}", partial(self._tried, write))
@@ -208,6 +228,8 @@ class Fuzz:
             if "\n" in text or not text.strip() or not _printable(text):
                 raise Fault("traceback", f"not one printable sentence: {text!r}") from error
             outcome = REFUSED
+        except Fault:
+            raise
         except _Hang:
             raise Fault("hang", traceback.format_exc()[-3000:]) from None
         except (Exception, SystemExit):
@@ -339,6 +361,32 @@ class Fuzz:
         path = source.choice(sorted(path for path in folder.iterdir() if path.is_file()))
         path.write_bytes(damaged(path.read_bytes(), source))
         return lambda: RunStore(folder, {"atoms": 8}).load("filters")
+
+    @cached_property
+    def _steps(self) -> dict[str, bytes]:
+        """Checkpoints of each form of LISTA, after ten of twelve updates."""
+        contents = {}
+        for form in lista.FORMS:
+            path = self._scratch / f"lista-{form}"
+            with contextlib.suppress(KeyboardInterrupt):
+                self._train_lista(form, path, [image.view(_Interrupting) for image in SIGNALS])
+            contents[form] = path.read_bytes()
+        return contents
+
+    def _train_lista(self, form: str, path: Path, images: Sequence[np.ndarray]) -> None:
+        options = lista.Options(steps=2, updates=12, batch=1, crop=12)
+        with contextlib.redirect_stderr(io.StringIO()):
+            lista.train(form, images, FILTERS, options, checkpoint=path)
+
+    def _lista(self, source: random.Random, folder: Path) -> Callable[[], Any]:
+        form, content = source.choice(list(self._steps.items()))
+        path = folder / "checkpoint"
+        if source.random() < 0.4:
+            path.write_bytes(damaged(content, source))
+        else:
+            state = torch.load(io.BytesIO(content), weights_only=True)
+            torch.save(changed(state, source), path)
+        return lambda: self._train_lista(form, path, SIGNALS)
 
     def _curve(self, source: random.Random, folder: Path) -> Callable[[], Any]:
         out = folder / "out"

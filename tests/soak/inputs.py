@@ -23,7 +23,8 @@ def write_inputs(folder: Path) -> Path:
         (folder / name).mkdir()
     for number, (name, image) in enumerate(demo()):
         write_image(folder / "mine" / f"{name}.png", image[: 40 + number, :48])
-        write_image(folder / "T91" / f"{name}.png", image[96:128, 96:128])
+        side = 100 if name == "astronaut" else 32  # LISTA's held-out image needs 96 pixels
+        write_image(folder / "T91" / f"{name}.png", image[96 : 96 + side, 96 : 96 + side])
     for name, image in list(training_textures().items())[:3]:
         write_image(folder / "T91" / f"{name}.png", image[:100, :100])
     (folder / "holdout.txt").write_text("T91/astronaut.png\n")

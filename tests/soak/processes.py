@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.soak.counts import Fault
 
@@ -50,11 +53,18 @@ class Command:
         Where its standard error is kept.
     before
         Called in the new process.
+    limit
+        Seconds that each of the waits below may take.
     """
 
     def __init__(
-        self, words: Sequence[object], folder: Path, before: Callable[[], None] | None = None
+        self,
+        words: Sequence[object],
+        folder: Path,
+        before: Callable[[], None] | None = None,
+        limit: float = LIMIT_SECONDS,
     ) -> None:
+        self._limit = limit
         self._said = folder / f"stderr-{os.urandom(4).hex()}"
         self._since = time.monotonic()
         with self._said.open("wb") as file:
@@ -68,37 +78,47 @@ class Command:
                 preexec_fn=before,
                 start_new_session=True,
             )
+        _RUNNING.add(self)
 
     def ready(self) -> bool:
         """Wait until it handles SIGTERM, before which Python itself answers; returns whether it
-        still runs."""
+        still runs.
+
+        Raises Fault if it hangs.
+        """
         status = Path(f"/proc/{self.process.pid}/status")
-        while self.process.poll() is None:
+
+        def handles() -> bool:
             try:
                 caught = next(
                     line for line in status.read_text().splitlines() if line.startswith("SigCgt")
                 )
             except (OSError, StopIteration):  # no /proc here, or it has just ended
                 time.sleep(0.5)
-                break
-            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
-                break
+                return True
+            return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+        return self.waits(handles, "handler of SIGTERM")
+
+    def waits(self, until: Callable[[], object], text: str) -> bool:
+        """Wait until something is true; returns whether the command still runs.
+
+        Raises Fault, which says that there is no `text`, if it hangs.
+        """
+        deadline = time.monotonic() + self._limit
+        while self.process.poll() is None and not until():
+            if time.monotonic() > deadline:
+                raise self._hangs(f"no {text}")
             time.sleep(0.002)
         return self.process.poll() is None
 
     def says(self, text: str) -> bool:
-        """Wait until it has said a text; returns whether it still runs.
+        """`waits` until it has said a text."""
+        return self.waits(lambda: text in self._said.read_text(errors="replace"), repr(text))
 
-        Raises Fault if it hangs.
-        """
-        until = time.monotonic() + LIMIT_SECONDS
-        while self.process.poll() is None and text not in self._said.read_text(errors="replace"):
-            if time.monotonic() > until:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-                raise Fault("hang", f"no {text!r} after {LIMIT_SECONDS} s: {self.process.args}")
-            time.sleep(0.002)
-        return self.process.poll() is None
+    def starts(self, count: int) -> bool:
+        """`waits` until it has so many worker processes."""
+        return self.waits(lambda: len(workers_of(self.process.pid)) >= count, f"{count} workers")
 
     def kill(self, after: float, number: signal.Signals, text: str | None = None) -> bool:
         """Send a signal some seconds after `ready` or, where there is one, after it says `text`;
@@ -114,14 +134,36 @@ class Command:
     def end(self) -> Ended:
         """Wait for its end. Raises Fault where it hangs."""
         try:
-            code = self.process.wait(LIMIT_SECONDS)
+            code = self.process.wait(self._limit)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            raise Fault("hang", f"no end after {LIMIT_SECONDS} s: {self.process.args}") from None
+            raise self._hangs("no end") from None
+        _RUNNING.discard(self)
         said = self._said.read_text(errors="replace")
         self._said.unlink()
         return Ended(code, said, time.monotonic() - self._since)
+
+    def stop(self) -> None:
+        """Kill it and the processes of its session."""
+        _RUNNING.discard(self)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel for good
+            self.process.wait(30)
+
+    def _hangs(self, text: str) -> Fault:
+        """Stop it; the fault to raise."""
+        said = self._said.read_text(errors="replace")
+        self.stop()
+        return Fault("hang", f"{text} after {self._limit:g} s: {self.process.args}\n{said[-2000:]}")
+
+
+_RUNNING: set[Command] = set()
+
+
+def stop_running() -> None:
+    """Kill the commands that a trial has started and, because of a fault, not waited for."""
+    for command in list(_RUNNING):
+        command.stop()
 
 
 def run(words: Sequence[object], folder: Path, before: Callable[[], None] | None = None) -> Ended:
@@ -149,6 +191,37 @@ def killed(
     # Only Python's own start and end are without a handler: there the signal itself is the code.
     command.end().check(*((0, 128 + number, -number) if sent else (0,)))
     return sent
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The worker processes of a command, in the order of their start; none if it has ended."""
+    workers = []
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any("spawn_main" in word for word in child.cmdline()):
+                    workers.append(child)
+    return sorted(workers, key=lambda child: child.pid)
+
+
+def session_of(command: Command) -> list[psutil.Process]:
+    """The processes that a command has started and that still run; it must have ended."""
+    alive = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == command.process.pid:
+                alive.append(process)
+    return alive
+
+
+def check_no_orphans(command: Command, seconds: float = 60) -> None:
+    """Raises Fault for processes of a command that has ended which do not end either."""
+    until = time.monotonic() + seconds
+    while alive := session_of(command):
+        if time.monotonic() > until:
+            command.stop()
+            raise Fault("left behind", f"processes are left after {seconds:g} s: {alive}")
+        time.sleep(0.1)
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.soak.__main__ import SHORT
 from tests.soak.processes import ROOT
 
 
@@ -15,9 +16,10 @@ from tests.soak.processes import ROOT
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and quotas are POSIX's")
 def test_a_short_soak_has_no_faults(tmp_path):
     pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
-    command = [sys.executable, "-m", "tests.soak", "--minutes", "0.5", "--inputs", "450"]
+    faults = tmp_path / "faults"
+    words = ["--short", "--report", str(tmp_path / "soak.md"), "--faults", str(faults)]
     outcome = subprocess.run(
-        [*command, "--seed", "1", "--report", str(tmp_path / "soak.md")],
+        [sys.executable, "-m", "tests.soak", *words],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -26,6 +28,8 @@ def test_a_short_soak_has_no_faults(tmp_path):
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "0 faults" in outcome.stdout
+    assert not faults.exists()
     report = (tmp_path / "soak.md").read_text()
     assert "No faults." in report
-    assert "| kill compare | 1 |" in report
+    for name, numbers in SHORT:
+        assert f"| {name} | {len(list(numbers))} |" in report

@@ -73,7 +73,7 @@ def test_a_cropped_synthesis_differs_in_a_band_that_grows(size):
     border: one step differs within s//2 pixels of it, and each further one within s−1 more."""
     problem = random_problem(2, 6, 1, size, (64, 60), False, "zero", lam=0.01)
     operator: ConvDictionary = problem.operator()
-    crop = operator.size // 2
+    crop = operator.filter_shape[0] // 2
     step_size = 1.0 / operator.lipschitz
 
     def cropped_step(codes):

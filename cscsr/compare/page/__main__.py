@@ -1,5 +1,8 @@
 """`python -m cscsr.compare.page`."""
 
+import sys
+
+from cscsr import interrupts
 from cscsr.compare.page import main
 
-raise SystemExit(main())
+sys.exit(interrupts.ended(main))

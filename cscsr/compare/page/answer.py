@@ -15,7 +15,7 @@ from cscsr.compare.page.elements import (
 )
 from cscsr.compare.page.plots import Point, interval, scatter
 from cscsr.compare.page.sources import Sources
-from cscsr.compare.published import PUBLISHED_IMAGES, family, read_published
+from cscsr.compare.published import PAPER, PUBLISHED_IMAGES, family, read_published
 from cscsr.compare.summary import Mean, Place, Summary
 from cscsr.compare.text import decibels, engineering, two_digits
 
@@ -58,6 +58,7 @@ def picker(summary: Summary) -> str:
 def answers(summary: Summary, sources: Sources) -> str:
     """Return the panels of all places; only that of the default place is visible."""
     rows = read_published().sort_values("psnr_db")
+    rows = rows[rows.source == PAPER]
     paper = {Place(r.dataset, r.scale): (r.method, r.psnr_db) for r in rows.itertuples()}
     return "".join(_panel(summary, sources, place, paper) for place in summary.places)
 

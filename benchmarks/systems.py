@@ -1,0 +1,187 @@
+"""One table of all systems that the paper and this toolkit compare: published, and measured here.
+
+    python -m benchmarks.systems --out reports/reference
+
+Reads the systems (systems.csv) and their published parameters (published_parameters.csv) beside
+this module, the published figures of the package, and of the folder ``--reference`` the means of
+`benchmarks.compare` (table1.csv) and of `benchmarks.published` (published.csv). Writes systems.csv
+and systems.md, and copies the tables into docs/systems.md, where there is a checkout.
+
+Parameters and multiply-adds are counted, at ×2 and the paper's width, where this code has the
+network, and else are the published ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks._study.command import Report, run_command, silent, study_parser
+from benchmarks._study.curves import read_curves, write_curves
+from benchmarks._study.pages import REFERENCE, ROOT, with_block
+from cscsr import InputError, interrupts
+from cscsr.compare.published import read_published
+from cscsr.networks import blueprint
+from cscsr.output import make_folder, write_text
+from cscsr.published_weights import PUBLISHED
+from cscsr.registry import published_method
+
+HERE = Path(__file__).parent
+PAGE = ROOT / "docs" / "systems.md"
+
+DATASET, SCALES = "Set5", (2, 3, 4)
+
+PIXELS = 1280 * 720
+"""Of the output for which multiply-adds are counted, as the literature since CARN counts them."""
+
+OWN_SCALE = ("lapsrn", "imdn")
+"""Architectures with a complete network for each scale, of which the one for ×2 is counted."""
+
+Row = dict[str, str]
+
+
+def counted(architecture: str) -> tuple[int, float]:
+    """Parameters, and multiply-adds in units of 10⁹ for an output of `PIXELS` at ×2."""
+    scales = (2,) if architecture in OWN_SCALE else SCALES
+    network = blueprint(architecture, {"scales": scales})
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return parameters, network.multiply_adds(2) * PIXELS / 4 / 1e9
+
+
+def across_scales(figures: dict[int, str]) -> str:
+    """PSNR by scale as one cell, with a dash where there is none; empty without any."""
+    cells = [f"{float(figures[s]):.2f}" if figures.get(s) else "–" for s in SCALES]
+    return " / ".join(cells) if any(figures.values()) else ""
+
+
+def ours(reference: Path, method: str) -> str:
+    """The solvers of table1.csv that stand beside a method, each with its PSNR at each scale."""
+    rows = [row for row in read_curves(reference / "table1.csv") if row["dataset"] == DATASET]
+    cells = []
+    for name in dict.fromkeys(row["method"] for row in rows):
+        if (published_method(name) or ("", False))[0] == method:
+            own = {int(row["scale"]): row["psnr_db"] for row in rows if row["method"] == name}
+            cells.append(f"`{name}` {across_scales(own)}")
+    return ", ".join(cells)
+
+
+def rows_of(reference: Path) -> list[Row]:
+    """A row for each system.
+
+    Raises InputError if a table that is read is missing.
+    """
+    for name, command in (("table1.csv", "compare"), ("published.csv", "published")):
+        if not (reference / name).is_file():
+            raise InputError(
+                f"expected {reference / name}; python -m benchmarks.{command} makes it."
+            )
+    known = read_published()
+    known = known[known.dataset == DATASET]
+    parameters = {
+        r["method"]: r["parameters"] for r in read_curves(HERE / "published_parameters.csv")
+    }
+    measured = read_curves(reference / "published.csv")
+    rows: list[Row] = []
+    for system in read_curves(HERE / "systems.csv"):
+        method = system["method"]
+        row = {name: system[name] for name in ("method", "year", "kind")}
+        row["parameters"] = parameters.get(method, "")
+        row["giga_multiply_adds"] = system["giga_multiply_adds"]
+        row["counts"] = "published" if row["parameters"] or row["giga_multiply_adds"] else ""
+        if system["architecture"]:
+            number, giga = counted(system["architecture"])
+            row |= {"parameters": str(number), "giga_multiply_adds": f"{giga:.1f}"}
+            row["counts"] = "counted"
+        figures = known[known.method == method].set_index("scale").psnr_db
+        row["published_psnr_db"] = across_scales({s: str(v) for s, v in figures.items()})
+        row["published_weights_psnr_db"] = across_scales(
+            {
+                int(each["scale"]): each["unrounded_psnr_db"] or each["psnr_db"]
+                for each in measured
+                if each["method"] == method and each["dataset"] == DATASET
+            }
+        )
+        row["ours_psnr_db"] = ours(reference, method)
+        rows.append(row)
+    return rows
+
+
+def table_of(rows: Sequence[Row]) -> str:
+    """The table as Markdown."""
+    lines = [
+        "| system | year | kind | parameters | multiply-adds, 10⁹ | published | "
+        "measured, published weights | measured, our weights |",
+        "|---|---|---|--:|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        mark = " (p)" if row["counts"] == "published" else ""
+        parameters = f"{int(row['parameters']):,}{mark}" if row["parameters"] else ""
+        giga = row["giga_multiply_adds"]
+        cells = [
+            row["method"],
+            row["year"],
+            row["kind"],
+            parameters,
+            f"{float(giga):,.1f}{mark}" if giga else "",
+            row["published_psnr_db"],
+            row["published_weights_psnr_db"],
+            row["ours_psnr_db"],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def files_table() -> str:
+    """The published files as Markdown: where they are, and their licences."""
+    lines = ["| solver | scales | licence | files |", "|---|---|---|---|"]
+    for row in PUBLISHED.values():
+        files = ", ".join(f"[{Path(file.path).name}]({row.address(file)})" for file in row.files)
+        scales = " ".join(f"×{scale}" for scale in row.scales)
+        lines.append(f"| `{row.solver}` | {scales} | {row.licence} | {files} |")
+    return "\n".join(lines) + "\n"
+
+
+def page_of(text: str, reference: Path, table: str) -> str:
+    """The text of docs/systems.md with its three tables.
+
+    Raises InputError if its markers are not there.
+    """
+    published = (reference / "published.md").read_text(encoding="utf-8")
+    blocks = {"systems": table, "published": published, "files": files_table()}
+    for name, block in blocks.items():
+        text = with_block(text, name, block.strip())
+    return text
+
+
+def systems(out: str | Path, reference: str | Path, report: Report = silent) -> list[Path]:
+    """Make systems.csv and systems.md in the folder `out`, and the tables of docs/systems.md.
+
+    Raises InputError where a table that is read is missing.
+    """
+    out, reference = make_folder(out), Path(reference)
+    rows = rows_of(reference)
+    table = table_of(rows)
+    write_curves(out / "systems.csv", rows)
+    write_text(out / "systems.md", table)
+    if reference.resolve() == REFERENCE and out.resolve() == REFERENCE:
+        write_text(PAGE, page_of(PAGE.read_text(encoding="utf-8"), reference, table))
+    return [out / "systems.csv", out / "systems.md"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m benchmarks.systems`."""
+    parser: argparse.ArgumentParser = study_parser("systems", __doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=REFERENCE,
+        metavar="DIR",
+        help="folder of table1.csv and published.csv (default: reports/reference)",
+    )
+    return run_command(systems, vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(interrupts.ended(main))

@@ -1,0 +1,123 @@
+"""The study of published weights, and the table of all systems."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks._study.curves import read_curves
+from benchmarks.published import TOLERANCE_DB, difference, main, means_of, table_of
+from benchmarks.systems import PAGE, counted, page_of, rows_of
+from benchmarks.systems import main as systems_main
+from benchmarks.systems import table_of as systems_table
+from cscsr.compare.published import read_published
+from cscsr.networks import blueprint
+from cscsr.published_weights import PUBLISHED
+
+REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
+
+
+def read(name: str) -> list[dict[str, str]]:
+    return read_curves(REFERENCE / name)
+
+
+def test_the_reference_has_every_network_and_every_image_of_set5_and_set14():
+    images = {
+        (row["dataset"], row["network"], int(row["scale"]), row["image"])
+        for row in read("published_images.csv.gz")
+    }
+    for name, row in PUBLISHED.items():
+        for scale in row.scales:
+            for dataset, count in (("Set5", 5), ("Set14", 14)):
+                own = [each for each in images if each[:3] == (dataset, name, scale)]
+                assert len(own) == count, (dataset, name, scale)
+
+
+def test_the_committed_means_and_table_are_those_of_the_images():
+    means = means_of(read("published_images.csv.gz"))
+    text = [{key: str(value) for key, value in row.items()} for row in means]
+    assert text == read("published.csv")
+    assert table_of(means) == (REFERENCE / "published.md").read_text(encoding="utf-8")
+
+
+def test_what_is_published_is_reproduced_on_set5():
+    """CARN-M's file is not reproduced, which the table says."""
+    gaps = {
+        (row["network"], int(row["scale"])): difference(row)
+        for row in read("published.csv")
+        if row["dataset"] == "Set5"
+    }
+    assert len(gaps) == sum(len(row.scales) for row in PUBLISHED.values())
+    for (network, scale), gap in gaps.items():
+        if network != "carn-m":
+            assert abs(gap) <= TOLERANCE_DB, (network, scale)
+    assert "CARN-M: unexplained" in (REFERENCE / "published.md").read_text(encoding="utf-8")
+
+
+def test_means_are_of_whole_data_sets():
+    rows = read("published_images.csv.gz")
+    one = next(row for row in rows if row["dataset"] == "Set5")
+    fewer = [row for row in rows if row["dataset"] == "Set5" and row is not one]
+    places = {(row["network"], row["scale"]) for row in means_of(fewer)}
+    assert (one["network"], int(one["scale"])) not in places
+    assert len(places) == sum(len(row.scales) for row in PUBLISHED.values()) - 1
+
+
+def test_the_study_says_what_it_needs(tmp_path, capsys, shared_data):
+    words = ["--data", str(shared_data), "--out", str(tmp_path / "out"), "--weights"]
+    assert main([*words, str(tmp_path)]) == 2
+    assert "holds none of the files that 'cscsr weights list' names" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "none")]) == 2
+    assert "expected a folder of published weights" in capsys.readouterr().err
+
+
+def test_the_page_has_the_tables_of_the_reference(tmp_path):
+    rows = rows_of(REFERENCE)
+    assert rows == read("systems.csv")
+    text = PAGE.read_text(encoding="utf-8")
+    assert page_of(text, REFERENCE, systems_table(rows)) == text
+
+
+def test_systems_are_those_with_published_figures():
+    methods = [row["method"] for row in read("systems.csv")]
+    assert len(set(methods)) == len(methods)
+    published = read_published()
+    assert set(methods) == set(published[published.dataset == "Set5"].method)
+    years = [int(row["year"]) for row in read("systems.csv")]
+    assert years == sorted(years)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "parameters"), [("crnet-a", 1_330_305), ("crnet-b", 11_730_307)]
+)
+def test_counts_are_those_of_the_paper(architecture, parameters):
+    assert counted(architecture)[0] == parameters
+
+
+def test_published_multiply_adds_are_the_counted_ones():
+    """To the digits of the papers, where there are both."""
+    systems = read_curves(Path(__file__).parents[2] / "benchmarks" / "systems.csv")
+    both = [row for row in systems if row["architecture"] and row["giga_multiply_adds"]]
+    assert {row["method"] for row in both} == {"VDSR", "CARN-M", "IMDN"}
+    for row in both:
+        assert f"{counted(row['architecture'])[1]:.1f}" == row["giga_multiply_adds"]
+
+
+def test_the_table_names_what_is_missing(tmp_path, capsys):
+    assert systems_main(["--out", str(tmp_path), "--reference", str(tmp_path)]) == 2
+    assert "python -m benchmarks.compare makes it" in capsys.readouterr().err
+    shutil.copy(REFERENCE / "table1.csv", tmp_path)
+    assert systems_main(["--out", str(tmp_path), "--reference", str(tmp_path)]) == 2
+    assert "python -m benchmarks.published makes it" in capsys.readouterr().err
+
+
+def test_halos_of_the_page_are_those_of_the_networks():
+    stated = re.findall(r"^\| ([\w-]+) \| `(?:y|rgb)` \| .* \| (.*) \|$", PAGE.read_text(), re.M)
+    names = {row.architecture for row in PUBLISHED.values()}
+    assert {name.lower() for name, _ in stated} == names
+    for name, halo in stated:
+        radius = blueprint(name.lower(), {"scales": (2,)}).radius(2)
+        assert halo == ("the whole image" if radius is None else str(radius)), name

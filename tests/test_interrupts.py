@@ -1,0 +1,86 @@
+"""Every command ends in a sentence when it is interrupted."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cscsr import interrupts
+
+ROOT = Path(__file__).parents[1]
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+
+
+def programs() -> list[Path]:
+    """The modules that can be run."""
+    paths = [path for name in ("cscsr", "benchmarks") for path in (ROOT / name).rglob("*.py")]
+    return [
+        path for path in paths if path.stem == "__main__" or "\nif __name__ == " in path.read_text()
+    ]
+
+
+@pytest.mark.parametrize("path", programs(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_that_can_be_run_ends_by_interrupts_in_a_sentence(path):
+    tree = ast.parse(path.read_text())
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert "interrupts.ended" in called
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_remaking_the_tables_is_interrupted_in_a_sentence(tmp_path, number):
+    """The signal comes while the module opens its database."""
+    code = (
+        "import os, runpy, signal, sys\n"
+        "from cscsr.compare import results\n"
+        "def opened(*_, **__):\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    signal.pause()\n"
+        "results.Results.__init__ = opened\n"
+        "runpy.run_module('cscsr.compare.tables', run_name='__main__')\n"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert outcome.returncode == 128 + number
+    assert outcome.stderr == "cscsr: interrupted.\n"
+
+
+def test_the_exit_code_of_a_command_is_its_own():
+    assert interrupts.ended(lambda: None) == 0
+    assert interrupts.ended(lambda: 2) == 2
+
+
+def test_an_error_of_a_command_is_not_taken_for_an_interrupt():
+    def command() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupts.ended(command)
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_error_that_an_interrupt_caused_is_one(number, capsys):
+    """Some modules turn an interrupt of their import into an error of another kind."""
+
+    def command() -> int:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ImportError("half a module") from None
+        return 0
+
+    assert interrupts.ended(command) == 128 + number
+    assert capsys.readouterr().err == "cscsr: interrupted.\n"

@@ -1,0 +1,140 @@
+"""The command that trains LISTA, and what it says of bad input."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cscsr import SparseCoding, make_solver, weights
+from cscsr.data.datasets import demo, training_textures
+from cscsr.imaging import write_image
+from cscsr.sparse.lista import LISTA
+from cscsr.training.lista import main
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A folder of data whose held-out image is large enough for the card's figures."""
+    folder = tmp_path / "data" / "T91"
+    folder.mkdir(parents=True)
+    for name, image in list(training_textures().items())[:2]:
+        write_image(folder / f"{name}.png", image[:96, :96])
+    write_image(folder / "held.png", demo().images[0].read()[:160, :160])
+    (folder.parent / "holdout.txt").write_text("T91/held.png\n")
+    return folder.parent
+
+
+SMALL = ["--steps", "3", "--updates", "25", "--batch", "4", "--crop", "16", "--rate", "0.02"]
+
+
+def objective(solver, problem):
+    """The objective after the last step."""
+    return solver.solve(problem).trace["objective"][-1]
+
+
+def test_trained_steps_code_better_than_ista_and_the_next_form_starts_from_them(
+    tmp_path, large, capsys
+):
+    out = tmp_path / "out"
+    command = ["--data", str(large), "--out", str(out), "--form", "step", *SMALL]
+    main(command)
+    path = out / "lista-step.safetensors"
+    assert capsys.readouterr().out == f"{path}\n"
+    tensors, _ = weights.load(str(path))
+    dictionary = weights.load("lista-step")[0]["dictionary"]
+    np.testing.assert_array_equal(tensors["dictionary"], dictionary)
+    signal = np.random.default_rng(0).standard_normal((24, 24), np.float32) / 20
+    problem = SparseCoding(signal, dictionary, 0.02)
+    trained = objective(LISTA(form="step", weights=str(path), iterations=3), problem)
+    assert trained < objective(make_solver("ista", iterations=3), problem)
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert card.startswith("# lista-step")
+
+    # Once more: the run is at its end, and its file stays the same.
+    before = path.read_bytes()
+    main(command)
+    assert weights.load(str(path))[0].keys() == tensors.keys()
+    for name, value in weights.load(str(path))[0].items():
+        np.testing.assert_array_equal(value, tensors[name])
+    assert len(path.read_bytes()) == len(before)
+
+    # The tied form has the same steps to begin with, and its own filters at the end.
+    main(["--data", str(large), "--out", str(out), "--form", "tied", *SMALL[:3], "1", *SMALL[4:]])
+    tied, _ = weights.load(str(out / "lista-tied.safetensors"))
+    np.testing.assert_allclose(tied["gains"], tensors["gains"], rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--crop", "200"], "training needs residuals of at least 200x200 pixels"),
+        (["--filters", "crnet-a-small"], "crnet-a-small holds no filters"),
+        (["--data", "nowhere"], "nowhere"),
+        ([], "a held-out image with a residual of at least 48x48 pixels at x2"),
+    ],
+)
+def test_bad_input_is_a_sentence(tmp_path, data, large, capsys, words, sentence):
+    folder = large if words else data
+    command = ["--data", str(folder), "--out", str(tmp_path / "out"), *SMALL, *words]
+    assert main(command) == 2
+    last = capsys.readouterr().err.split("\r")[-1]  # after bars of progress
+    assert last.startswith("cscsr: ") and last.count("\n") == 1
+    assert sentence in last
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_with_other_options_is_not_continued(tmp_path, large, capsys):
+    command = [
+        "--data",
+        str(large),
+        "--out",
+        str(tmp_path / "out"),
+        "--form",
+        "step",
+        "--crop",
+        "16",
+    ]
+    command += ["--steps", "2", "--batch", "2"]
+    assert main([*command, "--updates", "1"]) == 0
+    assert main([*command, "--updates", "2"]) == 2
+    assert "belongs to a run with other options; remove it" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_ends_in_a_sentence_and_goes_on(tmp_path, large, number):
+    """Its steps are then those of a training that was not interrupted."""
+    words = ["--data", str(large), "--form", "step", "--updates", "400", "--crop", "16"]
+    command = [sys.executable, "-m", "cscsr.training.lista", *words, "--steps", "3", "--batch", "2"]
+    out, unbroken = tmp_path / "out", tmp_path / "unbroken"
+    child = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    checkpoint = out / "lista-step.checkpoint"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 128 + number
+    assert "Traceback" not in said
+    assert said.endswith("cscsr: interrupted.\n")
+    assert [path.name for path in out.iterdir()] == [checkpoint.name]
+    for folder in (out, unbroken):
+        subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True)
+    tensors, expected = (
+        weights.load(folder / "lista-step.safetensors")[0] for folder in (out, unbroken)
+    )
+    assert tensors.keys() == expected.keys()
+    assert all(np.array_equal(tensors[name], expected[name]) for name in expected)
+
+
+def test_shipping_says_what_is_missing(tmp_path, data):
+    command = [sys.executable, "-m", "cscsr.training.ship", str(tmp_path), "crnet-a-small"]
+    process = subprocess.run([*command, "--data", str(data)], capture_output=True, text=True)
+    assert process.returncode == 2
+    assert process.stderr.startswith("publish: ")
+    assert process.stderr.count("\n") == 1

@@ -24,7 +24,7 @@ from cscsr import interrupts
 from cscsr.errors import InputError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 T = TypeVar("T")
 
@@ -32,6 +32,9 @@ CONNECT_SECONDS = 10
 
 WAIT_SECONDS = 1.0
 """How long `ended` waits for a task before it returns without one."""
+
+STARTS = 3
+"""How often processes on this machine are started before that is given up."""
 
 START_SECONDS = 60
 """How long an interrupt waits for the start or the end of the processes on this machine."""
@@ -92,11 +95,12 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
     Raises
     ------
     InputError
-        If Dask is not installed, and if no scheduler answers at that address.
+        If Dask is not installed, if processes do not start, and if no scheduler answers at that
+        address.
     """
     try:
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError:
         raise InputError(
             "--jobs and --scheduler need Dask, which is not installed; "
@@ -108,16 +112,7 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
         if scheduler is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
             with interrupts.postponed(START_SECONDS):
-                with _without_interrupts():
-                    cluster = LocalCluster(
-                        n_workers=jobs,
-                        threads_per_worker=1,
-                        processes=True,
-                        host="127.0.0.1",
-                        dashboard_address=None,
-                        memory_limit=0,
-                        silence_logs=logging.CRITICAL,
-                    )
+                cluster = _started(jobs)
                 client = Client(cluster)
             try:
                 yield client
@@ -137,6 +132,31 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
             ) from error
         with client:
             yield client
+
+
+def _started(jobs: int) -> LocalCluster:
+    """Processes on this machine. Where one ends before it has begun, all are started again."""
+    from distributed import LocalCluster
+
+    for attempt in range(1, STARTS + 1):
+        try:
+            with _without_interrupts():
+                return LocalCluster(
+                    n_workers=jobs,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            if attempt == STARTS:
+                raise InputError(
+                    f"the processes of --jobs {jobs} do not start ({reason_of(error)}); give fewer "
+                    "jobs, or none."
+                ) from error
+    raise AssertionError("the last attempt returns or raises")
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def lipschitz_bound(filters: Tensor) -> Tensor:
         largest = torch.linalg.eigvalsh(gram)[..., -1]
         row, column = divmod(int(largest.argmax()), largest.shape[1])
         vector = torch.linalg.eigh(gram[row, column])[1][:, -1]
-        taps = torch.arange(size, device=filters.device)
+        taps = torch.arange(size, dtype=filters.dtype, device=filters.device)
         angles = -2 * math.pi / grid * (row * taps[:, None] + column * taps)
         phases = torch.polar(torch.ones_like(angles), angles).to(spectrum.dtype)
     transfer = torch.einsum("cmhw,hw->cm", filters.to(phases.dtype), phases)

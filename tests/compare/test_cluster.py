@@ -249,3 +249,38 @@ def test_an_interrupt_while_workers_start_or_end_is_a_sentence(folder, tmp_path,
         assert ended.stderr.count("Interrupted") == 1
     else:
         assert ended.returncode in (0, 128 + number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [1, 100])
+def test_workers_that_are_killed_as_they_start_are_started_again(tmp_path, killed):
+    """One is lost without a trace; where all are, a sentence says that they do not start."""
+    pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    script = tmp_path / "killing.py"
+    script.write_text(
+        "import sys, distributed.nanny as nanny\n"
+        "from distributed.process import AsyncProcess\n"
+        "start, count = AsyncProcess.start, 0\n"
+        "async def killing(self):\n"
+        "    global count\n"
+        "    await start(self)\n"
+        "    count += 1\n"
+        f"    if count <= {killed}:\n"
+        "        await self.kill()\n"
+        "AsyncProcess.start = killing\n"
+        "from cscsr.cli import main\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(main())\n"
+    )
+    words = ["compare", "--datasets", "demo", "--scales", "2", "--solvers", "bicubic"]
+    words += ["--showcase", "0", "--jobs", "2", "--out", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=200
+    )
+    assert "Traceback" not in ended.stderr
+    if killed == 1:
+        assert ended.returncode == 0, ended.stderr
+        assert _rows(tmp_path / "out") == 5
+    else:
+        assert ended.returncode == 2
+        assert "the processes of --jobs 2 do not start" in ended.stderr

@@ -491,7 +491,8 @@ def _change_database(database: sqlite3.Connection, source: random.Random) -> Non
             database.execute(f"PRAGMA {source.choice(['user_version', 'application_id'])} = 4")
         elif column in ("plan", "machine") and way < 8:
             (text,) = database.execute(f"SELECT {column} FROM {table} LIMIT 1").fetchone()
-            text = json.dumps(changed(json.loads(text), source))
+            with contextlib.suppress(ValueError, TypeError):  # an earlier change may have spoilt it
+                text = json.dumps(changed(json.loads(text), source))
             database.execute(f"UPDATE {table} SET {column} = ?", (text,))
         else:
             value = source.choice([v for v in HOSTILE if not isinstance(v, (list, dict))])

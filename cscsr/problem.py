@@ -179,7 +179,7 @@ class SparseCoding:
                 raise InputError(f"{name} must be finite, but it holds NaN or infinity{remedy}.")
         object.__setattr__(self, "lam", _checked_lam(self.lam, self.codes_shape))
         if self.mask is not None:
-            object.__setattr__(self, "mask", _checked_mask(self.mask, signal))
+            object.__setattr__(self, "mask", checked_mask(self.mask, signal))
         if self.boundary not in ("circular", "zero"):
             raise unknown_name("boundary", str(self.boundary), ("circular", "zero"))
 
@@ -534,8 +534,8 @@ def _checked_lam(lam: Any, codes_shape: tuple[int, ...]) -> Any:
     return lam
 
 
-def _checked_mask(mask: Any, signal_shape: tuple[int, ...]) -> Any:
-    """The mask as a plain array; see `SparseCoding`."""
+def checked_mask(mask: Any, signal_shape: tuple[int, ...]) -> Any:
+    """Return a mask as a plain array; raise InputError where `SparseCoding` refuses it."""
     shape = tuple(getattr(mask, "shape", ()))
     if not (len(shape) >= 1 and _broadcasts(shape, signal_shape)):
         raise InputError(f"mask must broadcast to the signal's shape {signal_shape}, got {shape}.")

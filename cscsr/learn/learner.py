@@ -17,7 +17,7 @@ from tqdm import tqdm
 from cscsr import checkpoints
 from cscsr.arrays import ordinary_torch, to_numpy
 from cscsr.errors import InputError
-from cscsr.learn.signals import CheckedSignals, Signals
+from cscsr.learn.signals import CheckedSignals, Observed, Signals
 from cscsr.learn.statistics import Quadratic, Statistics
 from cscsr.learn.update import update_filters
 from cscsr.problem import SparseCoding
@@ -115,6 +115,7 @@ def learn_dictionary(
     seed: int = 0,
     nonnegative: bool = False,
     boundary: str = "circular",
+    masks: Signals | None = None,
     init: Any = None,
     checkpoint: str | Path | None = None,
     progress: bool = False,
@@ -153,6 +154,10 @@ def learn_dictionary(
         Of all that is random.
     nonnegative, boundary
         As in `cscsr.SparseCoding`.
+    masks
+        For each signal a mask as in `cscsr.SparseCoding`: 1 where it is observed, 0 where it is
+        missing. At each step the codes fill in what is missing before the filters are updated,
+        which lowers the objective of what is observed (`cscsr.learn.statistics`).
     init
         Filters to start from, of the shape of the result; None: random patches of the signals.
     checkpoint
@@ -204,7 +209,7 @@ def learn_dictionary(
         update_iterations,
     )
     with ordinary_torch(), torch.no_grad():
-        run = _Run(CheckedSignals(signals, channels, size), options, init, checkpoint)
+        run = _Run(CheckedSignals(signals, masks, channels, size), options, init, checkpoint)
         bar = tqdm(total=steps, initial=run.step, desc="filters", disable=not progress)
         with bar:
             while run.step < steps:
@@ -272,22 +277,30 @@ class _Run:
         if time.perf_counter() - self._saved > SAVE_SECONDS:
             self.save()
 
-    def _problem(self, signals: torch.Tensor) -> SparseCoding:
+    def _problem(self, signals: np.ndarray, masks: np.ndarray | None) -> SparseCoding:
         options = self._options
         return SparseCoding(
-            signals, self._filters, options.lam, options.nonnegative, options.boundary
+            torch.from_numpy(signals),
+            self._filters,
+            options.lam,
+            options.nonnegative,
+            options.boundary,
+            masks,
         )
 
     def _code_parts(self) -> tuple[float, int]:
         """Code random parts; returns the sum of their objectives and their pixels."""
         options, value, pixels = self._options, 0.0, 0
         random = np.random.default_rng((options.seed, self.step))
-        parts: dict[tuple[int, ...], list[np.ndarray]] = {}
+        parts: dict[tuple[int, ...], list[Observed]] = {}
         for index in random.integers(len(self._signals), size=options.batch):
-            part = _random_part(self._signals[int(index)], options.crop, random)
-            parts.setdefault(part.shape, []).append(part)
+            part = self._signals[int(index)].random_part(options.crop, random)
+            parts.setdefault(part.signal.shape, []).append(part)
         for alike in parts.values():
-            problem = self._problem(torch.from_numpy(np.stack(alike)))
+            masks = [part.mask for part in alike if part.mask is not None]
+            problem = self._problem(
+                np.stack([part.signal for part in alike]), np.stack(masks) if masks else None
+            )
             codes = self._coder.solve(problem).codes
             self._statistics.add(problem, codes)
             value += problem.objective(codes)
@@ -299,7 +312,7 @@ class _Run:
         options, value, pixels = self._options, 0.0, 0
         again = FISTA(options.coding_iterations, tol=0.0, record_every=0)
         for index in range(len(self._signals)):
-            problem = self._problem(torch.from_numpy(self._signals[index]))
+            problem = self._problem(*self._signals[index])
             if index in self._codes:
                 before = torch.zeros(problem.codes_shape).flatten()
                 places, values = self._codes[index]
@@ -320,7 +333,8 @@ class _Run:
         random = np.random.default_rng((self._options.seed, step, 1))
         tried = []
         for index in random.integers(len(self._signals), size=4 * count):
-            tried.append(_random_part(self._signals[int(index)], size, random))
+            part = self._signals[int(index)].random_part(size, random)
+            tried.append(part.signal if part.mask is None else part.signal * part.mask)
         patches = torch.from_numpy(np.stack(tried))
         norms = patches.flatten(1).norm(dim=1)
         if not float(norms.max()) > 0:
@@ -331,15 +345,19 @@ class _Run:
         noise = torch.from_numpy(random.standard_normal((count, *patches.shape[1:])))
         return _unit(
             patches[drawn] / norms[drawn].clamp_min(1e-12)[:, None, None, None]
-            + 1e-3 * noise.float()
+            + NOISE * noise.float()
         )
 
     def _digest(self, init: Any) -> str:
-        """What tells this run from others, apart from the content of the signals."""
+        """What tells this run from others: the options, the start, and of the signals how many
+        there are, and the first and the last."""
         options = asdict(self._options) | {"lam": float(self._options.lam)}
-        start = "" if init is None else hashlib.sha256(to_numpy(init).tobytes()).hexdigest()
-        about = [options, len(self._signals), start]
-        return hashlib.sha256(json.dumps(about, sort_keys=True, default=int).encode()).hexdigest()
+        count = len(self._signals)
+        about = json.dumps([options, count], sort_keys=True, default=int)
+        digest = hashlib.sha256(about.encode())
+        for array in (init, *self._signals[0], *self._signals[count - 1]):
+            digest.update(b"none" if array is None else np.ascontiguousarray(to_numpy(array)).data)
+        return digest.hexdigest()
 
     def save(self) -> None:
         """Write the checkpoint, if there is to be one."""
@@ -370,12 +388,6 @@ class _Run:
         self._statistics = Statistics(*state["sums"])
         self.objective, self.seconds = state["objective"].tolist(), state["seconds"].tolist()
         self._codes = {int(index): tuple(pair) for index, pair in state["codes"].items()}
-
-
-def _random_part(signal: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
-    """A part of a signal (C,H,W) of at most `side` pixels a side."""
-    top, left = (int(random.integers(max(n - side, 0) + 1)) for n in signal.shape[1:])
-    return np.ascontiguousarray(signal[:, top : top + side, left : left + side])
 
 
 def _unit(filters: torch.Tensor) -> torch.Tensor:

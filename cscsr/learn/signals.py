@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from cscsr.arrays import plain, to_numpy
 from cscsr.csc_sr.decompose import split
 from cscsr.errors import InputError
 from cscsr.imaging import luma_of, read_image
+from cscsr.problem import checked_mask
 
 CACHE_BYTES = 2**30
 """The most bytes of signals that are held in memory between two uses."""
@@ -57,42 +58,72 @@ class ImageSignals(Sequence[np.ndarray]):
         return (split(signal).residual if self.high_pass else signal).astype(np.float32)
 
 
+class Observed(NamedTuple):
+    """A signal (C,H,W), float32, and its mask of the same shape, None where all is observed."""
+
+    signal: np.ndarray
+    mask: np.ndarray | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self.signal.nbytes + (0 if self.mask is None else self.mask.nbytes)
+
+    def random_part(self, side: int, random: np.random.Generator) -> Observed:
+        """A part of at most `side` pixels a side."""
+        top, left = (int(random.integers(max(n - side, 0) + 1)) for n in self.signal.shape[1:])
+        part = (slice(None), slice(top, top + side), slice(left, left + side))
+        return Observed(
+            np.ascontiguousarray(self.signal[part]),
+            None if self.mask is None else np.ascontiguousarray(self.mask[part]),
+        )
+
+
 class CheckedSignals:
-    """Signals as arrays (C,H,W), checked and held in memory as long as there is room.
+    """Signals and masks, checked and held in memory as long as there is room.
 
     Parameters
     ----------
     signals
         See `Signals`.
+    masks
+        One for each signal, that broadcasts to it; None: all is observed.
     channels, size
         C, and the side of the filters, which must fit into each signal.
 
     Raises
     ------
     InputError
-        If there is none; on use, for a signal of another shape, dtype or with NaN or infinity.
+        If there is none, or another number of masks; on use, for a signal of another shape, dtype
+        or with NaN or infinity, and for a mask that `cscsr.SparseCoding` refuses.
     """
 
-    def __init__(self, signals: Signals, channels: int, size: int) -> None:
+    def __init__(self, signals: Signals, masks: Signals | None, channels: int, size: int) -> None:
         if len(signals) == 0:
             raise InputError("learning a dictionary needs at least one signal.")
-        self._signals, self._channels, self._size = signals, channels, size
-        self._held: OrderedDict[int, np.ndarray] = OrderedDict()
+        if masks is not None and len(masks) != len(signals):
+            raise InputError(
+                f"there must be a mask for each of the {len(signals)} signals, got {len(masks)}."
+            )
+        self._signals, self._masks = signals, masks
+        self._channels, self._size = channels, size
+        self._held: OrderedDict[int, Observed] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._signals)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> Observed:
         if index in self._held:
             self._held.move_to_end(index)
             return self._held[index]
         signal = self._checked(index)
-        self._held[index] = signal
-        self._bytes += signal.nbytes
+        observed = Observed(signal, self._checked_mask(index, signal.shape))
+        self._held[index] = observed
+        self._bytes += observed.nbytes
         while self._bytes > CACHE_BYTES and len(self._held) > 1:
             self._bytes -= self._held.popitem(last=False)[1].nbytes
-        return signal
+        return observed
 
     def _checked(self, index: int) -> np.ndarray:
         name = f"signal {index}"
@@ -110,3 +141,12 @@ class CheckedSignals:
         if not np.isfinite(array).all():
             raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
         return array.astype(np.float32)
+
+    def _checked_mask(self, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
+        if self._masks is None:
+            return None
+        try:
+            mask = to_numpy(checked_mask(self._masks[index], shape))
+        except InputError as error:
+            raise InputError(f"mask {index}: {error}") from error
+        return np.broadcast_to(mask, shape).astype(np.float32)

@@ -32,16 +32,10 @@ class Statistics:
         A, (M,M,2s−1,2s−1), float64, lag 0 in the middle.
     signal
         B, (M,C,s,s), float64.
-    energy
-        Σ ½‖y‖².
-    penalty
-        Σ λ‖z‖₁.
     """
 
     codes: torch.Tensor
     signal: torch.Tensor
-    energy: float = 0.0
-    penalty: float = 0.0
 
     @classmethod
     def empty(cls, atoms: int, channels: int, size: int) -> Statistics:
@@ -55,21 +49,20 @@ class Statistics:
         """Multiply all sums by `factor`, so that later signals count more."""
         self.codes *= factor
         self.signal *= factor
-        self.energy *= factor
-        self.penalty *= factor
 
     def add(self, problem: SparseCoding, codes: torch.Tensor) -> None:
-        """Add the signals of a problem and their codes ([B,]M,H,W)."""
-        observed = problem.observed()
-        signals = (observed if observed.ndim == 4 else observed[None]).double()
+        """Add the signals of a problem and their codes ([B,]M,H,W).
+
+        Signals with a mask are completed first (`_completed`).
+        """
+        completed = _completed(problem, codes)
+        signals = (completed if completed.ndim == 4 else completed[None]).double()
         maps = codes if codes.ndim == 4 else codes[None]
         nonzero = _Nonzero.of(maps)
         circular = problem.boundary == "circular"
         self.signal += torch.from_numpy(self._with_signals(nonzero, signals.numpy(), circular))
         reach = self.signal.shape[-1] - 1
         self.codes += torch.from_numpy(_correlations(nonzero, tuple(maps.shape), reach, circular))
-        self.energy += 0.5 * float(signals.square().sum())
-        self.penalty += problem.lam * float(np.abs(nonzero.values).sum())
 
     def _with_signals(self, codes: _Nonzero, signals: np.ndarray, circular: bool) -> np.ndarray:
         """B of these signals (B,C,·,·)."""
@@ -85,6 +78,22 @@ class Statistics:
             touched = patches[codes.signals[own], :, codes.rows[own], codes.columns[own]]
             sums[atom] = np.tensordot(codes.values[own], touched, 1)
         return sums
+
+
+def _completed(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
+    """Return ŷ = x + m²∘(y − x), x = Fz: what is missing of y is taken from the codes.
+
+    Σ m²∘(y − x)² is no quadratic function of the two sums. With ŷ, whose x has the filters of the
+    problem, ½‖ŷ − Fz‖² exceeds ½‖m∘(y − Fz)‖² by a constant at these filters, and by at least as
+    much at all others (0 ≤ m ≤ 1): filters that lower the one lower the other.
+    """
+    signal = problem.observed(masked=False)
+    if problem.mask is None:
+        return signal
+    image = problem.operator(masked=False).synthesis(codes)
+    weight = problem.operator().mask
+    assert weight is not None
+    return image + weight.square() * (signal - image)
 
 
 class _Nonzero(NamedTuple):

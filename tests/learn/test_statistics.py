@@ -33,8 +33,38 @@ def test_quadratic_function_of_the_sums_is_the_objective(boundary, channels):
         random = np.random.default_rng(seed)
         filters = torch.from_numpy(random.standard_normal((5, channels, 4, 4)))
         other = SparseCoding(problem.signal, filters, problem.lam, False, boundary)
-        value = Quadratic(sums).value(filters.float()) + sums.energy + sums.penalty
+        constant = 0.5 * float(problem.signal.square().sum()) + 0.3 * float(codes.abs().sum())
+        value = Quadratic(sums).value(filters.float()) + constant
         assert value == pytest.approx(other.objective(codes), rel=1e-5)
+
+
+@pytest.mark.parametrize("boundary", ["circular", "zero"])
+def test_with_a_mask_the_quadratic_function_majorises_the_objective(boundary):
+    """Its change from the problem's filters to others is never below that of the objective, and
+    along a short step both change alike, however large what is missing is."""
+    problem, codes = coded(boundary, 2)
+    random = np.random.default_rng(1)
+    mask = random.choice([0.0, 0.5, 1.0], size=(1, 9, 11))
+    signal = problem.signal.numpy() + 100 * (mask == 0)
+
+    def objective(filters):
+        return SparseCoding(signal, filters, 0.3, False, boundary, mask).objective(codes)
+
+    filters = problem.dictionary.numpy()
+    sums = Statistics.empty(5, 2, 4)
+    sums.add(SparseCoding(torch.from_numpy(signal), filters, 0.3, False, boundary, mask), codes)
+    quadratic = Quadratic(sums)
+
+    def value(filters):
+        return quadratic.value(torch.from_numpy(filters).float())
+
+    for _ in range(5):
+        step = random.standard_normal(filters.shape)
+        rise = objective(filters + step) - objective(filters)
+        assert value(filters + step) - value(filters) > rise
+        slope = float((quadratic.gradient(torch.from_numpy(filters).float()).numpy() * step).sum())
+        short = (objective(filters + 1e-5 * step) - objective(filters - 1e-5 * step)) / 2e-5
+        assert slope == pytest.approx(short, rel=1e-3, abs=1e-2)
 
 
 def test_sums_are_those_of_the_definition():

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cscsr.output import make_folder, write_bytes
 
     make_folder(out.parent)
-    for path in tqdm(paths, desc="checking images", unit="image", leave=False):
+    for path in tqdm(paths, desc="checking images", unit="image", leave=False, delay=1):
         sides = read_image(path).shape[:2]
         if min(sides) < arguments.size:
             raise InputError(

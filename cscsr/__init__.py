@@ -16,6 +16,7 @@ Everything is a solver of one of two problems, made by name or from its class:
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
+- `learn_dictionary(images)` learns the filters of sparse coding.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
+    from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
     from cscsr.problem import SparseCoding
     from cscsr.registry import list_solvers, make_solver
@@ -64,6 +66,7 @@ __all__ = [
     "ActiveSet",
     "Bicubic",
     "InputError",
+    "LearnedDictionary",
     "NetworkSolver",
     "Solution",
     "Solver",
@@ -74,6 +77,7 @@ __all__ = [
     "Stopwatch",
     "SuperResolution",
     "Trace",
+    "learn_dictionary",
     "list_solvers",
     "make_solver",
     "stack_filters",
@@ -88,6 +92,7 @@ _LAZY = {
     "FISTA": "cscsr.sparse.ista:FISTA",
     "ISTA": "cscsr.sparse.ista:ISTA",
     "LISTA": "cscsr.sparse.lista:LISTA",
+    "LearnedDictionary": "cscsr.learn.learner:LearnedDictionary",
     "NetworkSolver": "cscsr.network:NetworkSolver",
     "Solution": "cscsr.solver:Solution",
     "Solver": "cscsr.solver:Solver",
@@ -98,6 +103,7 @@ _LAZY = {
     "Stopwatch": "cscsr.solver:Stopwatch",
     "SuperResolution": "cscsr.super_resolution:SuperResolution",
     "Trace": "cscsr.solver:Trace",
+    "learn_dictionary": "cscsr.learn.learner:learn_dictionary",
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
     "stack_filters": "cscsr.convolution:stack_filters",

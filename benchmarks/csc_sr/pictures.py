@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks._study.command import Report, silent
 from benchmarks._study.figures import save
 from benchmarks.csc_sr.choices import SCALE
+from cscsr.learn.picture import montage
 from cscsr.output import make_folder
 
 
@@ -25,20 +26,6 @@ def pictures(out: str | Path, report: Report = silent) -> list[Path]:
         report(name, index, len(drawings))
         draw(out / name)
     return [out / name for name in drawings]
-
-
-def montage(filters: np.ndarray, columns: int) -> np.ndarray:
-    """Filters (N,k,k), each stretched to [−1,1] by its largest element, in rows of `columns`
-    with a line of NaN between them."""
-    largest = np.abs(filters).max((1, 2), keepdims=True)
-    scaled = filters / np.where(largest > 0, largest, 1)
-    count, side, _ = scaled.shape
-    rows = -(-count // columns)
-    sheet = np.full((rows * (side + 1) + 1, columns * (side + 1) + 1), np.nan)
-    for index, one in enumerate(scaled):
-        top, left = (n * (side + 1) + 1 for n in divmod(index, columns))
-        sheet[top : top + side, left : left + side] = one
-    return sheet
 
 
 def _shipped() -> Any:

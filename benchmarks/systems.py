@@ -14,8 +14,9 @@ network, and else are the published ones.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
@@ -36,16 +37,18 @@ DATASET, SCALES = "Set5", (2, 3, 4)
 PIXELS = 1280 * 720
 """Of the output for which multiply-adds are counted, as the literature since CARN counts them."""
 
-OWN_SCALE = ("lapsrn", "imdn")
-"""Architectures with a complete network for each scale, of which the one for ×2 is counted."""
+OWN_SCALE = ("lapsrn", "imdn", "edsr", "msrn", "d-dbpn", "rdn")
+"""Architectures that their papers train for each scale anew: the network for ×2 is counted."""
 
 Row = dict[str, str]
 
 
-def counted(architecture: str) -> tuple[int, float]:
-    """Parameters, and multiply-adds in units of 10⁹ for an output of `PIXELS` at ×2."""
-    scales = (2,) if architecture in OWN_SCALE else SCALES
-    network = blueprint(architecture, {"scales": scales})
+def counted(system: Mapping[str, str]) -> tuple[int, float]:
+    """Parameters, and multiply-adds in units of 10⁹ for an output of `PIXELS` at ×2, of the network
+    that a row of systems.csv names; "network" has what differs from the default of its class."""
+    scales = (2,) if system["architecture"] in OWN_SCALE else SCALES
+    arguments = json.loads(system["network"] or "{}")
+    network = blueprint(system["architecture"], {**arguments, "scales": scales})
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return parameters, network.multiply_adds(2) * PIXELS / 4 / 1e9
 
@@ -91,7 +94,7 @@ def rows_of(reference: Path) -> list[Row]:
         row["giga_multiply_adds"] = system["giga_multiply_adds"]
         row["counts"] = "published" if row["parameters"] or row["giga_multiply_adds"] else ""
         if system["architecture"]:
-            number, giga = counted(system["architecture"])
+            number, giga = counted(system)
             row |= {"parameters": str(number), "giga_multiply_adds": f"{giga:.1f}"}
             row["counts"] = "counted"
         figures = known[known.method == method].set_index("scale").psnr_db

@@ -63,6 +63,7 @@ def pip(*arguments) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_holds_what_is_not_code(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     weights = [p for p in (ROOT / "cscsr" / "weights").iterdir() if p.suffix == ".safetensors"]

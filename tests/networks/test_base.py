@@ -129,6 +129,7 @@ def reach_of(network, scale: int, side: int) -> int:
     return int((changed.nonzero() // ratio - side // 2).abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_pixel_reaches_no_further_than_the_radius(network, scale):
     """Layers at a multiple of the input's pixels count in full, two of them at ×4."""

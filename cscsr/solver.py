@@ -125,6 +125,12 @@ class Trace:
     def __repr__(self) -> str:
         return f"Trace({len(self)} rows)"
 
+    def _repr_html_(self) -> str:
+        """The first and the last rows, for notebooks."""
+        from cscsr.notebook import trace_html
+
+        return trace_html(self)
+
 
 @dataclass(frozen=True, repr=False)
 class Solution:
@@ -170,6 +176,12 @@ class Solution:
         if self.codes is not self.estimate:
             parts.append(f"estimate {described(self.estimate)}")
         return f"Solution({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        from cscsr.notebook import solution_html
+
+        return solution_html(self)
 
 
 class Stopwatch:
@@ -328,3 +340,9 @@ class Solver(ABC, Generic[P]):
     def weights_sha256(self) -> str | None:
         """Return the SHA-256 of the trained parameters that `solve` reads, or None."""
         return None
+
+    def _repr_html_(self) -> str:
+        """A table of the parameters, for notebooks."""
+        from cscsr.notebook import solver_html
+
+        return solver_html(self)

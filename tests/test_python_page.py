@@ -51,3 +51,13 @@ def test_codes_become_an_image(run):
     error, gap = map(float, printed.split())
     assert error == pytest.approx(np.abs(names["image"] - names["problem"].signal).max())
     assert 0 <= gap < 0.01 * names["problem"].objective(names["solution"].codes)
+
+
+@pytest.mark.slow
+def test_plots_are_written(run, tmp_path):
+    _, names = run("plot.trace(")
+    for name in ("gap", "atoms", "codes"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert min(picture.size) > 200
+    ends = {line.get_label(): line.get_ydata()[-1] for line in names["axes"].lines}
+    assert ends["fista"] < ends["ista"]

@@ -28,6 +28,7 @@ from benchmarks._study.command import (
     study_parser,
 )
 from benchmarks._study.curves import read_curves, write_curves
+from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from cscsr import SuperResolution, interrupts, weights
 from cscsr.compare.published import read_published, same_method
 from cscsr.csc_sr.training_images import Lumas, central_crop
@@ -40,28 +41,39 @@ from cscsr.patches.samples import Samples, draw_samples
 from cscsr.patches.train import HOLDOUT_CROP, Options, held_out_psnr, train_a_plus
 from cscsr.patches.weight_file import AnchoredScale
 
+PAGE = ROOT / "docs" / "patch-methods.md"
+
 DATASETS = ("Set5", "Set14")
 
 CHOICE_SCALE = 3
 """The scale that choices are made at."""
 
-BASE = Options()
+BASE = replace(Options(), samples=1_000_000)
+"""What is varied: the usual sizes with fewer patches, as drawing them takes most of the time."""
 
 VARIANTS: dict[str, Options] = {
-    "as it stands": BASE,
+    "1024 anchors, 2048 neighbours, λ = 0.1, 1 000 000 patches": BASE,
     "1024 neighbours": replace(BASE, neighbours=1024),
     "4096 neighbours": replace(BASE, neighbours=4096),
     "λ = 0.03": replace(BASE, ridge=0.03),
     "λ = 0.3": replace(BASE, ridge=0.3),
     "256 anchors": replace(BASE, anchors=256),
     "2048 anchors": replace(BASE, anchors=2048),
-    "1 000 000 patches": replace(BASE, samples=1_000_000),
-    "2 500 000 patches": replace(BASE, samples=2_500_000),
-    "10 000 000 patches": replace(BASE, samples=10_000_000),
+    "anchors drawn at random": replace(BASE, rounds=0),
+    "250 000 patches": replace(BASE, samples=250_000),
+    "5 000 000 patches": replace(BASE, samples=5_000_000),
 }
-"""One size changed at a time; those of as many patches stand together, as these are drawn once."""
+"""One size changed at a time; variants of as many patches are neighbours, as these are drawn
+once."""
 
 Row = dict[str, Any]
+
+
+def write_table(out: Path, name: str, table: str) -> None:
+    """Write a table into `out` and, where that is the reference run, into the page."""
+    write_text(out / f"{name.replace(' ', '_')}.md", table)
+    if out.resolve() == REFERENCE:
+        write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), name, table.strip()))
 
 
 def choices(out: Path, data: Path, report: Report) -> list[Path]:
@@ -101,7 +113,7 @@ def choices(out: Path, data: Path, report: Report) -> list[Path]:
             }
         )
         write_curves(table, rows)
-    write_text(out / "patch_choices.md", choices_table(rows))
+    write_table(out, "patch choices", choices_table(rows))
     return [table, out / "patch_choices.md"]
 
 
@@ -149,7 +161,7 @@ def measured(out: Path, data: Path, folder: Path, report: Report) -> list[Path]:
             row["published_ssim"] = f"{known.ssim[place]:.4f}" if there else ""
             rows.append({**row, "images": len(scores), "sha256": solver.weights_sha256()})
     write_curves(table, rows)
-    write_text(out / "patch_methods.md", measured_table(rows))
+    write_table(out, "patch methods", measured_table(rows))
     return [table, out / "patch_methods.md"]
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: the research images, a command that must fail, settings of the machinery."""
+"""What all tests share: the research images, a command that must fail, and settings."""
 
 from __future__ import annotations
 

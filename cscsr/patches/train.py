@@ -48,7 +48,7 @@ class Options:
     samples
         About how many patches are drawn from the training images.
     rounds
-        Rounds of the learning of anchors.
+        Rounds of the learning of anchors; with 0, anchors are features drawn at random.
     scales
         The factors.
     sets
@@ -66,7 +66,7 @@ class Options:
     neighbours: Annotated[int, Range(1, 2**20)] = 2048
     ridge: Annotated[float, Range(0, 1e6, open_low=True)] = 0.1
     samples: Annotated[int, Range(1, 10**8)] = 5_000_000
-    rounds: Annotated[int, Range(1, 1000)] = 12
+    rounds: Annotated[int, Range(0, 1000)] = 12
     scales: Annotated[Sequence[Annotated[int, Range(2, LARGEST_SCALE)]], Distinct()] = (2, 3, 4)
     sets: Annotated[Sequence[str], Distinct()] = ("T91",)
     seed: Annotated[int, Range(0)] = 0
@@ -183,7 +183,7 @@ Features, anchors and regressors of A+ (docs/patch-methods.md).
 - {options.anchors} anchors with {options.neighbours} neighbours each, ridge weight \
 {options.ridge:g}, from the {images} images of {", ".join(options.sets)} that are neither held out \
 nor copies of test images. No test image was used.
-- Command: `{command_line(sys.argv[1:])}`, on {datetime.date.today().isoformat()}.
+- Command: `{command_line(sys.argv[1:], "cscsr.patches.train.train_a_plus")}`, on {datetime.date.today().isoformat()}.
 {licence_of_weights(options.sets)}
 
 PSNR in dB on the central {HOLDOUT_CROP}x{HOLDOUT_CROP} of the held-out images, line y:

@@ -4,7 +4,8 @@
 
 Reads the systems (systems.csv) and their published parameters (published_parameters.csv) beside
 this module, the published figures of the package, and of the folder ``--reference`` the means of
-`benchmarks.compare` (table1.csv) and of `benchmarks.published` (published.csv). Writes systems.csv
+`benchmarks.compare` (table1.csv), of `benchmarks.patch_methods` (patch_methods.csv) and of
+`benchmarks.published` (published.csv). Writes systems.csv
 and systems.md, and copies the tables into docs/systems.md, where there is a checkout.
 
 Parameters and multiply-adds are counted, at ×2 and the paper's width, where this code has the
@@ -34,6 +35,9 @@ PAGE = ROOT / "docs" / "systems.md"
 
 DATASET, SCALES = "Set5", (2, 3, 4)
 
+MEASURED = {"table1": "compare", "patch_methods": "patch_methods"}
+"""The tables of what our solvers measure, and the study that makes each."""
+
 PIXELS = 1280 * 720
 """Of the output for which multiply-adds are counted, as the literature since CARN counts them."""
 
@@ -60,8 +64,13 @@ def across_scales(figures: dict[int, str]) -> str:
 
 
 def ours(reference: Path, method: str) -> str:
-    """The solvers of table1.csv that stand beside a method, each with its PSNR at each scale."""
-    rows = [row for row in read_curves(reference / "table1.csv") if row["dataset"] == DATASET]
+    """The solvers of `MEASURED` that stand beside a method, each with its PSNR at each scale."""
+    rows = [
+        row
+        for table in MEASURED
+        for row in read_curves(reference / f"{table}.csv")
+        if row["dataset"] == DATASET
+    ]
     cells = []
     for name in dict.fromkeys(row["method"] for row in rows):
         if (published_method(name) or ("", False))[0] == method:
@@ -75,11 +84,10 @@ def rows_of(reference: Path) -> list[Row]:
 
     Raises InputError if a table that is read is missing.
     """
-    for name, command in (("table1.csv", "compare"), ("published.csv", "published")):
-        if not (reference / name).is_file():
-            raise InputError(
-                f"expected {reference / name}; python -m benchmarks.{command} makes it."
-            )
+    for name, command in {**MEASURED, "published": "published"}.items():
+        table = reference / f"{name}.csv"
+        if not table.is_file():
+            raise InputError(f"expected {table}; python -m benchmarks.{command} makes it.")
     known = read_published()
     known = known[known.dataset == DATASET]
     parameters = {
@@ -181,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         default=REFERENCE,
         metavar="DIR",
-        help="folder of table1.csv and published.csv (default: reports/reference)",
+        help="folder of the tables that are read (default: reports/reference)",
     )
     return run_command(systems, vars(parser.parse_args(arguments)))
 

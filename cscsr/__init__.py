@@ -12,7 +12,7 @@ Everything is a solver of one of two problems, made by name or from its class:
 
 - `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one. Their classes
   are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `SporcoADMM`, `SporcoPGM` and
-  `LISTA` solve sparse coding; `Bicubic`, `CSCSR` and `NetworkSolver` super-resolution.
+  `LISTA` solve sparse coding; `Bicubic`, `APlus`, `CSCSR` and `NetworkSolver` super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.csc_sr.solver import CSCSR
     from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
+    from cscsr.patches.a_plus import APlus
     from cscsr.problem import SparseCoding
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
@@ -63,6 +64,7 @@ __all__ = [
     "FISTA",
     "ISTA",
     "LISTA",
+    "APlus",
     "ActiveSet",
     "Bicubic",
     "InputError",
@@ -85,6 +87,7 @@ __all__ = [
 
 _LAZY = {
     "ADMM": "cscsr.sparse.admm:ADMM",
+    "APlus": "cscsr.patches.a_plus:APlus",
     "ActiveSet": "cscsr.sparse.active_set:ActiveSet",
     "Bicubic": "cscsr.bicubic:Bicubic",
     "CISTA": "cscsr.sparse.cista:CISTA",

@@ -1,8 +1,8 @@
 """The loops of the solvers on a device, as tensors without values (torch's "meta") show them.
 
-A value that Python reads makes it wait for a GPU, which then has nothing to do. Here, to read one is
-an error, so a loop that runs has no such wait. (LISTA asks after each of its 16 steps whether the
-objective rose; a second F would cost more than that wait.)
+A value that Python reads makes it wait for a GPU, which then has nothing to do. Here, to read one
+is an error, so a loop that runs has no such wait. (LISTA asks after each of its 16 steps whether
+the objective rose; a second F would cost more than that wait.)
 """
 
 from __future__ import annotations

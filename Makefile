@@ -18,7 +18,7 @@ SITE_TOOLS := .venv/.installed-docs
 .PHONY: compare test docs docs-tools release lint audit clean
 
 compare: $(INSTALLED)
-	$(BIN)/python -m benchmarks.compare --scales 2 3 4 $(ARGS)
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -12,10 +12,11 @@ Everything is a solver of one of two problems, made by name or from its class:
 
 - `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one. Their classes
   are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `SporcoADMM`, `SporcoPGM` and
-  `LISTA` solve sparse coding; `Bicubic`, `CSCSR` and `NetworkSolver` super-resolution.
+  `LISTA` solve sparse coding; `Bicubic`, `APlus`, `CSCSR` and `NetworkSolver` super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
+- `learn_dictionary(images)` learns the filters of sparse coding.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -40,7 +41,9 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
+    from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
+    from cscsr.patches.a_plus import APlus
     from cscsr.problem import SparseCoding
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
@@ -61,9 +64,11 @@ __all__ = [
     "FISTA",
     "ISTA",
     "LISTA",
+    "APlus",
     "ActiveSet",
     "Bicubic",
     "InputError",
+    "LearnedDictionary",
     "NetworkSolver",
     "Solution",
     "Solver",
@@ -74,6 +79,7 @@ __all__ = [
     "Stopwatch",
     "SuperResolution",
     "Trace",
+    "learn_dictionary",
     "list_solvers",
     "make_solver",
     "stack_filters",
@@ -81,6 +87,7 @@ __all__ = [
 
 _LAZY = {
     "ADMM": "cscsr.sparse.admm:ADMM",
+    "APlus": "cscsr.patches.a_plus:APlus",
     "ActiveSet": "cscsr.sparse.active_set:ActiveSet",
     "Bicubic": "cscsr.bicubic:Bicubic",
     "CISTA": "cscsr.sparse.cista:CISTA",
@@ -88,6 +95,7 @@ _LAZY = {
     "FISTA": "cscsr.sparse.ista:FISTA",
     "ISTA": "cscsr.sparse.ista:ISTA",
     "LISTA": "cscsr.sparse.lista:LISTA",
+    "LearnedDictionary": "cscsr.learn.learner:LearnedDictionary",
     "NetworkSolver": "cscsr.network:NetworkSolver",
     "Solution": "cscsr.solver:Solution",
     "Solver": "cscsr.solver:Solver",
@@ -98,6 +106,7 @@ _LAZY = {
     "Stopwatch": "cscsr.solver:Stopwatch",
     "SuperResolution": "cscsr.super_resolution:SuperResolution",
     "Trace": "cscsr.solver:Trace",
+    "learn_dictionary": "cscsr.learn.learner:learn_dictionary",
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
     "stack_filters": "cscsr.convolution:stack_filters",

@@ -133,6 +133,12 @@ class SparseCoding:
             parts.append(f"mask {described(self.mask)}")
         return f"SparseCoding({', '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        from cscsr.notebook import sparse_coding_html
+
+        return sparse_coding_html(self)
+
     @property
     def codes_shape(self) -> tuple[int, ...]:
         """The shape of the codes: (M,H,W), or (B,M,H,W) for a batch."""

@@ -64,6 +64,12 @@ class SuperResolution:
         truth = "" if self.truth is None else ", truth known"
         return f"SuperResolution(lr {described(self.lr)}, scale {self.scale}{truth})"
 
+    def _repr_html_(self) -> str:
+        """A table and the image, for notebooks."""
+        from cscsr.notebook import super_resolution_html
+
+        return super_resolution_html(self)
+
 
 def _checked_image(name: str, image: Any) -> Any:
     """`image` as a plain array; refuses what is no image on the [0,1] scale."""

@@ -47,7 +47,7 @@ def checked_lam(lam: Any, codes_shape: tuple[int, ...]) -> Any:
 
 
 def checked_mask(mask: Any, signal_shape: tuple[int, ...]) -> Any:
-    """The mask as a plain array; see `SparseCoding`."""
+    """Return a mask as a plain array; raise InputError where `SparseCoding` refuses it."""
     shape = tuple(getattr(mask, "shape", ()))
     if not (len(shape) >= 1 and _broadcasts(shape, signal_shape)):
         raise InputError(f"mask must broadcast to the signal's shape {signal_shape}, got {shape}.")

@@ -343,6 +343,7 @@ class Coder(cscsr.FISTA):
         return solution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["init", "callback", "max_seconds", "batch"])
 def test_a_coder_with_a_fault_is_caught(rule):
     with pytest.raises(AssertionError):

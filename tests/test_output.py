@@ -170,7 +170,7 @@ WRITERS = {
     """,
     "figure": """
         from matplotlib.figure import Figure
-        from benchmarks._study.figures import save
+        from cscsr.plot import save
         figure = Figure()
         figure.subplots().imshow(np.random.default_rng(0).random((300, 300)))
         save(figure, path)

@@ -143,6 +143,7 @@ def test_fista_is_certified_on_a_real_image(certified):
     assert certified.trace["nnz"][-1] == np.count_nonzero(certified.codes)
 
 
+@pytest.mark.slow
 @given(problems())
 @settings(max_examples=5)
 def test_a_fixed_point_is_optimal(problem):

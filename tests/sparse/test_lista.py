@@ -77,6 +77,7 @@ def test_before_it_learns_it_is_ista_exactly(tmp_path, form, boundary, nonnegati
     np.testing.assert_allclose(ours.trace["objective"], ista.trace["objective"], rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SHIPPED)
 @pytest.mark.parametrize("lam", [0.01, 0.05])
 def test_learned_steps_beat_ista_after_every_number_of_them(form, lam):

@@ -81,12 +81,13 @@ def proximal_gradient(
 
 def _next_momentum(t: Any, uphill: torch.Tensor | None) -> tuple[Any, Any]:
     """tₖ and βₖ from tₖ₋₁; from t = 1 where ⟨v − z, z − z_before⟩, `uphill`, is positive."""
-    if isinstance(t, torch.Tensor):
-        t = t if uphill is None else torch.where(uphill > 0, 1.0, t)
-        following = (1.0 + torch.sqrt(1.0 + 4.0 * t * t)) / 2.0
-    else:
-        t = 1.0 if uphill is not None and float(uphill) > 0 else t
-        following = (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0
+    on_device = isinstance(t, torch.Tensor)
+    if uphill is not None and on_device:
+        t = torch.where(uphill > 0, 1.0, t)
+    elif uphill is not None and float(uphill) > 0:
+        t = 1.0
+    root = torch.sqrt(1.0 + 4.0 * t * t) if on_device else math.sqrt(1.0 + 4.0 * t * t)
+    following = (1.0 + root) / 2.0
     return following, (t - 1.0) / following
 
 

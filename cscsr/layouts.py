@@ -14,9 +14,10 @@ from cscsr.arrays import dtype_name, is_tensor, plain, to_numpy, to_type_of
 from cscsr.contract import checked_solve
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging.colour import to_samples
-from cscsr.problem import SparseCoding, SuperResolution
+from cscsr.problem import SparseCoding
 from cscsr.registry import make_solver
 from cscsr.solver import Solver
+from cscsr.super_resolution import SuperResolution
 
 LAYOUTS = ("hwc", "chw")
 

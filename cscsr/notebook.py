@@ -17,8 +17,9 @@ import numpy as np
 from cscsr.arrays import described, to_numpy
 
 if TYPE_CHECKING:
-    from cscsr.problem import SparseCoding, SuperResolution
+    from cscsr.problem import SparseCoding
     from cscsr.solver import Solution, Solver, Trace
+    from cscsr.super_resolution import SuperResolution
 
 _MOST_PIXELS = 256
 """The longest side of an image in a notebook; a larger one is thinned."""

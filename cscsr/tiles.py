@@ -17,8 +17,8 @@ from cscsr.contract import checked_solve, checked_support
 from cscsr.errors import InputError, SolverError, failures_of
 from cscsr.imaging.colour import to_samples
 from cscsr.imaging.resize import imresize
-from cscsr.problem import SuperResolution
 from cscsr.solver import Solver, Status
+from cscsr.super_resolution import SuperResolution
 
 if TYPE_CHECKING:
     from cscsr.imaging.picture import Picture

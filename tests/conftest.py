@@ -1,4 +1,4 @@
-"""What all tests share: the folder of research images, and settings of the machinery."""
+"""What all tests share: the research images, a command that must fail, and settings."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from cscsr import registry
+from cscsr.cli import main
 from cscsr.published_weights import CACHE_VARIABLE
 
 # The arrays of the tests are small: a second thread costs more than it brings. To be set
@@ -75,6 +76,26 @@ def pytest_configure() -> None:
     in its background has them ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must fail: returns its one sentence, without the 'cscsr: '."""
+
+    def run(*arguments) -> str:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:  # how argparse ends
+            code = stopped.code
+        captured = capsys.readouterr()
+        assert code == 2
+        assert captured.out == ""
+        assert captured.err.startswith("cscsr: ")
+        assert captured.err.count("\n") == 1
+        assert "Traceback" not in captured.err
+        return captured.err.removeprefix("cscsr: ").strip()
+
+    return run
 
 
 def _read(process: subprocess.Popen) -> None:

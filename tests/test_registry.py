@@ -12,7 +12,8 @@ import torch
 import cscsr
 from cscsr import InputError, SparseCoding, SuperResolution
 from cscsr.registry import is_builtin, published_method, solver_family
-from cscsr.testing import CHECKS, check_solver, image, problem_for
+from cscsr.testing import CHECKS, check_solver
+from cscsr.testing_problems import image, problem_for
 
 torch.set_num_threads(1)
 

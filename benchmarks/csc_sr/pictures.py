@@ -76,7 +76,7 @@ def _draw_parts(picture: Path) -> None:
     from cscsr.csc_sr.solver import CSCSR, divide
     from cscsr.data.datasets import demo
     from cscsr.imaging import degrade, rgb_to_y
-    from cscsr.problem import SuperResolution
+    from cscsr.super_resolution import SuperResolution
 
     truth = rgb_to_y(dict(demo())["chelsea"])[40:200, 120:330]
     small = degrade(truth, SCALE, "y")

@@ -21,8 +21,8 @@ from cscsr.imaging.encoders import check_layout, format_of, lost_colour, write_b
 from cscsr.imaging.files import read_picture
 from cscsr.output import make_folder, printable
 from cscsr.parallel import connect, map_unordered, reason_of
-from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
+from cscsr.super_resolution import SuperResolution
 from cscsr.tiles import enlarged_bands
 
 _BAR = "{desc}: {n_fmt} of {total_fmt} {unit} |{bar:20}| {elapsed} gone, {remaining} left"

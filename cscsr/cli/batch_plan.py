@@ -133,6 +133,17 @@ def _plan(
     return Plan(jobs, batch, notes)
 
 
+def images_of(names: Iterable[str]) -> list[Path]:
+    """Return the image files that `names` name: files, patterns, and folders with those in them.
+
+    Raises
+    ------
+    InputError
+        For a folder or pattern without images.
+    """
+    return list(_sources(names, recursive=True)[0])
+
+
 def _sources(
     images: Iterable[str], recursive: bool
 ) -> tuple[dict[Path, Path], set[Path], list[str]]:

@@ -48,7 +48,7 @@ from cscsr.imaging.metrics import DEFAULT_METRICS
 from cscsr.limits import add_max_pixels_option
 from cscsr.output import print_any_name, printable
 from cscsr.parallel import add_worker_options, parse_jobs
-from cscsr.problem import check_scale
+from cscsr.super_resolution import check_scale
 
 DEFAULT_SOLVERS = (
     "bicubic",

@@ -10,7 +10,17 @@ import pytest
 import cscsr
 from cscsr.cli import main
 
-SUBCOMMANDS = ("solvers", "upscale", "score", "compare", "train", "data", "weights", "export")
+SUBCOMMANDS = (
+    "solvers",
+    "upscale",
+    "score",
+    "compare",
+    "train",
+    "learn-dictionary",
+    "data",
+    "weights",
+    "export",
+)
 
 
 def test_version(capsys):

@@ -68,6 +68,7 @@ def choose(browser, selector, value):
     )
 
 
+@pytest.mark.slow
 def test_every_image_loads(browser):
     images = browser.run(
         "return [...document.images].filter(i => i.src).map(i => [i.complete, i.naturalWidth])"

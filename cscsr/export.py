@@ -28,9 +28,9 @@ from cscsr.errors import InputError
 from cscsr.network import NetworkSolver
 from cscsr.networks.base import LumaEnlarger, LumaRefiner, Network
 from cscsr.output import replacing
-from cscsr.problem import check_scale
 from cscsr.registry import make_solver
 from cscsr.solver import Solver
+from cscsr.super_resolution import check_scale
 
 SUFFIXES = (".onnx", ".pt2")
 

@@ -148,9 +148,7 @@ PSNR in dB on the central {crop}x{crop} of the held-out images, line y:
 """
 
 
-def command_line(
-    words: Sequence[str], function: str = "cscsr.csc_sr.train.train_csc_sr"
-) -> str:
+def command_line(words: Sequence[str], function: str = "cscsr.csc_sr.train.train_csc_sr") -> str:
     """Return the command of this process, without the folders of the machine it ran on.
 
     Parameters

@@ -17,6 +17,9 @@ Everything is a solver of one of two problems, made by name or from its class:
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
+- `learn_dictionary(images)` learns the filters of sparse coding.
+- `upscale(images, scale)` takes images as torch has them (``layout="chw"``), batches and whole
+  numbers; `from_sporco(D, S, lmbda)` makes the problem of sporco's arrays.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -39,12 +42,14 @@ from cscsr.errors import InputError
 
 if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
+    from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
+    from cscsr.layouts import from_sporco, upscale
+    from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
-    from cscsr.operators import stack_filters
     from cscsr.patches.a_plus import APlus
     from cscsr.patches.scsr import ScSR
-    from cscsr.problem import SparseCoding, SuperResolution
+    from cscsr.problem import SparseCoding
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
     from cscsr.sparse.active_set import ActiveSet
@@ -53,8 +58,9 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.sparse.ista import FISTA, ISTA
     from cscsr.sparse.lista import LISTA
     from cscsr.sparse.sporco import SporcoADMM, SporcoPGM
+    from cscsr.super_resolution import SuperResolution
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ADMM",
@@ -67,6 +73,7 @@ __all__ = [
     "ActiveSet",
     "Bicubic",
     "InputError",
+    "LearnedDictionary",
     "NetworkSolver",
     "ScSR",
     "Solution",
@@ -78,9 +85,12 @@ __all__ = [
     "Stopwatch",
     "SuperResolution",
     "Trace",
+    "from_sporco",
+    "learn_dictionary",
     "list_solvers",
     "make_solver",
     "stack_filters",
+    "upscale",
 ]
 
 _LAZY = {
@@ -93,6 +103,7 @@ _LAZY = {
     "FISTA": "cscsr.sparse.ista:FISTA",
     "ISTA": "cscsr.sparse.ista:ISTA",
     "LISTA": "cscsr.sparse.lista:LISTA",
+    "LearnedDictionary": "cscsr.learn.learner:LearnedDictionary",
     "NetworkSolver": "cscsr.network:NetworkSolver",
     "Solution": "cscsr.solver:Solution",
     "Solver": "cscsr.solver:Solver",
@@ -102,11 +113,14 @@ _LAZY = {
     "SporcoPGM": "cscsr.sparse.sporco:SporcoPGM",
     "Status": "cscsr.solver:Status",
     "Stopwatch": "cscsr.solver:Stopwatch",
-    "SuperResolution": "cscsr.problem:SuperResolution",
+    "SuperResolution": "cscsr.super_resolution:SuperResolution",
     "Trace": "cscsr.solver:Trace",
+    "learn_dictionary": "cscsr.learn.learner:learn_dictionary",
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
-    "stack_filters": "cscsr.operators:stack_filters",
+    "stack_filters": "cscsr.convolution:stack_filters",
+    "from_sporco": "cscsr.layouts:from_sporco",
+    "upscale": "cscsr.layouts:upscale",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from cscsr import registry
 from cscsr.cli import main
 from cscsr.published_weights import CACHE_VARIABLE
 
@@ -27,6 +28,14 @@ settings.register_profile("cscsr", deadline=None, max_examples=40)
 settings.load_profile("cscsr")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# The tests are of this package's solvers. What other packages have installed here is left out, so
+# that it cannot fail them; a test may still install a solver of its own.
+_every_installed = registry._installed
+_ELSEWHERE = frozenset(_every_installed())
+registry._installed = lambda: {
+    name: point for name, point in _every_installed().items() if name not in _ELSEWHERE
+}
 
 
 @pytest.fixture(scope="session")

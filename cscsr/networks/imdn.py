@@ -18,7 +18,8 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, fusion
+from cscsr.networks.upsampling import bicubic, scale_weights
 from cscsr.schema import Range
 
 SLOPE = 0.05
@@ -59,7 +60,8 @@ class _Block(nn.Module):
             [convolution(width, width), convolution(rest, width), convolution(rest, width)]
         )
         self.last = convolution(rest, self.distilled)
-        self.fusion = convolution(4 * self.distilled, width, 1)
+        self.fusion = fusion(4 * self.distilled, width)
+        scale_weights(self.fusion, 0.1)
         self.attention = _Attention(4 * self.distilled)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ class _Body(nn.Module):
         super().__init__()
         self.head = convolution(3, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
-        self.fusion = convolution(blocks * width, width, 1)
+        self.fusion = fusion(blocks * width, width)
         self.smooth = convolution(width, width)
         self.tail = convolution(width, 3 * scale**2)
         self.shuffle = nn.PixelShuffle(scale)
@@ -109,6 +111,9 @@ class IMDN(RGBEnlarger):
         Distillation blocks.
     scales
         The factors.
+    residual
+        Add the bicubic enlargement to the output, which the paper does not; the last layer then
+        starts small.
 
     References
     ----------
@@ -121,12 +126,17 @@ class IMDN(RGBEnlarger):
         width: Channels = 64,
         blocks: Annotated[int, Range(1, 100)] = 6,
         scales: Scales = (2, 3, 4),
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
+        self.residual = residual
         self.bodies = nn.ModuleDict(
             {str(scale): _Body(width, blocks, scale) for scale in self.scales}
         )
+        if residual:
+            for scale in self.scales:
+                scale_weights(self.body(scale).tail, 0.01)
 
     def body(self, scale: int) -> _Body:
         """The network of one factor."""
@@ -151,4 +161,5 @@ class IMDN(RGBEnlarger):
 
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Enlarge (B, 3, H, W) to (B, 3, scale·H, scale·W); see `Network`."""
-        return self.body(scale)(x)
+        output = self.body(scale)(x)
+        return output + bicubic(x, scale) if self.residual else output

@@ -16,7 +16,7 @@ from cscsr.patches.geometry import SUPPORT, features_of, mean_of_patches, patch_
 from cscsr.patches.regression import assign
 from cscsr.patches.solver import PatchSolver
 from cscsr.patches.weight_file import Shape
-from cscsr.problem import SuperResolution
+from cscsr.super_resolution import SuperResolution
 
 
 @dataclass(frozen=True)

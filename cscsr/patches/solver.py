@@ -17,8 +17,8 @@ from cscsr.errors import InputError
 from cscsr.imaging import luma_of, with_luma
 from cscsr.patches.geometry import HALO
 from cscsr.patches.weight_file import ScaleWeights, cached_weights
-from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
+from cscsr.super_resolution import SuperResolution
 
 W = TypeVar("W", bound=ScaleWeights)
 

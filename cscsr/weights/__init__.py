@@ -26,6 +26,8 @@ from cscsr.schema import Range, check_table, shown
 from cscsr.trained_weights import TRAINED, needed_trained
 
 FOLDER = Path(__file__).parent
+"""Where the weight files of this package are."""
+
 _MANIFEST = "manifest.json"
 _METADATA_KEY = "cscsr"
 

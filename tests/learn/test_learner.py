@@ -1,0 +1,259 @@
+"""Learning a dictionary: what it reaches, what it repeats, what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import cscsr
+from cscsr import ActiveSet, InputError, SparseCoding, learn_dictionary
+from cscsr.csc_sr.decompose import split
+from cscsr.data.datasets import demo
+from cscsr.imaging import luma_of
+from cscsr.learn import ImageSignals
+
+torch.set_num_threads(1)
+
+SHORT = {"atoms": 8, "size": 6, "lam": 0.05, "steps": 12, "crop": 32, "batch": 3}
+
+
+@pytest.fixture(scope="module")
+def residuals():
+    return [
+        split(luma_of(image.read()) / 255.0).residual.astype(np.float32) for image in demo().images
+    ]
+
+
+def planted(seed=0, channels=1):
+    """Signals of four known filters with sparse codes, and the filters."""
+    random = np.random.default_rng(seed)
+    filters = random.standard_normal((4, channels, 5, 5))
+    filters /= np.linalg.norm(filters.reshape(4, -1), axis=1)[:, None, None, None]
+    signals = []
+    for _ in range(6):
+        codes = random.standard_normal((4, 40, 40)) * (random.random((4, 40, 40)) < 0.01)
+        problem = SparseCoding(np.zeros((channels, 40, 40)), filters, 0.1)
+        signals.append(problem.operator().synthesis(codes))
+    return signals, filters
+
+
+def likeness(learned, true):
+    """For each true filter the largest correlation, over shifts, with a learned one."""
+    side = 16
+    spectra = [np.fft.fft2(f, (side, side)) for f in (learned, true)]
+    products = np.einsum("ichw,jchw->ijhw", spectra[0], spectra[1].conj())
+    return np.abs(np.fft.ifft2(products)).max((0, 2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("online", [True, False])
+def test_filters_that_made_the_signals_are_learned(channels, online):
+    signals, filters = planted(channels=channels)
+    learned = learn_dictionary(
+        signals,
+        16,
+        7,
+        0.1,
+        channels=channels,
+        online=online,
+        steps=40 if online else 20,
+        crop=40,
+        seed=1,
+    ).filters.reshape(16, channels, 7, 7)
+    assert (likeness(learned, filters) > 0.93).all()
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_masks_exclude_what_is_missing(online):
+    """From half of the pixels, the others holding a number that would spoil every code, filters
+    that start far from the true ones come to them."""
+    signals, filters = planted()
+    random = np.random.default_rng(1)
+    masks = [random.random((40, 40)) < 0.5 for _ in signals]
+    spoilt = [np.where(mask, signal[0], 3.0) for signal, mask in zip(signals, masks, strict=True)]
+    init = filters[:, 0] + random.standard_normal((4, 5, 5)) / 5
+    init /= np.linalg.norm(init, axis=(1, 2), keepdims=True)
+    assert (likeness(init[:, None], filters) < 0.8).all()
+    options = {"online": online, "steps": 20, "crop": 40, "init": init}
+    learned = learn_dictionary(spoilt, 4, 5, 0.1, masks=masks, **options).filters
+    assert (likeness(learned[:, None], filters) > 0.99).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("boundary", ["circular", "zero"])
+def test_held_out_images_are_coded_better_with_each_step(residuals, boundary):
+    objectives = {}
+
+    def note(step, filters):
+        if step in (1, 4, 12):
+            for residual in residuals[-2:]:
+                part = residual[96:160, 96:160]
+                problem = SparseCoding(part, filters, 0.05, boundary=boundary)
+                codes = ActiveSet(tol=1e-3).solve(problem).codes
+                objectives[step] = objectives.get(step, 0.0) + problem.objective(codes)
+
+    options = {**SHORT, "crop": 64, "batch": 4}
+    learned = learn_dictionary(residuals[:-2], boundary=boundary, callback=note, **options)
+    assert objectives[1] > 1.05 * objectives[4] > 1.05 * 1.03 * objectives[12]
+    np.testing.assert_allclose(np.linalg.norm(learned.filters, axis=(1, 2)), 1, rtol=1e-5)
+    assert len(learned.objective) == len(learned.seconds) == 12
+    assert (np.diff(learned.seconds) > 0).all()
+
+
+def test_a_seed_determines_every_bit(residuals):
+    first, again = (learn_dictionary(residuals, seed=3, **SHORT).filters for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert (learn_dictionary(residuals, seed=4, **SHORT).filters != first).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("online", [True, False])
+def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, residuals, online):
+    class Stop(Exception):
+        pass
+
+    def stop(step, filters):
+        if step == 2:
+            raise Stop
+
+    options = {**SHORT, "steps": 4, "online": online}
+    signals = [residual[:48, :48] for residual in residuals]
+    whole = learn_dictionary(signals, **options)
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cscsr.learn.learner.SAVE_SECONDS", 0.0)
+        with pytest.raises(Stop):
+            learn_dictionary(signals, checkpoint=checkpoint, callback=stop, **options)
+    seen = []
+    rest = learn_dictionary(
+        signals, checkpoint=checkpoint, callback=lambda step, _: seen.append(step), **options
+    )
+    assert seen == [3, 4]
+    np.testing.assert_array_equal(rest.filters, whole.filters)
+    np.testing.assert_array_equal(rest.objective, whole.objective)
+    with pytest.raises(InputError, match="other options or signals"):
+        learn_dictionary(signals, checkpoint=checkpoint, **{**options, "lam": 0.1})
+
+
+def test_start_and_codes_that_are_not_negative(residuals):
+    init = np.random.default_rng(0).standard_normal((8, 6, 6))
+    options = {**SHORT, "steps": 1}
+    learned = learn_dictionary(residuals, init=init, nonnegative=True, **options)
+    assert (learn_dictionary(residuals, init=init, **options).filters != learned.filters).any()
+    with pytest.raises(InputError, match=r"init must be finite filters of shape \(8, 1, 6, 6\)"):
+        learn_dictionary(residuals, init=init[:7], **options)
+
+
+def test_an_atom_without_codes_is_drawn_anew(residuals):
+    """A checkerboard codes nothing of smooth-edged images; at the end each atom codes something."""
+    init = np.stack([residuals[0][8 * k + 60 : 8 * k + 66, 100:106] for k in range(8)])
+    board = np.indices((6, 6)).sum(0) % 2 - 0.5
+    init = [board if k == 5 else one for k, one in enumerate(init)]
+    learned = learn_dictionary(residuals, init=np.stack(init), **{**SHORT, "steps": 2}).filters
+    assert abs((learned[5] * board).sum()) / np.linalg.norm(board) < 0.9
+
+
+def test_lists_need_not_fit_into_memory(tmp_path, monkeypatch):
+    """With room for one signal the filters are those of signals that are all in memory."""
+    paths = [image.path for image in demo().images]
+    whole = learn_dictionary(ImageSignals(paths), **{**SHORT, "steps": 3}).filters
+    monkeypatch.setattr("cscsr.learn.signals.CACHE_BYTES", 1)
+    read = []
+    original = ImageSignals.__getitem__
+    monkeypatch.setattr(
+        ImageSignals, "__getitem__", lambda self, i: read.append(i) or original(self, i)
+    )
+    np.testing.assert_array_equal(
+        learn_dictionary(ImageSignals(paths), **{**SHORT, "steps": 3}).filters, whole
+    )
+    assert len(read) > len(paths)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"atoms": 0}, "atoms must be at least 1, got 0"),
+        ({"lam": 0.0}, "lam must be a finite number above 0"),
+        ({"lam": float("nan")}, "lam must be a finite number above 0"),
+        ({"size": 2.5}, "size must be a whole number"),
+        ({"boundary": "valid"}, "boundary must be circular or zero"),
+        ({"crop": 4}, "crop must be at least 6, got 4"),
+        ({"channels": 3}, r"signal \d+ must have shape \(3, H, W\) with sides of at least 6"),
+    ],
+)
+def test_options_out_of_range_are_a_sentence(residuals, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        learn_dictionary(residuals, **{**SHORT, **options})
+
+
+@pytest.mark.parametrize(
+    ("signals", "sentence"),
+    [
+        ([], "at least one signal"),
+        ([np.zeros((40, 40), np.float32)], "contrast"),
+        ([np.full((40, 40), np.nan, np.float32)], "finite"),
+        ([np.zeros((40, 40), np.uint8)], "float32 or float64, got uint8"),
+        ([np.zeros((40, 5), np.float32)], "sides of at least 6 pixels"),
+    ],
+)
+def test_signals_out_of_range_are_a_sentence(signals, sentence):
+    with pytest.raises(InputError, match=sentence):
+        learn_dictionary(signals, **SHORT)
+
+
+@pytest.mark.parametrize(
+    ("masks", "sentence"),
+    [
+        ([np.ones((40, 40))], "a mask for each of the 2 signals, got 1"),
+        ([np.ones((40, 40)), np.ones((40, 39))], r"mask \d: mask must broadcast to .*40, 40"),
+        ([np.ones((40, 40)), np.full((40, 40), 2.0)], r"mask \d: mask must lie in \[0, 1\]"),
+    ],
+)
+def test_masks_out_of_range_are_a_sentence(masks, sentence):
+    signals = [planted()[0][0][:, :40, :40].astype(np.float32)] * 2
+    with pytest.raises(InputError, match=sentence):
+        learn_dictionary(signals, masks=masks, **SHORT)
+
+
+def test_repr_is_short():
+    learned = cscsr.LearnedDictionary(np.zeros((4, 3, 5, 5)), np.ones(2), np.ones(2))
+    assert len(repr(learned)) < 120
+    assert "4 filters of 5x5, 3 channels" in repr(learned)
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on(tmp_path):
+    """kill -9 in the middle; the same command ends with the filters of a run without it."""
+    photos = [str(image.path) for image in demo().images]
+    options = ["--atoms", "8", "--size", "6", "--steps", "60", *photos]
+    program = (
+        "import sys, cscsr.learn.learner as l; l.SAVE_SECONDS = 0.0\n"
+        "from cscsr.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+
+    def command(name):
+        words = ["learn-dictionary", "--out", str(tmp_path / name), *options]
+        return [sys.executable, "-c", program, *words]
+
+    subprocess.run(command("whole.npy"), check=True, capture_output=True)
+    with subprocess.Popen(command("killed.npy"), stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 60
+        while not (tmp_path / "killed.npy.checkpoint").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        process.kill()
+    assert not (tmp_path / "killed.npy").exists()
+    subprocess.run(command("killed.npy"), check=True, capture_output=True)
+    whole, killed = (np.load(tmp_path / f"{name}.npy") for name in ("whole", "killed"))
+    np.testing.assert_array_equal(whole, killed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "killed.npy",
+        "killed.png",
+        "whole.npy",
+        "whole.png",
+    ]

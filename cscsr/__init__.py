@@ -12,7 +12,8 @@ Everything is a solver of one of two problems, made by name or from its class:
 
 - `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one. Their classes
   are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `SporcoADMM`, `SporcoPGM` and
-  `LISTA` solve sparse coding; `Bicubic`, `APlus`, `CSCSR` and `NetworkSolver` super-resolution.
+  `LISTA` solve sparse coding; `Bicubic`, `ScSR`, `APlus`, `CSCSR` and `NetworkSolver`
+  super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
     from cscsr.patches.a_plus import APlus
+    from cscsr.patches.scsr import ScSR
     from cscsr.problem import SparseCoding
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
@@ -73,6 +75,7 @@ __all__ = [
     "InputError",
     "LearnedDictionary",
     "NetworkSolver",
+    "ScSR",
     "Solution",
     "Solver",
     "SparseCoding",
@@ -104,6 +107,7 @@ _LAZY = {
     "NetworkSolver": "cscsr.network:NetworkSolver",
     "Solution": "cscsr.solver:Solution",
     "Solver": "cscsr.solver:Solver",
+    "ScSR": "cscsr.patches.scsr:ScSR",
     "SparseCoding": "cscsr.problem:SparseCoding",
     "SporcoADMM": "cscsr.sparse.sporco:SporcoADMM",
     "SporcoPGM": "cscsr.sparse.sporco:SporcoPGM",

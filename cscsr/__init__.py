@@ -16,7 +16,8 @@ Everything is a solver of one of two problems, made by name or from its class:
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
-- `learn_dictionary(images)` learns the filters of sparse coding.
+- `learn_dictionary(images)` learns the filters of sparse coding; `save_codes` and `load_codes`
+  keep codes in small files.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -39,6 +40,7 @@ from cscsr.errors import InputError
 
 if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
+    from cscsr.codes import load_codes, save_codes
     from cscsr.csc_sr.solver import CSCSR
     from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
@@ -78,7 +80,9 @@ __all__ = [
     "Trace",
     "learn_dictionary",
     "list_solvers",
+    "load_codes",
     "make_solver",
+    "save_codes",
     "stack_filters",
 ]
 
@@ -104,7 +108,9 @@ _LAZY = {
     "Trace": "cscsr.solver:Trace",
     "learn_dictionary": "cscsr.learn.learner:learn_dictionary",
     "list_solvers": "cscsr.registry:list_solvers",
+    "load_codes": "cscsr.codes:load_codes",
     "make_solver": "cscsr.registry:make_solver",
+    "save_codes": "cscsr.codes:save_codes",
     "stack_filters": "cscsr.operators:stack_filters",
 }
 """What is imported when it is first used, so that the command is there at once: name to

@@ -16,6 +16,7 @@ Everything is a solver of one of two problems, made by name or from its class:
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
+- `race(problem, solvers, gap=1e-4)` runs solvers of sparse coding to a certified optimum.
 - `learn_dictionary(images)` learns the filters of sparse coding; `save_codes` and `load_codes`
   keep codes in small files.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.network import NetworkSolver
     from cscsr.operators import stack_filters
     from cscsr.problem import SparseCoding, SuperResolution
+    from cscsr.racing import Race, race
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
     from cscsr.sparse.active_set import ActiveSet
@@ -69,6 +71,7 @@ __all__ = [
     "InputError",
     "LearnedDictionary",
     "NetworkSolver",
+    "Race",
     "Solution",
     "Solver",
     "SparseCoding",
@@ -82,6 +85,7 @@ __all__ = [
     "list_solvers",
     "load_codes",
     "make_solver",
+    "race",
     "save_codes",
     "stack_filters",
 ]
@@ -97,6 +101,7 @@ _LAZY = {
     "LISTA": "cscsr.sparse.lista:LISTA",
     "LearnedDictionary": "cscsr.learn.learner:LearnedDictionary",
     "NetworkSolver": "cscsr.network:NetworkSolver",
+    "Race": "cscsr.racing:Race",
     "Solution": "cscsr.solver:Solution",
     "Solver": "cscsr.solver:Solver",
     "SparseCoding": "cscsr.problem:SparseCoding",
@@ -110,6 +115,7 @@ _LAZY = {
     "list_solvers": "cscsr.registry:list_solvers",
     "load_codes": "cscsr.codes:load_codes",
     "make_solver": "cscsr.registry:make_solver",
+    "race": "cscsr.racing:race",
     "save_codes": "cscsr.codes:save_codes",
     "stack_filters": "cscsr.operators:stack_filters",
 }

@@ -1,20 +1,17 @@
 """A race of sparse-coding solvers to the certified optimum of a stated problem.
 
 What `benchmarks.convergence` and `benchmarks.speed` have in common beside `cscsr.racing`: solvers
-by name, the search for the best penalty ρ of sporco's ADMM, and the clock.
+by name, and the search for the best penalty ρ of sporco's ADMM.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cscsr import SparseCoding, make_solver
-from cscsr.racing import Optimum, Run, certified_optimum, measure
-from cscsr.solver import Stopwatch
+from cscsr.racing import Optimum, Run, certified_optimum, measure, own_clock
 
 __all__ = [
     "BEST_RHO",
@@ -89,21 +86,3 @@ def search_rho(
         if result < least:
             best, least = rho, result
     return best, least[0]
-
-
-@contextmanager
-def own_clock() -> Iterator[str]:
-    """Inside, solvers are timed by the processor time of this process if torch has one thread,
-    else by wall time; gives the clock's name."""
-    import sporco.util
-    import torch
-
-    if torch.get_num_threads() > 1:
-        yield "wall time"
-        return
-    before = Stopwatch.clock, sporco.util.timer
-    Stopwatch.clock, sporco.util.timer = staticmethod(time.process_time), time.process_time
-    try:
-        yield "processor time"
-    finally:
-        Stopwatch.clock, sporco.util.timer = staticmethod(before[0]), before[1]

@@ -1,5 +1,7 @@
 # make compare   install into .venv, then make the tables and plots in reports/latest/
 # make test      install into .venv, then run the tests
+# make docs      install what the site needs, then build it in site/ (open site/index.html)
+# make release   build the package into dist/, check it, and say what is left to a person
 # make lint      check style, formatting and types
 # make audit     look up the pinned dependencies in a database of known vulnerabilities
 # make clean     remove .venv, caches and build products (reports are kept)
@@ -11,20 +13,30 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SITE_TOOLS := .venv/.installed-docs
 
-.PHONY: compare test lint audit clean
+.PHONY: compare test docs docs-tools release lint audit clean
 
 compare: $(INSTALLED)
-	$(BIN)/python -m benchmarks.compare --scales 2 3 4 $(ARGS)
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+docs: $(SITE_TOOLS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
+docs-tools: $(SITE_TOOLS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
+
+release: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[release]'
+	$(BIN)/python -m benchmarks.release $(ARGS)
 
 audit: $(INSTALLED)
 	$(BIN)/python -m benchmarks.audit $(ARGS)
@@ -39,6 +51,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,cluster]'
 	@touch $@
 
+$(SITE_TOOLS): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,9 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks._study.figures import save
 from benchmarks._study.short_runs import Variant, caption, study_command
-from cscsr import interrupts
+from cscsr import interrupts, plot
 
 RECURSIONS = 8
 
@@ -60,13 +59,12 @@ def variants(width: int, recursions: int = RECURSIONS) -> list[Variant]:
 def draw(table: Path, picture: Path) -> None:
     """Draw ablation.png from ablation.csv: our runs on the left, the published on the right."""
     import pandas as pd
-    from matplotlib.figure import Figure
 
     rows = pd.read_csv(table, keep_default_na=False)
     labels = [label(switches) for switches in PUBLISHED]
     places = {name: len(labels) - index for index, name in enumerate(labels)}
-    figure = Figure(figsize=(9, 4.4), layout="constrained")
-    ours, theirs = figure.subplots(1, 2, sharey=True)
+    figure, made = plot.panels(1, 2, (9, 4.4), sharey=True)
+    ours, theirs = made[0]
     colours = {True: "#0072B2", False: "#D55E00"}
     for switches, name in zip(PUBLISHED, labels, strict=True):
         runs, colour = rows[rows.variant == name].psnr_db, colours[switches[2]]
@@ -78,7 +76,6 @@ def draw(table: Path, picture: Path) -> None:
     theirs.set_title("published: n₀ = 128, m₀ = 256, K = 25", fontsize=10)
     ours.set_yticks(list(places.values()), list(places))
     for panel in (ours, theirs):
-        panel.grid(alpha=0.25)
         panel.set_xlabel("mean PSNR (dB)")
     ours.set_xlabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
     theirs.set_xlabel("mean PSNR on Set5 ×3 (dB)")
@@ -89,7 +86,7 @@ def draw(table: Path, picture: Path) -> None:
         "CRNet-A with and without the parts of its block (Table 1, right)\n" + caption(rows),
         fontsize=10.5,
     )
-    save(figure, picture)
+    plot.save(figure, picture)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

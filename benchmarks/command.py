@@ -29,9 +29,8 @@ import numpy as np
 
 import cscsr
 from benchmarks._study.curves import read_curves, write_curves
-from benchmarks._study.figures import save
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
-from cscsr import interrupts
+from cscsr import interrupts, plot
 from cscsr.cli.upscale import DEFAULT_SOLVER
 from cscsr.compare import machine
 from cscsr.errors import InputError
@@ -256,7 +255,6 @@ def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
 
     Each is named with the PSNR of the whole photograph, and all enlarge the same 8-bit image.
     """
-    from matplotlib.figure import Figure
 
     from cscsr import SuperResolution
     from cscsr.data.datasets import demo
@@ -271,13 +269,11 @@ def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
         image = np.asarray(cscsr.make_solver(solver).solve(SuperResolution(small, scale)).estimate)
         panels.append((f"{solver}\n{score(image, truth, scale, 'rgb')['psnr']:.2f} dB", image))
     panels.append(("\nthe truth", truth / 255))
-    figure = Figure(figsize=(2.1 * len(panels), 2.55), dpi=120, layout="constrained")
-    for axes, (title, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        axes.imshow(image[top : top + side, left : left + side].clip(0, 1), interpolation="nearest")
-        axes.set_title(title, fontsize=9)
-        axes.set_axis_off()
+    figure, made = plot.panels(1, len(panels), (2.1 * len(panels), 2.55), grid=False)
+    for axes, (title, image) in zip(made[0], panels, strict=True):
+        plot.show_image(axes, image[top : top + side, left : left + side].clip(0, 1), title)
     make_folder(path.parent)
-    save(figure, path, dpi=120, colours=0)
+    plot.save(figure, path, dpi=120, colours=0)
 
 
 def _picture(arguments: argparse.Namespace) -> None:

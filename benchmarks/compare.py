@@ -18,6 +18,7 @@ from benchmarks.figure5 import (
     DEFAULT_STEPS,
     DEFAULT_WIDTH,
     check_budget,
+    cut_off,
     figure5,
 )
 from cscsr import interrupts
@@ -68,7 +69,7 @@ class Figure5:
         return options.figures
 
     def make(self, options: argparse.Namespace, plan: Plan, report: Report) -> list[Path]:
-        return figure5(
+        paths = figure5(
             options.out,
             options.data,
             width=options.fig5_width,
@@ -78,6 +79,9 @@ class Figure5:
             read=plan.images,
             report=report,
         )
+        if sentence := cut_off(paths[0]):
+            print(sentence, file=sys.stderr)
+        return paths
 
 
 class Convergence:

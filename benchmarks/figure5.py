@@ -20,10 +20,9 @@ import numpy as np
 
 from benchmarks._study.command import Report, add_data, run_command, silent, study_parser
 from benchmarks._study.curves import made_with, write_curves
-from benchmarks._study.figures import save
 from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from benchmarks._study.short_runs import SCALE, Variant, make_trainer, training_bank
-from cscsr import InputError, interrupts
+from cscsr import InputError, interrupts, plot
 from cscsr.arrays import check_device
 from cscsr.compare.plan import Image
 from cscsr.data.datasets import training_textures
@@ -132,7 +131,6 @@ _ROOM_BELOW_DB = 3.0
 def draw(table: Path, picture: Path) -> None:
     """Draw fig5.png from fig5.csv: a panel for each K, PSNR against training steps."""
     import pandas as pd
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     rows = pd.read_csv(table)
@@ -143,8 +141,8 @@ def draw(table: Path, picture: Path) -> None:
     floor = max(min(lowest, bicubic), bicubic - _ROOM_BELOW_DB)
     margin = 0.06 * (highest - floor)
 
-    figure = Figure(figsize=(9, 4.3), layout="constrained")
-    panels = figure.subplots(1, len(RECURSIONS), sharey=True)
+    figure, made = plot.panels(1, len(RECURSIONS), (9, 4.9), sharey=True)
+    panels = made[0]
     for panel, recursions in zip(panels, RECURSIONS, strict=True):
         panel.axhline(bicubic, color="0.35", linestyle=":", label=f"bicubic, {bicubic:.2f} dB")
         for network, colour in _COLOURS.items():
@@ -157,8 +155,7 @@ def draw(table: Path, picture: Path) -> None:
         panel.set_xlabel("training steps")
         panel.set_xlim(0, None)
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        panel.grid(alpha=0.25)
-        panel.legend(loc="best", fontsize=9)
+        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)
     panels[0].set_ylim(floor - margin, highest + margin)
     panels[0].set_ylabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
     batch, patch = OPTIMISER["batch"], OPTIMISER["patch"]
@@ -173,7 +170,21 @@ def draw(table: Path, picture: Path) -> None:
     elif lowest < floor - margin:
         title.append("the first points without the skip lie below the axis")
     figure.suptitle("\n".join(title), fontsize=10.5)
-    save(figure, picture)
+    plot.save(figure, picture)
+
+
+def cut_off(table: Path) -> str:
+    """Return the sentence on a run that the time limit cut off; "" for others."""
+    import pandas as pd
+
+    rows = pd.read_csv(table)
+    last, steps = int(rows.step.max()), int(rows.steps.iloc[0])
+    if last >= steps:
+        return ""
+    return (
+        f"Figure 5 ends at step {last} of {steps}, far from the end of training: this machine "
+        f"needed more than {rows.budget_seconds.iloc[0]:g} s, which --fig5-seconds raises."
+    )
 
 
 def check_budget(width: int, steps: int, seconds: float) -> None:

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
-from benchmarks._study.figures import save
 from benchmarks._study.short_runs import Variant, caption, study_command
-from cscsr import InputError, interrupts, make_solver
+from cscsr import InputError, interrupts, make_solver, plot
 from cscsr.compare.published import read_published
 from cscsr.output import make_folder
 
@@ -64,17 +63,15 @@ def recursions(width: int, numbers: Sequence[int] = RECURSIONS) -> list[Variant]
 
 def _panels(table: Path, heading: str, axis: str):
     import pandas as pd
-    from matplotlib.figure import Figure
 
     rows = pd.read_csv(table)
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    panels = figure.subplots(1, 2)
+    figure, made = plot.panels(1, 2, (9, 4.2))
+    panels = made[0]
     for panel, architecture in zip(panels, NAMES, strict=True):
         first = rows.iloc[0]
         panel.set_title(NAMES[architecture], fontsize=10)
         panel.set_xlabel(axis)
         panel.set_ylabel(f"mean PSNR on {first.dataset} ×{first.scale} (dB)")
-        panel.grid(alpha=0.25)
     figure.suptitle(f"{heading}\n{caption(rows)}", fontsize=10.5)
     return rows, figure, dict(zip(NAMES, panels, strict=True))
 
@@ -85,7 +82,7 @@ def _finish(figure: Any, panels: dict[str, Any], picture: Path) -> None:
         low, high = panel.get_ylim()
         more = max(0.0, LEAST_SPAN_DB - (high - low)) / 2
         panel.set_ylim(low - more, high + more)
-    save(figure, picture)
+    plot.save(figure, picture)
 
 
 def draw_widths(table: Path, picture: Path) -> None:
@@ -164,11 +161,10 @@ def _at_figure4(rows: Any) -> Any:
 def draw_parameters(table: Path, picture: Path) -> None:
     """Draw fig4.png from fig4.csv."""
     import pandas as pd
-    from matplotlib.figure import Figure
 
     rows = pd.read_csv(table)
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
-    panel = figure.subplots()
+    figure, made = plot.panels(1, 1, (8, 4.6))
+    panel = made[0, 0]
     styles = {"measured": ("D", "#0072B2", "full"), "published": ("o", "0.35", "none")}
     for kind, (marker, colour, fill) in styles.items():
         own = rows[rows.kind == kind]
@@ -199,7 +195,7 @@ def draw_parameters(table: Path, picture: Path) -> None:
     panel.set_ylabel("mean PSNR on Set5 ×4 (dB)")
     panel.legend(loc="lower right", fontsize=9)
     figure.suptitle("PSNR against parameters (Figure 4 a, b)", fontsize=10.5)
-    save(figure, picture)
+    plot.save(figure, picture)
 
 
 LABELS_LEFT = ("RDN", "D-DBPN", "VDSR", "DRRN", "MemNet")

@@ -4,7 +4,8 @@
 
 Reads the systems (systems.csv) and their published parameters (published_parameters.csv) beside
 this module, the published figures of the package, and of the folder ``--reference`` the means of
-`benchmarks.compare` (table1.csv) and of `benchmarks.published` (published.csv). Writes systems.csv
+`benchmarks.compare` (table1.csv), of `benchmarks.patch_methods` (patch_methods.csv) and of
+`benchmarks.published` (published.csv). Writes systems.csv
 and systems.md, and copies the tables into docs/systems.md, where there is a checkout.
 
 Parameters and multiply-adds are counted, at ×2 and the paper's width, where this code has the
@@ -14,8 +15,9 @@ network, and else are the published ones.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
@@ -33,19 +35,24 @@ PAGE = ROOT / "docs" / "systems.md"
 
 DATASET, SCALES = "Set5", (2, 3, 4)
 
+MEASURED = {"table1": "compare", "patch_methods": "patch_methods"}
+"""The tables of what our solvers measure, and the study that makes each."""
+
 PIXELS = 1280 * 720
 """Of the output for which multiply-adds are counted, as the literature since CARN counts them."""
 
-OWN_SCALE = ("lapsrn", "imdn")
-"""Architectures with a complete network for each scale, of which the one for ×2 is counted."""
+OWN_SCALE = ("lapsrn", "imdn", "edsr", "msrn", "d-dbpn", "rdn")
+"""Architectures that their papers train for each scale anew: the network for ×2 is counted."""
 
 Row = dict[str, str]
 
 
-def counted(architecture: str) -> tuple[int, float]:
-    """Parameters, and multiply-adds in units of 10⁹ for an output of `PIXELS` at ×2."""
-    scales = (2,) if architecture in OWN_SCALE else SCALES
-    network = blueprint(architecture, {"scales": scales})
+def counted(system: Mapping[str, str]) -> tuple[int, float]:
+    """Parameters, and multiply-adds in units of 10⁹ for an output of `PIXELS` at ×2, of the network
+    that a row of systems.csv names; "network" has what differs from the default of its class."""
+    scales = (2,) if system["architecture"] in OWN_SCALE else SCALES
+    arguments = json.loads(system["network"] or "{}")
+    network = blueprint(system["architecture"], {**arguments, "scales": scales})
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return parameters, network.multiply_adds(2) * PIXELS / 4 / 1e9
 
@@ -57,8 +64,13 @@ def across_scales(figures: dict[int, str]) -> str:
 
 
 def ours(reference: Path, method: str) -> str:
-    """The solvers of table1.csv that stand beside a method, each with its PSNR at each scale."""
-    rows = [row for row in read_curves(reference / "table1.csv") if row["dataset"] == DATASET]
+    """The solvers of `MEASURED` that stand beside a method, each with its PSNR at each scale."""
+    rows = [
+        row
+        for table in MEASURED
+        for row in read_curves(reference / f"{table}.csv")
+        if row["dataset"] == DATASET
+    ]
     cells = []
     for name in dict.fromkeys(row["method"] for row in rows):
         if (published_method(name) or ("", False))[0] == method:
@@ -72,11 +84,10 @@ def rows_of(reference: Path) -> list[Row]:
 
     Raises InputError if a table that is read is missing.
     """
-    for name, command in (("table1.csv", "compare"), ("published.csv", "published")):
-        if not (reference / name).is_file():
-            raise InputError(
-                f"expected {reference / name}; python -m benchmarks.{command} makes it."
-            )
+    for name, command in {**MEASURED, "published": "published"}.items():
+        table = reference / f"{name}.csv"
+        if not table.is_file():
+            raise InputError(f"expected {table}; python -m benchmarks.{command} makes it.")
     known = read_published()
     known = known[known.dataset == DATASET]
     parameters = {
@@ -91,7 +102,7 @@ def rows_of(reference: Path) -> list[Row]:
         row["giga_multiply_adds"] = system["giga_multiply_adds"]
         row["counts"] = "published" if row["parameters"] or row["giga_multiply_adds"] else ""
         if system["architecture"]:
-            number, giga = counted(system["architecture"])
+            number, giga = counted(system)
             row |= {"parameters": str(number), "giga_multiply_adds": f"{giga:.1f}"}
             row["counts"] = "counted"
         figures = known[known.method == method].set_index("scale").psnr_db
@@ -178,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         default=REFERENCE,
         metavar="DIR",
-        help="folder of table1.csv and published.csv (default: reports/reference)",
+        help="folder of the tables that are read (default: reports/reference)",
     )
     return run_command(systems, vars(parser.parse_args(arguments)))
 

@@ -12,7 +12,7 @@ Everything is a solver of one of two problems, made by name or from its class:
 
 - `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one. Their classes
   are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `SporcoADMM`, `SporcoPGM` and
-  `LISTA` solve sparse coding; `Bicubic`, `CSCSR` and `NetworkSolver` super-resolution.
+  `LISTA` solve sparse coding; `Bicubic`, `APlus`, `CSCSR` and `NetworkSolver` super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
@@ -42,11 +42,12 @@ from cscsr.errors import InputError
 if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.codes import load_codes, save_codes
+    from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
     from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
-    from cscsr.operators import stack_filters
-    from cscsr.problem import SparseCoding, SuperResolution
+    from cscsr.patches.a_plus import APlus
+    from cscsr.problem import SparseCoding
     from cscsr.racing import Race, race
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
@@ -56,8 +57,9 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.sparse.ista import FISTA, ISTA
     from cscsr.sparse.lista import LISTA
     from cscsr.sparse.sporco import SporcoADMM, SporcoPGM
+    from cscsr.super_resolution import SuperResolution
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ADMM",
@@ -66,6 +68,7 @@ __all__ = [
     "FISTA",
     "ISTA",
     "LISTA",
+    "APlus",
     "ActiveSet",
     "Bicubic",
     "InputError",
@@ -92,6 +95,7 @@ __all__ = [
 
 _LAZY = {
     "ADMM": "cscsr.sparse.admm:ADMM",
+    "APlus": "cscsr.patches.a_plus:APlus",
     "ActiveSet": "cscsr.sparse.active_set:ActiveSet",
     "Bicubic": "cscsr.bicubic:Bicubic",
     "CISTA": "cscsr.sparse.cista:CISTA",
@@ -109,7 +113,7 @@ _LAZY = {
     "SporcoPGM": "cscsr.sparse.sporco:SporcoPGM",
     "Status": "cscsr.solver:Status",
     "Stopwatch": "cscsr.solver:Stopwatch",
-    "SuperResolution": "cscsr.problem:SuperResolution",
+    "SuperResolution": "cscsr.super_resolution:SuperResolution",
     "Trace": "cscsr.solver:Trace",
     "learn_dictionary": "cscsr.learn.learner:learn_dictionary",
     "list_solvers": "cscsr.registry:list_solvers",
@@ -117,7 +121,7 @@ _LAZY = {
     "make_solver": "cscsr.registry:make_solver",
     "race": "cscsr.racing:race",
     "save_codes": "cscsr.codes:save_codes",
-    "stack_filters": "cscsr.operators:stack_filters",
+    "stack_filters": "cscsr.convolution:stack_filters",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from cscsr.arrays import to_numpy, to_type_of
 from cscsr.errors import InputError
 from cscsr.imaging.resize import BOUNDARIES, imresize
-from cscsr.problem import SuperResolution
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
+from cscsr.super_resolution import SuperResolution
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import numpy as np
 
 from cscsr.arrays import is_tensor
 from cscsr.errors import SolverError, failures_of, one_line
-from cscsr.problem import SparseCoding, SuperResolution
+from cscsr.problem import SparseCoding
 from cscsr.solver import Callback, Solution, Solver, Status, Trace
+from cscsr.super_resolution import SuperResolution
 
 Problem = SparseCoding | SuperResolution
 

@@ -24,9 +24,9 @@ from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, blueprint, build
 from cscsr.networks.base import BICUBIC_REACH
-from cscsr.problem import SuperResolution
 from cscsr.schema import check_table
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
+from cscsr.super_resolution import SuperResolution
 from cscsr.tiles import Tile, tiles
 
 PRECISIONS = ("fp32", "bf16")

@@ -22,101 +22,25 @@ All of it computes in the dtype of the filters, inside `torch.autocast` too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, reduce
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from cscsr.arrays import ordinary_torch, to_tensor, to_type_of
+from cscsr.convolution import contract, transform_operations
 from cscsr.errors import InputError, unknown_name
 from cscsr.patch_operator import Block, PatchOperator
 
 BOUNDARIES = ("circular", "zero")
+"""What lies beyond the edge of a signal: the opposite edge, or zeros."""
 
 PATCH_ELEMENTS = 128
 """Filters of at most this many elements (C·h·w) are applied patch by patch, larger ones by FFT.
 Patches take C·h·w multiply-adds per code at nearly the processor's peak, a transform some tens at
 the pace of memory: the two cross at one or two hundred elements."""
-
-
-@ordinary_torch()
-def convolve(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """Convolve where the filters fit inside the maps: outᵢ = Σⱼ filtersᵢⱼ ⊗ mapsⱼ.
-
-    Parameters
-    ----------
-    maps
-        (B,J,H,W).
-    filters
-        (I,J,h,w).
-
-    Returns
-    -------
-    torch.Tensor
-        (B,I,H−h+1,W−w+1), whose first element is that at (h−1, w−1) of the full convolution.
-    """
-    flipped = filters.flip(-2, -1)
-    if maps.dtype != torch.float64 or maps.is_cuda:
-        return F.conv2d(maps, flipped)
-    # On a CPU torch has no fast conv2d in float64: a matrix product for each of the filters'
-    # rows takes a quarter of its time and an h-th of its memory.
-    rows, taps = filters.shape[-2:]
-    height, width = maps.shape[-2] - rows + 1, maps.shape[-1] - taps + 1
-    columns = maps.unfold(-1, taps, 1).permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
-    products = (
-        flipped[:, :, row].flatten(1) @ columns[..., row * width : (row + height) * width]
-        for row in range(rows)
-    )
-    return reduce(torch.add, products).unflatten(-1, (height, width))
-
-
-def transform_operations(pixels: int) -> float:
-    """Return the multiply-adds of a Fourier transform of `pixels` real numbers: 1.25·n·log₂ n."""
-    return 1.25 * pixels * math.log2(max(pixels, 2))
-
-
-def stack_filters(filters: Iterable[Any]) -> Any:
-    """Return filters of different sizes as one dictionary, zero-padded to the largest height and
-    width.
-
-    Each filter lies in the middle of the padded size: of d rows or columns of zeros, d//2 come
-    before it, the rest behind, so that the atoms of one pixel have one centre. Padded zeros take
-    as much time as other elements. Banks are joined by listing their filters:
-    ``stack_filters([*small, *large])``.
-
-    Parameters
-    ----------
-    filters
-        Filters (C,h,w), or (h,w) for C = 1; numpy or torch, all of one kind.
-
-    Returns
-    -------
-    Any
-        (M,C,h,w), or (M,h,w), in the array type and dtype of the first filter.
-
-    Raises
-    ------
-    InputError
-        If there are none, or they differ in their number of dimensions or channels.
-    """
-    arrays = list(filters)
-    shapes = {tuple(getattr(array, "shape", ())) for array in arrays}
-    if len({shape[:-2] for shape in shapes}) != 1 or {len(shape) for shape in shapes} - {2, 3}:
-        raise InputError(
-            "the filters must all have shape (C, h, w) with one C, or all (h, w), got "
-            f"{', '.join(map(str, sorted(shapes))) or 'none'}."
-        )
-    height, width = (max(shape[axis] for shape in shapes) for axis in (-2, -1))
-    padded = []
-    for array in arrays:
-        tensor = to_tensor(array)
-        rows, columns = height - tensor.shape[-2], width - tensor.shape[-1]
-        before = columns // 2, rows // 2
-        margins = (before[0], columns - before[0], before[1], rows - before[1])
-        padded.append(F.pad(tensor, margins))
-    return to_type_of(torch.stack(padded), arrays[0])
 
 
 class ConvDictionary:
@@ -327,7 +251,7 @@ class ConvDictionary:
         """F without the mask."""
         if self._patches is None:
             spectrum = torch.fft.rfft2(codes, self.grid)
-            return torch.fft.irfft2(_contract(spectrum, self._spectrum), self.grid)
+            return torch.fft.irfft2(contract(spectrum, self._spectrum), self.grid)
         if _is_tracked(codes, self.filters):
             columns = self.filters.flatten(1).T @ codes.flatten(2)
             return self._gathered(F.fold(columns, self.full_shape, self.filter_shape))
@@ -344,7 +268,7 @@ class ConvDictionary:
         if self._patches is None:
             spectrum = torch.fft.rfft2(residual)
             conjugate = self._spectrum.transpose(0, 1).conj()
-            codes = torch.fft.irfft2(_contract(spectrum, conjugate), self.grid)
+            codes = torch.fft.irfft2(contract(spectrum, conjugate), self.grid)
             return codes[..., : self.shape[0], : self.shape[1]]
         if _is_tracked(residual, self.filters):
             patches = F.unfold(self._surroundings(residual), self.filter_shape)
@@ -513,10 +437,3 @@ class Sweep:
 
 def _is_tracked(*tensors: torch.Tensor) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def _contract(maps: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """Σⱼ mapsⱼ·filtersⱼᵢ at each frequency: (B,J,h,w) and (J,I,h,w) to (B,I,h,w)."""
-    if filters.shape[0] == 1:
-        return maps * filters[0]
-    return torch.einsum("bjhw,jihw->bihw", maps, filters)

@@ -1,7 +1,7 @@
-"""The two problems: sparse coding and super-resolution.
+"""The problem of sparse coding.
 
-A problem owns its data and its measures (objective, duality gap), so that the same code scores
-every solver. Needs numpy; imports torch only to handle codes.
+It owns its data and its measures (objective, duality gap), so that the same code scores every
+solver. Needs numpy; imports torch only to handle codes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 
 from cscsr.arrays import (
     check_device,
-    check_unit_range,
     described,
     dtype_name,
     plain,
@@ -22,80 +21,17 @@ from cscsr.arrays import (
     value_range,
 )
 from cscsr.errors import InputError, unknown_name
+from cscsr.weighting import (
+    checked_lam,
+    checked_mask,
+    in_pieces,
+    part_of,
+    sum_of_sizes,
+    sum_of_squares,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cscsr.operators import ConvDictionary
-
-PIECE = 2**18
-"""Codes per piece where a measure runs over all of them."""
-
-
-def check_scale(scale: Any) -> int:
-    """Return `scale` as an int of at least 1; raise InputError for anything else."""
-    if isinstance(scale, bool) or not isinstance(scale, (int, np.integer)) or scale < 1:
-        raise InputError(f"scale must be a whole number of at least 1, got {scale!r}.")
-    return int(scale)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SuperResolution:
-    """A low-resolution image to enlarge.
-
-    Parameters
-    ----------
-    lr
-        (H,W) or (H,W,3) RGB, floating point in [0,1], numpy or torch. Overshoots down to −1 and up
-        to 2 are allowed (`cscsr.arrays.UNIT_RANGE`): bicubic interpolation and noise cause them,
-        and values of 0 to 255 lie beyond.
-    scale
-        The factor, a whole number.
-    truth
-        The high-resolution image (scale·H, scale·W[, 3]) where it is known. It scores traces;
-        no solver computes with it.
-
-    Raises
-    ------
-    InputError
-        If a shape, a value (NaN, infinity, far outside [0,1]) or the scale is wrong, and for a
-        masked array in which anything is masked.
-    """
-
-    lr: Any
-    scale: int
-    truth: Any = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", check_scale(self.scale))
-        object.__setattr__(self, "lr", _checked_image("lr", self.lr))
-        if self.truth is not None:
-            object.__setattr__(self, "truth", _checked_image("truth", self.truth))
-            shape = tuple(self.scale * n for n in self.lr.shape[:2]) + tuple(self.lr.shape[2:])
-            if tuple(self.truth.shape) != shape:
-                raise InputError(
-                    f"truth must have shape {shape} (scale times that of lr), "
-                    f"got {tuple(self.truth.shape)}."
-                )
-
-    def __repr__(self) -> str:
-        truth = "" if self.truth is None else ", truth known"
-        return f"SuperResolution(lr {described(self.lr)}, scale {self.scale}{truth})"
-
-
-def _checked_image(name: str, image: Any) -> Any:
-    """`image` as a plain array; refuses what is no image on the [0,1] scale."""
-    shape = tuple(getattr(image, "shape", ()))
-    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
-        raise InputError(f"{name} must have shape (H, W) or (H, W, 3), got {shape}.")
-    if dtype_name(image) not in ("float16", "float32", "float64"):
-        raise InputError(
-            f"{name} must be floating point in [0, 1], got {image.dtype}; "
-            "divide 8-bit values by 255."
-        )
-    image = plain(name, image)
-    check_unit_range(name, image)
-    return image
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -177,7 +113,7 @@ class SparseCoding:
             if not all(map(np.isfinite, value_range(getattr(self, name)))):
                 remedy = "; give missing elements any number" if self.mask is not None else ""
                 raise InputError(f"{name} must be finite, but it holds NaN or infinity{remedy}.")
-        object.__setattr__(self, "lam", _checked_lam(self.lam, self.codes_shape))
+        object.__setattr__(self, "lam", checked_lam(self.lam, self.codes_shape))
         if self.mask is not None:
             object.__setattr__(self, "mask", checked_mask(self.mask, signal))
         if self.boundary not in ("circular", "zero"):
@@ -196,6 +132,12 @@ class SparseCoding:
         if self.mask is not None:
             parts.append(f"mask {described(self.mask)}")
         return f"SparseCoding({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        from cscsr.notebook import sparse_coding_html
+
+        return sparse_coding_html(self)
 
     @property
     def codes_shape(self) -> tuple[int, ...]:
@@ -363,12 +305,12 @@ class SparseCoding:
         with torch.no_grad():
             codes = self.codes(codes)
             residual = self.observed() - self.operator().synthesis(codes)
-            return 0.5 * _sum_of_squares(residual) + self.penalty(codes)
+            return 0.5 * sum_of_squares(residual) + self.penalty(codes)
 
     def penalty(self, codes: Any) -> float:
         """Return Σⱼ λⱼ|zⱼ|, summed over the batch, of codes as a tensor."""
         if not self.has_lam_array:
-            return self.lam * _sum_of_sizes(codes)
+            return self.lam * sum_of_sizes(codes)
         weights = self.weights().expand(codes.shape)
         return sum(
             float((part.abs().double() * weight).sum())
@@ -399,7 +341,7 @@ class SparseCoding:
         with torch.no_grad():
             codes = self.codes(codes)
             residual = self.observed() - self.operator().synthesis(codes)
-            primal = 0.5 * _sum_of_squares(residual) + self.penalty(codes)
+            primal = 0.5 * sum_of_squares(residual) + self.penalty(codes)
             if self.has_exempt:
                 from cscsr.certificate import without_exempt
 
@@ -424,7 +366,7 @@ class SparseCoding:
         """
         observed = self.observed()
         dual = residual * scale[..., None, None, None]
-        return 0.5 * (_sum_of_squares(observed) - _sum_of_squares(observed - dual))
+        return 0.5 * (sum_of_squares(observed) - sum_of_squares(observed - dual))
 
     def correlation(self, residual: Any, relative: bool = False) -> Any:
         """Return the largest |Aⱼᵀr| (nonnegative: (Aⱼᵀr)₊), () or (B,), of a residual
@@ -505,89 +447,3 @@ class SparseCoding:
                 if not bool((correlation <= part_of(self.weights(), block)).all()):
                     return False
         return True
-
-
-def _checked_lam(lam: Any, codes_shape: tuple[int, ...]) -> Any:
-    """λ as a number or a plain array; see `SparseCoding`."""
-    if getattr(lam, "shape", None) == () and not isinstance(lam, np.number):
-        lam = lam.item()
-    if isinstance(lam, (int, float, np.number)):
-        if not 0 <= lam < np.inf:
-            raise InputError(f"lam must be a finite number of at least 0, got {lam!r}.")
-        return lam.item() if isinstance(lam, np.number) else lam
-    if not hasattr(lam, "shape"):
-        raise InputError(f"lam must be a finite number of at least 0 or an array, got {lam!r}.")
-    lam = plain("lam", lam)
-    shape, atoms = tuple(lam.shape), codes_shape[-3]
-    if not (len(shape) >= 3 and _broadcasts(shape, codes_shape)):
-        raise InputError(
-            f"lam must be a number or broadcast to the codes' shape {codes_shape} with at least "
-            f"three dimensions, such as ({atoms}, 1, 1) for one per atom, got shape {shape}."
-        )
-    if not dtype_name(lam).startswith(("float", "int", "uint")):
-        raise InputError(f"lam must hold real numbers, got {lam.dtype}.")
-    least, largest = value_range(lam)
-    if not (np.isfinite(least) and np.isfinite(largest)):
-        raise InputError("lam must be finite, but it holds NaN or infinity.")
-    if least < 0:
-        raise InputError(f"lam must be at least 0 everywhere, but its least value is {least:g}.")
-    return lam
-
-
-def checked_mask(mask: Any, signal_shape: tuple[int, ...]) -> Any:
-    """Return a mask as a plain array; raise InputError where `SparseCoding` refuses it."""
-    shape = tuple(getattr(mask, "shape", ()))
-    if not (len(shape) >= 1 and _broadcasts(shape, signal_shape)):
-        raise InputError(f"mask must broadcast to the signal's shape {signal_shape}, got {shape}.")
-    mask = plain("mask", mask)
-    if not dtype_name(mask).startswith(("bool", "float", "int", "uint")):
-        raise InputError(f"mask must be boolean or hold numbers in [0, 1], got {mask.dtype}.")
-    numbers = mask if not dtype_name(mask).startswith("bool") else to_tensor(mask).byte()
-    least, largest = value_range(numbers)
-    if not (least >= 0 and largest <= 1):
-        raise InputError(
-            "mask must lie in [0, 1], 1 where the signal is observed and 0 where it is missing, "
-            f"got values from {least:.4g} to {largest:.4g}."
-        )
-    return mask
-
-
-def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Whether an array of a shape broadcasts to a target shape."""
-    if len(shape) > len(target):
-        return False
-    aligned = zip(reversed(shape), reversed(target), strict=False)
-    return all(n in (1, full) for n, full in aligned)
-
-
-def part_of(weights: Any, block: tuple[slice, slice, slice]) -> Any:
-    """Return the weights of the codes of a block: a number as it is, else the part of a tensor
-    ([B or 1,]M or 1,H or 1,W or 1)."""
-    if isinstance(weights, (int, float)):
-        return weights
-    signals, _, rows = block
-    batch = weights if weights.ndim == 4 else weights[None]
-    return batch[
-        signals if batch.shape[0] > 1 else slice(None),
-        :,
-        rows if batch.shape[2] > 1 else slice(None),
-    ]
-
-
-def _sum_of_squares(tensor: Any) -> float:
-    return float(tensor.double().square().sum())
-
-
-def _sum_of_sizes(codes: Any) -> float:
-    """‖·‖₁ in float64."""
-    return sum(float(part.abs().double().sum()) for (part,) in in_pieces(codes))
-
-
-def in_pieces(*codes: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield codes ([B,]M,H,W), tensors of one shape, some rows at a time.
-
-    A piece has about `PIECE` elements, so that intermediate arrays are small beside the codes.
-    """
-    height = codes[0].shape[-2]
-    rows = max(PIECE * height // codes[0].numel(), 1)
-    yield from zip(*(array.split(rows, -2) for array in codes), strict=True)

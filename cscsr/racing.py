@@ -230,12 +230,10 @@ class Race:
 
     def figure(self) -> Any:
         """Return a matplotlib figure of the gap against seconds."""
-        from matplotlib.figure import Figure
+        from cscsr.plot import COLOURS, panels
 
-        from cscsr.figures import COLOURS
-
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
+        figure, made = panels(size=(6.4, 4.0))
+        axes = made[0, 0]
         for number, (name, run) in enumerate(self.runs.items()):
             shown = (run.gap > 0) & (run.seconds > 0)
             axes.plot(
@@ -252,7 +250,6 @@ class Race:
             xlabel=f"seconds ({self.clock})",
             ylabel="relative gap, certified",
         )
-        axes.grid(alpha=0.25)
         if self.runs:
             axes.legend(frameon=False)
         return figure
@@ -270,7 +267,7 @@ class Race:
         InputError
             If they cannot be written.
         """
-        from cscsr.figures import save
+        from cscsr.plot import save
 
         folder = make_folder(folder)
         paths = [folder / name for name in ("race.csv", "curves.csv", "race.md", "race.png")]

@@ -18,6 +18,7 @@ from cscsr.contract import checked_solver
 from cscsr.errors import InputError, SolverError, failures_of, unknown_name
 from cscsr.published_weights import PUBLISHED, is_imported, needed_weights, row_of_solver
 from cscsr.solver import Solver
+from cscsr.trained_weights import TRAINED, is_trained, needed_trained
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -141,7 +142,19 @@ _PUBLISHED: dict[str, SolverRow] = {
 }
 """Solvers that exist once their weights are imported; see `cscsr.published_weights`."""
 
-_OURS = {**_BUILTIN, **_PUBLISHED}
+_TRAINED: dict[str, SolverRow] = {
+    "a-plus": SolverRow(
+        "SuperResolution",
+        "anchored ridge regressions of patches (Timofte et al. 2014)",
+        "cscsr.patches.a_plus:APlus",
+        family="classical",
+        beside="A+",
+        same=True,
+    ),
+}
+"""Solvers that exist once their weights are made; see `cscsr.trained_weights`."""
+
+_OURS = {**_BUILTIN, **_PUBLISHED, **_TRAINED}
 
 _ALIASES = {"csc-sr": "csc-sr[admm]"}
 
@@ -155,7 +168,8 @@ def _installed() -> dict[str, EntryPoint]:
 def list_solvers(problem: str | type | None = None) -> dict[str, str]:
     """Return the names of all solvers with one-line descriptions.
 
-    A solver with weights that others published is listed once they are imported.
+    A solver whose weights do not come with the package is listed once they are imported
+    (`cscsr.published_weights`) or made (`cscsr.trained_weights`).
 
     Parameters
     ----------
@@ -184,16 +198,15 @@ def make_solver(name: str, **params: Any) -> Solver:
     ------
     InputError
         For an unknown name (with the nearest known ones), for a parameter that the solver does
-        not have, and for published weights that are not imported.
+        not have, and for weights that are neither shipped nor imported nor made.
     SolverError
         Where another package's solver cannot be loaded or made, or is no solver.
     """
     name = _ALIASES.get(name, name)
     if name in _OURS:
         row = _OURS[name]
-        published = row_of_solver(name)
-        if published is not None and "weights" not in params:
-            needed_weights(published)
+        if "weights" not in params:
+            _check_weights(name)
         module, attribute = row.target.split(":")
         factory = getattr(importlib.import_module(module), attribute)
         return _made(name, factory, row.preset, params)
@@ -204,12 +217,23 @@ def make_solver(name: str, **params: Any) -> Solver:
 
 def _is_available(name: str) -> bool:
     published = row_of_solver(name)
-    return published is None or is_imported(published)
+    if published is not None:
+        return is_imported(published)
+    return name not in TRAINED or is_trained(name)
+
+
+def _check_weights(name: str) -> None:
+    """Raise InputError for a solver whose weights have to be imported or made first."""
+    published = row_of_solver(name)
+    if published is not None:
+        needed_weights(published)
+    if name in TRAINED:
+        needed_trained(name)
 
 
 def is_builtin(name: str) -> bool:
-    """Whether a solver is one of this package that needs nothing else; those of imported weights
-    are not."""
+    """Whether a solver is one of this package that needs nothing else; those whose weights are
+    imported or made by a command are not."""
     return _ALIASES.get(name, name) in _BUILTIN
 
 

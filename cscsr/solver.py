@@ -50,7 +50,8 @@ class Status(enum.Enum):
 _MESSAGES = {
     Status.CONVERGED: "The stopping tolerance was reached.",
     Status.CERTIFIED: "The duality gap reached its tolerance.",
-    Status.MAX_ITERATIONS: "The cap on iterations was reached before the tolerance.",
+    Status.MAX_ITERATIONS: "All iterations that were allowed were made; "
+    "no tolerance ended the solve before.",
     Status.MAX_SECONDS: "The time allowed was used up before the tolerance was reached.",
     Status.STOPPED: "The callback asked for the end.",
     Status.DIVERGED: "The iterates stopped being finite or the objective grew; "
@@ -124,6 +125,12 @@ class Trace:
     def __repr__(self) -> str:
         return f"Trace({len(self)} rows)"
 
+    def _repr_html_(self) -> str:
+        """The first and the last rows, for notebooks."""
+        from cscsr.notebook import trace_html
+
+        return trace_html(self)
+
 
 @dataclass(frozen=True, repr=False)
 class Solution:
@@ -169,6 +176,12 @@ class Solution:
         if self.codes is not self.estimate:
             parts.append(f"estimate {described(self.estimate)}")
         return f"Solution({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        from cscsr.notebook import solution_html
+
+        return solution_html(self)
 
 
 class Stopwatch:
@@ -327,3 +340,9 @@ class Solver(ABC, Generic[P]):
     def weights_sha256(self) -> str | None:
         """Return the SHA-256 of the trained parameters that `solve` reads, or None."""
         return None
+
+    def _repr_html_(self) -> str:
+        """A table of the parameters, for notebooks."""
+        from cscsr.notebook import solver_html
+
+        return solver_html(self)

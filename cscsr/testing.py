@@ -19,7 +19,7 @@ import dataclasses
 import inspect
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,17 +35,18 @@ from cscsr.contract import (
     solution_fault,
 )
 from cscsr.errors import InputError, one_line
-from cscsr.problem import SparseCoding, SuperResolution
+from cscsr.problem import SparseCoding
 from cscsr.solver import Solution, Solver, Status, Trace
+from cscsr.super_resolution import SuperResolution
+from cscsr.testing_problems import SCALES, image, problem_for, sparse_arrays, variants
 
 Check = Callable[[Solver], None]
+"""A rule of the contract, which raises AssertionError where a solver breaks it."""
 
 BRIEF = 20
 """Iterations at most, where a solver has the parameter `iterations` and a rule is not about how
 good the answer is."""
 
-SCALES = (2, 3, 4)
-"""The scales at which a solver of `SuperResolution` is tried."""
 
 NEAR = 0.04
 """How far an enlargement, averaged over each pixel of its input, may be from it in the mean. A
@@ -83,80 +84,6 @@ def check_solver(solver: Solver) -> None:
             broken.append(f"{name}: {error}")
     if broken:
         raise AssertionError("\n".join(broken))
-
-
-def image(height: int, width: int, channels: int | None = None) -> np.ndarray:
-    """Return a smooth shape with an edge in it, (H,W) or (H,W,3), in [0.1, 0.9], float32."""
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    grey = 0.5 + 0.2 * np.sin(rows / 3) * np.cos(columns / 4) + 0.2 * (columns > width / 2)
-    if channels is None:
-        return grey.astype(np.float32)
-    return np.stack([grey, 0.9 * grey, 1 - grey], axis=2).astype(np.float32)
-
-
-def sparse_arrays(solver: Solver, dtype: str = "float64") -> tuple[np.ndarray, np.ndarray]:
-    """Return a signal (C,14,12) of noise and a dictionary that the solver supports: five random
-    atoms of 3×3 and unit norm, or its own `dictionary()` where it is bound to one."""
-    rng = np.random.default_rng(0)
-    signal = rng.standard_normal((1, 14, 12))
-    dictionary = rng.standard_normal((5, 1, 3, 3))
-    dictionary /= np.sqrt((dictionary**2).sum((1, 2, 3), keepdims=True))
-    own = getattr(solver, "dictionary", None)
-    if callable(own) and solver.supports(SparseCoding(signal, dictionary, 0.2)) is not None:
-        dictionary = np.asarray(own())
-        signal = rng.standard_normal((dictionary.shape[1], 14, 12))
-    return signal.astype(dtype), dictionary.astype(dtype)
-
-
-def problem_for(
-    solver: Solver, kind: str = "numpy", dtype: str | None = None, channels: int | None = None
-) -> Problem:
-    """Return a new small problem of the solver's type.
-
-    Parameters
-    ----------
-    solver
-        The solver.
-    kind
-        "numpy" or "torch".
-    dtype
-        "float32" or "float64"; None: that of the arrays as they are made, float64 for sparse
-        coding and float32 for images.
-    channels
-        3 for a colour image.
-    """
-    arrays: tuple[np.ndarray, ...]
-    if solver.problem_type is SparseCoding:
-        arrays = sparse_arrays(solver)
-    else:
-        arrays = (image(24, 20, channels),)
-    converted = [_of_kind(array.astype(dtype or array.dtype), kind) for array in arrays]
-    if solver.problem_type is SparseCoding:
-        signal, dictionary = converted
-        return SparseCoding(signal, dictionary, 0.2)
-    return SuperResolution(converted[0], _scale(solver, channels))
-
-
-def _scale(solver: Solver, channels: int | None = None) -> int:
-    """The first of `SCALES` that the solver supports."""
-    for scale in SCALES:
-        if solver.supports(SuperResolution(image(24, 20, channels), scale)) is None:
-            return scale
-    return SCALES[0]
-
-
-def _of_kind(array: np.ndarray, kind: str) -> Any:
-    return torch.from_numpy(array) if kind == "torch" else array
-
-
-def _variants(solver: Solver) -> Iterator[tuple[str, Problem]]:
-    """Problems of every kind, with a name each."""
-    colours = (None,) if solver.problem_type is SparseCoding else (None, 3)
-    for kind in ("numpy", "torch"):
-        for dtype in ("float32", "float64"):
-            for channels in colours:
-                name = f"{kind}, {dtype}{', colour' if channels else ''}"
-                yield name, problem_for(solver, kind, dtype, channels)
 
 
 def _solved(solver: Solver, problem: Problem, **options: Any) -> Solution | None:
@@ -233,7 +160,7 @@ def check_solution(solver: Solver) -> None:
     """Grey and colour, numpy and torch, float32 and float64: type, shape, dtype and device follow
     the input, all is finite, there is a status, the input stays as it was."""
     solver = _brief(solver)
-    solved = {name: _solved(solver, problem) for name, problem in _variants(solver)}
+    solved = {name: _solved(solver, problem) for name, problem in variants(solver)}
     assert any(solved.values()), "the solver must solve at least one of these problems"
     for name, solution in solved.items():
         if solution is None:

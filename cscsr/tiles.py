@@ -17,8 +17,8 @@ from cscsr.contract import checked_solve, checked_support
 from cscsr.errors import InputError, SolverError, failures_of
 from cscsr.imaging.colour import to_samples
 from cscsr.imaging.resize import imresize
-from cscsr.problem import SuperResolution
 from cscsr.solver import Solver, Status
+from cscsr.super_resolution import SuperResolution
 
 if TYPE_CHECKING:
     from cscsr.imaging.picture import Picture
@@ -98,6 +98,7 @@ def enlarged_bands(
     picture: Picture,
     scale: int,
     progress: Callable[[int, int, float], None] | None = None,
+    side: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Enlarge a picture part by part, so that memory holds one band and the work on one part.
 
@@ -116,6 +117,9 @@ def enlarged_bands(
         The factor.
     progress
         Called after each part with (parts done, all parts, the solver's seconds for this part).
+    side
+        The largest side of a part in low-resolution pixels, halo not counted; None: the solver's
+        choice.
 
     Yields
     ------
@@ -129,7 +133,7 @@ def enlarged_bands(
         For what the solver cannot enlarge, and for a solver that fails or diverges.
     """
     height, width, channels = picture.layout.shape
-    grid = tiles(height, width, *_side_and_halo(solver, picture, scale))
+    grid = tiles(height, width, *_side_and_halo(solver, picture, scale, side))
     count, done = sum(map(len, grid)), 0
     for row in grid:
         top, bottom = row[0].rows.start, row[0].rows.stop
@@ -144,10 +148,10 @@ def enlarged_bands(
 
 
 def _side_and_halo(
-    solver: Solver[SuperResolution], picture: Picture, scale: int
+    solver: Solver[SuperResolution], picture: Picture, scale: int, wanted: int | None
 ) -> tuple[int, int]:
     """The side of the parts and their halo. Raises InputError with the solver's reason where
-    it supports no side."""
+    it supports no side, and for a wanted side where the solver takes the image as a whole."""
     height, width = shape = picture.pixels.shape[:2]
     with failures_of(f"{solver.name} failed to say how it takes a large image"):
         halo, best = solver.halo(scale), solver.tile_side(scale)
@@ -157,6 +161,12 @@ def _side_and_halo(
                 f"the {label} of {solver.name} must be a whole number of at least {least} or "
                 f"None, got {pixels!r}."
             )
+    if wanted is not None:
+        if halo is None:
+            raise InputError(
+                f"{solver.name} takes the image as a whole, so that there are no parts to choose."
+            )
+        best = wanted
     sides = (max(shape),) if halo is None else PARTS if best is None else (best,)
     around = max(halo or 0, ALPHA_HALO)
     for side in sides:

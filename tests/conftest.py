@@ -1,4 +1,4 @@
-"""What all tests share: the folder of research images, and settings of the machinery."""
+"""What all tests share: the research images, a command that must fail, and settings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from cscsr import registry
+from cscsr.cli import main
 from cscsr.published_weights import CACHE_VARIABLE
 
 # The arrays of the tests are small: a second thread costs more than it brings. To be set
@@ -26,6 +28,14 @@ settings.register_profile("cscsr", deadline=None, max_examples=40)
 settings.load_profile("cscsr")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# The tests are of this package's solvers. What other packages have installed here is left out, so
+# that it cannot fail them; a test may still install a solver of its own.
+_every_installed = registry._installed
+_ELSEWHERE = frozenset(_every_installed())
+registry._installed = lambda: {
+    name: point for name, point in _every_installed().items() if name not in _ELSEWHERE
+}
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +76,26 @@ def pytest_configure() -> None:
     in its background has them ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must fail: returns its one sentence, without the 'cscsr: '."""
+
+    def run(*arguments) -> str:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:  # how argparse ends
+            code = stopped.code
+        captured = capsys.readouterr()
+        assert code == 2
+        assert captured.out == ""
+        assert captured.err.startswith("cscsr: ")
+        assert captured.err.count("\n") == 1
+        assert "Traceback" not in captured.err
+        return captured.err.removeprefix("cscsr: ").strip()
+
+    return run
 
 
 def _read(process: subprocess.Popen) -> None:

@@ -40,7 +40,7 @@ PAGE = ROOT / "docs" / "testing.md"
 START, END = "<!-- mutants -->", "<!-- /mutants -->"
 
 PARTS = {
-    "operators": ("cscsr/operators.py", "cscsr/patch_operator.py"),
+    "operators": ("cscsr/convolution.py", "cscsr/operators.py", "cscsr/patch_operator.py"),
     "sparse": ("cscsr/sparse/*.py",),
     "imaging": ("cscsr/imaging/*.py",),
     "csc_sr": ("cscsr/csc_sr/*.py",),

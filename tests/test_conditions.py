@@ -17,7 +17,7 @@ from cscsr import InputError, SparseCoding, SuperResolution
 from cscsr.imaging import gmsd, psnr, score, ssim, write_image
 from cscsr.network import load_network
 from cscsr.registry import is_builtin
-from cscsr.testing import image, sparse_arrays
+from cscsr.testing_problems import image, sparse_arrays
 
 NAMES = [name for name in cscsr.list_solvers() if is_builtin(name)]
 SPARSE = [name for name in cscsr.list_solvers("SparseCoding") if is_builtin(name)]

@@ -17,7 +17,8 @@ from cscsr.cli import main
 from cscsr.contract import checked_operations, checked_solve, checked_support
 from cscsr.errors import SolverError
 from cscsr.imaging import write_image
-from cscsr.testing import CHECKS, check_solver, image, problem_for
+from cscsr.testing import CHECKS, check_solver
+from cscsr.testing_problems import image, problem_for
 
 BREACHES = {
     "None": "returned None instead of a Solution",
@@ -342,6 +343,7 @@ class Coder(cscsr.FISTA):
         return solution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["init", "callback", "max_seconds", "batch"])
 def test_a_coder_with_a_fault_is_caught(rule):
     with pytest.raises(AssertionError):

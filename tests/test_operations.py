@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from cscsr import SparseCoding, SuperResolution, list_solvers, make_solver
-from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, transform_operations
+from cscsr.convolution import transform_operations
+from cscsr.operators import PATCH_ELEMENTS, ConvDictionary
 from cscsr.registry import is_builtin
 
 

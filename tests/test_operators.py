@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cscsr.convolution import convolve, stack_filters
 from cscsr.errors import InputError
-from cscsr.operators import PATCH_ELEMENTS, ConvDictionary, convolve, stack_filters
+from cscsr.operators import PATCH_ELEMENTS, ConvDictionary
 from cscsr.patch_operator import BLOCK_BYTES
 
 

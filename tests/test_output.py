@@ -148,8 +148,8 @@ WRITERS = {
         weights.write(path, {"a": np.ones(40_000, np.float32)}, {"line": "y"})
     """,
     "curve of a training": """
-        from cscsr.training.run import _write_rows
-        _write_rows(path, [["step"], *([number] for number in range(20_000))])
+        from cscsr.training.curve import write_rows
+        write_rows(path, [["step"], *([number] for number in range(20_000))])
     """,
     "checkpoint of CSC-SR": """
         import torch
@@ -170,7 +170,7 @@ WRITERS = {
     """,
     "figure": """
         from matplotlib.figure import Figure
-        from benchmarks._study.figures import save
+        from cscsr.plot import save
         figure = Figure()
         figure.subplots().imshow(np.random.default_rng(0).random((300, 300)))
         save(figure, path)

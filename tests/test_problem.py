@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import cscsr
 from cscsr import InputError, SparseCoding, SuperResolution
-from cscsr.problem import PIECE, in_pieces
+from cscsr.weighting import PIECE, in_pieces
 
 
 @st.composite

@@ -1,4 +1,10 @@
-"""The registry, and the contract that every registered solver keeps, ours or another's."""
+"""The registry, and the contract that every solver of this package keeps."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,7 +12,8 @@ import torch
 import cscsr
 from cscsr import InputError, SparseCoding, SuperResolution
 from cscsr.registry import is_builtin, published_method, solver_family
-from cscsr.testing import CHECKS, check_solver, image, problem_for
+from cscsr.testing import CHECKS, check_solver
+from cscsr.testing_problems import image, problem_for
 
 torch.set_num_threads(1)
 
@@ -117,3 +124,35 @@ def test_a_solver_of_another_package_names_its_family_and_method(tmp_path, monke
     assert solver_family("labelled") == "learned"
     assert published_method("labelled") == ("VDSR", True)
     check_solver(cscsr.make_solver("labelled"))
+
+
+@pytest.mark.slow
+def test_a_solver_that_is_installed_here_is_listed_and_not_tested(tmp_path):
+    """The example of docs/add-a-solver.md beside a solver of codes that keeps no contract."""
+    root = Path(__file__).resolve().parents[1]
+    page = (root / "docs" / "add-a-solver.md").read_text(encoding="utf-8")
+    (tmp_path / "nearest_sr.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    (tmp_path / "no_coder.py").write_text(
+        "from cscsr import ISTA\nclass NoCoder(ISTA):\n    def solve(self, *a, **b): return None\n"
+    )
+    metadata = tmp_path / "nearest_sr-0.1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: nearest-sr\nVersion: 0.1\n")
+    (metadata / "entry_points.txt").write_text(
+        "[cscsr.solvers]\nnearest = nearest_sr:Nearest\nno-coder = no_coder:NoCoder\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"}
+
+    def output(*words):
+        command = [sys.executable, *words]
+        return subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    listed = output("-m", "cscsr", "solvers")
+    assert "nearest" in listed and "no-coder" in listed
+    collected = output(
+        "-m", "pytest", "--collect-only", "-q", "tests/test_registry.py", "tests/sparse"
+    )
+    assert "fista" in collected
+    assert "no-coder" not in collected and "[nearest" not in collected

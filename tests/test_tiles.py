@@ -182,6 +182,7 @@ def test_tiles_cover_every_pixel_once_with_their_halos(height, width, side, halo
         np.testing.assert_array_equal(window[tile.inside(2)], part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "scale"), [("crnet-a-small", 3), ("crnet-b-small", 2)])
 def test_no_pixel_of_a_file_is_computed_more_often_than_the_halo_demands(name, scale):
     """Cut once: the network sees each part with its halo, as far as the image reaches."""

@@ -63,11 +63,12 @@ def pip(*arguments) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_holds_what_is_not_code(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     weights = [p for p in (ROOT / "cscsr" / "weights").iterdir() if p.suffix == ".safetensors"]
     assert weights
-    expected = {"cscsr/py.typed", "cscsr/data/upstream.csv"}
+    expected = {"cscsr/py.typed", "cscsr/data/upstream.csv", "cscsr/training/small.toml"}
     expected |= {"cscsr/data/holdout.txt", "cscsr/data/leaks.txt"}
     expected |= {"cscsr/weights/manifest.json", "cscsr/compare/published.csv"}
     expected |= {f"cscsr/weights/{p.name}" for p in weights}

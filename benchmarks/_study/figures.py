@@ -1,12 +1,8 @@
-"""Saving figures (`cscsr.figures`), and the phrases that their captions share."""
+"""The phrases that the captions of figures share; `cscsr.plot` draws them."""
 
 from __future__ import annotations
 
 from typing import Any
-
-from cscsr.figures import COLOURS, save
-
-__all__ = ["COLOURS", "busy", "central_part", "save", "thread_count"]
 
 
 def thread_count(threads: int, kind: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks._study.command import Report, silent
 from benchmarks._study.curves import read_curves, write_curves
-from benchmarks._study.figures import save
+from cscsr import plot
 from cscsr.output import make_folder, write_text
 
 SCALE = 2
@@ -120,11 +120,10 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def draw_sparsity(table: Path, picture: Path) -> None:
     """PSNR against the share of codes that are not zero, as λ varies, one curve per coder."""
-    from matplotlib.figure import Figure
 
     rows = read_curves(table)
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure, made = plot.panels(1, 1, (6.4, 4.2))
+    axes = made[0, 0]
     for coder, marker in (("admm", "o"), ("ista", "s"), ("fista", "^")):
         first = next(row for row in rows if row["coder"] == coder)
         same = ("iterations", "atoms", "lr_pixels")
@@ -156,6 +155,5 @@ def draw_sparsity(table: Path, picture: Path) -> None:
     axes.set_ylabel("PSNR on the held-out images, dB")
     axes.set_title("Sparsity against quality at ×2; numbers are λ·255", fontsize=11)
     axes.margins(y=0.15)
-    axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
-    save(figure, picture)
+    plot.save(figure, picture)

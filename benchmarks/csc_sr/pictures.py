@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks._study.command import Report, silent
-from benchmarks._study.figures import save
 from benchmarks.csc_sr.choices import SCALE
-from cscsr.learn.picture import montage
+from cscsr import plot
 from cscsr.output import make_folder
 
 
@@ -35,26 +34,21 @@ def _shipped() -> Any:
 
 
 def _show(axes: Any, sheet: np.ndarray, title: str) -> None:
-    import matplotlib
-
-    colours = matplotlib.colormaps["gray"].with_extremes(bad="#4477aa")
-    axes.imshow(sheet, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
+    plot.show_montage(axes, sheet)
     axes.set_title(title, fontsize=11)
-    axes.set_axis_off()
 
 
 def _draw_filters(picture: Path) -> None:
-    from matplotlib.figure import Figure
 
     trained = _shipped()
     order = np.argsort([_roughness(f) for f in trained.filters])
-    figure = Figure(figsize=(8, 6.2), layout="constrained")
+    figure, made = plot.panels(1, 1, (8, 6.2), grid=False)
     _show(
-        figure.subplots(),
-        montage(trained.filters[order], 24),
+        made[0, 0],
+        plot.montage(trained.filters[order], 24),
         f"The {len(order)} low-resolution filters, 5×5, smooth to rough",
     )
-    save(figure, picture)
+    plot.save(figure, picture)
 
 
 def _roughness(filter_: np.ndarray) -> float:
@@ -64,27 +58,25 @@ def _roughness(filter_: np.ndarray) -> float:
 
 
 def _draw_hr(picture: Path) -> None:
-    from matplotlib.figure import Figure
 
     trained = _shipped()
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
-    for axes, scale in zip(figure.subplots(1, len(trained.scales)), trained.scales, strict=True):
+    figure, made = plot.panels(1, len(trained.scales), (12, 4.6), grid=False)
+    for axes, scale in zip(made[0], trained.scales, strict=True):
         filters = trained.mappings[scale].filters.numpy()
         strongest = np.argsort(-(filters**2).sum((1, 2)))[:144]
         side = filters.shape[-1]
-        _show(axes, montage(filters[strongest], 12), f"×{scale}: {side}×{side}")
+        _show(axes, plot.montage(filters[strongest], 12), f"×{scale}: {side}×{side}")
     figure.suptitle(f"The 144 strongest of {len(filters)} high-resolution filters", fontsize=12)
-    save(figure, picture)
+    plot.save(figure, picture)
 
 
 def _draw_parts(picture: Path) -> None:
-    from matplotlib.figure import Figure
 
     from cscsr.csc_sr.decompose import MARGIN, continued, split
     from cscsr.csc_sr.solver import CSCSR, divide
     from cscsr.data.datasets import demo
     from cscsr.imaging import degrade, rgb_to_y
-    from cscsr.problem import SuperResolution
+    from cscsr.super_resolution import SuperResolution
 
     truth = rgb_to_y(dict(demo())["chelsea"])[40:200, 120:330]
     small = degrade(truth, SCALE, "y")
@@ -100,10 +92,10 @@ def _draw_parts(picture: Path) -> None:
         (smooth, "smooth part, bicubic", False),
         (estimate - smooth, "what the codes add (grey is 0, ±0.1)", True),
     ]
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    for axes, (image, title, signed) in zip(figure.subplots(2, 3).flat, sheets, strict=True):
+    figure, made = plot.panels(2, 3, (11, 6), grid=False)
+    for axes, (image, title, signed) in zip(made.flat, sheets, strict=True):
         low, high = (-0.1, 0.1) if signed else (0, 1)
         axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axes.set_title(title, fontsize=11)
         axes.set_axis_off()
-    save(figure, picture)
+    plot.save(figure, picture)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks._study.figures import busy, save, thread_count
+from benchmarks._study.figures import busy, thread_count
 from benchmarks._study.race import BEST_RHO, GAPS
+from cscsr import plot
 from cscsr.output import write_text
 
 FLOOR = 1e-9
@@ -48,7 +49,6 @@ def draw_convergence(table: Path, picture: Path) -> None:
     """Draw the picture of one problem from its table: the relative objective gap against
     iterations, seconds and operations."""
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from cscsr.sparse.lista import STEPS
 
@@ -56,8 +56,8 @@ def draw_convergence(table: Path, picture: Path) -> None:
     first = rows.iloc[0]
     certified = _certified(rows)
     floor = max(certified, FLOOR)
-    figure = Figure(figsize=(12.6, 4.9), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
+    figure, made = plot.panels(1, 3, (12.6, 4.9), sharey=True)
+    panels = made[0]
     axes = (
         ("iteration", "iterations"),
         ("seconds", "solver's own time (seconds)"),
@@ -70,10 +70,10 @@ def draw_convergence(table: Path, picture: Path) -> None:
             panel.plot(curve[column], curve.relative_gap.clip(lower=floor / 10), label=name, **look)
         panel.set(xscale="log", yscale="log", xlabel=label)
         panel.set_ylim(bottom=floor)
-        panel.grid(alpha=0.25)
     panels[0].set_xlim(1, first.iterations)
     panels[0].set_ylabel("relative objective gap  (P(z) − P*) / P*")
-    panels[0].legend(loc="lower left", fontsize=8.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8.5)
     for panel in panels[:2]:
         panel.xaxis.set_major_formatter("{x:g}")
     figure.suptitle(
@@ -85,7 +85,7 @@ def draw_convergence(table: Path, picture: Path) -> None:
         f"{STEPS} learned ones; {thread_count(first.threads, 'CPU ')}{busy(first)}",
         fontsize=10,
     )
-    save(figure, picture, dpi=120)
+    plot.save(figure, picture, dpi=120)
 
 
 def _certified(rows: Any) -> float:
@@ -102,15 +102,13 @@ def draw_grid(table: Path, picture: Path) -> None:
     """Draw the picture of the grid: a panel for each problem, gap against seconds; and below
     it the distance to the optimal codes and the non-zeros of the first of them."""
     import pandas as pd
-    from matplotlib.figure import Figure
 
     rows = pd.read_csv(table)
     looks = _looks(rows.solver.unique())
     problems = list(rows.groupby(["dictionary", "size", "lam"], sort=False))
     columns = 4
     lines = -(-len(problems) // columns)
-    figure = Figure(figsize=(3.5 * columns, 2.9 * (lines + 1) + 0.9), layout="constrained")
-    panels = figure.subplots(lines + 1, columns, squeeze=False)
+    figure, panels = plot.panels(lines + 1, columns, (3.5 * columns, 2.9 * (lines + 1) + 0.9))
     for panel in panels.ravel():
         panel.set_visible(False)
     for panel, (problem, part) in zip(panels[:-1].ravel(), problems, strict=False):
@@ -143,7 +141,7 @@ def draw_grid(table: Path, picture: Path) -> None:
         f"{_certified(rows):.0e} by the duality gap",
         fontsize=10,
     )
-    save(figure, picture, dpi=120)
+    plot.save(figure, picture, dpi=120)
 
 
 _AXES = {"seconds": "seconds", "iteration": "iterations", "operations": "multiply-adds"}
@@ -171,7 +169,6 @@ def _curves(
         panel.set_ylim(1e-5, 2)
     panel.set_xlabel(_AXES[x], fontsize=8)
     panel.set_title(f"{dictionary}, {size}×{size}, λ = {lam:g}", fontsize=9)
-    panel.grid(alpha=0.25)
     panel.tick_params(labelsize=8)
 
 

@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._study.figures import COLOURS, central_part, save
+from benchmarks._study.figures import central_part
+from cscsr import plot
 from cscsr.output import write_text
+from cscsr.plot import COLOURS
 
 
 def draw(walks: Path, picture: Path, spectrum: Callable[[str], np.ndarray]) -> None:
     """Draw the picture from the table of recursions: PSNR, non-zeros, change, norm and energy over
     recursions; and the `spectrum` of a network's S over frequencies, called with its name."""
     import pandas as pd
-    from matplotlib.figure import Figure
 
     rows = pd.read_csv(walks)
     first = rows.iloc[0]
-    figure = Figure(figsize=(11.5, 7.2), layout="constrained")
-    panels = figure.subplots(2, 3).ravel()
+    figure, made = plot.panels(2, 3, (11.5, 7.2))
+    panels = made.ravel()
     columns = (
         ("psnr_db", f"PSNR of z_k decoded, ×{first.scale} (dB)", "linear"),
         ("nnz_share", "share of z_k that is not zero", "linear"),
@@ -30,12 +31,13 @@ def draw(walks: Path, picture: Path, spectrum: Callable[[str], np.ndarray]) -> N
         ("energy", "(E(z_k) − E(z_K)) / |E(z₀) − E(z_K)|", "linear"),
     )
     for panel, (column, label, scale) in zip(panels, columns, strict=False):
-        for (name, curve), colour in zip(rows.groupby("solver", sort=False), COLOURS, strict=False):
+        for (name, curve), colour in zip(
+            rows.groupby("solver", sort=False), plot.COLOURS, strict=False
+        ):
             trained = int(curve.trained_recursions.iloc[0])
             panel.plot(curve.recursion / trained, curve[column], ".-", color=colour, label=name)
         panel.axvline(1, color="#888888", linewidth=1, linestyle=":")
         panel.set(yscale=scale, xlabel="recursions k / trained K", ylabel=label)
-        panel.grid(alpha=0.25)
     until = rows.psnr_db[rows.recursion <= rows.trained_recursions]
     margin = 0.3 * (until.max() - until.min())  # a network may fall far below after its K
     panels[0].set_ylim(until.min() - margin, until.max() + margin)
@@ -49,13 +51,12 @@ def draw(walks: Path, picture: Path, spectrum: Callable[[str], np.ndarray]) -> N
     band = last.axhspan(0, 1, color="#000000", alpha=0.06, linewidth=0)
     last.legend([band], ["CISTA with the step 1/L"], fontsize=8.5, loc="lower right")
     last.set(xlabel="share of all frequencies and channels", ylabel="eigenvalues of (S + Sᵀ)/2")
-    last.grid(alpha=0.25)
     figure.suptitle(
         f"The trained recursion z ← ReLU(W⊗y + S⊗z + b); mean over {first.images} images of "
         f"{first.dataset}. Dotted: the number of recursions it was trained with.",
         fontsize=10,
     )
-    save(figure, picture, dpi=130)
+    plot.save(figure, picture, dpi=130)
 
 
 _FACTS = (

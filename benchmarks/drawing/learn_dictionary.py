@@ -8,8 +8,9 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks._study.figures import COLOURS, save, thread_count
+from benchmarks._study.figures import thread_count
 from cscsr.output import write_text
+from cscsr.plot import COLOURS, save
 
 Row = dict[str, str]
 

@@ -8,8 +8,9 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks._study.figures import save, thread_count
+from benchmarks._study.figures import thread_count
 from benchmarks._study.race import BEST_RHO, GAPS, SEARCH_GAP, SPORCO
+from cscsr import plot
 from cscsr.output import write_text
 
 Row = dict[str, str]
@@ -141,10 +142,9 @@ def _memory_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 def draw_scaling(rows: Sequence[Row], picture: Path) -> None:
     """Draw speed_solvers.png: time per iteration against pixels and against atoms."""
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, made = plot.panels(1, 2, (9.6, 4.2))
+    left, right = made[0]
     for panel, words in ((left, "pixels (64 atoms of 8×8)"), (right, "atoms (128×128 pixels)")):
         panel.set(xscale="log", yscale="log", xlabel=words, ylabel="ms an iteration")
         panel.grid(alpha=0.25, which="both")
@@ -170,4 +170,4 @@ def draw_scaling(rows: Sequence[Row], picture: Path) -> None:
         f"Sparse-coding solvers, float32, {thread_count(int(last['threads']))}, {last['clock']}",
         fontsize=11,
     )
-    save(figure, picture)
+    plot.save(figure, picture)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from benchmarks._study.figures import COLOURS, busy, central_part, save, thread_count
+from benchmarks._study.figures import busy, central_part, thread_count
+from cscsr import plot
 from cscsr.output import write_text
 
 
@@ -13,13 +14,11 @@ def draw(table: Path, picture: Path) -> None:
     """Draw sr_convergence.png from the table: a row of panels for each scale, PSNR against
     iterations, seconds and operations; a dot where a method was trained to stop."""
     import pandas as pd
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     rows = pd.read_csv(table)
     scales = sorted(rows.scale.unique())
-    figure = Figure(figsize=(11.5, 1.1 + 3.3 * len(scales)), layout="constrained")
-    panels = figure.subplots(len(scales), 3, sharey="row", squeeze=False)
+    figure, panels = plot.panels(len(scales), 3, (11.5, 1.1 + 3.3 * len(scales)), sharey="row")
     names = list(dict.fromkeys(rows.solver))
     axes = (
         ("iteration", "iterations, or recursions k"),
@@ -30,7 +29,7 @@ def draw(table: Path, picture: Path) -> None:
         part = rows[rows.scale == scale]
         bicubic = part.bicubic_psnr_db.iloc[0]
         for panel, (column, label) in zip(line, axes, strict=True):
-            for name, colour in zip(names, COLOURS * 3, strict=False):
+            for name, colour in zip(names, plot.COLOURS * 3, strict=False):
                 curve = part[part.solver == name]
                 if curve.empty:
                     continue
@@ -44,7 +43,6 @@ def draw(table: Path, picture: Path) -> None:
                 panel.plot(before[column].iloc[-1], before.psnr_db.iloc[-1], "o", color=colour)
             panel.axhline(bicubic, color="#888888", linewidth=1, linestyle=":")
             panel.set_xlabel(label)
-            panel.grid(alpha=0.25)
             if column == "iteration":
                 panel.set_xscale("symlog", linthresh=1)
                 panel.set_xticks([0, 1, 2, 5, 10, 20, 50, 100, 200], minor=False)
@@ -76,7 +74,7 @@ def draw(table: Path, picture: Path) -> None:
         f"pale: beyond it. {thread_count(first.threads, 'CPU ')}.",
         fontsize=10,
     )
-    save(figure, picture, dpi=130)
+    plot.save(figure, picture, dpi=130)
 
 
 def describe_table(table: Path, page: Path) -> None:

@@ -74,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Run the subcommand that the words name; returns its exit code."""
-    if words[:1] == ["compare"]:  # these two have parsers of their own
+    if words[:1] == ["compare"]:  # these have parsers of their own
         return compare.run(words[1:])
-    if words[:2] == ["train", train.CSC_SR]:
-        return train.run_csc_sr(words[2:])
+    if words[:1] == ["train"] and train.has_own_options(words[1:]):
+        return train.run_own(words[1], words[2:])
     arguments = _parser().parse_args(words)
     code = arguments.run(arguments)
     sys.stdout.flush()

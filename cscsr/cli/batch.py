@@ -6,135 +6,53 @@ so that an interrupted batch can be resumed. Needs pillow and tqdm.
 
 from __future__ import annotations
 
-import glob
-import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from string import Formatter
 from typing import TextIO
 
 from tqdm import tqdm
 
+from cscsr.cli.batch_plan import Job, Plan
 from cscsr.errors import InputError
-from cscsr.imaging.encoders import SUFFIXES, check_layout, format_of, lost_colour, write_bands
+from cscsr.imaging.encoders import check_layout, format_of, lost_colour, write_bands
 from cscsr.imaging.files import read_picture
 from cscsr.output import make_folder, printable
 from cscsr.parallel import connect, map_unordered, reason_of
-from cscsr.problem import SuperResolution
 from cscsr.solver import Solver
+from cscsr.super_resolution import SuperResolution
 from cscsr.tiles import enlarged_bands
 
-NAME = "{name}-x{scale}.png"
-"""The default name of an enlarged file."""
+_BAR = "{desc}: {n_fmt} of {total_fmt} {unit} |{bar:20}| {elapsed} gone, {remaining} left"
 
 
 @dataclass(frozen=True)
-class Job:
-    """A file to be enlarged into another."""
-
-    source: Path
-    out: Path
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The files to enlarge.
+class Settings:
+    """How each image is enlarged.
 
     Attributes
     ----------
-    jobs
-        In their order.
-    batch
-        Whether they are of a folder, a pattern or several images.
-    notes
-        A line for each folder of which something is left out.
-    """
-
-    jobs: list[Job]
-    batch: bool
-    notes: list[str]
-
-
-def plan(
-    images: Sequence[str],
-    out: str | None,
-    scale: int,
-    solver: str,
-    force: bool = False,
-    recursive: bool = False,
-) -> Plan:
-    """List the files to enlarge, and check that the results can be written.
-
-    Parameters
-    ----------
-    images
-        Files, folders (the images directly in them) and patterns such as ``photos/*.png`` or
-        ``photos/**/*.png``. A file of a folder or pattern is skipped if it is the result of another
-        file, so that a folder can be processed again.
-    out
-        None: `NAME` beside each image; a folder, created if missing: `NAME` in it; a pattern with
-        {name} and optionally {scale} and {solver}; or, for a single image, a file.
     scale
         The factor.
-    solver
-        The solver's name, for the pattern.
-    force
-        Whether a single result may replace an existing file. A result of a batch may exist in
-        any case: `run` decides.
-    recursive
-        Whether a folder stands for the folders under it too; they are made again in an `out` that
-        is a folder. Hidden folders and links to folders are left out.
-
-    Raises
-    ------
-    InputError
-        For a folder or pattern without images, two images that would become one file, an image
-        that would replace itself, and an `out` that cannot be written.
+    quality
+        As for `cscsr.imaging.encoders.write_bands`.
+    side
+        As for `cscsr.tiles.enlarged_bands`.
     """
-    if "" in images or out == "":
-        raise InputError("expected the name of a file or folder, but one of them is empty.")
-    try:
-        return _plan(images, out, scale, solver, force, recursive)
-    except (OSError, ValueError) as error:  # a name too long, a loop of links, a NUL
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"one of the file names cannot be used: {reason}.") from error
 
-
-def _plan(
-    images: Sequence[str], out: str | None, scale: int, solver: str, force: bool, recursive: bool
-) -> Plan:
-    sources, listed, notes = _sources(images, recursive)
-    batch = bool(listed) or len(sources) > 1
-    name, in_folder = _pattern(out, batch)
-    jobs = []
-    for path, under in sources.items():
-        result = _formatted(name, path, scale, solver)
-        jobs.append(Job(path, result.parent / under / result.name if in_folder else result))
-    targets = {_same(job.out) for job in jobs}
-    jobs = [job for job in jobs if not (job.source in listed and _same(job.source) in targets)]
-    source_of: dict[Path, Path] = {}
-    for job in jobs:
-        other = source_of.setdefault(_same(job.out), job.source)
-        if other != job.source:
-            raise InputError(
-                f"{other} and {job.source} would both become {job.out}; "
-                "enlarge them separately, or name the results by a pattern with -o."
-            )
-        if _same(job.out) == _same(job.source):
-            raise InputError(f"{job.source} would replace itself; name another file with -o.")
-        folders = 1 + len(sources[job.source].parts) if in_folder else 0
-        _check_writable(job.out, force or batch, folders)
-    return Plan(jobs, batch, notes)
+    scale: int
+    quality: int | None = None
+    side: int | None = None
 
 
 def run(
-    solver: Solver[SuperResolution], plan: Plan, scale: int, force: bool, processes: int = 1
+    solver: Solver[SuperResolution],
+    plan: Plan,
+    settings: Settings,
+    force: bool,
+    processes: int = 1,
 ) -> int:
     """Do the jobs of a plan, and print a line for each file.
 
@@ -157,7 +75,11 @@ def run(
     for note in plan.notes:
         _say(f"cscsr: {note}", sys.stderr)
     with tqdm(
-        total=len(jobs), unit="image", leave=False, disable=None if batch else True
+        total=len(jobs),
+        unit="images",
+        leave=False,
+        disable=None if batch else True,
+        bar_format=_BAR,
     ) as images:
         if batch and not force:
             todo = [job for job in jobs if not job.out.exists()]
@@ -166,9 +88,9 @@ def run(
         else:
             todo = list(jobs)
         if processes > 1 and len(todo) > 1:
-            results = _in_processes(solver, todo, scale, processes)
+            results = _in_processes(solver, todo, settings, processes)
         else:
-            results = _in_turn(solver, todo, scale, images)
+            results = _in_turn(solver, todo, settings, images)
         for job, result in results:
             if isinstance(result, str):
                 _say(result)
@@ -192,42 +114,48 @@ def run(
 
 
 def _enlarged(
-    solver: Solver[SuperResolution], job: Job, scale: int, quiet: bool = False
+    solver: Solver[SuperResolution], job: Job, settings: Settings, quiet: bool = False
 ) -> str | Exception:
     """The line of an enlarged file, or the error that prevented it."""
     try:
-        return enlarge_file(solver, job.source, job.out, scale, quiet)
+        return enlarge_file(solver, job.source, job.out, settings, quiet)
     except Exception as error:  # of this image; the others may be sound
         return error
 
 
 def _in_turn(
-    solver: Solver[SuperResolution], jobs: Sequence[Job], scale: int, bar: tqdm
+    solver: Solver[SuperResolution], jobs: Sequence[Job], settings: Settings, bar: tqdm
 ) -> Iterator[tuple[Job, str | Exception]]:
     """The jobs with their results, one after the other; `bar` says which one it is."""
     for job in jobs:
         bar.set_description(printable(job.source.name))
-        yield job, _enlarged(solver, job, scale)
+        yield job, _enlarged(solver, job, settings)
 
 
 def _in_processes(
-    solver: Solver[SuperResolution], jobs: Sequence[Job], scale: int, processes: int
+    solver: Solver[SuperResolution], jobs: Sequence[Job], settings: Settings, processes: int
 ) -> Iterator[tuple[Job, str | Exception]]:
     """The jobs with their results, in the order in which they are finished."""
     with connect(min(processes, len(jobs))) as client:
-        enlarge = partial(_enlarge_quietly, solver, scale)
+        enlarge = partial(_enlarge_quietly, solver, settings)
         for job, result, error in map_unordered(client, enlarge, jobs):
             if error is not None:
                 result = InputError(f"{job.source} could not be enlarged: {reason_of(error)}")
             yield job, result
 
 
-def _enlarge_quietly(solver: Solver[SuperResolution], scale: int, job: Job) -> str | Exception:
-    return _enlarged(solver, job, scale, quiet=True)
+def _enlarge_quietly(
+    solver: Solver[SuperResolution], settings: Settings, job: Job
+) -> str | Exception:
+    return _enlarged(solver, job, settings, quiet=True)
 
 
 def enlarge_file(
-    solver: Solver[SuperResolution], source: Path, out: Path, scale: int, quiet: bool = False
+    solver: Solver[SuperResolution],
+    source: Path,
+    out: Path,
+    settings: Settings,
+    quiet: bool = False,
 ) -> str:
     """Enlarge one file into another, which is replaced if it exists.
 
@@ -247,13 +175,19 @@ def enlarge_file(
         As `cscsr.imaging.files.read_picture`, `cscsr.tiles.enlarged_bands` and
         `cscsr.imaging.encoders.write_bands` do.
     """
+    scale = settings.scale
     picture = read_picture(source)
     height, width, channels = picture.layout.shape
     layout = picture.layout.enlarged(scale)
     check_layout(out, layout)
     taken = 0.0
     bar = tqdm(
-        desc=printable(source.name), unit="part", leave=False, disable=quiet or None, delay=0.5
+        desc=printable(source.name),
+        unit="parts",
+        leave=False,
+        disable=quiet or None,
+        delay=0.5,
+        bar_format=_BAR,
     )
 
     def progress(done: int, parts: int, seconds: float) -> None:
@@ -264,7 +198,8 @@ def enlarge_file(
 
     with bar:
         make_folder(out.parent)
-        write_bands(out, layout, enlarged_bands(solver, picture, scale, progress))
+        bands = enlarged_bands(solver, picture, scale, progress, settings.side)
+        write_bands(out, layout, bands, settings.quality)
     if lost := lost_colour(out, layout):
         _say(
             f"cscsr: {out} does not say what {' and '.join(lost)} of {source} said of its colours; "
@@ -281,139 +216,3 @@ def enlarge_file(
 def _say(line: str, file: TextIO | None = None) -> None:
     """Print a line without tearing a bar."""
     tqdm.write(printable(line), file=file or sys.stdout)
-
-
-def images_of(names: Iterable[str]) -> list[Path]:
-    """Return the image files that `names` name: files, patterns, and folders with those in them.
-
-    Raises
-    ------
-    InputError
-        For a folder or pattern without images.
-    """
-    return list(_sources(names, recursive=True)[0])
-
-
-def _sources(
-    images: Iterable[str], recursive: bool
-) -> tuple[dict[Path, Path], set[Path], list[str]]:
-    """The files that `images` name, without repeats, each with the folder that it is in under a
-    folder of `images`; those that a folder or pattern named; and notes on what is left out."""
-    sources: dict[Path, tuple[Path, Path]] = {}
-    listed: set[Path] = set()
-    notes: list[str] = []
-    for image in images:
-        path = Path(image)
-        top = None
-        if path.is_dir():
-            entries, note = _images_in(path, recursive)
-            top = path
-            if note:
-                notes.append(note)
-            if not entries:
-                about = f" ({note})" if note else ""
-                raise InputError(
-                    f"expected images ({', '.join(SUFFIXES)}) in {path}, found none{about}."
-                )
-        elif glob.has_magic(image) and not path.exists():
-            entries = _images(map(Path, glob.glob(image, recursive=True)))
-            if not entries:
-                raise InputError(f"expected images that match {image!r}, found none.")
-        else:
-            sources.setdefault(_same(path), (path, Path()))
-            continue
-        for entry in entries:
-            under = entry.parent.relative_to(top) if top else Path()
-            listed.add(sources.setdefault(_same(entry), (entry, under))[0])
-    return dict(sources.values()), listed, notes
-
-
-def _images_in(folder: Path, recursive: bool) -> tuple[list[Path], str]:
-    """The images in a folder, and a line on what is left out, empty if there is nothing."""
-    paths: list[Path] = []
-    folders = 0
-    for parent, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if name[0] != ".")
-        paths += [Path(parent, name) for name in files]
-        if not recursive:
-            folders = len(names)
-            break
-    images = _images(paths)
-    others = {path for path in paths if path.name[0] != "."}.difference(images)
-    left_out = []
-    if others:
-        kinds = Counter(path.suffix.lower() or "no suffix" for path in others)
-        names = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
-        names = names[:4] + ["…"] * (len(names) > 4)
-        left_out.append(f"{len(others)} file{'s' * (len(others) > 1)} ({', '.join(names)})")
-    if folders:
-        left_out.append(f"{folders} folder{'s' * (folders > 1)} (--recursive takes what is in it)")
-    return images, f"{folder}: left out {' and '.join(left_out)}" if left_out else ""
-
-
-def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-    )
-
-
-def _pattern(out: str | None, batch: bool) -> tuple[str | None, bool]:
-    """`out` as a pattern of paths (None: `NAME` beside each image), and whether it is a folder."""
-    if out is None or "{" in out:
-        return out, False
-    folder = out.endswith(("/", os.sep)) or Path(out).is_dir()
-    if batch and not folder:
-        if Path(out).suffix.lower() in SUFFIXES:
-            raise InputError(
-                f"several images cannot become one file {out}; name a folder with -o, or a "
-                "pattern such as 'large/{name}.png'."
-            )
-        folder = True
-    return (str(Path(_escaped(out), NAME)) if folder else _escaped(out)), folder
-
-
-def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _formatted(pattern: str | None, source: Path, scale: int, solver: str) -> Path:
-    fields = {"name": source.stem, "scale": str(scale), "solver": solver}
-    if pattern is None:
-        return source.with_name(NAME.format(**fields))
-    try:
-        named = {field for _, field, _, _ in Formatter().parse(pattern)} - {None}
-        if named <= set(fields):
-            return Path(pattern.format(**fields))
-    except (KeyError, ValueError):  # a single bracket, or a format that text does not have
-        pass
-    raise InputError(
-        f"a pattern for -o may use {{name}}, {{scale}} and {{solver}}, got {pattern!r}."
-    )
-
-
-def _same(path: Path) -> Path:
-    """A canonical path: equal for equal files, even if the file does not exist yet."""
-    return Path(os.path.realpath(path))
-
-
-def _check_writable(out: Path, force: bool, new_folders: int) -> None:
-    """Raise InputError, before any work is done, if `out` cannot be written in the end.
-
-    new_folders: how many folders above it may be made.
-    """
-    format_of(out)
-    folder = out.parent
-    for _ in range(new_folders):
-        if not folder.exists():
-            folder = folder.parent
-    if not folder.is_dir():
-        reason = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
-        raise InputError(f"{out} cannot be written: {reason}.")
-    if out.is_dir():
-        raise InputError(f"{out} should name a file, but it is a folder.")
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; give --force to replace it, or another name with -o.")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{out} cannot be written: the folder {folder} is read-only.")

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         if path.exists() and not arguments.force:
             raise InputError(f"{path} exists already; replace it with --force.")
 
-    from cscsr.cli.batch import images_of
+    from cscsr.cli.batch_plan import images_of
 
     paths = images_of(arguments.images)
 

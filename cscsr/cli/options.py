@@ -8,7 +8,7 @@ from typing import NoReturn, TypeAlias
 
 from cscsr.errors import InputError
 from cscsr.output import printable
-from cscsr.problem import check_scale
+from cscsr.super_resolution import check_scale
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """The type of the argument of `add_parser`."""

@@ -1,8 +1,9 @@
-"""``cscsr train``: train a network by a recipe, or the filters and maps of CSC-SR."""
+"""``cscsr train``: train a network by a recipe, or the parameters of a classical method."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option
 from cscsr.training.recipe import recipe_names
 
-CSC_SR = "csc-sr"
-"""The recipe that learns filters and maps rather than a network; it has options of its own."""
+CLASSICAL = {"csc-sr": "cscsr.cli.train_csc_sr", "a-plus": "cscsr.cli.train_a_plus"}
+"""The methods that are no networks and have options of their own: name to the module whose `main`
+trains them."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -21,11 +23,14 @@ def add_parser(commands: Commands) -> None:
         "train",
         help="train the parameters of a solver",
         description="Train on the images of a data folder; held-out images and known leaks of "
-        f"test images are left out. {CSC_SR} has other options: cscsr train {CSC_SR} --help.",
+        f"test images are left out. {' and '.join(CLASSICAL)} have other options: "
+        "cscsr train a-plus --help.",
         epilog="example: cscsr train crnet-b-small --data images --minutes 20 --out runs/b",
     )
     parser.add_argument(
-        "recipe", metavar="RECIPE", help=f"{CSC_SR}, {', '.join(recipe_names())}, or a .toml file"
+        "recipe",
+        metavar="RECIPE",
+        help=f"{', '.join([*CLASSICAL, *recipe_names()])}, or a .toml file",
     )
     add_data_option(parser)
     budget = parser.add_mutually_exclusive_group()
@@ -90,8 +95,12 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{path}: use it with cscsr upscale --weights {path}")
 
 
-def run_csc_sr(words: Sequence[str]) -> int:
-    """Run the training that the words after ``cscsr train csc-sr`` ask for."""
-    from cscsr.cli import train_csc_sr
+def has_own_options(words: Sequence[str]) -> bool:
+    """Whether the words after ``cscsr train`` ask for a method of `CLASSICAL`."""
+    return bool(words) and words[0] in CLASSICAL
 
-    return train_csc_sr.main(words)
+
+def run_own(method: str, words: Sequence[str]) -> int:
+    """Run the training of a method of `CLASSICAL` that the words after its name ask for."""
+    code: int = importlib.import_module(CLASSICAL[method]).main(words)
+    return code

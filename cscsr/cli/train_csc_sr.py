@@ -14,7 +14,7 @@ from cscsr.csc_sr.weight_file import TRAINED_FOR
 from cscsr.data.datasets import FOLDER_VARIABLE, data_folder
 from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option
-from cscsr.problem import check_scale
+from cscsr.super_resolution import check_scale
 
 SIZES = ("atoms", "hr_atoms", "support", "crop", "phases", "rounds", "filter_steps")
 """The fields of `Options` that have an option on the command line."""

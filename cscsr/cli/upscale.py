@@ -18,6 +18,10 @@ BEST_SOLVER = "crnet-b-small+"
 """The solver of ``--best``."""
 
 
+FORMATS = ("png", "tif", "bmp", "jpg", "webp", "avif")
+"""What ``--format`` takes; WebP and AVIF where pillow has them."""
+
+
 def add_parser(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
@@ -59,6 +63,22 @@ def add_parser(commands: Commands) -> None:
         "--recursive",
         action="store_true",
         help="of a folder, those in the folders under it too, which -o FOLDER/ gets as well",
+    )
+    parser.add_argument(
+        "--format",
+        metavar="KIND",
+        help=f"of results that -o does not name: {', '.join(FORMATS)} (default: png)",
+    )
+    parser.add_argument(
+        "--quality",
+        metavar="Q",
+        help="1 to 100, for jpg, avif (default: 95) and webp (default: without loss)",
+    )
+    parser.add_argument(
+        "--tile",
+        metavar="N",
+        help="enlarge in parts of up to NxN pixels of the image: less needs less memory (default: "
+        "the solver's choice)",
     )
     parser.add_argument("--force", action="store_true", help="replace what exists")
     parser.add_argument(
@@ -103,14 +123,34 @@ def run(arguments: argparse.Namespace) -> int:
         names = ", ".join(cscsr.list_solvers("SuperResolution"))
         raise InputError(f"{solver.name} does not enlarge images; these do: {names}.")
 
-    from cscsr.cli import batch
+    from cscsr.cli import batch, batch_plan
+    from cscsr.imaging.encoders import SUFFIXES, check_quality
 
-    plan = batch.plan(
+    suffix = None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}"
+    if suffix is not None and suffix not in SUFFIXES:
+        known = ", ".join(name for name in FORMATS if f".{name}" in SUFFIXES)
+        raise InputError(f"--format must be one of {known}, got {arguments.format!r}.")
+    quality = _whole("--quality", arguments.quality, 100)
+    plan = batch_plan.plan(
         arguments.images,
         arguments.out,
         scale,
         solver.name,
         force=arguments.force,
         recursive=arguments.recursive,
+        suffix=suffix,
     )
-    return 1 if batch.run(solver, plan, scale, arguments.force, processes) else 0
+    if quality is not None:
+        for job in plan.jobs:
+            check_quality(job.out, quality)
+    settings = batch.Settings(scale, quality, _whole("--tile", arguments.tile))
+    return 1 if batch.run(solver, plan, settings, arguments.force, processes) else 0
+
+
+def _whole(option: str, text: str | None, most: int = 2**20) -> int | None:
+    """The value of an option, a whole number from 1 to `most`; None where it is not given."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise InputError(f"{option} must be a whole number from 1 to {most}, got {text!r}.")
+    return int(text)

@@ -14,8 +14,10 @@ import argparse
 import os
 import shlex
 import sys
+import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -46,14 +48,13 @@ from cscsr.imaging.metrics import DEFAULT_METRICS
 from cscsr.limits import add_max_pixels_option
 from cscsr.output import print_any_name, printable
 from cscsr.parallel import add_worker_options, parse_jobs
-from cscsr.problem import check_scale
+from cscsr.super_resolution import check_scale
 
 DEFAULT_SOLVERS = (
     "bicubic",
     "csc-sr[admm]",
     "csc-ridge",
     "csc-sr[ista]",
-    "csc-sr[cista]",
     "crnet-a-small",
     "crnet-b-small",
     "crnet-b-small+",
@@ -203,16 +204,33 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"where {FILE_NAME}, tables and figures go (default: %(default)s)",
     )
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="show this selection alone (default: with what earlier runs into the folder compared)",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser at the end")
     add_max_pixels_option(parser)
     for extra in extras:
         extra.add_arguments(parser)
     return parser
 
 
-def _command(program: str, arguments: Sequence[str]) -> str:
-    """The command line to record, from which the run can be repeated."""
+def _command(program: str, parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """The command line to record, from which the run can be repeated: the options that differ from
+    their defaults, each once."""
+    words = program.split()
+    defaults = vars(parser.parse_args([]))
+    for name, value in vars(options).items():
+        option = f"--{name.replace('_', '-')}"
+        if value == defaults[name]:
+            continue
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
+        else:
+            words += [option, *map(str, value if isinstance(value, list) else [value])]
     variable = f"{FOLDER_VARIABLE}=DIR " if os.environ.get(FOLDER_VARIABLE) else ""
-    return f"{variable}{shlex.join([*program.split(), *arguments])}"
+    return f"{variable}{shlex.join(words)}"
 
 
 Report = Callable[[str, int, int], None]
@@ -278,7 +296,9 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
     InputError
         For bad input.
     """
-    options = _parser(program, extras).parse_args(arguments)
+    parser = _parser(program, extras)
+    options = parser.parse_args(arguments)
+    command = _command(program, parser, options)
     scales = _parse_scales(options.scales)
     device = check_device(options.device)
     jobs = parse_jobs(options.jobs)
@@ -294,12 +314,13 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
         options.showcase,
         options.skip_broken,
     )
+    plan = replace(plan, alone=options.alone)
     for image in plan.left_out:
         print(f"Left out: {image.dataset}/{image.image}: {image.reason}", file=sys.stderr)
     with Results(options.out / FILE_NAME) as results:
         work = find_work(plan, results)
         about = {"machine": machine.describe(device)}
-        number = results.start_run(_command(program, arguments), about, plan.as_dict())
+        number = results.start_run(command, about, plan.as_dict())
         if work.already:
             print(f"{work.already} results are in {results.path} already.")
         prior = PRIOR_SECONDS | {extra.name: extra.seconds for extra in extras}
@@ -308,6 +329,8 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
                 progress.add(task.kind, task.megapixels)
             for extra in extras:
                 progress.add((extra.name, 0), 1.0)
+            progress.workers = jobs
+            progress.announce(len(list(work)), [extra.name for extra in extras])
             try:
                 keep_truths(plan, results)
                 with ExitStack() as stack:
@@ -334,6 +357,8 @@ def compare(arguments: Sequence[str], program: str, extras: Sequence[Extra]) -> 
     names = [path.name for path in (*paths, *drawn, results.path)]
     print(f"Written to {options.out}: {', '.join(names)}.")
     print(f"The report: {options.out / PAGE_NAME}")
+    if options.open and not webbrowser.open((options.out / PAGE_NAME).resolve().as_uri()):
+        print("No browser could be started; open the file in one.", file=sys.stderr)
     return 1 if failures or undrawn else 0
 
 

@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS results ({_KEY_COLUMNS},
     outcome TEXT NOT NULL,
     seconds REAL,
     prepare_seconds REAL,
+    processor_seconds REAL,
+    load REAL,
+    busy INTEGER,
     iterations INTEGER,
     operations REAL,
     status TEXT NOT NULL,
@@ -95,6 +98,10 @@ CREATE TABLE IF NOT EXISTS owners (
 """
 """Tables of the runs that are at work (`cscsr.compare.claims`). They hold no results, and are made
 where an earlier release has not."""
+
+LATER_COLUMNS = ("processor_seconds", "load", "busy")
+"""Columns of `results` that files of earlier releases lack. A run adds them; for a reader their
+values are missing."""
 
 STORED_AS = {
     "TEXT": "('text', 'null')",

@@ -42,7 +42,7 @@ def difference_words(difference: Difference) -> str:
 def _rows(summary: Summary) -> list[tuple[Place, list[str]]]:
     """The places, each with the difference of every solver to the best in words."""
     rows = []
-    for place in summary.places:
+    for place in filter(summary.asks, summary.places):
         ranking = summary.ranking(place)
         cells = []
         for mean in summary.at(place):

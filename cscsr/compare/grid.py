@@ -201,7 +201,8 @@ def make_tables(summary: Summary) -> list[Table]:
         Table 1, with all solvers; Tables 2 and 3, if the run has one of their solvers and one of
         the paper's data sets; the table of harder input, if the run has any.
     """
-    plain = [place for place in summary.places if not place.degradation]
+    places = [place for place in summary.places if summary.asks(place)]
+    plain = [place for place in places if not place.degradation]
     tables = []
     for number, title in _TITLES.items():
         published = read_published(None if number == 1 else number)
@@ -218,7 +219,7 @@ def make_tables(summary: Summary) -> list[Table]:
                 continue
         scores = published_scores(published)
         tables.append(_table(f"table{number}", title, summary, plain, columns, scores))
-    harder = [place for place in summary.places if place.degradation]
+    harder = [place for place in places if place.degradation]
     if harder:
         title = "Harder input: blurred, noisy or compressed low-resolution images"
         columns = [Column(solver) for solver in summary.solvers]

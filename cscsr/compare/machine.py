@@ -6,8 +6,10 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -45,6 +47,58 @@ def load() -> float | str:
         The load average, or "" where the system does not report it.
     """
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else ""
+
+
+@dataclass
+class Conditions:
+    """The conditions of a measured time, from `conditions`.
+
+    Attributes
+    ----------
+    processor_seconds
+        Processor time of the process, all threads together.
+    load
+        The load average of the last minute, per core, before it; None where the system does not
+        report it.
+    busy
+        Whether the time is too long because the machine was busy: the load exceeds `MOST_LOAD`, or,
+        on a CPU, the wall time exceeds `MOST_WAITING` times the processor time by more than
+        `CLOCK_SECONDS`, so that the process waited.
+    """
+
+    processor_seconds: float = 0.0
+    load: float | None = None
+    busy: bool = False
+
+
+MOST_LOAD = 1.2
+"""The load average per core above which a machine counts as busy."""
+
+MOST_WAITING = 1.25
+"""The ratio of wall time to processor time above which a process was waiting."""
+
+CLOCK_SECONDS = 0.02
+"""Processor time is counted in steps of up to so many seconds (Windows)."""
+
+
+@contextmanager
+def conditions(device: str = "cpu") -> Iterator[Conditions]:
+    """Measure the conditions under which the `with` block runs.
+
+    Parameters
+    ----------
+    device
+        Where it computes; on a GPU, waiting of the process is no sign of a busy machine.
+    """
+    average = load()
+    measured = Conditions(load=None if average == "" else float(average) / (os.cpu_count() or 1))
+    wall, processor = time.perf_counter(), time.process_time()
+    yield measured
+    wall = time.perf_counter() - wall
+    measured.processor_seconds = time.process_time() - processor
+    expected = MOST_WAITING * measured.processor_seconds + CLOCK_SECONDS
+    waited = device == "cpu" and wall > expected
+    measured.busy = waited or (measured.load is not None and measured.load > MOST_LOAD)
 
 
 def describe(device: str = "cpu") -> str:

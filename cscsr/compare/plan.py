@@ -21,6 +21,7 @@ import numpy as np
 
 from cscsr import SuperResolution, list_solvers, make_solver
 from cscsr.compare import showcase
+from cscsr.compare.history import ALONE
 from cscsr.compare.records import Box, Key, canonical
 from cscsr.data.datasets import Dataset, ImageSource
 from cscsr.errors import InputError, SolverError, failures_of
@@ -198,6 +199,8 @@ class Plan:
         The images whose estimates are stored as pictures.
     left_out
         Images of the data sets that cannot be compared.
+    alone
+        Whether the tables leave out what earlier runs compared.
     """
 
     images: Mapping[str, Sequence[Image]]
@@ -208,6 +211,7 @@ class Plan:
     degradations: Sequence[Degradation | None] = (None,)
     showcases: Sequence[Showcase] = ()
     left_out: Sequence[LeftOut] = ()
+    alone: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values, to be stored with the run."""
@@ -232,7 +236,7 @@ class Plan:
                 for shown in self.showcases
             ],
             "left_out": [asdict(image) for image in self.left_out],
-        }
+        } | ({ALONE: True} if self.alone else {})
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells of the tables in the order in which they are computed."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from tqdm import tqdm
 
+from cscsr.compare.text import duration, enumeration
 from cscsr.output import printable
 
 PRIOR_SECONDS = {
@@ -24,6 +25,9 @@ PRIOR_SECONDS = {
 """Rough seconds per megapixel of the large image, used until the run has timed a solver."""
 
 _UNKNOWN_SECONDS = 20.0
+
+LINE_SECONDS = 15.0
+"""How often a line says how far the work is where there is no terminal for a bar."""
 
 Kind = tuple[str, int]
 """A solver's name and a scale, or another name and a number."""
@@ -66,10 +70,13 @@ class Progress:
         self._start = clock()
         self._current: _Current | None = None
         self.workers = 1
+        self._said = self._start
+        self._text = ""
+        self._lines = not sys.stderr.isatty()
         self._bar = tqdm(
             total=1.0,
             smoothing=0,
-            disable=not sys.stderr.isatty(),
+            disable=self._lines,
             dynamic_ncols=True,
             bar_format="{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left: {desc}",
         )
@@ -104,7 +111,9 @@ class Progress:
 
     def say(self, text: str, error: bool = False) -> None:
         """Print a line above the bar."""
-        self._bar.write(printable(text), file=sys.stderr if error else sys.stdout)
+        file = sys.stderr if error else sys.stdout
+        self._bar.write(printable(text), file=file)
+        file.flush()
 
     def close(self) -> None:
         """Remove the bar."""
@@ -126,8 +135,34 @@ class Progress:
             left -= min(self._clock() - begun, self._rate(kind) * amount)
         return left / self.workers
 
+    def announce(self, images: int, figures: Sequence[str] = ()) -> None:
+        """Say how much there is to do, and roughly how long it will take."""
+        if not images and not figures:
+            return
+        work = [f"{images} images to enlarge"] if images else []
+        work += figures
+        self.say(
+            f"{enumeration(work)}: {duration(self.seconds_left())}, roughly, on an idle machine."
+        )
+
+    def _say_how_far(self) -> None:
+        """Print a line in place of the bar, if the last one is some time ago."""
+        now = self._clock()
+        if now - self._said >= LINE_SECONDS:
+            self._said = now
+            gone, left = now - self._start, self.seconds_left()
+            share = 100 * gone / max(gone + left, 1e-9)
+            text = f"{share:.0f} %, {duration(gone)} gone, {duration(left)} left: {self._text}"
+            self.say(text, error=True)
+
     def show(self, text: str | None = None) -> None:
-        """Redraw the bar, with `text` as its new label if it is not None."""
+        """Redraw the bar, with `text` as its new label if it is not None. Where standard error is
+        no terminal, a line stands for the bar now and then."""
+        if text is not None:
+            self._text = text
+        if self._lines:
+            self._say_how_far()
+            return
         if text is not None:
             self._bar.set_description_str(printable(text), refresh=False)
         self._bar.n = self._clock() - self._start

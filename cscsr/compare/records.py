@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,6 +94,10 @@ class Row:
         Name of each metric (`cscsr.imaging.METRICS`) to its value.
     seconds, prepare_seconds
         The solver's own time for this image, and for `cscsr.Solver.prepare`.
+    processor_seconds, load, busy
+        Processor time of the solve, all threads together; the load average per core before it, if
+        the system reports one; and whether `seconds` are too long because the machine was busy
+        (`cscsr.compare.machine.Conditions`). None in rows of releases that did not measure them.
     iterations
         The number of iterations, for an iterative solver.
     operations
@@ -118,6 +122,9 @@ class Row:
     scores: Mapping[str, float] = field(default_factory=dict)
     seconds: float | None = None
     prepare_seconds: float | None = None
+    processor_seconds: float | None = None
+    load: float | None = None
+    busy: bool | None = None
     iterations: int | None = None
     operations: float | None = None
     status: str = ""
@@ -154,6 +161,11 @@ class Figure:
 
 Box = tuple[int, int, int, int]
 """Part of an image: top row, left column, height, width, in pixels."""
+
+
+def colour_key(key: Key) -> Key:
+    """Return the key under which the colours of a picture are stored beside its luma."""
+    return replace(key, solver=f"{key.solver} in colour")
 
 
 def truth_key(input_sha256: str, scale: int) -> Key:

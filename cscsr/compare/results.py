@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from cscsr.compare.database import (
     INSERT_SCORE,
     IS_KEY,
     KEY_FIELDS,
+    LATER_COLUMNS,
     SCHEMA,
     SCHEMA_VERSION,
     STORED_AS,
@@ -49,7 +50,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_NUMBERS = ["seconds", "prepare_seconds", "iterations", "operations", "threads", "memory_mb", "run"]
+_NUMBERS = [
+    "seconds",
+    "prepare_seconds",
+    "processor_seconds",
+    "load",
+    "busy",
+    "iterations",
+    "operations",
+    "threads",
+    "memory_mb",
+    "run",
+]
 
 
 def storable(value: Any) -> Any:
@@ -76,6 +88,7 @@ class Results:
 
     def __init__(self, path: str | Path, create: bool = True) -> None:
         self.path = Path(path)
+        self._lacking: frozenset[str] = frozenset()
         if not create and not self.path.is_file():
             raise InputError(
                 f"expected a results database at {self.path}, but there is no such file."
@@ -121,6 +134,9 @@ class Results:
                 f"version {version}; it was not changed, so name another folder."
             )
         if damage == "ok":
+            self._lacking = self._lacking_columns()
+            if create and self._lacking:
+                self._add_columns()
             self._check_types()
             if create:
                 with self._explained():
@@ -139,9 +155,27 @@ class Results:
                 for statement in filter(str.strip, SCHEMA.split(";")):
                     connection.execute(statement)
 
+    def _lacking_columns(self) -> frozenset[str]:
+        """The columns that this file of an earlier release lacks."""
+        present = {row[1] for row in self._fetch("PRAGMA table_info(results)")}
+        return frozenset(LATER_COLUMNS) - present
+
+    def _add_columns(self) -> None:
+        """Add the columns that an earlier release did not have, unless another run has done so."""
+        types = column_types()["results"]
+        with self.exclusive() as connection:
+            for name in sorted(self._lacking_columns()):
+                connection.execute(f"ALTER TABLE results ADD COLUMN {name} {types[name]}")
+        self._lacking = frozenset()
+
+    def _values(self) -> str:
+        """The columns of a row for a SELECT; those that the file lacks are null."""
+        return ", ".join(f"NULL AS {name}" if name in self._lacking else name for name in VALUES)
+
     def _check_types(self) -> None:
         """Refuse a database with text where numbers belong, or the like: SQLite takes both."""
-        for table, columns in column_types().items():
+        for table, types in column_types().items():
+            columns = {name: kind for name, kind in types.items() if name not in self._lacking}
             wrong = " OR ".join(
                 f"typeof({name}) NOT IN {STORED_AS[kind]}" for name, kind in columns.items()
             )
@@ -222,7 +256,7 @@ class Results:
             the same pixels under another name, with that name; None if there is neither.
         """
         rows = self._fetch(
-            f"SELECT {', '.join(VALUES)} FROM results WHERE {IS_KEY} AND outcome = ? "
+            f"SELECT {self._values()} FROM results WHERE {IS_KEY} AND outcome = ? "
             "ORDER BY dataset = ? AND image = ? DESC LIMIT 1",
             (*astuple(key), SCORED, dataset, image),
         )
@@ -251,14 +285,15 @@ class Results:
         self._write((INSERT_ROW, (*key, *(getattr(row, name) for name in VALUES))), *scores)
 
     def add_picture(self, key: Key, box: Box, png: bytes) -> None:
-        """Store a part of an image's luma, or replace an earlier one.
+        """Store a part of an image, or replace an earlier one.
 
         Parameters
         ----------
         key
-            The key of an estimate, or of the truth (`truth_key`).
+            The key of an estimate's luma or of the true luma (`truth_key`), or that of the colours
+            beside it (`colour_key`).
         box, png
-            The position of the part, and its pixels as a PNG file.
+            The position of the part, and its pixels as a PNG file (colours: JPEG).
         """
         self._write((INSERT_PICTURE, (*astuple(key), json.dumps(box), png)))
 
@@ -321,6 +356,15 @@ class Results:
             raise self._strange_run(run["run"])
         return {**run, "machine": machine, "plan": plan}
 
+    def plans(self) -> dict[int, Any]:
+        """Return the plan of each run by its number, the latest first; those that are no JSON are
+        left out."""
+        plans = {}
+        for number, text in self._fetch("SELECT run, plan FROM runs ORDER BY run DESC"):
+            with suppress(TypeError, ValueError):
+                plans[number] = json.loads(text)
+        return plans
+
     def _strange_run(self, number: int) -> InputError:
         """The error for a run whose record is none."""
         return InputError(
@@ -339,9 +383,11 @@ class Results:
         """
         import pandas as pd
 
-        columns = [*KEY_FIELDS, *VALUES]
         frame = pd.DataFrame(
-            self._fetch(f"SELECT {', '.join(columns)} FROM results ORDER BY rowid"), columns=columns
+            self._fetch(
+                f"SELECT {', '.join(KEY_FIELDS)}, {self._values()} FROM results ORDER BY rowid"
+            ),
+            columns=[*KEY_FIELDS, *VALUES],
         )
         scores: dict[str, dict[tuple[Any, ...], float]] = {name: {} for name in DEFAULT_METRICS}
         for *key, metric, value in self._fetch(

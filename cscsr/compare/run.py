@@ -16,7 +16,7 @@ from cscsr.compare import machine, showcase
 from cscsr.compare.claims import Claims
 from cscsr.compare.plan import Cell, Plan
 from cscsr.compare.progress import Progress
-from cscsr.compare.records import SCORED, UNSUPPORTED, Row, truth_key
+from cscsr.compare.records import SCORED, UNSUPPORTED, Row, colour_key, truth_key
 from cscsr.compare.results import Results
 from cscsr.compare.task import Outcome, Task, solve
 from cscsr.compare.text import two_digits
@@ -134,10 +134,12 @@ def keep_truths(plan: Plan, results: Results) -> None:
         key = truth_key(shown.image.sha256, shown.scale)
         if results.picture(key, shown.box) is None:
             try:
-                luma = luma_of(shown.image.read())
+                truth = showcase.cut(shown.image.read(), shown.box)
             except InputError:
                 continue
-            results.add_picture(key, shown.box, showcase.as_png(showcase.cut(luma, shown.box)))
+            results.add_picture(key, shown.box, showcase.as_png(luma_of(truth)))
+            if truth.ndim == 3:
+                results.add_picture(colour_key(key), shown.box, showcase.as_colours(truth))
 
 
 class Pool(Protocol):
@@ -314,6 +316,8 @@ def _store(task: Task, outcome: Outcome, results: Results, cells: _Cells) -> Non
     row = outcome.row
     if outcome.picture is not None and task.box is not None:
         results.add_picture(task.key, task.box, outcome.picture)
+        if outcome.colours is not None:
+            results.add_picture(colour_key(task.key), task.box, outcome.colours)
     results.add(row)
     if row.outcome == SCORED:
         cells.scored(task, row)
@@ -334,4 +338,5 @@ def _means(rows: Sequence[Row]) -> str:
         if len(finite) < len(values):
             texts.append(f"no error on {len(values) - len(finite)}")
     seconds = float(np.mean([row.seconds for row in rows]))
-    return f"{', '.join(texts)}, {two_digits(seconds)} s per image"
+    busy = " (the machine was busy)" if any(row.busy for row in rows) else ""
+    return f"{', '.join(texts)}, {two_digits(seconds)} s per image{busy}"

@@ -128,9 +128,19 @@ def _starts(last: int) -> list[int]:
 
 
 def cut(luma: np.ndarray, box: Box) -> np.ndarray:
-    """Return the part of a luma (H,W) inside a box."""
+    """Return the part of an image (H,W) or (H,W,3) inside a box."""
     top, left, height, width = box
     return luma[top : top + height, left : left + width]
+
+
+def as_colours(rgb: np.ndarray) -> bytes:
+    """Return an RGB image (H,W,3), uint8, as a JPEG file: small, for its colours alone. The page
+    takes the luma from the PNG that is scored."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgb)).save(file, "JPEG", quality=85, optimize=True)
+    return file.getvalue()
 
 
 def as_png(luma: np.ndarray) -> bytes:

@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cscsr.compare.differences import Difference, pairwise
+from cscsr.compare.history import Asked, is_sound, select
+from cscsr.compare.machine import MOST_LOAD, MOST_WAITING
 from cscsr.compare.published import (
     PUBLISHED_IMAGES,
     PUBLISHED_LINES,
@@ -20,6 +22,8 @@ from cscsr.compare.published import (
 )
 from cscsr.compare.records import FAILED, SCORED, UNSUPPORTED, Key
 from cscsr.compare.results import Results
+from cscsr.compare.showcase import MOST
+from cscsr.compare.text import two_digits
 from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
 
@@ -65,6 +69,8 @@ class Mean:
         solver makes no error on them.
     reasons
         The reasons for missing images.
+    busy
+        The number of scored images whose seconds are too long, as the machine was busy.
     """
 
     place: Place
@@ -78,6 +84,7 @@ class Mean:
     exact: int = 0
     left_out: int = 0
     reasons: tuple[str, ...] = ()
+    busy: int = 0
 
     @property
     def psnr_db(self) -> float:
@@ -105,12 +112,16 @@ class Mean:
 
 @dataclass(frozen=True)
 class Summary:
-    """The contents of the tables and the page of the latest run.
+    """The contents of the tables and the page: of the latest run, with earlier ones beside it.
 
     Attributes
     ----------
     run
-        The run, from `Results.latest_run`.
+        The latest run, from `Results.latest_run`, with the plan of the `Selection` that is shown.
+    asked
+        `Selection.asked`.
+    commands
+        The commands of the runs that asked for it, the latest first.
     means
         The mean of each place and solver, in the order of the run's plan.
     rows
@@ -123,6 +134,12 @@ class Summary:
     run: dict[str, Any]
     means: list[Mean]
     rows: pd.DataFrame
+    asked: frozenset[Asked] = frozenset()
+    commands: tuple[str, ...] = ()
+
+    def asks(self, place: Place) -> bool:
+        """Whether a run asked for any solver at a place."""
+        return any((*place, solver) in self.asked for solver in self.solvers)
 
     @property
     def solvers(self) -> list[str]:
@@ -206,6 +223,7 @@ def summarise(results: Results) -> Summary:
         If the database holds no run, or a plan that is none.
     """
     run = results.latest_run()
+    number = run["run"]
     try:
         planned = _planned(run["plan"])
         protocol = run["plan"]["protocol"] in _PROTOCOL_MEANING
@@ -216,18 +234,27 @@ def summarise(results: Results) -> Summary:
             f"the plan of run {run['run']} in the results database {results.path} cannot be read; "
             "compare again, into another folder if this happens again."
         )
-    rows = planned.merge(
+    plans = [(n, plan) for n, plan in results.plans().items() if n < number and is_sound(plan)]
+    selection = select([(number, run["plan"]), *plans], MOST)
+    run["plan"] = selection.plan
+    rows = _planned(selection.plan).merge(
         results.frame(), how="left", on=[*Key.__dataclass_fields__, "dataset", "image"]
     )
     rows["exact"] = (rows.outcome == SCORED) & (rows.psnr_db == math.inf)
     rows["left_out"] = rows.groupby([*Place._fields, "image"]).exact.transform("any")
     means = [
-        _mean(Place(dataset, int(scale), degradation), solver, cell)
+        _mean(Place(dataset, int(scale), degradation), solver, cell, selection.asked)
         for (dataset, scale, degradation, solver), cell in rows.groupby(
             [*Place._fields, "solver"], sort=False
         )
     ]
-    return Summary(run, means, rows)
+    commands = results.commands()
+    said = tuple(dict.fromkeys(commands[number] for number in selection.runs))
+    return Summary(run, means, rows, selection.asked, said)
+
+
+_OPEN = "Not computed yet: the same command goes on where it stopped."
+_NOT_ASKED = "Not compared: no run into this folder asked for this solver there."
 
 
 def _planned(plan: Mapping[str, Any]) -> pd.DataFrame:
@@ -249,13 +276,13 @@ def _planned(plan: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
+def _mean(place: Place, solver: str, cell: pd.DataFrame, asked: frozenset[Asked]) -> Mean:
     """The mean of the rows of a cell."""
     scored = cell[cell.outcome == SCORED]
     missing = cell[cell.outcome.isin([UNSUPPORTED, FAILED])]
     reasons = list(dict.fromkeys(missing.message))
     if cell.outcome.isna().any():
-        reasons.append("Not computed yet: the same command goes on where it stopped.")
+        reasons.append(_OPEN if (*place, solver) in asked else _NOT_ASKED)
     columns = {name: metric.column for name, metric in METRICS.items() if metric.column in cell}
     means = {
         name: float((scored[~scored.left_out] if name == "psnr" else scored)[c].mean(skipna=False))
@@ -273,12 +300,14 @@ def _mean(place: Place, solver: str, cell: pd.DataFrame) -> Mean:
         int(scored.exact.sum()),
         int(scored.left_out.sum()),
         tuple(reasons),
+        int(scored.busy.eq(1).sum()),
     )
 
 
 def notes_of(summary: Summary) -> list[str]:
     """Return the distinct reasons for missing cells, which become numbered notes."""
-    return list(dict.fromkeys(reason for mean in summary.means for reason in mean.reasons))
+    means = [mean for mean in summary.means if summary.asks(mean.place)]
+    return list(dict.fromkeys(reason for mean in means for reason in mean.reasons))
 
 
 def exact_images(summary: Summary) -> str:
@@ -305,6 +334,15 @@ BEST = (
     "Means over the images of a data set. Bold: the best of ours there; underlined: the second "
     "best; partial means are not ranked. Published figures are ranked among themselves."
 )
+
+BUSY_MARK = "†"
+"""Beside seconds that were measured while the machine was busy."""
+
+
+def seconds_text(mean: Mean) -> str:
+    """Return the seconds per image of a mean, with `BUSY_MARK` if the machine was busy."""
+    return two_digits(mean.seconds) + (BUSY_MARK if mean.busy else "")
+
 
 _LINE_MEANING = {
     "y": "line y (the low-resolution image is made from luma and kept in floating point)",
@@ -367,6 +405,14 @@ def remarks(summary: Summary) -> list[str]:
             f"Seconds are the solvers' own, for one image, on {machines}; threads: {threads}; "
             f"device: {devices}; precision: {precisions}."
         )
+        busy = int(scored.busy.eq(1).sum())
+        if busy:
+            sentences.append(
+                f"{BUSY_MARK} The machine was busy with other work during {busy} of {len(scored)} "
+                "solves (load average per core above "
+                f"{MOST_LOAD:g}, or wall time above {MOST_WAITING:g} times the processor time): "
+                "these seconds are too long. The multiply-adds do not depend on it."
+            )
         sentences.append(
             f"Version {versions}; {len(scored)} scored images, newest {max(scored.time)}."
         )

@@ -25,6 +25,7 @@ from cscsr.compare.summary import (
     exact_images,
     notes_of,
     remarks,
+    seconds_text,
     summarise,
 )
 from cscsr.compare.text import (
@@ -35,7 +36,6 @@ from cscsr.compare.text import (
     markdown_code,
     markdown_rows,
     markdown_text,
-    two_digits,
 )
 from cscsr.errors import InputError
 from cscsr.imaging.metrics import DEFAULT_METRICS, METRICS, Metric
@@ -51,7 +51,7 @@ def markdown(table: Table) -> str:
     ours = [column for column in table.columns if not column.published]
     quality = [(p, [_markdown_cell(table, c, notes) for c in table.row(p)]) for p in table.places]
     seconds = [
-        (place, [two_digits(summary.mean(place, column.name).seconds) for column in ours])
+        (place, [seconds_text(summary.mean(place, column.name)) for column in ours])
         for place in table.places
     ]
     parts = [
@@ -79,7 +79,7 @@ def markdown(table: Table) -> str:
         "",
         *(f"- {markdown_text(sentence)}" for sentence in remarks(summary)),
         "",
-        *markdown_code(summary.run["command"]),
+        *markdown_code("\n".join(reversed(summary.commands))),
         "",
     ]
     return "\n".join(parts)
@@ -111,7 +111,8 @@ def _markdown_cell(table: Table, cell: Cell, notes: Sequence[str]) -> str:
 
 def csv_columns(table: Table) -> list[str]:
     """Return the columns of a table's CSV file; metrics other than PSNR and SSIM come last, then
-    the number of images without error where there are any."""
+    the numbers of images without error and of images timed on a busy machine, where there are
+    any."""
     defaults = [METRICS[name].column for name in DEFAULT_METRICS]
     columns = ["dataset", "scale"]
     columns += ["degradation"] if table.name == "degraded" else []
@@ -119,8 +120,10 @@ def csv_columns(table: Table) -> list[str]:
     if table.name != "degraded":
         columns += [f"published_{column}" for column in defaults]
     columns += [m.column for m in table.metrics if m.column not in defaults]
-    exact = any(cell.mean is not None and cell.mean.exact for cell in table.cells.values())
-    return [*columns, "exact"] if exact else columns
+    means = [cell.mean for cell in table.cells.values() if cell.mean is not None]
+    columns += ["exact"] if any(mean.exact for mean in means) else []
+    columns += ["busy"] if any(mean.busy for mean in means) else []
+    return columns
 
 
 def csv_file(table: Table) -> str:
@@ -140,6 +143,7 @@ def csv_file(table: Table) -> str:
                 row |= {METRICS[name].column: value for name, value in cell.scores.items()}
                 row |= {"seconds": cell.mean.seconds, "images": cell.mean.images}
                 row |= {"protocol": cell.mean.line, "exact": cell.mean.exact}
+                row |= {"busy": cell.mean.busy}
             elif cell.scores:
                 row |= {"method": f"{column.name} (published)"}
                 row |= {"protocol": PUBLISHED_LINES.get(column.name)}
@@ -154,6 +158,25 @@ def csv_file(table: Table) -> str:
 # LaTeX
 
 
+def latex_rows(table: Table) -> list[str]:
+    """Return the rows of a table as LaTeX: below each data set, one for each method, with all
+    metrics at all scales."""
+    metrics = table.metrics
+    scales = list(dict.fromkeys(place.scale for place in table.places))
+    width = 1 + len(metrics) * len(scales)
+    rows = []
+    for dataset, degradation in dict.fromkeys((p.dataset, p.degradation) for p in table.places):
+        name = latex_text(f"{dataset} {degradation}".strip())
+        rows += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{name}}}}} \\"]
+        for column in table.columns:
+            places = [Place(dataset, scale, degradation) for scale in scales]
+            cells = [table.cells.get((place, column), Cell()) for place in places]
+            label = f"{column.name} (published)" if column.published else column.name
+            texts = [_latex_value(cell, metric) for cell in cells for metric in metrics]
+            rows.append(" & ".join([latex_text(label), *texts]) + r" \\")
+    return rows
+
+
 def latex(table: Table) -> str:
     """Return a table as LaTeX: methods down, scales across, one block per data set.
 
@@ -161,7 +184,6 @@ def latex(table: Table) -> str:
     """
     metrics, count = table.metrics, len(table.metrics)
     scales = list(dict.fromkeys(place.scale for place in table.places))
-    blocks = list(dict.fromkeys((place.dataset, place.degradation) for place in table.places))
     width = 1 + count * len(scales)
     groups = (rf"\multicolumn{{{count}}}{{c}}{{$\times {scale}$}}" for scale in scales)
     rules = (rf"\cmidrule(lr){{{n}-{n + count - 1}}}" for n in range(2, width, count))
@@ -169,16 +191,8 @@ def latex(table: Table) -> str:
         " & ".join(["", *groups]) + r" \\",
         "".join(rules),
         " & ".join(["method", *([metric.label for metric in metrics] * len(scales))]) + r" \\",
+        *latex_rows(table),
     ]
-    for dataset, degradation in blocks:
-        name = latex_text(f"{dataset} {degradation}".strip())
-        body += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{name}}}}} \\"]
-        for column in table.columns:
-            places = [Place(dataset, scale, degradation) for scale in scales]
-            cells = [table.cells.get((place, column), Cell()) for place in places]
-            label = f"{column.name} (published)" if column.published else column.name
-            texts = [_latex_value(cell, metric) for cell in cells for metric in metrics]
-            body.append(" & ".join([latex_text(label), *texts]) + r" \\")
     heading = table.title.partition(": ")[2] or table.title
     caption = (
         f"{latex_text(heading[0].upper() + heading[1:])}. "

@@ -15,7 +15,7 @@ from cscsr.compare.plan import Cell, Image, text_of
 from cscsr.compare.records import FAILED, SCORED, Box, Key, Row
 from cscsr.contract import checked_operations, checked_solve
 from cscsr.errors import InputError, SolverError, described, failures_of
-from cscsr.imaging import degrade, luma_of, score, to_uint8
+from cscsr.imaging import degrade, luma_of, score, to_uint8, with_luma
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +102,12 @@ def _check_solver(task: Task) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a task: its row, and a picture to store or None."""
+    """The outcome of a task: its row, and for a showcase image the luma of the estimate as PNG and
+    its colours as JPEG (None for a grey image)."""
 
     row: Row
     picture: bytes | None = None
+    colours: bytes | None = None
 
 
 def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
@@ -137,7 +139,8 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
             with failures_of(f"{solver.name} failed to prepare"):
                 solver.prepare(problem)
             prepared = time.perf_counter() - start
-            solution = checked_solve(solver, problem)
+            with machine.conditions(device) as conditions:
+                solution = checked_solve(solver, problem)
         estimate = np.asarray(solution.estimate)
         if solution.status is Status.DIVERGED:
             return Outcome(task.row(FAILED, message=solution.status.message, **recorded))
@@ -158,6 +161,9 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
         scores=scores,
         seconds=solution.seconds,
         prepare_seconds=prepared,
+        processor_seconds=conditions.processor_seconds,
+        load=conditions.load,
+        busy=conditions.busy,
         iterations=iterations,
         operations=operations,
         status=solution.status.value,
@@ -169,4 +175,16 @@ def solve(task: Task, about: Mapping[str, Any]) -> Outcome:
     if task.box is None:
         return Outcome(row)
     scored = luma_of(to_uint8(estimate))
-    return Outcome(row, showcase.as_png(showcase.cut(scored, task.box)))
+    picture = showcase.as_png(showcase.cut(scored, task.box))
+    return Outcome(row, picture, _colours(task, truth, estimate, task.box))
+
+
+def _colours(task: Task, truth: np.ndarray, estimate: np.ndarray, box: Box) -> bytes | None:
+    """The colours of an estimate; those of an estimated luma are bicubic's, as `cscsr upscale` has
+    it. None for a grey image."""
+    if truth.ndim == 2:
+        return None
+    if estimate.ndim == 2:
+        small = degrade(truth, task.cell.scale, "rgb")
+        estimate = with_luma(estimate, small, task.cell.scale)
+    return showcase.as_colours(showcase.cut(to_uint8(estimate), box))

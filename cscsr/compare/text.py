@@ -37,6 +37,17 @@ def two_digits(seconds: float) -> str:
     return f"{rounded:.{max(decimals, 0)}f}"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration in words, with the precision of an estimate: 40 s, 12 min, 1 h 30 min."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(5 * round(minutes / 5), 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
 def engineering(value: float) -> str:
     """Return a count with two digits and a prefix: 1.2 G, 340 M."""
     if not math.isfinite(value):

@@ -148,7 +148,7 @@ PSNR in dB on the central {crop}x{crop} of the held-out images, line y:
 """
 
 
-def command_line(words: Sequence[str]) -> str:
+def command_line(words: Sequence[str], function: str = "cscsr.csc_sr.train.train_csc_sr") -> str:
     """Return the command of this process, without the folders of the machine it ran on.
 
     Parameters
@@ -156,7 +156,9 @@ def command_line(words: Sequence[str]) -> str:
     words
         The process's arguments; unless they are those of ``cscsr train``, the training was
         called from Python.
+    function
+        The function that was called then.
     """
     if "train" not in words:
-        return "cscsr.csc_sr.train.train_csc_sr(...)"
+        return f"{function}(...)"
     return shlex.join(["cscsr", *(Path(word).name if "/" in word else word for word in words)])

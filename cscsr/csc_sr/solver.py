@@ -19,16 +19,17 @@ import torch
 
 from cscsr import weights
 from cscsr.arrays import device_to_use, ordinary_torch, to_numpy, to_type_of
+from cscsr.convolution import transform_operations
 from cscsr.csc_sr.decompose import MARGIN, continued, split
 from cscsr.csc_sr.mapping import enlarge_codes
 from cscsr.csc_sr.weight_file import FORMS, TRAINED_FOR, Weights, cached_weights, weights_name
 from cscsr.errors import InputError, unknown_name
 from cscsr.imaging import imresize, luma_of, luma_psnr, with_luma
-from cscsr.operators import transform_operations
-from cscsr.problem import SparseCoding, SuperResolution
+from cscsr.problem import SparseCoding
 from cscsr.registry import make_solver
 from cscsr.solver import Callback, Solution, Solver, Stopwatch, Trace
 from cscsr.sparse.sporco import quick_plans
+from cscsr.super_resolution import SuperResolution
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ FOLDER_VARIABLE = "CSCSR_DATA"
 """The environment variable that names the folder of data sets."""
 
 DEMO_SIZE = 256
+"""Height and width of the demo images in pixels."""
+
 DEMO_CROPS = {
     "astronaut": ("astronaut.png", 0, 96),
     "camera": ("camera.png", 48, 144),

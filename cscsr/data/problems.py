@@ -20,8 +20,10 @@ CORNER = (64, 192)
 """Row and column of the crop in the image, in pixels; below row 320 atoms are learned."""
 
 TRAINING_CORNERS = ((330, 100), (330, 300))
+"""Row and column of the crops that atoms are learned on, in pixels."""
+
 TRAINING_CROP = 64
-"""Corners and side in pixels of the crops that atoms are learned on."""
+"""Side of these crops in pixels."""
 
 
 @lru_cache(maxsize=1)

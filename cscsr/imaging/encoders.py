@@ -10,21 +10,18 @@ numpy; pillow for JPEG, WebP and AVIF, and tifffile (which comes with scikit-ima
 
 from __future__ import annotations
 
-import errno
-import io
-import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 from PIL import features
 
 from cscsr.errors import InputError
+from cscsr.imaging.whole_image import by_pillow
 from cscsr.output import replacing
 
 _OF_PILLOW = set(features.get_supported())
@@ -47,6 +44,9 @@ _DEEP = ("PNG", "TIFF")
 
 _WITH_ALPHA = (*_DEEP, "WEBP", "AVIF")
 """The formats that hold an alpha channel."""
+
+_WITH_QUALITY = ("JPEG", "WEBP", "AVIF")
+"""The formats whose files are smaller at a lower quality."""
 
 _LONGEST = {
     "PNG": 2**31 - 1,
@@ -148,6 +148,24 @@ def check_layout(path: str | Path, layout: Layout) -> None:
         )
 
 
+def check_quality(path: str | Path, quality: int) -> None:
+    """Check that files of a format have a quality, from 1 to 100.
+
+    Raises
+    ------
+    InputError
+        For an unknown suffix, a format without loss, and another number.
+    """
+    kind = format_of(path)
+    if kind not in _WITH_QUALITY:
+        raise InputError(
+            f"{kind} files are written without loss and have no quality; write .jpg, .webp or "
+            ".avif, or leave the quality out."
+        )
+    if not 1 <= quality <= 100:
+        raise InputError(f"the quality must be a whole number from 1 to 100, got {quality!r}.")
+
+
 def lost_colour(path: str | Path, layout: Layout) -> list[str]:
     """Name what says the meaning of the colours and has no place in the format of a file.
 
@@ -170,7 +188,12 @@ def lost_colour(path: str | Path, layout: Layout) -> list[str]:
     return lost
 
 
-def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
+def write_bands(
+    path: str | Path,
+    layout: Layout,
+    bands: Iterable[np.ndarray],
+    quality: int | None = None,
+) -> None:
     """Write an image whose rows come in bands.
 
     PNG, TIFF and WebP are compressed without loss; JPEG and AVIF are written at quality 95 with
@@ -186,17 +209,23 @@ def write_bands(path: str | Path, layout: Layout, bands: Iterable[np.ndarray]) -
         The shape, the dtype and the properties of the file.
     bands
         Arrays (h,W,C) of any height, top first, of `layout`'s dtype.
+    quality
+        From 1 to 100, for JPEG, AVIF and WebP, which is then written with loss.
 
     Raises
     ------
     InputError
-        For an image that the format cannot hold, a missing folder, and a failure of the disk.
+        For a quality that `check_quality` refuses, an image that the format cannot hold, a missing
+        folder, and a failure of the disk.
     """
     path = Path(path)
     check_layout(path, layout)
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path.name}: there is no folder {path.parent}.")
     encode = _ENCODERS[format_of(path)]
+    if quality is not None:
+        check_quality(path, quality)
+        encode = _with_quality(format_of(path), quality)
     if layout.dtype != np.uint8 and format_of(path) not in _DEEP:
         bands = (_to_8_bits(band) for band in bands)
     with replacing(path) as partial:
@@ -350,76 +379,21 @@ def _write_bmp(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
 # JPEG, WebP, AVIF ----------------------------------------------------------------------
 
 
-def _by_pillow(kind: str, **options: Any) -> Callable[[Path, Layout, Iterable[np.ndarray]], None]:
-    """An encoder of pillow, which takes the image as a whole."""
-
-    def write(path: Path, layout: Layout, bands: Iterable[np.ndarray]) -> None:
-        from PIL import Image
-
-        height, width, channels = layout.shape
-        mode = {1: "L", 2: "RGBA", 3: "RGBX", 4: "RGBA"}[channels]
-        profile = {"icc_profile": layout.icc_profile} if layout.icc_profile else {}
-        dpi = {"dpi": layout.dpi} if layout.dpi else {}
-        with _nameless(path.parent, height * width * len(mode)) as waiting:
-            for band in bands:
-                waiting.write(_with_samples(band, len(mode)).tobytes())
-            waiting.flush()
-            # Mapped for reading only: storing into a mapping would end the process, by a signal,
-            # where the disk is full.
-            rows = np.memmap(waiting, np.uint8, "r", shape=(height, width, len(mode)))
-            image = Image.frombuffer(mode, (width, height), rows, "raw", mode, 0, 1)
-            if kind != "JPEG" and mode == "RGBX":
-                image = image.convert("RGB")
-            with path.open("wb") as file:
-                image.save(cast("BinaryIO", _Sink(file)), kind, **options, **profile, **dpi)
-            del image, rows  # a mapped file cannot be closed everywhere
-
-    return write
+_Encoder = Callable[[Path, Layout, Iterable[np.ndarray]], None]
 
 
-class _Sink(io.RawIOBase):
-    """A file without a descriptor, through which pillow writes with Python's errors: it reports
-    those of a descriptor without their reason."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        return self.file.write(content)
+def _with_quality(kind: str, quality: int) -> _Encoder:
+    """An encoder with loss, of colour at full resolution where the format has it."""
+    if kind == "WEBP":
+        return by_pillow(kind, quality=quality, exact=True)
+    return by_pillow(kind, quality=quality, subsampling=0 if kind == "JPEG" else "4:4:4")
 
 
-def _nameless(folder: Path, size: int) -> BinaryIO:
-    """A temporary file without a name, for which `size` bytes of the disk are reserved where the
-    system can. Raises OSError if there is not so much room."""
-    file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (Windows: a wrapper of one)
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-                file.close()
-                raise
-    return file
-
-
-def _with_samples(band: np.ndarray, samples: int) -> np.ndarray:
-    """A band (h,W,C) with `samples` per pixel: grey and alpha as RGBA, RGB with a fourth unused."""
-    channels = band.shape[2]
-    if channels == samples:
-        return band
-    if channels == 2:
-        return band[..., [0, 0, 0, 1]]
-    return np.concatenate([band, np.zeros_like(band[..., :1])], axis=2)
-
-
-_ENCODERS: dict[str, Callable[[Path, Layout, Iterable[np.ndarray]], None]] = {
+_ENCODERS: dict[str, _Encoder] = {
     "PNG": _write_png,
     "TIFF": _write_tiff,
     "BMP": _write_bmp,
-    "JPEG": _by_pillow("JPEG", quality=95, subsampling=0),
-    "WEBP": _by_pillow("WEBP", lossless=True, exact=True),
-    "AVIF": _by_pillow("AVIF", quality=95, subsampling="4:4:4"),
+    "JPEG": _with_quality("JPEG", 95),
+    "WEBP": by_pillow("WEBP", lossless=True, exact=True),
+    "AVIF": _with_quality("AVIF", 95),
 }

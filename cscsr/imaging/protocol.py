@@ -31,10 +31,14 @@ from cscsr.imaging.metrics import (
     psnr,
 )
 from cscsr.imaging.resize import imresize
-from cscsr.problem import check_scale
+from cscsr.super_resolution import check_scale
 
 PROTOCOLS = ("paper", "common")
+"""What a solver gets as input: what its published method had ("paper"), or the same for all
+("common")."""
+
 LINES = ("y", "rgb")
+"""What a solver enlarges: the luma ("y") or the RGB values ("rgb") of the image."""
 
 
 def line_of(protocol: str, solver_line: str) -> str:

@@ -4,39 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from cscsr.plot import montage
+
 LINE_COLOUR = (0x44, 0x77, 0xAA)
 """Of the lines between filters."""
 
 LEAST_SIDE = 40
 """Pixels of a filter in a picture, at least."""
-
-
-def montage(filters: np.ndarray, columns: int) -> np.ndarray:
-    """Return filters side by side, each stretched to [−1,1] by its largest element.
-
-    Parameters
-    ----------
-    filters
-        (N,k,k) or (N,k,k,3).
-    columns
-        Filters in a row.
-
-    Returns
-    -------
-    np.ndarray
-        One sheet, (rows·(k+1)+1, columns·(k+1)+1[, 3]), with lines of NaN between the filters.
-    """
-    axes = tuple(range(1, filters.ndim))
-    largest = np.abs(filters).max(axes, keepdims=True)
-    scaled = filters / np.where(largest > 0, largest, 1)
-    count, side = scaled.shape[:2]
-    rows = -(-count // columns)
-    shape = (rows * (side + 1) + 1, columns * (side + 1) + 1, *scaled.shape[3:])
-    sheet = np.full(shape, np.nan)
-    for index, one in enumerate(scaled):
-        top, left = (n * (side + 1) + 1 for n in divmod(index, columns))
-        sheet[top : top + side, left : left + side] = one
-    return sheet
 
 
 def picture_of(filters: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from cscsr.arrays import plain, to_numpy
 from cscsr.csc_sr.decompose import split
 from cscsr.errors import InputError
 from cscsr.imaging import luma_of, read_image
-from cscsr.problem import checked_mask
+from cscsr.weighting import checked_mask
 
 CACHE_BYTES = 2**30
 """The most bytes of signals that are held in memory between two uses."""

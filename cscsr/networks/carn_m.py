@@ -9,22 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from cscsr.networks.base import (
-    MEAN_RGB,
     Channels,
     Convolution,
-    RGBEnlarger,
     Visit,
     convolutions_of,
     in_float32,
 )
 from cscsr.networks.cista_block import convolution
-from cscsr.schema import Distinct, Range
+from cscsr.networks.upsampling import MeanShiftedEnlarger, UpsampledScales, scale_weights
+from cscsr.schema import Range
 
 UNITS = 3
 """Units of a block, and blocks of the network."""
-
-UpsampledScales = Annotated[Sequence[Annotated[int, Range(2, 4)]], Distinct()]
-"""The factors that `_upsampler` knows."""
 
 
 def _grouped(inputs: int, outputs: int, groups: int) -> nn.Conv2d:
@@ -82,7 +78,7 @@ def _upsampler(width: int, scale: int, groups: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class CARNM(RGBEnlarger):
+class CARNM(MeanShiftedEnlarger):
     """CARN-M: one body for all scales, and an upsampler for each.
 
     The paper's network for ×2, ×3 and ×4 has 412,032 weights (and 2,755 biases, which the paper
@@ -96,6 +92,8 @@ class CARNM(RGBEnlarger):
         Groups of the 3×3 convolutions between the first and the last.
     scales
         The factors, among 2, 3 and 4.
+    residual
+        See `MeanShiftedEnlarger`; the last layer then starts small.
 
     References
     ----------
@@ -103,15 +101,14 @@ class CARNM(RGBEnlarger):
     Residual Network", ECCV 2018, section 3.
     """
 
-    mean: Tensor
-
     def __init__(
         self,
         width: Channels = 64,
         groups: Annotated[int, Range(1, 64)] = 4,
         scales: UpsampledScales = (2, 3, 4),
+        residual: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(residual)
         self.scales = tuple(scales)
         self.head = convolution(3, width)
         self.blocks = nn.ModuleList(_Block(width, groups) for _ in range(UNITS))
@@ -120,8 +117,8 @@ class CARNM(RGBEnlarger):
             {str(scale): _upsampler(width, scale, groups) for scale in self.scales}
         )
         self.tail = convolution(width, 3)
-        mean = torch.tensor(MEAN_RGB)
-        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+        if residual:
+            scale_weights(self.tail, 0.01)
 
     def convolutions(self, scale: int) -> Iterator[Convolution]:
         yield from convolutions_of(self.head)
@@ -140,4 +137,4 @@ class CARNM(RGBEnlarger):
         """Enlarge (B, 3, H, W) to (B, 3, scale·H, scale·W); see `Network`."""
         features = in_float32(self.head, x - self.mean)
         features = _cascaded(features, list(self.blocks), self.fusions)
-        return in_float32(self.tail, self.up[str(scale)](features)) + self.mean
+        return self.completed(self.tail, self.up[str(scale)](features), x, scale)

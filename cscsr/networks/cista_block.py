@@ -30,6 +30,12 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -
     return layer
 
 
+def start_small(layer: nn.Module) -> None:
+    """Initialise the last convolution before a skip so small that training starts at the skip."""
+    if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
+        nn.init.normal_(layer.weight, std=1e-3)
+
+
 @lru_cache
 def _add_convolution_relu(dtype: torch.dtype) -> Callable[..., Tensor] | None:
     """oneDNN's in-place total ← ReLU(total + w⊗x + b) on a CPU, for channels-last tensors.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from cscsr.networks.base import (
     MEAN_Y,
@@ -18,7 +18,7 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import CISTABlock, convolution, with_decoder
+from cscsr.networks.cista_block import CISTABlock, convolution, start_small, with_decoder
 
 
 class CRNetA(LumaRefiner):
@@ -76,8 +76,8 @@ class CRNetA(LumaRefiner):
         )
         self.Wh = convolution(m0, n0, bias=bias)
         self.H = convolution(n0, 1, bias=bias)
-        if residual and small_start and not self.H.weight.is_meta:
-            nn.init.normal_(self.H.weight, std=1e-3)
+        if residual and small_start:
+            start_small(self.H)
 
     @property
     def recursions(self) -> int:

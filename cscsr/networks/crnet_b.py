@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from cscsr.networks.base import (
-    MEAN_RGB,
     Channels,
     Convolution,
     Kernel,
     Recursions,
-    RGBEnlarger,
     Visit,
     convolutions_of,
     in_float32,
 )
 from cscsr.networks.cista_block import Block, CISTABlock, convolution, with_decoder
-from cscsr.schema import Distinct, Range
-
-UpsampledScales = Annotated[Sequence[Annotated[int, Range(2, 4)]], Distinct()]
-"""The factors that `_upsampler` knows."""
-
-
-def bicubic(image: Tensor, scale: int) -> Tensor:
-    """Return the bicubic enlargement (B, C, scale·H, scale·W) of (B, C, H, W), float32.
-
-    With antialias torch takes the kernel a = −0.5 of MATLAB and PIL (without, a = −0.75). In
-    enlarging it differs from theirs only in a pixel or two at the border.
-    """
-    return interpolate(image.float(), scale_factor=scale, mode="bicubic", antialias=True)
+from cscsr.networks.upsampling import (
+    MeanShiftedEnlarger,
+    ResidualUnit,
+    UpsampledScales,
+    scale_weights,
+    upsampler,
+)
 
 
-class _ResidualUnit(nn.Module):
-    """x + conv(ReLU(conv(x))), CRNet-B's pre-processing of one scale."""
-
-    def __init__(self, channels: int, bias: bool) -> None:
-        super().__init__()
-        self.first = convolution(channels, channels, bias=bias)
-        self.second = convolution(channels, channels, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x).relu_())
-
-
-def _upsampler(channels: int, scale: int, bias: bool) -> nn.Sequential:
-    """Sub-pixel convolutions to `scale`: ×4 is ×2 twice, as in EDSR and MDSR."""
-    factors = {2: [2], 3: [3], 4: [2, 2]}[scale]
-    layers: list[nn.Module] = []
-    for factor in factors:
-        layers += [convolution(channels, channels * factor**2, bias=bias), nn.PixelShuffle(factor)]
-    return nn.Sequential(*layers)
-
-
-class CRNetB(RGBEnlarger):
+class CRNetB(MeanShiftedEnlarger):
     """CRNet-B: works at low resolution, with pre-processing and upsampling modules per scale.
 
     The paper's widths are n0=64, m0=1024, recursions=25: 11,730,307 parameters.
@@ -82,8 +50,6 @@ class CRNetB(RGBEnlarger):
         standard deviation (the last layer, with `residual`, with a hundredth).
     """
 
-    mean: Tensor
-
     def __init__(
         self,
         n0: Channels = 64,
@@ -96,11 +62,10 @@ class CRNetB(RGBEnlarger):
         s_rank: Channels | None = None,
         small_start: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(residual)
         self.scales = tuple(scales)
-        self.residual = residual
         self.head = convolution(3, n0, bias=bias)
-        units = {str(scale): _ResidualUnit(n0, bias) for scale in self.scales}
+        units = {str(scale): ResidualUnit(n0, bias=bias) for scale in self.scales}
         self.pre = nn.ModuleDict(units)
         self.F0 = convolution(n0, n0, bias=bias)
         self.F1 = convolution(n0, n0, bias=bias)
@@ -109,15 +74,12 @@ class CRNetB(RGBEnlarger):
         )
         self.Wh = convolution(m0, n0, bias=bias)
         self.H = convolution(n0, n0, bias=bias)
-        self.up = nn.ModuleDict({str(scale): _upsampler(n0, scale, bias) for scale in self.scales})
+        self.up = nn.ModuleDict({str(scale): upsampler(n0, scale, bias) for scale in self.scales})
         self.tail = convolution(n0, 3, bias=bias)
         if small_start:
-            with torch.no_grad():
-                for layer in (*(unit.second for unit in units.values()), self.H):
-                    layer.weight.mul_(0.1)
-                self.tail.weight.mul_(0.01 if residual else 0.1)
-        mean = torch.tensor(MEAN_RGB)
-        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+            for layer in (*(unit.second for unit in units.values()), self.H):
+                scale_weights(layer, 0.1)
+            scale_weights(self.tail, 0.01 if residual else 0.1)
 
     @property
     def recursions(self) -> int:
@@ -150,8 +112,7 @@ class CRNetB(RGBEnlarger):
             One of `scales`.
         """
         x = self.up[str(scale)](features + self.H(self.Wh(z).relu_()))
-        detail = in_float32(self.tail, x)
-        return detail + (bicubic(image, scale) if self.residual else self.mean)
+        return self.completed(self.tail, x, image, scale)
 
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Enlarge (B, 3, H, W) to (B, 3, scale·H, scale·W); see `Network`."""

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from cscsr.networks.base import Channels, Recursions
 from cscsr.networks.cista_block import convolution
-from cscsr.networks.crnet_b import CRNetB, UpsampledScales
+from cscsr.networks.crnet_b import CRNetB
 from cscsr.networks.tied_block import TiedCISTABlock
+from cscsr.networks.upsampling import UpsampledScales
 from cscsr.schema import Range
 
 Threshold = Annotated[float, Range(0, 1)]

@@ -19,6 +19,7 @@ from cscsr.networks.base import (
     in_float32,
 )
 from cscsr.networks.cista_block import convolution
+from cscsr.networks.upsampling import bicubic, scale_weights
 from cscsr.schema import Range
 
 SLOPE = 0.05
@@ -109,6 +110,9 @@ class IMDN(RGBEnlarger):
         Distillation blocks.
     scales
         The factors.
+    residual
+        Add the bicubic enlargement to the output, which the paper does not; the last layer then
+        starts small.
 
     References
     ----------
@@ -121,12 +125,17 @@ class IMDN(RGBEnlarger):
         width: Channels = 64,
         blocks: Annotated[int, Range(1, 100)] = 6,
         scales: Scales = (2, 3, 4),
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
+        self.residual = residual
         self.bodies = nn.ModuleDict(
             {str(scale): _Body(width, blocks, scale) for scale in self.scales}
         )
+        if residual:
+            for scale in self.scales:
+                scale_weights(self.body(scale).tail, 0.01)
 
     def body(self, scale: int) -> _Body:
         """The network of one factor."""
@@ -151,4 +160,5 @@ class IMDN(RGBEnlarger):
 
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Enlarge (B, 3, H, W) to (B, 3, scale·H, scale·W); see `Network`."""
-        return self.body(scale)(x)
+        output = self.body(scale)(x)
+        return output + bicubic(x, scale) if self.residual else output

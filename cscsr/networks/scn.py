@@ -90,6 +90,10 @@ class _Stage(nn.Module):
         super().__init__()
         self.features = nn.Conv2d(1, features, FIELD, bias=False)
         self.encode = convolution(features, codes, 1, bias=False)
+        if not self.encode.weight.is_meta:
+            # of normalised features: a third of the codes exceed the threshold at first, whereas
+            # with smaller weights none would, and nothing would be learned
+            nn.init.normal_(self.encode.weight)
         self.recur = convolution(codes, codes, 1, bias=False)
         self.decode = convolution(codes, PATCH**2, 1, bias=False)
         self.weighting = nn.Parameter(torch.ones(PATCH**2))

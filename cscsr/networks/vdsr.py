@@ -7,7 +7,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from cscsr.networks.base import Channels, LumaRefiner, Scales, Visit, in_float32
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, start_small
 from cscsr.schema import Range
 
 
@@ -24,6 +24,8 @@ class VDSR(LumaRefiner):
         Layers, the first and the last included.
     scales
         The factors it is trained for; the layers do not depend on them.
+    small_start
+        See `CRNetA`.
 
     References
     ----------
@@ -36,11 +38,14 @@ class VDSR(LumaRefiner):
         width: Channels = 64,
         depth: Annotated[int, Range(2, 100)] = 20,
         scales: Scales = (2, 3, 4),
+        small_start: bool = True,
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
         widths = [1, *[width] * (depth - 1), 1]
         self.layers = nn.ModuleList(map(convolution, widths, widths[1:]))
+        if small_start:
+            start_small(self.layers[-1])
 
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Refine luma (B, 1, H, W) that bicubic interpolation has enlarged; see `Network`."""

@@ -15,10 +15,12 @@ import torch
 
 from cscsr.errors import InputError
 from cscsr.operators import ConvDictionary
-from cscsr.problem import SparseCoding, part_of
+from cscsr.problem import SparseCoding
 from cscsr.sparse.admm import ADMM, default_rho
 from cscsr.sparse.ista import FISTA
-from cscsr.sparse.loop import TINY, Iterate, ProximalSolver, as_batch
+from cscsr.sparse.loop import TINY, as_batch
+from cscsr.sparse.proximal import Iterate, ProximalSolver
+from cscsr.weighting import part_of
 
 DENSE = 0.25
 """The dense method solves for codes of which more than this share is active."""

@@ -16,16 +16,11 @@ from typing import ClassVar, Self
 import torch
 
 from cscsr.errors import InputError
-from cscsr.problem import SparseCoding, part_of
-from cscsr.sparse.loop import (
-    TINY,
-    Iterate,
-    IterativeCoder,
-    ProximalSolver,
-    Units,
-    as_batch,
-    shrink_into,
-)
+from cscsr.problem import SparseCoding
+from cscsr.sparse.loop import TINY, IterativeCoder, as_batch
+from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink_into
+from cscsr.sparse.units import Units
+from cscsr.weighting import part_of
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from cscsr.operators import convolve
+from cscsr.convolution import convolve
 from cscsr.problem import SparseCoding
-from cscsr.sparse.loop import Iterate, ProximalSolver, shrink
+from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
 
 
 def cista_step(problem: SparseCoding) -> Callable[[torch.Tensor], torch.Tensor]:

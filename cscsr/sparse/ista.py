@@ -9,8 +9,10 @@ from typing import ClassVar
 
 import torch
 
-from cscsr.problem import SparseCoding, part_of
-from cscsr.sparse.loop import Iterate, ProximalSolver, as_batch, shrink, shrink_into
+from cscsr.problem import SparseCoding
+from cscsr.sparse.loop import as_batch
+from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink, shrink_into
+from cscsr.weighting import part_of
 
 
 def ista_step(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ from cscsr.operators import ConvDictionary
 from cscsr.problem import SparseCoding
 from cscsr.schema import check_table
 from cscsr.sparse.ista import ista_step
-from cscsr.sparse.loop import Iterate, ProximalSolver, shrink
+from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
 
 FORMS = ("step", "tied", "untied")
 

@@ -1,27 +1,26 @@
 """The loop of the iterative solvers of `SparseCoding`: parameters, trace and stopping rules.
 
 `IterativeCoder` holds what all of them share, our own and those of other packages. A `Monitor`
-watches one solve, so that the same code scores and stops every solver. `ProximalSolver` runs our
-own solvers, which yield their iterates one by one. Needs torch.
+watches one solve, so that the same code scores and stops every solver. Needs torch.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
-import torch.nn.functional as F
 
-from cscsr.arrays import ordinary_torch, to_tensor, to_type_of, value_range
+from cscsr.arrays import ordinary_torch, to_type_of
 from cscsr.errors import InputError
-from cscsr.problem import SparseCoding, in_pieces
-from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
+from cscsr.problem import SparseCoding
+from cscsr.solver import Callback, Solution, Solver, Status, Trace
+from cscsr.sparse.units import Units, multiplied
+from cscsr.weighting import in_pieces
 
 GROWTH = 10.0
 """A solve has diverged when its objective is not finite or exceeds that of the starting point (or
@@ -37,9 +36,6 @@ CONVERGED_GAP = 1e-2
 """A solve has converged when the duality gap is at most this fraction of the objective too (or
 `tol`, where it is larger): a slow method changes little long before it is near the optimum."""
 
-SAFE_EXPONENT = {torch.float32: 40, torch.float64: 300}
-"""Signals and dictionaries whose largest element lies within 2 to the power of ± this are solved
-as they are: squares, of codes a millionth as large too, then stay in the range of the dtype."""
 
 TINY = 1e-30
 """Keeps the relative change of zero codes finite."""
@@ -185,72 +181,6 @@ class IterativeCoder(Solver[SparseCoding]):
     @abstractmethod
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
         """Solve `problem`, in torch and on `target_device`, from `monitor.start`."""
-
-
-@dataclass(frozen=True)
-class Units:
-    """The units, powers of 2, in which a problem is solved.
-
-    With y = a·y', f = b·f', z = (a/b)·z' and λ = a·b·λ' the objective is a² times that of y', f'
-    and λ'.
-
-    Attributes
-    ----------
-    signal, dictionary
-        a and b.
-    """
-
-    signal: float = 1.0
-    dictionary: float = 1.0
-
-    @classmethod
-    def of(cls, problem: SparseCoding) -> Units:
-        """Return the units of a problem in torch; 1 where its numbers are of an ordinary size."""
-        safe = SAFE_EXPONENT[problem.signal.dtype]
-
-        def unit(array: torch.Tensor) -> float:
-            largest = max(map(abs, value_range(array)))
-            exponent = math.frexp(largest)[1]
-            return 1.0 if largest == 0 or abs(exponent) <= safe else 2.0 ** (exponent - 1)
-
-        signal = problem.signal if problem.mask is None else problem.observed()
-        return cls(unit(signal), unit(problem.dictionary))
-
-    @property
-    def codes(self) -> float:
-        """a/b."""
-        return self.signal / self.dictionary
-
-    @property
-    def objective(self) -> float:
-        """a², infinite where it is beyond float64."""
-        return self.signal * self.signal
-
-    def scaled(self, problem: SparseCoding) -> SparseCoding:
-        """Return a problem in torch in these units."""
-        if self == Units():
-            return problem
-        smallest, largest = sys.float_info.min, sys.float_info.max
-        lam: Any
-        if problem.has_lam_array:
-            exact = to_tensor(problem.lam, problem.signal.device, torch.float64)
-            lam = (exact / self.signal / self.dictionary).clamp(smallest, largest)
-            lam = lam.masked_fill(exact == 0, 0.0)
-        else:
-            lam = min(max(problem.lam / self.signal / self.dictionary, smallest), largest)
-            lam = lam if problem.lam > 0 else 0.0
-        limit = torch.finfo(problem.signal.dtype).max  # of missing elements, whatever they hold
-        return replace(
-            problem,
-            signal=multiplied(problem.signal, 1.0 / self.signal).clamp(-limit, limit),
-            dictionary=multiplied(problem.dictionary, 1.0 / self.dictionary),
-            lam=lam,
-        )
-
-
-def multiplied(array: torch.Tensor, factor: float) -> torch.Tensor:
-    """Return `array` times a factor that may be beyond the range of its dtype."""
-    return array if factor == 1 else (array.double() * factor).to(array.dtype)
 
 
 class Clock(Protocol):
@@ -463,98 +393,6 @@ class Monitor:
         return Solution(estimate, self.status, self.trace, seconds, estimate)
 
 
-def shrink(codes: torch.Tensor, threshold: Any, nonnegative: bool = False) -> torch.Tensor:
-    """Return h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 6); nonnegative: max(z − θ, 0). θ is a number
-    or a tensor that broadcasts to the codes."""
-    if nonnegative:
-        return F.relu(codes - threshold)
-    return codes - codes.clamp(-threshold, threshold)
-
-
-def shrink_into(
-    out: torch.Tensor, codes: torch.Tensor, threshold: Any, nonnegative: bool
-) -> torch.Tensor:
-    """Write `shrink` of `codes` into `out`, without a gradient."""
-    if nonnegative:
-        return torch.sub(codes, threshold, out=out).clamp_(min=0)
-    torch.clamp(codes, -threshold, threshold, out=out)
-    return torch.sub(codes, out, out=out)
-
-
 def as_batch(array: torch.Tensor) -> torch.Tensor:
     """Return an array (·,H,W) as a batch of one, (1,·,H,W), and a batch unchanged."""
     return array if array.ndim == 4 else array[None]
-
-
-class Iterate(NamedTuple):
-    """One iterate of a solver.
-
-    Attributes
-    ----------
-    codes
-        zₖ.
-    residual
-        A residual of the method, relative to zₖ, that must be small at convergence.
-    operations
-        The multiply-adds so far, where they depend on the codes.
-    """
-
-    codes: torch.Tensor
-    residual: float = 0.0
-    operations: float = math.nan
-
-
-@dataclass(frozen=True)
-class ProximalSolver(IterativeCoder):
-    """An iterative solver of `SparseCoding` of our own; parameters as `IterativeCoder`, and:
-
-    Parameters
-    ----------
-    device
-        The device to compute on ("cpu", "cuda", …); None: the signal's.
-    """
-
-    device: Any = None
-
-    @property
-    def target_device(self) -> Any:
-        return self.device
-
-    @abstractmethod
-    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        """Yield z₁, z₂, … without end.
-
-        Keep the last two yielded tensors intact; older ones may be overwritten. Never modify z₀.
-        `problem` is in torch; `codes` is z₀.
-        """
-
-    def operations(self, problem: SparseCoding, iterations: int | None = None) -> float | None:
-        """One F and one Fᵀ per iteration, for each signal of a batch."""
-        count = self.iterations if iterations is None else iterations
-        return count * math.prod(problem.codes_shape[:-3]) * problem.operator().operations
-
-    def prepare(self, problem: SparseCoding) -> None:
-        """Transform the filters and compute L."""
-        problem.on(self.device, self.dtype).operator().prepare()
-
-    def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
-        clock = Stopwatch(problem.signal.device)
-        codes = monitor.start
-        iterates = self.iterates(problem, codes)
-        for iteration in range(1, self.iterations + 1):
-
-            def earlier(previous: torch.Tensor = codes) -> torch.Tensor:
-                return previous
-
-            codes, residual, operations = next(iterates)
-            if monitor.ends(
-                iteration,
-                codes,
-                earlier,
-                clock,
-                tol=self.tol,
-                residual=residual,
-                operations=operations,
-            ):
-                break
-        return monitor.finish(codes, clock.seconds)

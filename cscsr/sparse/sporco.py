@@ -16,12 +16,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
+from cscsr.convolution import transform_operations
 from cscsr.errors import InputError
-from cscsr.operators import transform_operations
 from cscsr.problem import SparseCoding
 from cscsr.solver import Solution, Status
 from cscsr.sparse.admm import Splitting, dual_of
-from cscsr.sparse.loop import IterativeCoder, Monitor, Units, as_batch, relative_change
+from cscsr.sparse.loop import IterativeCoder, Monitor, as_batch, relative_change
+from cscsr.sparse.units import Units
 
 PLAN_SECONDS = 1.0
 """Seconds for which pyFFTW keeps the plan of a transform, and the arrays in it, after its last

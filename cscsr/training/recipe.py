@@ -13,6 +13,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,11 @@ from cscsr.errors import InputError, unknown_name
 from cscsr.schema import Distinct, Range, check_fields, check_table
 
 FOLDER = Path(__file__).parent / "recipes"
+"""Where the recipes of this package are."""
+
+SMALL = Path(__file__).parent / "small.toml"
+"""The recipes that differ from one of `FOLDER` in their network alone, each a table of this file:
+``NAME-small`` trains the architecture NAME."""
 
 Share = Annotated[float, Range(0, 1, open_high=True)]
 """A part of a whole, which it never is."""
@@ -187,7 +193,18 @@ class Recipe(_Checked):
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return sorted([*(path.stem for path in FOLDER.glob("*.toml")), *_small_tables()])
+
+
+@cache
+def _small_tables() -> dict[str, dict[str, Any]]:
+    """The tables of `SMALL`, by the names of their recipes."""
+    return tomllib.loads(SMALL.read_text(encoding="utf-8"))
+
+
+def recipe_file(name: str) -> Path:
+    """Return the file that a recipe of the package is in."""
+    return SMALL if name in _small_tables() else FOLDER / f"{name}.toml"
 
 
 def load_recipe(name: str | os.PathLike[str]) -> Recipe:
@@ -198,11 +215,13 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
     InputError
         For an unknown name, a file that is missing or not TOML, and wrong keys or values.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
+    path, own = Path(name), _small_tables().get(str(name))
+    if own is not None:
+        path = FOLDER / f"{own['like']}.toml"
+    elif path.suffix != ".toml":
         if str(name) not in recipe_names():
             raise unknown_name("recipe", str(name), recipe_names())
-        path = FOLDER / f"{name}.toml"
+        path = recipe_file(str(name))
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -212,7 +231,11 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
     except (ValueError, RecursionError) as error:
         raise InputError(f"recipe {path} should be a TOML file but is not: {error}.") from error
     try:
-        recipe = Recipe.from_dict({"name": path.stem, **table})
+        table = {"name": path.stem, **table}
+        if own is not None:
+            table |= {"name": str(name), "architecture": str(name).removesuffix("-small"), **own}
+            del table["like"]
+        recipe = Recipe.from_dict(table)
         recipe.check_network()
         if not recipe.sets:
             raise InputError("sets should be a list of at least one item, got [].")

@@ -7,8 +7,6 @@ tqdm.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import signal
@@ -33,14 +31,15 @@ from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image, score
 from cscsr.interrupts import Terminated
 from cscsr.locks import folder_lock
-from cscsr.output import write_text
-from cscsr.problem import SuperResolution
 from cscsr.schema import check
 from cscsr.solver import Solver
+from cscsr.super_resolution import SuperResolution
+from cscsr.training.curve import add_row, cut
 from cscsr.training.optim import learning_rate
+from cscsr.training.pace import Pace, Progress
 from cscsr.training.patches import load_banks
 from cscsr.training.recipe import Recipe
-from cscsr.training.trainer import NonFiniteLoss, Pace, Progress, Trainer, join_processes
+from cscsr.training.trainer import NonFiniteLoss, Trainer, join_processes
 
 __all__ = ["HOLDOUT_CROP", "NonFiniteLoss", "export", "holdout_crops", "holdout_psnr", "train"]
 
@@ -210,7 +209,7 @@ class _Run:
         trainer = self.trainer
         recipe, progress, first = trainer.recipe, trainer.progress, trainer.rank == 0
         if first:
-            _cut(self.out / "curve.csv", progress.step)
+            cut(self.out / "curve.csv", progress.step)
             self._say_start()
         pace = Pace(trainer.seconds_per_step() if timed else 0.0)
         if not timed:
@@ -267,7 +266,7 @@ class _Run:
         psnr = trainer.evaluate(self.truths)
         others = {name: trainer.evaluate(images) for name, images in self.watched.items() if images}
         rate = learning_rate(trainer.recipe.optimiser, progress.done)
-        _record(self.out / "curve.csv", progress, rate, self.losses, {"holdout": psnr, **others})
+        add_row(self.out / "curve.csv", progress, rate, self.losses, {"holdout": psnr, **others})
         _save(self.out / "checkpoint.pt", trainer, [])
         export(trainer, self.out / "weights.safetensors", psnr)
         self.losses.clear()
@@ -306,82 +305,6 @@ def holdout_psnr(
 
 
 _BAR = "{desc} {percentage:5.1f}% |{bar}| {elapsed}, {remaining} left {postfix}"
-
-
-def _record(
-    path: Path,
-    progress: Progress,
-    rate: float,
-    losses: list[float],
-    psnr: dict[str, dict[int, float]],
-) -> None:
-    """Add a row to the curve, which is whole at any time."""
-    row = {
-        "step": progress.step,
-        "seconds": round(progress.seconds, 1),
-        "done": round(progress.done, 5),
-        "learning_rate": f"{rate:.3e}",
-        "loss": f"{np.mean(losses):.6f}" if losses else "",
-        **{
-            f"{images}_psnr_db_x{scale}": f"{value:.4f}"
-            for images, values in psnr.items()
-            for scale, value in values.items()
-        },
-    }
-    rows = _rows(path) or [list(row)]
-    _write_rows(path, [*rows, [row.get(column, "") for column in rows[0]]])
-
-
-def _cut(path: Path, step: int) -> None:
-    """Remove the rows of a curve after `step`: a run killed between a row and its checkpoint writes
-    that row again."""
-    rows = _rows(path)
-    if not rows:
-        return
-    earlier = [row for row in rows[1:] if int(row[0]) <= step]
-    if not earlier:
-        path.unlink()
-        return
-    _write_rows(path, [rows[0], *earlier])
-
-
-def _rows(path: Path) -> list[list[str]]:
-    """The rows of a curve, none if there is no file; a last one that was cut short is left out.
-
-    Raises
-    ------
-    InputError
-        For a file that cannot be read or is no curve.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError(f"the curve {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _no_curve(path, "it is no CSV file") from error
-    if not rows:
-        return []
-    if rows[0][:1] != ["step"]:
-        raise _no_curve(path, "its first column is not step")
-    if len(rows[-1]) != len(rows[0]):
-        rows.pop()
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(rows[0]) or not (row[0].isdecimal() and len(row[0]) < 16):
-            raise _no_curve(path, f"line {number} is not like its first one")
-    return rows
-
-
-def _no_curve(path: Path, reason: str) -> InputError:
-    return InputError(f"{path} should be the curve of a run, but {reason}: move it away.")
-
-
-def _write_rows(path: Path, rows: list[list[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:

@@ -22,6 +22,7 @@ from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
 from cscsr.network import NetworkSolver
+from cscsr.training.recipe import FOLDER, recipe_file
 from cscsr.training.run import HOLDOUT_CROP, holdout_crops, holdout_psnr
 
 
@@ -123,6 +124,7 @@ def card(
     optimiser = recipe["optimiser"]
     method = _METHODS[optimiser.get("method", "adam")]
     loss = _LOSSES[optimiser.get("loss", "l1")]
+    file = recipe_file(recipe["name"])
     precision = "bfloat16 autocast" if trained["bf16"] else "float32"
     before, chain = trained.get("start"), []
     init = " --init FIRST" if before else ""
@@ -143,7 +145,7 @@ Mean PSNR on luma (line `{metadata["line"]}` of docs/protocol.md) over the centr
 {HOLDOUT_CROP}×{HOLDOUT_CROP} crops of the images of holdout.txt, which were not trained on.
 Figures on the test sets are in README.md or in reports/reference/pins.csv.
 
-- Recipe: `cscsr/training/recipes/{recipe["name"]}.toml`: {method}, peak learning
+- Recipe: `cscsr/training/{file.relative_to(FOLDER.parent).as_posix()}`: {method}, peak learning
   rate {optimiser["learning_rate"]:g}, {optimiser["batch"]} patches a step, {loss}.
 - Data: {count} images of {", ".join(recipe["sets"])}; the images of holdout.txt and leaks.txt were
   left out.

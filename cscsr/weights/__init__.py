@@ -23,8 +23,11 @@ from cscsr.errors import InputError, unknown_name
 from cscsr.output import make_folder, write_bytes, write_text
 from cscsr.published_weights import needed_weights, row_of_solver
 from cscsr.schema import Range, check_table, shown
+from cscsr.trained_weights import TRAINED, needed_trained
 
 FOLDER = Path(__file__).parent
+"""Where the weight files of this package are."""
+
 _MANIFEST = "manifest.json"
 _METADATA_KEY = "cscsr"
 
@@ -100,12 +103,13 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
     ----------
     name
         The name of shipped weights, the name of a solver of imported ones, such as
-        "vdsr[published]", or the path of a ``.safetensors`` file.
+        "vdsr[published]", or of ones that a command makes, such as "a-plus", or the path of a
+        ``.safetensors`` file.
 
     Raises
     ------
     InputError
-        If there are no such weights, or they have not been imported.
+        If there are no such weights, or they have not been imported or made.
     """
     if str(name).endswith(".safetensors"):
         path = Path(name)
@@ -114,6 +118,8 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
     published = row_of_solver(str(name))
     if published is not None:
         return needed_weights(published)
+    if name in TRAINED:
+        return needed_trained(str(name))
     if name not in manifest():
         raise unknown_name("weights", str(name), manifest())
     path = FOLDER / f"{name}.safetensors"

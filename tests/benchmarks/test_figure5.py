@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from benchmarks._study import images
-from benchmarks.figure5 import figure5
+from benchmarks.figure5 import cut_off, figure5
 from cscsr import InputError
 from cscsr.compare.plan import make_plan
 from cscsr.data.datasets import load_dataset
@@ -83,3 +83,13 @@ def test_images_that_a_comparison_has_read_are_not_read_again(tmp_path):
     assert (name, list(read)) == ("Set5", ["only"])
     np.testing.assert_array_equal(read["only"], first)
     np.testing.assert_array_equal(images.tested_images(tmp_path)[1]["only"], second)
+
+
+def test_a_run_that_the_time_limit_ends_says_so(tmp_path):
+    table = tmp_path / "fig5.csv"
+    head = "network,recursions,step,steps,budget_seconds,psnr_db\n"
+    table.write_text(head + "bicubic,,0,360,30.0,30\nresidual,1,56,360,30.0,30\n")
+    assert "ends at step 56 of 360" in cut_off(table)
+    assert "needed more than 30 s" in cut_off(table)
+    table.write_text(head + "residual,1,360,360,30.0,30\n")
+    assert cut_off(table) == ""

@@ -83,6 +83,7 @@ def parameters() -> list:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "name", "scale"), parameters())
 def test_figures_are_those_of_the_reference(request, dataset, name, scale):
     folder = None if dataset == "demo" else request.getfixturevalue("shared_data")

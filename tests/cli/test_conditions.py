@@ -67,6 +67,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg", ".webp", ".avif"])
 def test_full_disk_loses_nothing_but_the_image_that_does_not_fit(small_disk, album, suffix):
     if suffix not in SUFFIXES:
@@ -81,6 +82,7 @@ def test_full_disk_loses_nothing_but_the_image_that_does_not_fit(small_disk, alb
     assert names(small_disk) == [f"a{suffix}", f"c{suffix}"]
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg", ".webp", ".avif"])
 def test_quota_loses_nothing_but_the_image_that_does_not_fit(tmp_path, album, suffix):
@@ -118,6 +120,7 @@ def full_sizes(tmp_path_factory):
     return [(out / name).stat().st_size for name in ("results.sqlite", "index.html")]
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("room", ["for nothing", "for the scores", "for all but the page"])
 def test_comparison_on_a_full_disk(tmp_path, full_sizes, room):
@@ -146,6 +149,7 @@ def test_comparison_on_a_full_disk(tmp_path, full_sizes, room):
 # Names and terminals ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
 def test_terminal_that_lacks_a_character_stops_nothing(tmp_path, encoding):
     for name in ("a", "b日本", "c"):
@@ -160,6 +164,7 @@ def test_terminal_that_lacks_a_character_stops_nothing(tmp_path, encoding):
     assert refused.returncode == 2 and refused.stderr.count(b"\n") == 1
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
 def test_names_that_are_not_utf_8_go_through_the_whole_command(tmp_path, encoding):
@@ -196,6 +201,7 @@ def test_names_that_are_not_utf_8_go_through_the_whole_command(tmp_path, encodin
 # Signals ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_in_the_middle_of_a_file(tmp_path, number):
@@ -212,6 +218,7 @@ def test_signal_in_the_middle_of_a_file(tmp_path, number):
     assert names(tmp_path) == ["a.png"]
 
 
+@pytest.mark.slow
 @POSIX
 def test_next_run_removes_what_a_killed_one_left(tmp_path):
     Image.fromarray(np.tile(PIXELS, (80, 80, 1))).save(tmp_path / "a.png")
@@ -254,6 +261,7 @@ sys.exit(main())
     assert names(tmp_path) == ["a.png"]
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_that_an_import_turns_into_another_error(tmp_path, number):

@@ -306,6 +306,7 @@ def test_the_command_imports_and_the_solver_enlarges(published_files, cache, pho
     assert (photo.parent / "photo-x3.png").is_file()
 
 
+@pytest.mark.slow
 def test_tiles_do_not_change_the_answer(imported):
     """But for IMDN, whose attention is over the whole image and which has none."""
     lr = np.random.default_rng(0).random((70, 84), dtype=np.float32)

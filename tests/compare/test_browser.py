@@ -68,6 +68,7 @@ def choose(browser, selector, value):
     )
 
 
+@pytest.mark.slow
 def test_every_image_loads(browser):
     images = browser.run(
         "return [...document.images].filter(i => i.src).map(i => [i.complete, i.naturalWidth])"
@@ -83,7 +84,7 @@ def test_every_image_loads(browser):
     )
 
 
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, 400, 390])
 def test_nothing_is_wider_than_the_window(browser, width):
     browser.resize(width)
     assert browser.run("return document.documentElement.scrollWidth") <= width
@@ -182,7 +183,7 @@ def _stored(report, number, solver):
     png = next(picture["png"] for picture in case["pictures"] if picture["solver"] == solver)
     return [
         np.array(Image.open(io.BytesIO(base64.b64decode(data)))).astype(float)
-        for data in (case["truth"], png)
+        for data in (case["truth"]["png"], png)
     ]
 
 
@@ -269,3 +270,82 @@ def test_text_stands_out_from_its_ground(browser):
         assert browser.run(script) == []
         click(browser, "#theme")
     browser.run("localStorage.clear()")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_point_of_a_plot_is_named_and_nothing_is_cut_off(browser, width, summary):
+    browser.resize(width)
+    drawings = browser.run("""
+    return [...document.querySelectorAll('.answer:not([hidden]) .scatter')]
+      .filter((drawing) => drawing.getBoundingClientRect().width)
+      .map((drawing) => [...drawing.querySelectorAll('.point text')].map((name) => {
+        const { left, right, width } = name.getBoundingClientRect();
+        return [name.textContent, left >= 0 && right <= innerWidth && width > 0,
+          parseFloat(getComputedStyle(name).fontSize) *
+            drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width];
+      }))""")
+    assert len(drawings) == 2
+    names = {mean.solver for mean in summary.ranking(summary.places[1])}
+    for drawing in drawings:
+        assert {name for name, _, _ in drawing} == names
+        assert all(whole for _, whole, _ in drawing), drawing
+        assert min(size for _, _, size in drawing) >= 10, "pixels"
+
+
+def test_the_colour_switch_adds_colours_to_the_scored_luma(browser):
+    pixel = """
+    const shown = document.querySelectorAll('#crops canvas')[arguments[0]];
+    const canvas = document.createElement('canvas');
+    canvas.width = shown.width; canvas.height = shown.height;
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    context.drawImage(shown, 0, 0);
+    return [...context.getImageData(0, 0, canvas.width, canvas.height).data];"""
+    grey = np.reshape(browser.run(pixel, 1), (-1, 4)).astype(float)
+    assert (grey[:, 0] == grey[:, 1]).all() and (grey[:, 1] == grey[:, 2]).all()
+    captions = texts(browser, "#crops figcaption")
+    before = browser.run("return document.getElementById('stage-image').src")
+    click(browser, "#colour")
+    browser.wait("document.getElementById('stage-image').src != " + json.dumps(before))
+    colour = np.reshape(browser.run(pixel, 1), (-1, 4)).astype(float)
+    assert np.ptp(colour[:, :3], axis=1).mean() > 5, "colours"
+    luma = 16 + colour[:, :3] @ [65.481, 128.553, 24.966] / 255
+    inside = ((colour[:, :3] > 0) & (colour[:, :3] < 255)).all(axis=1)
+    assert np.abs(luma - grey[:, 0])[inside].max() < 1.0, "the luma is the scored one"
+    assert texts(browser, "#crops figcaption") == captions, "and so are the figures"
+    click(browser, "#colour")
+
+
+def test_a_table_is_copied_as_latex_rows_and_as_bibtex(browser):
+    browser.run(
+        "window.copied = []; Object.defineProperty(navigator, 'clipboard', { configurable: true,"
+        "value: { writeText: async (text) => { window.copied.push(text); } } });"
+    )
+    for number in (1, 2):
+        click(browser, f"#table1 .copies div:nth-child({number}) button")
+        browser.wait(f"window.copied.length == {number}")
+    rows, references = browser.run("return window.copied")
+    assert rows.startswith("\\midrule\n") and "bicubic & " in rows and rows.endswith(" \\\\\n")
+    assert references.startswith("@software{cscsr,") and "1908.01166" in references
+    browser.wait("document.querySelector('#table1 .copy').textContent == 'Copied'")
+    browser.wait("document.querySelector('#table1 .copy').textContent == 'Copy LaTeX rows'")
+
+
+def test_the_page_prints_in_ink_on_white_without_what_needs_a_screen(browser):
+    """In the dark theme, and however wide the tables are."""
+    click(browser, "#theme")
+    browser.command("Emulation.setEmulatedMedia", media="print")
+    browser.resize(700)
+    try:
+        assert browser.run("return getComputedStyle(document.body).backgroundColor") == (
+            "rgb(255, 255, 255)"
+        )
+        for hidden in ("nav", "#look", ".copies", ".file", "#theme"):
+            assert browser.run(
+                "return document.querySelector(arguments[0]).offsetParent === null", hidden
+            ), hidden
+        assert browser.run("return document.documentElement.scrollWidth") <= 700
+        printed = browser.command("Page.printToPDF", preferCSSPageSize=True)["data"]
+        assert base64.b64decode(printed).startswith(b"%PDF")
+    finally:
+        browser.command("Emulation.setEmulatedMedia", media="")
+        browser.run("localStorage.clear()")

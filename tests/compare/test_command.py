@@ -1,6 +1,7 @@
 """The comparison as a person runs it: bad input, runs cut off, and what is said."""
 
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from cscsr.compare.command import main
 from cscsr.compare.records import FILE_NAME
-from cscsr.compare.results import read_results
+from cscsr.compare.results import Results, read_results
 from cscsr.data.datasets import training_textures
 from cscsr.imaging import write_image
 
@@ -196,6 +197,33 @@ def _wait_for_rows(process, path, count):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def test_the_recorded_command_has_each_option_once(folder, tmp_path):
+    out = tmp_path / "out"
+    words = ["--scale", "3", "--scales", "2", "--scales", "2", "--solvers", "bicubic", "--showcase"]
+    words += ["6", "--data", str(folder), "--datasets", "mine", "--skip-broken", "--out", str(out)]
+    assert main(words, program="python -m benchmarks.compare") == 0
+    with Results(out / FILE_NAME, create=False) as results:
+        (recorded,) = results.commands().values()
+    assert recorded == (
+        f"python -m benchmarks.compare --data {folder} --datasets mine --solvers bicubic "
+        f"--scales 2 --skip-broken --out {out}"
+    )
+    again = shlex.split(recorded.removeprefix("python -m benchmarks.compare "))
+    assert main(again) == 0
+    assert len(read_results(out / FILE_NAME)) == 5, "the command as recorded asks for the same"
+
+
+def test_the_page_opens_in_a_browser(folder, tmp_path, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address))
+    words = ["--data", str(folder), "--datasets", "mine", "--scales", "2", "--solvers", "bicubic"]
+    assert main([*words, "--out", str(tmp_path / "a b"), "--open"]) == 0
+    assert opened == [(tmp_path / "a b" / "index.html").as_uri()]
+    assert "No browser could be started" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "a b")]) == 0
+    assert len(opened) == 1
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cscsr.compare.page.plots import (
+    NARROW_WIDTH,
     WIDTH,
     Point,
     even_ticks,
@@ -43,10 +44,10 @@ def test_names_in_a_crowd_do_not_lie_on_each_other():
     drawn = scatter(points, "seconds", str, "crowd")
     boxes = []
     for x, y, anchor, name in re.findall(
-        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end)">(solver[^<]*)', drawn
+        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end|middle)">(solver[^<]*)', drawn
     ):
         wide = 6.7 * len(name)
-        left = float(x) - (wide if anchor == "end" else 0)
+        left = float(x) - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
         boxes.append((left, float(y) - 8, left + wide, float(y)))
     assert len(boxes) == len(points)
     overlaps = [
@@ -58,26 +59,30 @@ def test_names_in_a_crowd_do_not_lie_on_each_other():
     assert len(overlaps) <= 2
 
 
-def test_names_stay_within_the_drawing_and_few_are_shown_where_it_is_narrow():
-    points = [Point(f"sharpened-{n}", 0.01 + 0.05 * n, 30 + n**0.5, "other", "") for n in range(20)]
-    drawn = scatter(points, "seconds", str, "steep")
-    narrow = []
-    for kind, x, y, anchor, name in re.findall(
-        r'class="point other([^"]*)".*?<text x="([\d.-]+)" y="([\d.]+)" '
-        r'text-anchor="(start|end)">(sharpened[^<]*)',
-        drawn,
+@pytest.mark.parametrize(("narrow", "width"), [(False, WIDTH), (True, NARROW_WIDTH)])
+def test_every_point_has_its_name_within_the_drawing(narrow, width):
+    names = [f"csc-sr[sharpened-{n}]" for n in range(20)]
+    points = [
+        Point(name, 0.01 + 0.05 * n, 30 + n**0.5, "other", "") for n, name in enumerate(names)
+    ]
+    drawn = scatter(points, "seconds", str, "steep", narrow)
+    height = float(re.search(r'viewBox="0 0 \d+ (\d+)"', drawn)[1])
+    boxes = []
+    for x, y, anchor, name in re.findall(
+        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end|middle)">(csc[^<]*)', drawn
     ):
         wide = 7.7 * len(name)
-        left = float(x) - (wide if anchor == "end" else 0)
-        assert left >= 0 and left + wide <= WIDTH, name
-        if "narrow" in kind:
-            wide *= 1.25
-            left = float(x) - (wide if anchor == "end" else 0)
-            narrow.append((left, float(y) - 12, left + wide, float(y)))
-    assert 3 <= len(narrow) < len(points)
-    for n, a in enumerate(narrow):
-        for b in narrow[:n]:
-            assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
+        left = float(x) - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+        assert left >= 0 and left + wide <= width, name
+        assert 0 < float(y) < height, name
+        boxes.append((left, float(y) - 11, left + wide, float(y)))
+    assert len(boxes) == len(points)
+    overlaps = sum(
+        min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
+        for n, a in enumerate(boxes)
+        for b in boxes[:n]
+    )
+    assert overlaps <= 3
 
 
 def test_an_interval_is_drawn_where_it_lies():

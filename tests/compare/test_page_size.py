@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from cscsr.compare.page import keep_figures, write_page
-from cscsr.compare.records import SCORED, Box, Key, Row, truth_key
+from cscsr.compare.records import SCORED, Box, Key, Row, colour_key, truth_key
 from cscsr.compare.results import Results
-from cscsr.compare.showcase import MOST, as_png, side_for
+from cscsr.compare.showcase import MOST, as_colours, as_png, side_for
 from cscsr.compare.summary import summarise
 from cscsr.data.datasets import demo
 from cscsr.imaging import luma_of
@@ -108,6 +108,10 @@ def large(tmp_path_factory) -> Path:
             results.add_picture(truth_key(f"{name}{n:03}", 3), BOX, picture(draw, place))
             for solver in SOLVERS:
                 results.add_picture(key(solver, name, n, 3), BOX, picture(draw, place))
+                colours = colour_key(key(solver, name, n, 3))
+                results.add_picture(
+                    colours, BOX, as_colours(demo().images[place % 5].read()[:SIDE, :SIDE])
+                )
         results.finish_run(run)
         assert keep_figures(results, out) == []
         return write_page(summarise(results), results, out)

@@ -9,7 +9,7 @@ import pytest
 
 from cscsr import InputError
 from cscsr.compare import page, tables
-from cscsr.compare.database import SCHEMA
+from cscsr.compare.database import KEY_FIELDS, LATER_COLUMNS, SCHEMA, VALUES, insert
 from cscsr.compare.records import (
     FAILED,
     SCORED,
@@ -332,3 +332,39 @@ def test_the_command_of_a_row_is_found(path):
 def test_canonical_text_does_not_depend_on_order():
     assert canonical({"a": 1, "b": None}) == canonical({"b": None, "a": 1})
     assert canonical({"a": 1}) != canonical({"a": 1.5})
+
+
+def _of_the_first_release(path):
+    """A file that lacks the columns of later releases, with a row."""
+    lines = [
+        line
+        for line in SCHEMA.splitlines()
+        if line.split(" REAL")[0].split(" INTEGER")[0].strip() not in LATER_COLUMNS
+    ]
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path)
+    connection.executescript("\n".join(lines))
+    columns = [*KEY_FIELDS, *(name for name in VALUES if name not in LATER_COLUMNS)]
+    values = [getattr(KEY if name in KEY_FIELDS else ROW, name) for name in columns]
+    connection.execute(insert("results", columns), values)
+    connection.executemany(
+        insert("scores", [*KEY_FIELDS, "metric", "value"]),
+        [(*(getattr(KEY, name) for name in KEY_FIELDS), *score) for score in SCORES.items()],
+    )
+    connection.commit()
+    connection.close()
+
+
+def test_a_file_of_an_earlier_release_is_read_and_gets_the_columns_that_it_lacks(path):
+    _of_the_first_release(path)
+    content = path.read_bytes()
+    frame = read_results(path)
+    assert frame[list(LATER_COLUMNS)].isna().all(axis=None)
+    assert frame.psnr_db.tolist() == [33.0]
+    assert path.read_bytes() == content, "a reader changes nothing"
+    later = replace(ROW, image="bird", processor_seconds=0.2, load=0.5, busy=True)
+    with Results(path) as results:
+        assert results.find(KEY, "Set5", "baby") == ROW
+        results.add(later)
+    with Results(path) as results:
+        assert results.find(KEY, "Set5", "bird") == later

@@ -238,6 +238,7 @@ def test_shipped_metadata_is_complete(coder):
     assert weights.weights_path(weights_name(coder)).stat().st_size < 12_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coder", ["ista", "fista"])
 def test_a_map_wants_the_codes_it_was_fitted_to(coder, tmp_path):
     """Near its stop rule the map does well; before it and long after it, worse."""

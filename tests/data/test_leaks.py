@@ -52,6 +52,7 @@ def test_crops_and_other_sizes_are_found_and_other_scenes_are_not(tmp_path):
     assert "chelsea" in crop.test
 
 
+@pytest.mark.slow
 def test_the_known_leak_is_found(shared_data):
     sets = load_dataset("BSD200", shared_data), load_dataset("Set5", shared_data)
     wanted = ("302003", "100075", "woman", "baby")

@@ -75,6 +75,7 @@ print((peak() - before) // (1 if sys.platform != "darwin" else 1024) // 1024)
     return int(megabytes), said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the peak is asked of POSIX")
 def test_small_file_costs_little(tmp_path):
     tifffile.imwrite(tmp_path / "tiles.tif", np.zeros((16, 16), np.uint16), tile=(16, 16))

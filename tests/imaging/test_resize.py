@@ -141,6 +141,7 @@ def test_enlarging_reproduces_quadratics_inside(coefficients, scale):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4, 5, 6, 7])
 def test_output_size_is_the_exact_ceiling(scale):
     for n in range(1, 700):

@@ -15,6 +15,14 @@ SMALL = {
     "crnet-a": {"n0": 6, "m0": 8, "recursions": 3},
     "crnet-b": {"n0": 6, "m0": 8},
     "vdsr": {"width": 6, "depth": 5},
+    "drrn": {"width": 6, "units": 3, "small_start": False},
+    "drcn": {"width": 6, "depth": 3, "small_start": False},
+    "memnet": {"width": 6, "blocks": 2, "units": 2, "small_start": False},
+    "edsr": {"width": 6, "blocks": 2},
+    "mdsr": {"width": 6, "blocks": 2},
+    "rdn": {"width": 6, "growth": 4, "blocks": 2, "layers": 2},
+    "msrn": {"width": 6, "blocks": 2},
+    "d-dbpn": {"width": 6, "features": 8, "stages": 3},
     "scn": {"features": 6, "codes": 8},
     "lapsrn": {"width": 6, "depth": 3, "scales": (2, 4)},
     "carn-m": {"width": 8},
@@ -121,6 +129,7 @@ def reach_of(network, scale: int, side: int) -> int:
     return int((changed.nonzero() // ratio - side // 2).abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_pixel_reaches_no_further_than_the_radius(network, scale):
     """Layers at a multiple of the input's pixels count in full, two of them at ×4."""

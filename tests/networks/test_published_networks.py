@@ -6,14 +6,25 @@ which CARN's paper and those after it compare networks.
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from scipy.signal import correlate
 from torch.nn.functional import interpolate
 
 from cscsr import InputError
 from cscsr.networks import blueprint, build
+
+_spec = importlib.util.spec_from_file_location("by_numpy", Path(__file__).with_name("by_numpy.py"))
+assert _spec is not None
+assert _spec.loader is not None
+by_numpy = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(by_numpy)
+layer, leaky, relu, shuffled = by_numpy.layer, by_numpy.leaky, by_numpy.relu, by_numpy.shuffled
+output_of, random_network = by_numpy.output_of, by_numpy.random_network
+tensors_of, transposed = by_numpy.tensors_of, by_numpy.transposed
 
 
 def counted(name: str, scales: tuple[int, ...]) -> tuple[int, int]:
@@ -72,56 +83,8 @@ def test_multiply_adds_for_720p_are_the_published_ones(name, scale, giga):
     assert network.multiply_adds(scale) * pixels / 1e9 == pytest.approx(giga, abs=0.06)
 
 
-def random_network(name: str, **arguments):
-    torch.manual_seed(0)
-    network = build(name, **arguments).double()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.ndim == 1:
-                parameter.normal_(std=0.1)
-    return network
-
-
-def output_of(network, x: np.ndarray, scale: int) -> np.ndarray:
-    """What a network makes of (C, H, W), in float32 as in a solve."""
-    with torch.no_grad():
-        return network.float()(torch.from_numpy(x).float()[None], scale)[0].numpy()
-
-
-def tensors_of(network) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy().astype(float) for name, tensor in network.state_dict().items()}
-
-
-def layer(x: np.ndarray, tensors: dict[str, np.ndarray], name: str, groups: int = 1) -> np.ndarray:
-    """A zero-padded convolution of (C, H, W), by scipy."""
-    bank, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-    share = len(bank) // groups
-    planes = []
-    for index, (filters, offset) in enumerate(zip(bank, bias, strict=True)):
-        start = index // share * len(filters)
-        inputs = x[start : start + len(filters)]
-        taps = zip(inputs, filters, strict=True)
-        planes.append(sum(correlate(plane, each, "same") for plane, each in taps) + offset)
-    return np.stack(planes)
-
-
-def leaky(x: np.ndarray, slope: float) -> np.ndarray:
-    return np.where(x > 0, x, slope * x)
-
-
-def relu(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0)
-
-
-def shuffled(x: np.ndarray, factor: int) -> np.ndarray:
-    """(C·f², H, W) as (C, f·H, f·W)."""
-    channels, height, width = len(x) // factor**2, *x.shape[1:]
-    x = x.reshape(channels, factor, factor, height, width).transpose(0, 3, 1, 4, 2)
-    return x.reshape(channels, factor * height, factor * width)
-
-
 def test_vdsr_adds_what_its_layers_predict():
-    network = random_network("vdsr", width=3, depth=4)
+    network = random_network("vdsr", width=3, depth=4, small_start=False)
     tensors, y = tensors_of(network), np.random.default_rng(0).random((1, 11, 13))
     x = y
     for number in range(4):
@@ -129,18 +92,6 @@ def test_vdsr_adds_what_its_layers_predict():
         x = relu(x) if number < 3 else x
     np.testing.assert_allclose(output_of(network, y, 2), y + x, atol=1e-5)
     assert np.abs(x).max() > 0.1
-
-
-def transposed(x: np.ndarray, bank: np.ndarray, bias: float | np.ndarray = 0) -> np.ndarray:
-    """A transposed convolution of stride 2, bank (in, out, k, k): each pixel adds a filter."""
-    side = bank.shape[-1]
-    height, width = x.shape[1:]
-    output = np.zeros((bank.shape[1], 2 * height + side - 2, 2 * width + side - 2))
-    for row in range(height):
-        for column in range(width):
-            added = np.tensordot(x[:, row, column], bank, 1)
-            output[:, 2 * row : 2 * row + side, 2 * column : 2 * column + side] += added
-    return output + np.reshape(bias, (-1, 1, 1))
 
 
 def test_lapsrn_doubles_features_and_image_level_by_level():

@@ -25,6 +25,7 @@ def problems(draw):
     return SparseCoding(signal, dictionary, draw(st.floats(0.1, 0.9)) * largest, *where)
 
 
+@pytest.mark.slow
 @given(problems())
 @settings(max_examples=20)
 def test_its_duality_gap_goes_to_1e_8_and_below(problem):
@@ -98,6 +99,7 @@ def test_where_codes_are_dense_it_is_the_dense_method():
     np.testing.assert_array_equal(solution.codes, ADMM(iterations=30, tol=0).solve(dense).codes)
 
 
+@pytest.mark.slow
 def test_on_a_real_image_it_is_the_sooner_the_closer(camera_problem, certified):
     best = certified.trace["objective"][-1]
     solution = ActiveSet(iterations=60, tol=0, gap_tol=1e-7).solve(camera_problem)

@@ -26,6 +26,7 @@ def problems(draw):
     return SparseCoding(signal, dictionary, draw(st.floats(0.1, 0.9)) * largest, nonnegative)
 
 
+@pytest.mark.slow
 @given(problems())
 @settings(max_examples=25, deadline=None)
 def test_it_agrees_with_the_certified_optimum(problem):

@@ -12,7 +12,7 @@ from cscsr import InputError, SparseCoding
 from cscsr.operators import ConvDictionary
 from cscsr.sparse.cista import CISTA, cista_step
 from cscsr.sparse.ista import ISTA
-from cscsr.sparse.loop import shrink
+from cscsr.sparse.proximal import shrink
 
 
 def random_problem(seed, atoms, channels, size, shape, nonnegative, boundary, lam=0.1):

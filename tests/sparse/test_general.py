@@ -162,6 +162,11 @@ NAMES = [
     if make_solver(name).supports(problem_of("plain")) is None
 ]
 
+SLOW = ("ista", "cista", "lista[step]", "sporco-pgm")
+"""Solvers that take thousands of iterations to an accurate answer."""
+
+BY_PACE = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NAMES]
+
 PRECISE = {  # sporco adapts ρ without end on some small random problems
     "sporco-admm": {"auto_rho": False, "rho": 1.0, "tol": 1e-12},
     "active-set": {"gap_tol": 1e-13},
@@ -174,7 +179,7 @@ def solver_of(name: str, **changes):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BY_PACE)
 def test_codes_are_those_of_the_dense_problem(name, case):
     problem, solver = problem_of(case), solver_of(name)
     reason = solver.supports(problem)
@@ -193,6 +198,7 @@ def test_codes_are_those_of_the_dense_problem(name, case):
     assert not problem.nonnegative or solution.codes.min() >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", ["active-set", "admm", "fista", "sporco-pgm"])
 def test_single_precision(name, case):
@@ -284,6 +290,7 @@ def test_synthesis_is_the_image_without_the_mask(case):
     assert isinstance(tensor.synthesis(codes), torch.Tensor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_arrays_of_one_value_are_the_number_and_no_mask(name):
     signal, dictionary = SIGNAL, SQUARE
@@ -298,6 +305,7 @@ def test_arrays_of_one_value_are_the_number_and_no_mask(name):
             np.testing.assert_allclose(solver.solve(problem).codes, plain, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit_of_signal", [1e-120, 1e150])
 @pytest.mark.parametrize("name", ["fista", "admm", "active-set", "sporco-pgm"])
 def test_the_unit_of_the_signal_changes_nothing(name, unit_of_signal):
@@ -338,6 +346,7 @@ def test_zero_is_the_answer_from_each_codes_own_bound_on(name):
     assert make_solver(name, iterations=100).solve(dataclasses.replace(zero, lam=bound)).codes.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constant", [1.0, 1e-12])
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("lista")])
 def test_converged_is_near_the_optimum_on_constant_signals(name, constant):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status
 from cscsr.sparse.ista import FISTA, ISTA
-from cscsr.sparse.loop import GAP_EVERY, shrink
+from cscsr.sparse.loop import GAP_EVERY
+from cscsr.sparse.proximal import shrink
 
 
 def textbook_fista(
@@ -142,6 +143,7 @@ def test_fista_is_certified_on_a_real_image(certified):
     assert certified.trace["nnz"][-1] == np.count_nonzero(certified.codes)
 
 
+@pytest.mark.slow
 @given(problems())
 @settings(max_examples=5)
 def test_a_fixed_point_is_optimal(problem):

@@ -14,15 +14,8 @@ from cscsr.data.datasets import demo, licence_of_weights
 from cscsr.imaging import degrade
 from cscsr.sparse.ista import ISTA
 from cscsr.sparse.lista import FORMS, LISTA, LearnedSteps, dictionary_sha256, lista_step
-from cscsr.training.lista import (
-    TRAINING_SET,
-    Learner,
-    Options,
-    card,
-    mean_log_objective,
-    train,
-    write,
-)
+from cscsr.training.lista import TRAINING_SET, Options, card, train, write
+from cscsr.training.lista_learner import Learner, mean_log_objective
 
 SHIPPED = [form for form in FORMS if f"lista-{form}" in weights.manifest()]
 
@@ -84,6 +77,7 @@ def test_before_it_learns_it_is_ista_exactly(tmp_path, form, boundary, nonnegati
     np.testing.assert_allclose(ours.trace["objective"], ista.trace["objective"], rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SHIPPED)
 @pytest.mark.parametrize("lam", [0.01, 0.05])
 def test_learned_steps_beat_ista_after_every_number_of_them(form, lam):

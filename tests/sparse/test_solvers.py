@@ -11,8 +11,8 @@ import torch
 
 from cscsr import InputError, SparseCoding, Status, SuperResolution, list_solvers, make_solver
 from cscsr.operators import ConvDictionary
-from cscsr.problem import PIECE
 from cscsr.sparse.loop import GAP_EVERY, relative_change
+from cscsr.weighting import PIECE
 
 OURS = ["cista", "fista", "ista"]
 

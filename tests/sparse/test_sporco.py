@@ -22,6 +22,7 @@ def test_it_agrees_with_fista_on_a_real_image(camera_problem, certified):
     assert 0 < np.count_nonzero(admm.codes) < 0.1 * admm.codes.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("nonnegative", [False, True])
 @pytest.mark.parametrize("batch", [None, 2])

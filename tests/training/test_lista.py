@@ -37,6 +37,7 @@ def objective(solver, problem):
     return solver.solve(problem).trace["objective"][-1]
 
 
+@pytest.mark.slow
 def test_trained_steps_code_better_than_ista_and_the_next_form_starts_from_them(
     tmp_path, large, capsys
 ):
@@ -105,6 +106,7 @@ def test_a_run_with_other_options_is_not_continued(tmp_path, large, capsys):
     assert "belongs to a run with other options; remove it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_ends_in_a_sentence_and_goes_on(tmp_path, large, number):
@@ -132,6 +134,7 @@ def test_an_interrupted_training_ends_in_a_sentence_and_goes_on(tmp_path, large,
     assert all(np.array_equal(tensors[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_shipping_says_what_is_missing(tmp_path, data):
     command = [sys.executable, "-m", "cscsr.training.ship", str(tmp_path), "crnet-a-small"]
     process = subprocess.run([*command, "--data", str(data)], capture_output=True, text=True)

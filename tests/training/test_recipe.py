@@ -9,8 +9,15 @@ import pytest
 
 from cscsr import InputError
 from cscsr.cli import main
-from cscsr.networks import build
-from cscsr.training.recipe import FOLDER, Recipe, load_recipe, recipe_names
+from cscsr.networks import LumaRefiner, architecture, architectures, blueprint, build
+from cscsr.training.recipe import (
+    FOLDER,
+    SMALL,
+    Recipe,
+    load_recipe,
+    recipe_file,
+    recipe_names,
+)
 
 GOOD = """
 architecture = "crnet-a"
@@ -44,13 +51,44 @@ def test_a_recipe_is_what_its_file_says(tmp_path):
     assert recipe.optimiser.learning_rate == 1.0
     assert isinstance(recipe.optimiser.learning_rate, float)
     assert Recipe.from_dict(recipe.as_dict()) == recipe
-    for name in recipe_names():
+    for name in (path.stem for path in FOLDER.glob("*.toml")):
         table = tomllib.loads((FOLDER / f"{name}.toml").read_text())
         written = load_recipe(name).as_dict()
         assert {key: written[key] for key in table if key != "optimiser"} == {
             key: value for key, value in table.items() if key != "optimiser"
         }
         assert table["optimiser"].items() <= written["optimiser"].items()
+
+
+def test_a_small_recipe_is_another_one_with_its_own_network():
+    tables = tomllib.loads(SMALL.read_text())
+    assert len(tables) > 10
+    for name, table in tables.items():
+        recipe, like = load_recipe(name), load_recipe(table.pop("like"))
+        assert recipe.architecture == name.removesuffix("-small")
+        own = {"name": name, "architecture": recipe.architecture, **table}
+        assert recipe.as_dict() == {**like.as_dict(), **own}
+        assert recipe_file(name) == SMALL
+    assert recipe_file("srcnn") == FOLDER / "srcnn.toml"
+
+
+def test_small_networks_take_the_arithmetic_of_a_small_crnet():
+    """Within 5 %, counted at ×2, of all that are no CRNet."""
+
+    def arithmetic(name: str) -> float:
+        recipe = load_recipe(name)
+        network = blueprint(recipe.architecture, {**recipe.network, "scales": [2]})
+        return network.multiply_adds(2)
+
+    tables = tomllib.loads(SMALL.read_text())
+    for name, table in tables.items():
+        refines = issubclass(architecture(load_recipe(name).architecture), LumaRefiner)
+        refines |= name == "scn-small"  # which enlarges by interpolation, too
+        assert table["like"] == ("crnet-a-small" if refines else "crnet-b-small"), name
+        assert arithmetic(name) == pytest.approx(arithmetic(table["like"]), rel=0.05), name
+    assert {name.removesuffix("-small") for name in tables} == {
+        name for name in architectures() if not name.startswith("crnet")
+    }
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from cscsr.data.datasets import demo
 from cscsr.imaging import luma_of
 from cscsr.networks import CRNetA
 from cscsr.networks.base import LumaRefiner
+from cscsr.training.pace import Progress
 from cscsr.training.patches import PatchBank, load_banks
 from cscsr.training.recipe import load_recipe, recipe_names
 from cscsr.training.run import train
-from cscsr.training.trainer import NonFiniteLoss, Progress, Trainer
+from cscsr.training.trainer import NonFiniteLoss, Trainer
 
 
 def _through_a_file(state):
@@ -58,6 +59,9 @@ def test_losses_are_their_formulas(data, name, small_recipe):
     assert loss == pytest.approx(float(sum(map(expected, errors)) / len(errors)), rel=1e-5)
 
 
+WIDTHS = ("n0", "m0", "n1", "n2", "width", "growth", "codes", "features")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_trains_when_made_small(data, name):
@@ -67,7 +71,7 @@ def test_every_recipe_trains_when_made_small(data, name):
     recipe = replace(
         recipe,
         sets=["T91"],
-        network=recipe.network | {k: 8 for k in ("n0", "m0", "n1") if k in recipe.network},
+        network=recipe.network | {key: 8 for key in WIDTHS if key in recipe.network},
         optimiser=replace(recipe.optimiser, batch=6, patch=16),
     )
     trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)

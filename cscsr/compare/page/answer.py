@@ -16,14 +16,16 @@ from cscsr.compare.page.elements import (
 from cscsr.compare.page.plots import Point, interval, scatter
 from cscsr.compare.page.sources import Sources
 from cscsr.compare.published import PAPER, PUBLISHED_IMAGES, family, read_published
-from cscsr.compare.summary import Mean, Place, Summary
-from cscsr.compare.text import decibels, engineering, two_digits
+from cscsr.compare.summary import BUSY_MARK, Mean, Place, Summary, seconds_text
+from cscsr.compare.text import decibels, engineering
 
 
 def default_place(summary: Summary) -> Place:
     """Return B100 at ×3 if it was measured, else the largest data set at the scale nearest to 3."""
     images = {
-        place: summary.at(place)[0].expected for place in summary.places if not place.degradation
+        place: summary.at(place)[0].expected
+        for place in summary.places
+        if not place.degradation and summary.asks(place)
     }
     return max(
         images,
@@ -80,6 +82,8 @@ def _panel(summary: Summary, sources: Sources, place: Place, paper: Paper) -> st
             "<p>No solver is ranked here: each image is restored without any error by one of "
             "them.</p>"
         )
+    elif not summary.asks(place):
+        parts.append("<p>This has not been compared; see the command at the end of the page.</p>")
     else:
         parts.append("<p>No solver has finished all images of this data set yet.</p>")
     parts += [_ranking(summary, sources, place), _costs(summary, place), "</div>"]
@@ -120,7 +124,9 @@ def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
             _card("By how much?", gap, f"ahead of {name}, the second best"),
             _chance(difference),
         ]
-        faster = f"; {name}: {two_digits(second.seconds)} s"
+        faster = f"; {name}: {seconds_text(second)} s"
+        if best.busy or second.busy:
+            faster += f". {BUSY_MARK} too long: the machine was busy"
     facts = sources.of(best)["facts"]
     machine = facts["Machine"].split(",")[0]
     weights = summary.rows[summary.rows.solver == best.solver].weights_sha256.iloc[0]
@@ -129,7 +135,7 @@ def _cards(summary: Summary, sources: Sources, place: Place) -> list[str]:
         *cards,
         _card(
             "How long does it take?",
-            f"{two_digits(best.seconds)} s per image",
+            f"{seconds_text(best)} s per image",
             f"on {escaped(machine or 'an unknown machine')}{faster}",
         ),
         _card(
@@ -204,7 +210,7 @@ def _ranking(summary: Summary, sources: Sources, place: Place) -> str:
         if mean.images:
             cells = _scores(summary, sources, mean)
             cells += _behind(behind.get(mean.solver), least) if ranked else ["<td></td>"] * 2
-            cells.append(number_cell(mean.seconds, two_digits(mean.seconds)))
+            cells.append(number_cell(mean.seconds, seconds_text(mean)))
             cells.append(number_cell(mean.operations, engineering(mean.operations)))
             kind = "" if mean.complete else " class=partial"
         else:
@@ -264,7 +270,7 @@ def _costs(summary: Summary, place: Place) -> str:
     time = _cost_plot(
         f"PSNR against time on {place}",
         "seconds per image (the solver's own time)",
-        [(m, m.seconds, f"{two_digits(m.seconds)} s") for m in means],
+        [(m, m.seconds, f"{seconds_text(m)} s") for m in means],
         "{:g}".format,
     )
     arithmetic = _cost_plot(
@@ -277,7 +283,14 @@ def _costs(summary: Summary, place: Place) -> str:
         engineering,
     )
     drawings = time + arithmetic
-    return f'<div class="plots">{drawings}</div>{_LEGEND}' if drawings else ""
+    busy = sorted({m.solver for m in means if m.busy}, key=summary.solvers.index)
+    remark = ""
+    if busy:
+        remark = (
+            f'<p class="remark">{BUSY_MARK} The machine was busy with other work while these were '
+            f"timed, so that their seconds are too long: {escaped(', '.join(busy))}.</p>"
+        )
+    return f'<div class="plots">{drawings}</div>{_LEGEND}{remark}' if drawings else ""
 
 
 def _cost_plot(
@@ -302,8 +315,8 @@ def _cost_plot(
     if not points:
         return ""
     heading = title.partition(" on ")[0]
+    drawings = (scatter(points, axis, tick_text, title, narrow) for narrow in (False, True))
     return (
         f'<figure class="plot"><figcaption><h3>{heading}</h3></figcaption>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}">'
-        f"{scatter(points, axis, tick_text, title)}</div></figure>"
+        f"{''.join(drawings)}</figure>"
     )

@@ -57,7 +57,7 @@ def page_of(summary: Summary, results: Results) -> str:
         no_figures="" if figures else "hidden",
         figures=figures_section(figures),
         made="".join(f"<li>{escaped(sentence)}</li>" for sentence in sentences),
-        command=escaped(summary.run["command"]),
+        command=escaped("\n".join(reversed(summary.commands))),
         data=script_json(page_data(summary, sources)),
         pictures=script_json(pictures),
     )

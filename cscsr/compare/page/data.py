@@ -10,7 +10,7 @@ from typing import Any
 from cscsr.compare.differences import LEAST_IMAGES
 from cscsr.compare.page.elements import place_id
 from cscsr.compare.page.sources import Sources
-from cscsr.compare.records import Key, truth_key
+from cscsr.compare.records import Key, colour_key, truth_key
 from cscsr.compare.results import Results
 from cscsr.compare.summary import Place, Summary
 
@@ -72,8 +72,10 @@ def page_pictures(summary: Summary, results: Results) -> list[dict[str, Any]]:
                 pictures.append(
                     {
                         "solver": identity["solver"],
+                        "line": key.line,
                         "psnr": _rounded(row.scores.get("psnr")),
-                        "png": base64.b64encode(png).decode("ascii"),
+                        "png": _base64(png),
+                        **_colours(results, key, box),
                     }
                 )
         shown.append(
@@ -81,11 +83,24 @@ def page_pictures(summary: Summary, results: Results) -> list[dict[str, Any]]:
                 "title": f"{case['dataset']}/{case['image']} ×{scale}",
                 "height": box[2],
                 "width": box[3],
-                "truth": base64.b64encode(truth).decode("ascii"),
+                "truth": {
+                    "png": _base64(truth),
+                    **_colours(results, truth_key(sha256, scale), box),
+                },
                 "pictures": pictures,
             }
         )
     return shown
+
+
+def _colours(results: Results, key: Key, box: Any) -> dict[str, str]:
+    """The entry of a picture's colours, if they are stored."""
+    jpeg = results.picture(colour_key(key), box)
+    return {} if jpeg is None else {"jpeg": _base64(jpeg)}
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
 
 
 def script_json(value: Any) -> str:

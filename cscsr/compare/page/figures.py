@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from cscsr.compare.page.elements import data_address, escaped
 from cscsr.compare.records import Figure
@@ -59,12 +59,28 @@ def ordered(figures: Mapping[str, Figure]) -> list[Figure]:
     return [figures[name] for name in dict.fromkeys([*names, *figures])]
 
 
-def figures_section(figures: Iterable[Figure]) -> str:
-    """Return the pictures with captions and numbers."""
+def figures_section(figures: Sequence[Figure]) -> str:
+    """Return the pictures with captions and numbers: those of this run, then those that were drawn
+    elsewhere, which say so."""
+    own = [figure for figure in figures if not figure.origin]
+    others = [figure for figure in figures if figure.origin]
+    section = _pictures(own)
+    if others:
+        section += (
+            '<h3 class="elsewhere">Not of this run</h3><p class="remark">These figures come with '
+            "the toolkit. Other machines drew them, from other solvers, images and settings than "
+            "those of the tables above.</p>"
+        )
+    return section + _pictures(others)
+
+
+def _pictures(figures: Iterable[Figure]) -> str:
     parts = []
     for figure in figures:
         title, caption = FIGURES.get(figure.name, (figure.name, ""))
-        origin = f" ({escaped(figure.origin)})" if figure.origin else ""
+        origin = ""
+        if figure.origin:
+            origin = f'<span class="chip few">Not of this run: {escaped(figure.origin)}</span> '
         address = data_address("image/png", figure.png)
         drawn = f'<img src="{address}" alt="{escaped(title)}. {escaped(caption)}">'
         data = ""
@@ -73,6 +89,6 @@ def figures_section(figures: Iterable[Figure]) -> str:
             data = f'<a download="{escaped(figure.name)}.csv" href="{address}">data as CSV</a>'
         parts.append(
             f'<figure class="picture" id="{escaped(figure.name)}"><h3>{escaped(title)}</h3>'
-            f"{drawn}<figcaption>{escaped(caption)}{origin} {data}</figcaption></figure>"
+            f"{drawn}<figcaption>{origin}{escaped(caption)} {data}</figcaption></figure>"
         )
     return "".join(parts)

@@ -96,14 +96,20 @@ sourceDialog.addEventListener("click", (event) => {
 
 async function copy(button) {
   const text = find("pre", button.parentElement).textContent;
+  button.dataset.label ||= button.textContent;
   try {
     await navigator.clipboard.writeText(text);
   } catch {  // without the right to the clipboard: select, and copy the old way
-    getSelection().selectAllChildren(find("pre", button.parentElement));
+    const field = make("textarea", { class: "away" });
+    field.value = text;
+    document.body.append(field);
+    field.select();
     document.execCommand("copy");
+    field.remove();
   }
   button.textContent = "Copied";
-  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  say("Copied.");
+  setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
 }
 
 document.addEventListener("click", (event) => {
@@ -236,28 +242,57 @@ let shown = null;
 let box = null;
 let zoom = 1;
 
+const coloured = find("#colour");
+
 function address(png) { return `data:image/png;base64,${png}`; }
 
-async function pixels(png) {
+async function drawn(source) {
   const image = new Image();
-  image.src = address(png);
+  image.src = source;
   await image.decode();
   const canvas = make("canvas", { width: image.width, height: image.height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
-  const colours = context.getImageData(0, 0, image.width, image.height).data;
-  const luma = new Uint8Array(image.width * image.height);
-  for (let n = 0; n < luma.length; n += 1) luma[n] = colours[4 * n];
-  return { canvas, luma };
+  return { canvas, context, samples: context.getImageData(0, 0, image.width, image.height) };
 }
 
+async function pixels({ png }) {
+  const { canvas, samples } = await drawn(address(png));
+  const luma = new Uint8Array(canvas.width * canvas.height);
+  for (let n = 0; n < luma.length; n += 1) luma[n] = samples.data[4 * n];
+  return { canvas, luma, grey: address(png) };
+}
+
+/* The scored luma with the colours of the JPEG: R − Y, G − Y and B − Y come from there. BT.601's luma
+   of 16 to 235 is 255/219 times as steep in RGB. */
+
+async function withColours(picture, { jpeg }) {
+  if (!jpeg || picture.colour) return;
+  const { canvas, context, samples: { data: rgb, width, height } } =
+    await drawn(`data:image/jpeg;base64,${jpeg}`);
+  const joined = context.createImageData(width, height);
+  for (let n = 0; n < picture.luma.length; n += 1) {
+    const [r, g, b] = [rgb[4 * n], rgb[4 * n + 1], rgb[4 * n + 2]];
+    const before = 0.299 * r + 0.587 * g + 0.114 * b;
+    const now = (picture.luma[n] - 16) * (255 / 219);
+    joined.data.set([r - before + now, g - before + now, b - before + now, 255], 4 * n);
+  }
+  context.putImageData(joined, 0, 0);
+  picture.colour = canvas;
+  picture.address = canvas.toDataURL();
+}
+
+function members(showcase) { return [showcase.truth, ...showcase.pictures]; }
+
 async function load(showcase) {
-  if (!showcase.loaded) {
-    const all = [showcase.truth, ...showcase.pictures.map((picture) => picture.png)];
-    showcase.loaded = await Promise.all(all.map(pixels));
+  showcase.loaded ||= await Promise.all(members(showcase).map(pixels));
+  if (coloured.checked) {
+    await Promise.all(showcase.loaded.map((one, n) => withColours(one, members(showcase)[n])));
   }
   return showcase.loaded;
 }
+
+function source(picture) { return (coloured.checked && picture.address) || picture.grey; }
 
 function psnrInside(a, b, width, { left, top, wide, high }) {
   let sum = 0;
@@ -274,11 +309,19 @@ async function showShowcase(number) {
   await load(showcase);
   shown = showcase;
   findAll("#showcases button").forEach((button, n) => button.setAttribute("aria-pressed", String(n === number)));
-  const image = find("#stage-image");
-  image.src = address(showcase.truth);
-  image.alt = `The true image ${showcase.title}`;
+  find("#stage-image").alt = `The true image ${showcase.title}`;
+  find("#colour-switch").hidden = !showcase.truth.jpeg;
+  find("#lines-differ").hidden = new Set(showcase.pictures.map(({ line }) => line)).size < 2;
   const side = Math.min(96, showcase.width, showcase.height);
   setBox(Math.round((showcase.width - side) / 2), Math.round((showcase.height - side) / 2), side, side);
+  showWipe();
+}
+
+async function showColours() {
+  const showcase = shown;
+  await load(showcase);
+  if (showcase !== shown) return;
+  showCrops();
   showWipe();
 }
 
@@ -301,10 +344,10 @@ function setBox(left, top, wide, high) {
   requestAnimationFrame(showCrops);
 }
 
-function crop({ canvas }) {
+function crop({ canvas, colour }) {
   const small = make("canvas", { width: box.wide, height: box.high });
   small.getContext("2d").drawImage(
-    canvas, box.left, box.top, box.wide, box.high, 0, 0, box.wide, box.high);
+    (coloured.checked && colour) || canvas, box.left, box.top, box.wide, box.high, 0, 0, box.wide, box.high);
   small.style.width = `${box.wide * zoom}px`;
   return small;
 }
@@ -314,11 +357,12 @@ function showCrops() {
   const values = others.map(({ luma }) => psnrInside(luma, truth.luma, shown.width, box));
   const highest = Math.max(...values);
   const figures = others.map((picture, n) => {
-    const { solver, psnr } = shown.pictures[n];
+    const { solver, psnr, line } = shown.pictures[n];
+    const where = find("#lines-differ").hidden ? "" : `, line ${line}`;
     const figure = make("figure", values[n] === highest ? { class: "first" } : {}, crop(picture));
     const value = Number.isFinite(values[n]) ? `${values[n].toFixed(2)} dB` : "no error";
     figure.append(make("figcaption", {}, solver, make("br"), make("b", {}, value), " ",
-      make("small", {}, psnr === null ? "" : `(${psnr.toFixed(2)})`)));
+      make("small", {}, psnr === null ? "" : `(${psnr.toFixed(2)}${where})`)));
     return figure;
   });
   find("#crops").replaceChildren(
@@ -326,7 +370,8 @@ function showCrops() {
 }
 
 function showWipe() {
-  const pictures = [{ solver: "truth", png: shown.truth }, ...shown.pictures];
+  find("#stage-image").src = source(shown.loaded[0]);
+  const pictures = [{ solver: "truth" }, ...shown.pictures];
   const lists = [find("#wipe-left"), find("#wipe-right")];
   lists.forEach((list, side) => {
     const before = list.value;
@@ -336,7 +381,7 @@ function showWipe() {
   });
   [["#wipe-over", lists[0]], ["#wipe-under", lists[1]]].forEach(([selector, list]) => {
     const picture = pictures[list.selectedIndex], image = find(selector);
-    image.src = address(picture.png);
+    image.src = source(shown.loaded[list.selectedIndex]);
     image.alt = `${shown.title} by ${picture.solver}`;
     find(`${selector}-name`).textContent = `${picture.solver}${picture.psnr ? ` ${picture.psnr.toFixed(2)} dB` : ""}`;
   });
@@ -354,7 +399,7 @@ function startPictures() {
   const stage = find("#stage");
   find("#showcases").append(...showcases.map((showcase, number) => {
     const button = make("button", { type: "button", "aria-pressed": "false" },
-      make("img", { src: address(showcase.truth), alt: "" }), make("span", {}, showcase.title));
+      make("img", { src: address(showcase.truth.png), alt: "" }), make("span", {}, showcase.title));
     button.addEventListener("click", () => showShowcase(number));
     return button;
   }));
@@ -392,6 +437,7 @@ function startPictures() {
       showCrops();
     });
   }
+  coloured.addEventListener("change", showColours);
   find("#wipe").addEventListener("input", wipe);
   const over = find(".wipe-pictures");
   const follow = (event) => {

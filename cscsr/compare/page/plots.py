@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 560, 380
+NARROW_WIDTH = 350
+"""The width of the drawing that stands in a telephone's window in place of the wide one."""
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 20, 14, 46
 _LINE = 15.0
 _LETTER, _BOLD = 6.7, 7.7
 """Width of a letter in a name, and in the bold name of a point on the frontier, at 12px."""
-
-_NARROW = 1.25
-"""The factor by which page.css enlarges letters in a narrow window."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,11 @@ def even_ticks(low: float, high: float) -> list[float]:
 
 
 def scatter(
-    points: Sequence[Point], axis: str, tick_text: Callable[[float], str], title: str
+    points: Sequence[Point],
+    axis: str,
+    tick_text: Callable[[float], str],
+    title: str,
+    narrow: bool = False,
 ) -> str:
     """Draw PSNR (vertical) against a cost (horizontal, logarithmic), with the frontier as a line.
 
@@ -89,6 +93,8 @@ def scatter(
         Formats a cost for the axis.
     title
         The label for screen readers.
+    narrow
+        Draw it for a narrow window: `NARROW_WIDTH` wide, and as high as the names need.
 
     Returns
     -------
@@ -97,12 +103,15 @@ def scatter(
     """
     if not points:
         return ""
+    width, height = WIDTH, HEIGHT
+    if narrow:
+        width, height = NARROW_WIDTH, max(340, 120 + 24 * len(points))
     costs, values = [p.cost for p in points], [p.psnr_db for p in points]
     # Room on the right for the names, which stand beside the points.
     low, high = min(costs) / 1.7, max(costs) * 1.7
     span = max(values) - min(values) or 1.0
     bottom, top = min(values) - 0.08 * span, max(values) + 0.1 * span
-    inside_x, inside_y = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+    inside_x, inside_y = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
 
     def x(cost: float) -> float:
         return _LEFT + inside_x * math.log(cost / low) / math.log(high / low)
@@ -111,23 +120,23 @@ def scatter(
         return _TOP + inside_y * (top - psnr_db) / (top - bottom)
 
     parts = [
-        f'<svg class="scatter" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{html.escape(title)}">'
+        f'<svg class="scatter{" narrow" if narrow else ""}" viewBox="0 0 {width} {height}" '
+        f'role="img" aria-label="{html.escape(title)}">'
     ]
     for tick in even_ticks(bottom, top):
-        parts.append(f'<path class="grid" d="M{_LEFT} {y(tick):.1f}H{WIDTH - _RIGHT}"/>')
+        parts.append(f'<path class="grid" d="M{_LEFT} {y(tick):.1f}H{width - _RIGHT}"/>')
         parts.append(
             f'<text class="tick" x="{_LEFT - 8}" y="{y(tick) + 4:.1f}" '
             f'text-anchor="end">{tick:g}</text>'
         )
     for tick in power_ticks(low, high):
-        parts.append(f'<path class="grid" d="M{x(tick):.1f} {_TOP}V{HEIGHT - _BOTTOM}"/>')
+        parts.append(f'<path class="grid" d="M{x(tick):.1f} {_TOP}V{height - _BOTTOM}"/>')
         parts.append(
-            f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - _BOTTOM + 18}" '
+            f'<text class="tick" x="{x(tick):.1f}" y="{height - _BOTTOM + 18}" '
             f'text-anchor="middle">{tick_text(tick)}</text>'
         )
     parts.append(
-        f'<text class="axis" x="{_LEFT + inside_x / 2:.0f}" y="{HEIGHT - 6}" '
+        f'<text class="axis" x="{_LEFT + inside_x / 2:.0f}" y="{height - 6}" '
         f'text-anchor="middle">{html.escape(axis)}</text>'
     )
     parts.append(
@@ -138,20 +147,23 @@ def scatter(
     path = "L".join(f"{x(p.cost):.1f} {y(p.psnr_db):.1f}" for p in best)
     parts.append(f'<path class="frontier" d="M{path}"/>')
     labels = _labels(
-        [(len(p.name) * (_BOLD if p in best else _LETTER), x(p.cost), y(p.psnr_db)) for p in points]
+        [
+            (len(p.name) * (_BOLD if p in best else _LETTER), x(p.cost), y(p.psnr_db))
+            for p in points
+        ],
+        width,
+        height,
     )
-    strongest = sorted(
-        (p for p in range(len(points)) if points[p] in best), key=lambda p: -values[p]
-    )
-    readable = _readable_when_narrow([(p, labels[p], len(points[p].name)) for p in strongest])
-    for number, (point, (label_x, label_y, anchor)) in enumerate(zip(points, labels, strict=True)):
+    for point, (label_x, label_y, anchor) in zip(points, labels, strict=True):
         at_x, at_y = x(point.cost), y(point.psnr_db)
         lead = ""
         if abs(label_y - 4 - at_y) > 14:
-            to_x = label_x + (-3 if anchor == "start" else 3)
-            lead = f'<path class="lead" d="M{at_x:.1f} {at_y:.1f}L{to_x:.1f} {label_y - 4:.1f}"/>'
+            to_x = label_x + {"start": -3, "end": 3, "middle": 0}[anchor]
+            to_y = label_y - 4
+            if anchor == "middle":  # to the side of the name that faces the point
+                to_y += 6 if label_y < at_y else -8
+            lead = f'<path class="lead" d="M{at_x:.1f} {at_y:.1f}L{to_x:.1f} {to_y:.1f}"/>'
         strong = " strong" if point in best else ""
-        strong += " narrow" if number in readable else ""
         parts.append(
             f'<g class="point {point.family}{strong}"><title>{html.escape(point.note)}</title>'
             f"{lead}{_mark(point.family, at_x, at_y)}"
@@ -170,10 +182,12 @@ def _mark(family: str, x: float, y: float) -> str:
     return f'<path d="M{x:.1f} {y - 6.5:.1f}l6.5 6.5-6.5 6.5-6.5-6.5z"/>'
 
 
-def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, str]]:
+def _labels(
+    points: Sequence[tuple[float, float, float]], width: int, height: int
+) -> list[tuple[float, float, str]]:
     """The positions (x, y, anchor) of the names: the first free candidate beside each point.
 
-    `points` holds (width of the name, x, y) of each point.
+    `points` holds (width of the name, x, y) of each point; width and height are the drawing's.
     """
     marks = [(x - 7, y - 7, x + 7, y + 7) for _, x, y in points]
     taken: list[tuple[float, float, float, float]] = []
@@ -181,15 +195,17 @@ def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, f
     for index in sorted(range(len(points)), key=lambda i: points[i][2]):
         wide, x, y = points[index]
         tries = []
-        for down in (0, *(sign * step for step in range(12, 170, 13) for sign in (-1, 1))):
+        for down in (0, *(sign * step for step in range(12, height // 2, 13) for sign in (-1, 1))):
             for away in (10,) if abs(down) < 20 else (10, 34):
                 tries.append((x + away, y + 4 + down, "start", x + away, x + away + wide))
                 tries.append((x - away, y + 4 + down, "end", x - away - wide, x - away))
+            if abs(down) > 20:
+                tries.append((x, y + 4 + down, "middle", x - wide / 2, x + wide / 2))
         best, least = tries[0], math.inf
         for where in tries:
             box = (where[3], where[1] - _LINE + 4, where[4], where[1] + 3)
-            outside = max(0.0, _LEFT - box[0]) + max(0.0, box[2] - WIDTH + 2)
-            outside += max(0.0, _TOP - box[1]) + max(0.0, box[3] - HEIGHT + _BOTTOM)
+            outside = max(0.0, _LEFT - box[0]) + max(0.0, box[2] - width + 2)
+            outside += max(0.0, _TOP - box[1]) + max(0.0, box[3] - height + _BOTTOM)
             others = [m for other, m in enumerate(marks) if other != index]
             cost = 2000 * outside + sum(_overlap(box, other) for other in (*taken, *others))
             if cost < least:
@@ -199,24 +215,6 @@ def _labels(points: Sequence[tuple[float, float, float]]) -> list[tuple[float, f
         taken.append((best[3], best[1] - _LINE + 4, best[4], best[1] + 3))
         placed[index] = best[:3]
     return [placed[index] for index in range(len(points))]
-
-
-def _readable_when_narrow(
-    labels: Sequence[tuple[int, tuple[float, float, str], int]],
-) -> set[int]:
-    """The numbers of the names that do not overlap in the larger letters of a narrow window.
-
-    Earlier names take precedence. `labels` holds (number, position, count of letters) of each.
-    """
-    clear: dict[int, tuple[float, float, float, float]] = {}
-    for number, (x, y, anchor), letters in labels:
-        wide = _NARROW * _BOLD * letters
-        left = x - wide if anchor == "end" else x
-        box = (left, y - _NARROW * (_LINE - 4), left + wide, y + 3)
-        inside = left > 0 and left + wide < WIDTH + _RIGHT
-        if inside and not any(_overlap(box, other) for other in clear.values()):
-            clear[number] = box
-    return set(clear)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:

@@ -7,8 +7,9 @@ from pathlib import Path
 from cscsr.compare.grid import Cell, Table
 from cscsr.compare.page.elements import escaped, number_cell, sortable_head, source_button
 from cscsr.compare.page.sources import Sources
+from cscsr.compare.references import bibtex
 from cscsr.compare.summary import Place, Summary
-from cscsr.compare.tables import written_tables
+from cscsr.compare.tables import latex_rows, written_tables
 from cscsr.imaging import METRICS
 
 _RANKS = {1: "<b>{}</b>", 2: "<u>{}</u>"}
@@ -57,8 +58,19 @@ def quality_table(table: Table, sources: Sources) -> str:
         f'<section class="table" id="{table.name}"><h3>{escaped(table.title)}</h3>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(table.title)}">'
         f'<table class="sortable quality"><thead><tr><td></td>{over}</tr><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>{_copies(table)}</section>"
     )
+
+
+def _copies(table: Table) -> str:
+    """Buttons that copy a table's rows as LaTeX, and its bibliography as BibTeX."""
+    texts = {"LaTeX rows": "\n".join(latex_rows(table)) + "\n", "BibTeX": bibtex(table)}
+    buttons = "".join(
+        f'<div><button type="button" class="copy">Copy {name}</button>'
+        f"<pre hidden>{escaped(text)}</pre></div>"
+        for name, text in texts.items()
+    )
+    return f'<div class="copies needs-script">{buttons}</div>'
 
 
 _KINDS = {".md": "Markdown", ".csv": "CSV", ".tex": "LaTeX"}

@@ -76,12 +76,14 @@ class Sources:
             "Device, threads, precision": ", ".join(filter(None, device)),
             "Iterations": _between(scored.iterations),
             "Ended": _each(scored.status),
+            "Conditions": "",
             "Preparation": "",
             "Peak memory": "",
             "Measured": "",
         }
         if mean.images:
             facts = _figures(mean, scored) | facts
+            facts["Conditions"] = _conditions(mean, scored)
             facts["Preparation"] = f"{two_digits(scored.prepare_seconds.max())} s at most"
             facts["Measured"] = " to ".join(sorted({scored.time.min(), scored.time.max()}))
         if scored.memory_mb.notna().any():
@@ -101,6 +103,21 @@ def _figures(mean: Mean, scored: pd.DataFrame) -> dict[str, str]:
     )
     figures["Multiply-adds per image"] = engineering(mean.operations)
     return figures
+
+
+def _conditions(mean: Mean, scored: pd.DataFrame) -> str:
+    """Processor time and load of the solves, where measured, and how many took too long."""
+    parts = []
+    if scored.processor_seconds.notna().any():
+        mean_seconds = two_digits(scored.processor_seconds.mean())
+        parts.append(f"{mean_seconds} s of processor time per image (all threads)")
+    if scored.load.notna().any():
+        parts.append(f"load average per core {_between(scored.load, '{:.2f}'.format)}")
+    if mean.busy:
+        parts.append(
+            f"the machine was busy during {mean.busy} of {mean.images} solves, which took too long"
+        )
+    return "; ".join(parts)
 
 
 def _each(values: pd.Series) -> str:

@@ -33,6 +33,7 @@ def optimum(problem):
     return certified_optimum(problem, 1e-9)
 
 
+@pytest.mark.slow
 def test_the_optimum_is_that_of_another_solver(problem, optimum):
     other = make_solver("fista", iterations=4000, tol=0, record_every=0).solve(problem)
     lowest = problem.objective(other.codes)

@@ -1,0 +1,195 @@
+"""Training of A+, of which ``cscsr train a-plus`` is the command.
+
+A scale takes about a minute of one core. Nothing is saved before the end, so a run that was stopped
+begins again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from cscsr import weights
+from cscsr.csc_sr.card import command_line
+from cscsr.csc_sr.training_images import Lumas, central_crop
+from cscsr.data.datasets import holdout_images, licence_of_weights, training_images
+from cscsr.errors import InputError
+from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_psnr
+from cscsr.output import make_folder, write_text
+from cscsr.patches.a_plus import enlarged_luma
+from cscsr.patches.regression import ANCHOR_SAMPLES, anchored_regressors, learn_anchors
+from cscsr.patches.samples import draw_samples
+from cscsr.patches.weight_file import A_PLUS, LARGEST_SCALE, AnchoredScale
+from cscsr.schema import Distinct, Range, check_fields
+
+HOLDOUT_CROP = 128
+"""Side in pixels of the central crops of the held-out images that are scored."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Sizes of a training of A+; docs/patch-methods.md says what they were chosen from.
+
+    Attributes
+    ----------
+    anchors
+        K.
+    neighbours
+        The number of samples that a regression is fitted to.
+    ridge
+        λ.
+    samples
+        About how many patches are drawn from the training images.
+    rounds
+        Rounds of the learning of anchors; with 0, anchors are features drawn at random.
+    scales
+        The factors.
+    sets
+        The data sets.
+    seed
+        Of all draws.
+
+    Raises
+    ------
+    InputError
+        For a value out of its range.
+    """
+
+    anchors: Annotated[int, Range(1, 2**16)] = 1024
+    neighbours: Annotated[int, Range(1, 2**20)] = 2048
+    ridge: Annotated[float, Range(0, 1e6, open_low=True)] = 0.1
+    samples: Annotated[int, Range(1, 10**8)] = 5_000_000
+    rounds: Annotated[int, Range(0, 1000)] = 12
+    scales: Annotated[Sequence[Annotated[int, Range(2, LARGEST_SCALE)]], Distinct()] = (2, 3, 4)
+    sets: Annotated[Sequence[str], Distinct()] = ("T91",)
+    seed: Annotated[int, Range(0)] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def train_a_plus(
+    data: str | Path, path: str | Path, options: Options | None = None, progress: bool = True
+) -> dict[int, float]:
+    """Learn features, anchors and regressors, and write the weight file and its model card.
+
+    Parameters
+    ----------
+    data
+        A folder with the data sets and holdout.txt.
+    path
+        The weight file, ``.safetensors``; the card is ``.md`` beside it.
+    options
+        The sizes; None: the usual ones.
+    progress
+        Whether to show progress bars, and a line per scale.
+
+    Returns
+    -------
+    dict[int, float]
+        Scale to the mean PSNR in dB on the central crops of the held-out images.
+
+    Raises
+    ------
+    InputError
+        For missing data, images without enough patches, and a file that cannot be written.
+    """
+    options, path = options or Options(), Path(path)
+    _check_writable(path)
+    images = list(Lumas(training_images(data, options.sets)))
+    heldout = [central_crop(luma, HOLDOUT_CROP) for luma in Lumas(holdout_images(data))]
+    tensors: dict[str, np.ndarray] = {}
+    rows: dict[int, dict[str, Any]] = {}
+    for scale in options.scales:
+        trained, patches = fit_scale(images, scale, options, progress)
+        tensors |= trained.tensors(scale)
+        rows[scale] = {"patches": patches, **held_out_psnr(heldout, scale, trained)}
+        if progress:
+            print(
+                f"x{scale}: {rows[scale]['holdout_psnr_db']:.2f} dB on the held-out images, "
+                f"bicubic {rows[scale]['holdout_bicubic_psnr_db']:.2f} dB",
+                file=sys.stderr,
+            )
+    metadata = {
+        "kind": A_PLUS,
+        "scales": {str(scale): row for scale, row in rows.items()},
+        "seed": options.seed,
+        "training_sets": list(options.sets),
+        "training_images": len(images),
+        "options": {n: v for n, v in asdict(options).items() if isinstance(v, (int, float))},
+        "holdout_crop": HOLDOUT_CROP,
+    }
+    weights.write(path, tensors, metadata)
+    write_text(path.with_suffix(".md"), model_card(path.stem, options, rows, len(images)))
+    return {scale: row["holdout_psnr_db"] for scale, row in rows.items()}
+
+
+def _check_writable(path: Path) -> None:
+    """Raise InputError, before any work is done, if a weight file cannot be written in the end."""
+    if path.suffix != ".safetensors":
+        raise InputError(f"weights need the name of a .safetensors file, got {path}.")
+    if path.is_dir():
+        raise InputError(f"{path} should name a file, but it is a folder.")
+    if not os.access(make_folder(path.parent), os.W_OK):
+        raise InputError(f"{path} cannot be written: the folder {path.parent} is read-only.")
+
+
+def fit_scale(
+    images: Sequence[np.ndarray], scale: int, options: Options, progress: bool = True
+) -> tuple[AnchoredScale, int]:
+    """Return what A+ learns for a scale from lumas (H,W), uint8, and the number of patches."""
+    rng = np.random.default_rng([options.seed, scale])
+    samples = draw_samples(images, scale, options.samples, rng, progress)
+    few = rng.permutation(len(samples))[:ANCHOR_SAMPLES]
+    anchors = learn_anchors(samples.features[few], options.anchors, options.rounds, rng, progress)
+    regressors = anchored_regressors(samples, anchors, options.neighbours, options.ridge, progress)
+    return AnchoredScale(samples.projection, anchors, regressors), len(samples)
+
+
+def held_out_psnr(
+    heldout: Sequence[np.ndarray], scale: int, trained: AnchoredScale
+) -> dict[str, float]:
+    """Return the mean PSNR in dB over held-out lumas (H,W), uint8, of A+ and of bicubic."""
+    ours, bicubic = [], []
+    for image in heldout:
+        truth = crop_to_multiple(image, scale) / 255.0
+        lr = degrade(image, scale, "y").astype(np.float64)
+        ours.append(luma_psnr(enlarged_luma(lr, scale, trained), truth, scale))
+        bicubic.append(luma_psnr(imresize(lr, scale), truth, scale))
+    return {
+        "holdout_psnr_db": round(float(np.mean(ours)), 4),
+        "holdout_bicubic_psnr_db": round(float(np.mean(bicubic)), 4),
+    }
+
+
+def model_card(name: str, options: Options, rows: dict[int, dict[str, Any]], images: int) -> str:
+    """Return the model card: the weights, their training data and method, and their quality."""
+    table = "\n".join(
+        f"| x{scale} | {row['holdout_bicubic_psnr_db']:.2f} | {row['holdout_psnr_db']:.2f} "
+        f"| {row['patches']:,} |"
+        for scale, row in rows.items()
+    )
+    return f"""# {name}
+
+Features, anchors and regressors of A+ (docs/patch-methods.md).
+
+- {options.anchors} anchors with {options.neighbours} neighbours each, ridge weight \
+{options.ridge:g}, from the {images} images of {", ".join(options.sets)} that are neither held out \
+nor copies of test images. No test image was used.
+- Command: `{command_line(sys.argv[1:], "cscsr.patches.train.train_a_plus")}`, on \
+{datetime.date.today().isoformat()}.
+{licence_of_weights(options.sets)}
+
+PSNR in dB on the central {HOLDOUT_CROP}x{HOLDOUT_CROP} of the held-out images, line y:
+
+| scale | bicubic | a-plus | patches |
+|---|---|---|---|
+{table}
+"""

@@ -1,0 +1,211 @@
+"""The site: it builds strictly, has every public name, and needs no server and no other host."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import cscsr
+import cscsr.imaging
+
+ROOT = Path(__file__).parents[2]
+
+for tool in ("mkdocs", "material", "mkdocstrings_handlers.python", "jupytext", "nbclient"):
+    pytest.importorskip(tool, reason=f"no {tool}: make docs-tools installs the extra cscsr[docs]")
+griffe = pytest.importorskip("griffe")
+
+
+def module_from(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hooks = module_from(ROOT / "website" / "hooks.py")
+
+
+def build(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    settings = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "NO_MKDOCS_2_WARNING": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=900
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site, built as `make docs` builds it; the build has no warning."""
+    folder = tmp_path_factory.mktemp("site")
+    ended = build(folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+class Page(HTMLParser):
+    """The ids, links and resources of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.resources: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if "id" in values:
+            self.ids.add(values["id"])
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        elif tag == "link" and values.get("rel") not in ("prev", "next", "canonical"):
+            self.resources.append(values["href"])
+        elif values.get("src"):
+            self.resources.append(values["src"])
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
+
+
+@pytest.mark.slow
+def test_every_public_name_has_an_entry(site, pages):
+    entries = set().union(*(page.ids for path, page in pages.items() if path.parent.name == "api"))
+    assert {f"cscsr.{name}" for name in cscsr.__all__} <= entries
+    assert {f"cscsr.imaging.{name}" for name in cscsr.imaging.__all__} <= entries
+    assert "cscsr.sparse.loop.ProximalSolver" in entries
+
+
+@pytest.mark.slow
+def test_every_link_leads_to_a_page_and_a_place_in_it(site, pages):
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.exists():
+                broken.append(f"{path.relative_to(site)}: {link}")
+            elif parts.fragment and target in pages:
+                ids = pages[target].ids
+                if unquote(parts.fragment) not in ids | {"__skip"}:
+                    broken.append(f"{path.relative_to(site)}: {link}")
+    assert not broken
+
+
+@pytest.mark.slow
+def test_nothing_comes_from_another_host(site, pages):
+    assert len(pages) > 30
+    resources = {r for page in pages.values() for r in page.resources if not r.startswith("data:")}
+    assert resources and not [r for r in resources if urlsplit(r).scheme or r.startswith("//")]
+    styles = "".join(path.read_text("utf-8") for path in site.rglob("*.css"))
+    assert not re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//[^)\s]+", styles)
+
+
+@pytest.mark.slow
+def test_files_outside_docs_are_in_the_site(site, pages):
+    assert "cscsr.SparseCoding" in (site / "maths.html").read_text("utf-8")
+    listing = (site / "cscsr" / "problem.py.html").read_text("utf-8")
+    assert "class</span>" in listing and "SuperResolution" in listing
+    table = (ROOT / "reports" / "reference" / "table1.md").read_text("utf-8")
+    figure = re.search(r"\d\d\.\d\d", table).group()
+    assert figure in (site / "reports" / "reference" / "table1.html").read_text("utf-8")
+    assert (site / "reports" / "reference" / "csc-sr" / "filters.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    driver = module_from(ROOT / "tests" / "compare" / "browser.py")
+    if reason := driver.missing():
+        pytest.skip(reason)
+    with driver.Browser() as started:
+        yield started
+
+
+@pytest.mark.slow
+def test_search_works_from_a_folder_of_files(site, browser):
+    browser.resize(1280)
+    browser.open(site / "index.html")
+    browser.wait("typeof __index == 'object' && document.querySelector('.md-search__input')")
+    browser.run(
+        "document.querySelector('[data-md-toggle=search]').click();"
+        "document.querySelector('.md-search__input').focus()"
+    )
+    browser.press(*"active set")
+    results = "[...document.querySelectorAll('.md-search-result__link')].map(a => a.href)"
+    browser.wait(f"{results}.length")
+    assert any("solvers.html" in link for link in browser.run(f"return {results}"))
+
+
+@pytest.mark.slow
+def test_pages_fit_a_phone_and_load_files_only(site, pages, browser):
+    browser.resize(390)
+    for path in pages:
+        if path.relative_to(site).parts[0] in ("cscsr", "benchmarks", "tests"):
+            continue  # listings
+        browser.open(path)
+        wide = browser.run("return document.documentElement.scrollWidth")
+        assert wide <= 390, path.relative_to(site)
+        loaded = browser.run("return performance.getEntriesByType('resource').map(e => e.name)")
+        assert not [name for name in loaded if not name.startswith(("file:", "data:"))]
+        assert browser.messages() == [], path.relative_to(site)
+
+
+def names_of(tmp_path, source: str):
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / "sample.py").write_text(source)
+    members = griffe.load("sample", search_paths=[str(tmp_path)]).members
+    return {f"sample.{name}": member for name, member in members.items()}
+
+
+def test_names_without_a_docstring_are_found(tmp_path):
+    names = names_of(
+        tmp_path,
+        'class Base:\n    """A base."""\n    def solve(self):\n        """Solve."""\n'
+        'class Solver(Base):\n    """A solver."""\n'
+        "    def solve(self): ...\n    def other(self): ...\n"
+        "    def _hidden(self): ...\n"
+        'SCALES = (2, 3)\nNEAR = 1\n"""A distance."""\ndef make(): ...\n',
+    )
+    assert hooks.undocumented(names) == ["sample.Solver.other", "sample.SCALES", "sample.make"]
+
+
+def test_a_name_without_docstring_or_page_is_a_complaint(tmp_path):
+    bare = names_of(tmp_path, "def make(): ...\n")
+    assert "no docstring: sample.make." in hooks.complaint(bare, entries={"sample.make"})
+    described = names_of(tmp_path / "other", 'def make():\n    """Make."""\n')
+    assert "page of docs/api has sample.make" in hooks.complaint(described, entries=set())
+    assert hooks.complaint(described, entries={"sample.make"}) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("docs/maths.md", "maths.md"),
+        ("docs/api/index.md", "api/index.md"),
+        ("reports/reference/table1.md", "reports/reference/table1.md"),
+        ("cscsr/problem.py", "cscsr/problem.py.md"),
+        ("README.md", "README.md"),
+    ],
+)
+def test_place_of_a_file_in_the_site(path, uri):
+    assert hooks.uri_in_site(path) == uri
+
+
+def test_links_in_code_are_no_links():
+    page = "[a](../x.md#y)\n```\n[b](c.md)\n```\n[d](https://e.f/g.md) ![h](h.png)"
+    assert hooks.linked_paths(page, "docs/page.md") == {"x.md", "docs/h.png"}

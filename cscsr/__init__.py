@@ -19,6 +19,8 @@ Everything is a solver of one of two problems, made by name or from its class:
 - `race(problem, solvers, gap=1e-4)` runs solvers of sparse coding to a certified optimum.
 - `learn_dictionary(images)` learns the filters of sparse coding; `save_codes` and `load_codes`
   keep codes in small files.
+- `upscale(images, scale)` takes images as torch has them (``layout="chw"``), batches and whole
+  numbers; `from_sporco(D, S, lmbda)` makes the problem of sporco's arrays.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -44,6 +46,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.codes import load_codes, save_codes
     from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
+    from cscsr.layouts import from_sporco, upscale
     from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
     from cscsr.patches.a_plus import APlus
@@ -84,6 +87,7 @@ __all__ = [
     "Stopwatch",
     "SuperResolution",
     "Trace",
+    "from_sporco",
     "learn_dictionary",
     "list_solvers",
     "load_codes",
@@ -91,6 +95,7 @@ __all__ = [
     "race",
     "save_codes",
     "stack_filters",
+    "upscale",
 ]
 
 _LAZY = {
@@ -122,6 +127,8 @@ _LAZY = {
     "race": "cscsr.racing:race",
     "save_codes": "cscsr.codes:save_codes",
     "stack_filters": "cscsr.convolution:stack_filters",
+    "from_sporco": "cscsr.layouts:from_sporco",
+    "upscale": "cscsr.layouts:upscale",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

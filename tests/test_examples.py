@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -41,5 +42,32 @@ def test_inpainting_reaches_what_the_page_of_solvers_says(tmp_path):
     assert np.ptp(read_image(tmp_path / "inpainting.png")) > 100
 
 
+GALLERY = sorted(
+    path.name
+    for path in (ROOT / "examples").glob("*.py")
+    if path.read_text(encoding="utf-8").startswith("# %% [markdown]")
+)
+"""The scripts that are notebooks too; tests/website runs them as such where it can."""
+
+
 def test_each_example_has_a_test():
-    assert [path.name for path in (ROOT / "examples").glob("*.py")] == ["inpainting.py"]
+    others = {path.name for path in (ROOT / "examples").glob("*.py")} - set(GALLERY)
+    assert others == {"inpainting.py"}
+    assert len(GALLERY) >= 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GALLERY)
+def test_scripts_of_the_gallery_end_in_a_picture(name, tmp_path):
+    if all(importlib.util.find_spec(tool) for tool in ("mkdocs", "jupytext", "nbclient")):
+        pytest.skip("tests/website runs the same code as a notebook")
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / name)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert np.ptp(read_image((tmp_path / name).with_suffix(".png"))) > 100

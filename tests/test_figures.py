@@ -41,6 +41,7 @@ NOT_MEASURED = {
         "would not stay under five seconds per image": "the same limit",
         "the true mean in 95 % of all cases": "the level of the intervals",
         "so ±1 %": "the standard error of a share of 2000 samples, twice",
+        "may take 20 s of processor time": "a limit",
         "exceeds 1.25 times its processor time": "a setting",
     },
     "docs/weights.md": {"at 1.4 times the size": "rounded from the training log's 1.39"},

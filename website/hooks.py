@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import posixpath
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # MkDocs reads this file by its path
+
+from website import gallery  # noqa: E402
 
 TOP_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SUPPORT.md", "CODE_OF_CONDUCT.md")
 """Pages in the root of the repository that have a place in the navigation."""
@@ -36,6 +40,7 @@ PUBLIC_MODULES = (
     "cscsr.testing",
     "cscsr.operators",
     "cscsr.sparse.loop",
+    "cscsr.sparse.proximal",
     "cscsr.training.recipe",
     "cscsr.training.run",
     "cscsr.weights",
@@ -100,7 +105,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(file)
             if target.endswith(".md"):
                 waiting.append((target, file.content_string))
+    for file in gallery_files(files, config):
+        files.append(file)
     return files
+
+
+def gallery_files(files: Files, config: MkDocsConfig) -> list[File]:
+    """Run the examples, in the order of the navigation, and return the pages and their files."""
+    order = re.findall(r"gallery/(\w+)\.md", str(config.nav))
+    paths = {path.stem: path for path in gallery.scripts()}
+    names = [name for name in order if name in paths] + sorted(paths.keys() - set(order))
+    examples = [gallery.run(paths[name]) for name in names]
+    made: dict[str, str | bytes] = {"index.md": gallery.index(examples)}
+    for example in examples:
+        made[f"{example.name}.md"] = example.page
+        made[f"{example.name}.ipynb"] = example.notebook
+        made[f"{example.name}.py"] = paths[example.name].read_text(encoding="utf-8")
+        for number, picture in enumerate(example.pictures, 1):
+            made[f"{example.name}-{number}.png"] = picture
+    return [File.generated(config, f"gallery/{name}", content=made[name]) for name in made]
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

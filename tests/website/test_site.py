@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
+import json
 import os
 import re
 import subprocess
@@ -11,7 +14,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import cscsr
 import cscsr.imaging
@@ -21,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 for tool in ("mkdocs", "material", "mkdocstrings_handlers.python", "jupytext", "nbclient"):
     pytest.importorskip(tool, reason=f"no {tool}: make docs-tools installs the extra cscsr[docs]")
 griffe = pytest.importorskip("griffe")
+PluginError = pytest.importorskip("mkdocs.exceptions").PluginError
 
 
 def module_from(path: Path):
@@ -31,6 +37,7 @@ def module_from(path: Path):
 
 
 hooks = module_from(ROOT / "website" / "hooks.py")
+gallery = hooks.gallery
 
 
 def build(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -127,6 +134,45 @@ def test_files_outside_docs_are_in_the_site(site, pages):
     assert (site / "reports" / "reference" / "csc-sr" / "filters.png").is_file()
 
 
+def printed(site: Path, name: str) -> str:
+    """What an example printed, from its notebook."""
+    notebook = json.loads((site / "gallery" / f"{name}.ipynb").read_text("utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return "".join("".join(o["text"]) for o in outputs if o["output_type"] == "stream")
+
+
+@pytest.mark.slow
+def test_every_example_has_a_page_with_its_picture_and_a_notebook(site, pages):
+    index = (site / "gallery" / "index.html").read_text("utf-8")
+    for path in gallery.scripts():
+        page = pages[site / "gallery" / f"{path.stem}.html"]
+        assert {f"{path.stem}.py", f"{path.stem}.ipynb"} <= set(page.links)
+        picture = np.asarray(Image.open(site / "gallery" / f"{path.stem}-1.png").convert("L"))
+        assert min(picture.shape) > 200 and np.ptp(picture) > 100
+        assert f'href="{path.stem}.html"' in index
+        assert (site / "gallery" / path.name).read_text("utf-8") == path.read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_examples_show_what_their_text_says(site):
+    difference = re.search(r"difference of the iterates: (\S+)", printed(site, "cista_is_ista"))
+    assert 0 < float(difference[1]) < 1e-13
+    difference = re.search(r"difference from cscsr.CSCSR: (\S+)", printed(site, "csc_sr_steps"))
+    assert float(difference[1]) < 1e-5
+    bicubic, csc_sr = map(float, re.findall(r"(\d+\.\d+) dB", printed(site, "csc_sr_steps")))
+    assert csc_sr > bicubic + 0.5
+    own = printed(site, "your_own_solver")
+    assert "array_types: back-projection returned" in own and "the contract is kept" in own
+    means = re.findall(r"^(\S+) .* (\d+\.\d+)$", own, re.MULTILINE)
+    means = {name: float(value) for name, value in means}
+    assert means["bicubic"] < means["back-projection"] < means["crnet-b-small"]
+    assert re.search(r"^ista +more than", printed(site, "admm_or_ista"), re.MULTILINE)
+    for line in printed(site, "crnet_recursions").splitlines():
+        first, last = map(float, re.findall(r"(\d+\.\d+) dB", line))
+        assert last > first
+    assert "fista needs" in printed(site, "unrolled_lista")
+
+
 @pytest.fixture(scope="module")
 def browser():
     driver = module_from(ROOT / "tests" / "compare" / "browser.py")
@@ -209,3 +255,43 @@ def test_place_of_a_file_in_the_site(path, uri):
 def test_links_in_code_are_no_links():
     page = "[a](../x.md#y)\n```\n[b](c.md)\n```\n[d](https://e.f/g.md) ![h](h.png)"
     assert hooks.linked_paths(page, "docs/page.md") == {"x.md", "docs/h.png"}
+
+
+def notebook_of(*outputs):
+    nbformat = pytest.importorskip("nbformat")
+    cell = nbformat.v4.new_code_cell("draw()", outputs=[nbformat.from_dict(o) for o in outputs])
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A title"), cell])
+
+
+def test_a_page_shows_code_then_text_then_pictures():
+    picture = io.BytesIO()
+    Image.new("L", (3, 2)).save(picture, "PNG")
+    encoded = base64.b64encode(picture.getvalue()).decode()
+    drawn = {"image/png": encoded, "text/plain": "<Figure size 10x10 with 1 Axes>"}
+    page, pictures = gallery.as_markdown(
+        notebook_of(
+            {"output_type": "stream", "name": "stdout", "text": "one\n"},
+            {"output_type": "stream", "name": "stdout", "text": "two\n"},
+            {"output_type": "display_data", "data": drawn, "metadata": {}},
+        ),
+        "example",
+    )
+    assert pictures == [picture.getvalue()]
+    assert page.startswith("# A title\n\n```python\ndraw()\n```\n\n```text\none\ntwo\n```\n\n![")
+    assert "(example-1.png)" in page and "<Figure" not in page
+
+
+def test_an_example_that_warns_ends_the_build():
+    warned = {"output_type": "stream", "name": "stderr", "text": "RuntimeWarning"}
+    with pytest.raises(PluginError, match="RuntimeWarning"):
+        gallery.as_markdown(notebook_of(warned), "example")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "sentence"), [("1 / 0", "ZeroDivisionError"), ("print(1)", "drew nothing")]
+)
+def test_an_example_that_fails_ends_the_build(tmp_path, code, sentence):
+    (tmp_path / "example.py").write_text(f"# %% [markdown]\n# # A title\n\n# %%\n{code}\n")
+    with pytest.raises(PluginError, match=sentence):
+        gallery.run(tmp_path / "example.py")

@@ -1,0 +1,1 @@
+"""The site: hooks of MkDocs, the gallery, and additions to the theme."""

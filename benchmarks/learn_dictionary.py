@@ -10,8 +10,9 @@ held-out images (`admm`, 80 iterations), and the objective is noted. Seconds are
 one thread; neither that coding nor sporco's own statistics (`FastSolve`) is in them.
 
 sporco's settings are those whose objective is lowest after a short run, on the same held-out
-images: a bias in its favour. Every row is written as soon as it is measured, and a run that was
-stopped goes on there.
+images: a bias in its favour.
+
+Every row is written as soon as it is measured, and a run that was stopped goes on there.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def duels(rows: Sequence[Row], learner: str) -> list[Duel]:
 
 def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) -> None:
     """Write learn_dictionary.md."""
-    lines = ["# Dictionary learning", "", "\n\n".join(introduction), ""]
+    lines = ["# Dictionary learning", "", "\n\n".join(introduction).strip(), ""]
     lines += [*_race_lines(rows), "", "## Settings tried", "", *_search_lines(rows), ""]
     last = rows[-1]
     lines += [f"Processor time, {thread_count(int(last['threads']))}; {last['machine']}.", ""]

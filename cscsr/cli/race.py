@@ -101,6 +101,9 @@ def run(arguments: argparse.Namespace) -> None:
             progress=True,
         )
         filters = learned.filters
+        content = io.BytesIO()
+        np.save(content, filters)
+        write_bytes(make_folder(out) / LEARNED, content.getbuffer())
     assert filters is not None
     problem = SparseCoding(
         signal.astype(arguments.dtype),
@@ -116,11 +119,6 @@ def run(arguments: argparse.Namespace) -> None:
         max_seconds=arguments.seconds,
         progress=True,
     )
-    make_folder(out)
-    if shape:
-        content = io.BytesIO()
-        np.save(content, filters)
-        write_bytes(out / LEARNED, content.getbuffer())
     result.save(out)
     print(f"{problem!r}\n\n{result}\n\n{', '.join(FILES)} are in {out}")
 

@@ -5,8 +5,9 @@
 Reads the systems (systems.csv) and their published parameters (published_parameters.csv) beside
 this module, the published figures of the package, and of the folder ``--reference`` the means of
 `benchmarks.compare` (table1.csv), of `benchmarks.patch_methods` (patch_methods.csv) and of
-`benchmarks.published` (published.csv). Writes systems.csv
-and systems.md, and copies the tables into docs/systems.md, where there is a checkout.
+`benchmarks.published` (published.csv), and where there is one, the table of
+`benchmarks.equal_compute` (equal_compute.csv). Writes systems.csv and systems.md, and copies the
+tables into docs/systems.md, where there is a checkout.
 
 Parameters and multiply-adds are counted, at ×2 and the paper's width, where this code has the
 network, and else are the published ones.
@@ -22,6 +23,8 @@ from pathlib import Path
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
+from benchmarks._study.equal_compute import largest_common_budget, read_points
+from benchmarks._study.equal_compute import table_of as table_of_points
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from cscsr import InputError, interrupts
 from cscsr.compare.published import read_published
@@ -79,6 +82,20 @@ def ours(reference: Path, method: str) -> str:
     return ", ".join(cells)
 
 
+def trained_alike(reference: Path) -> dict[str, str]:
+    """PSNR on the test set at ×2 of each small network of `benchmarks.equal_compute`, at the
+    largest budget that all have; empty without a run of it."""
+    points = read_points(reference / "equal_compute.csv")
+    budget = largest_common_budget(points)
+    return {point.network: str(point.test) for point in points if point.budget == budget}
+
+
+def alike_table(reference: Path) -> str:
+    """The table of `benchmarks.equal_compute` as Markdown, or a sentence where it was not run."""
+    points = read_points(reference / "equal_compute.csv")
+    return table_of_points(points) if points else "The reference run has no such comparison yet.\n"
+
+
 def rows_of(reference: Path) -> list[Row]:
     """A row for each system.
 
@@ -94,6 +111,7 @@ def rows_of(reference: Path) -> list[Row]:
         r["method"]: r["parameters"] for r in read_curves(HERE / "published_parameters.csv")
     }
     measured = read_curves(reference / "published.csv")
+    alike = trained_alike(reference)
     rows: list[Row] = []
     for system in read_curves(HERE / "systems.csv"):
         method = system["method"]
@@ -115,6 +133,8 @@ def rows_of(reference: Path) -> list[Row]:
             }
         )
         row["ours_psnr_db"] = ours(reference, method)
+        if alike:
+            row["trained_alike_psnr_db"] = alike.get(f"{system['architecture']}-small", "")
         rows.append(row)
     return rows
 
@@ -126,6 +146,9 @@ def table_of(rows: Sequence[Row]) -> str:
         "measured, published weights | measured, our weights |",
         "|---|---|---|--:|--:|--:|--:|---|",
     ]
+    alike = any("trained_alike_psnr_db" in row for row in rows)
+    if alike:
+        lines = [lines[0] + " small and trained alike, ×2 |", lines[1] + "--:|"]
     for row in rows:
         mark = " (p)" if row["counts"] == "published" else ""
         parameters = f"{int(row['parameters']):,}{mark}" if row["parameters"] else ""
@@ -139,6 +162,7 @@ def table_of(rows: Sequence[Row]) -> str:
             row["published_psnr_db"],
             row["published_weights_psnr_db"],
             row["ours_psnr_db"],
+            *([row["trained_alike_psnr_db"]] if alike else []),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -155,12 +179,13 @@ def files_table() -> str:
 
 
 def page_of(text: str, reference: Path, table: str) -> str:
-    """The text of docs/systems.md with its three tables.
+    """The text of docs/systems.md with its four tables.
 
     Raises InputError if its markers are not there.
     """
     published = (reference / "published.md").read_text(encoding="utf-8")
     blocks = {"systems": table, "published": published, "files": files_table()}
+    blocks["equal compute"] = alike_table(reference)
     for name, block in blocks.items():
         text = with_block(text, name, block.strip())
     return text

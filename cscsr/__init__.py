@@ -17,6 +17,8 @@ Everything is a solver of one of two problems, made by name or from its class:
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
 - `learn_dictionary(images)` learns the filters of sparse coding.
+- `upscale(images, scale)` takes images as torch has them (``layout="chw"``), batches and whole
+  numbers; `from_sporco(D, S, lmbda)` makes the problem of sporco's arrays.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
   iteration (`solution.trace.to_frame()`).
 - Bad input raises `InputError`: one sentence with the remedy.
@@ -41,6 +43,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
     from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
+    from cscsr.layouts import from_sporco, upscale
     from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
     from cscsr.patches.a_plus import APlus
@@ -79,10 +82,12 @@ __all__ = [
     "Stopwatch",
     "SuperResolution",
     "Trace",
+    "from_sporco",
     "learn_dictionary",
     "list_solvers",
     "make_solver",
     "stack_filters",
+    "upscale",
 ]
 
 _LAZY = {
@@ -110,6 +115,8 @@ _LAZY = {
     "list_solvers": "cscsr.registry:list_solvers",
     "make_solver": "cscsr.registry:make_solver",
     "stack_filters": "cscsr.convolution:stack_filters",
+    "from_sporco": "cscsr.layouts:from_sporco",
+    "upscale": "cscsr.layouts:upscale",
 }
 """What is imported when it is first used, so that the command is there at once: name to
 "module:attribute"."""

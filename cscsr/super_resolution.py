@@ -75,11 +75,12 @@ def _checked_image(name: str, image: Any) -> Any:
     """`image` as a plain array; refuses what is no image on the [0,1] scale."""
     shape = tuple(getattr(image, "shape", ()))
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
-        raise InputError(f"{name} must have shape (H, W) or (H, W, 3), got {shape}.")
+        remedy = "; cscsr.upscale takes channels first and batches" if len(shape) in (3, 4) else ""
+        raise InputError(f"{name} must have shape (H, W) or (H, W, 3), got {shape}{remedy}.")
     if dtype_name(image) not in ("float16", "float32", "float64"):
         raise InputError(
             f"{name} must be floating point in [0, 1], got {image.dtype}; "
-            "divide 8-bit values by 255."
+            "divide 8-bit values by 255, or use cscsr.upscale."
         )
     image = plain(name, image)
     check_unit_range(name, image)

@@ -61,3 +61,9 @@ def test_plots_are_written(run, tmp_path):
             assert min(picture.size) > 200
     ends = {line.get_label(): line.get_ydata()[-1] for line in names["axes"].lines}
     assert ends["fista"] < ends["ista"]
+
+
+@pytest.mark.slow
+def test_tensors_come_back_as_they_are(run):
+    printed, _ = run('layout="chw"')
+    assert printed.split("\n")[:2] == ["torch.Size([2, 3, 48, 64]) torch.float32", "torch.uint8"]

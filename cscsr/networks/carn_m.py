@@ -15,7 +15,7 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, fusion
 from cscsr.networks.upsampling import MeanShiftedEnlarger, UpsampledScales, scale_weights
 from cscsr.schema import Range
 
@@ -44,7 +44,7 @@ class _Unit(nn.Module):
 
 def _fusions(width: int) -> nn.ModuleList:
     """The 1×1 convolutions after each step of `_cascaded`."""
-    return nn.ModuleList(convolution((step + 2) * width, width, 1) for step in range(UNITS))
+    return nn.ModuleList(fusion((step + 2) * width, width) for step in range(UNITS))
 
 
 def _cascaded(
@@ -52,9 +52,9 @@ def _cascaded(
 ) -> Tensor:
     """Apply the steps in turn, each to a fusion of the input and all outputs before it."""
     outputs, features = [x], x
-    for step, fusion in zip(steps, fusions, strict=True):
+    for step, fuse in zip(steps, fusions, strict=True):
         outputs.append(step(features))
-        features = fusion(torch.cat(outputs, 1)).relu_()
+        features = fuse(torch.cat(outputs, 1)).relu_()
     return features
 
 

@@ -30,6 +30,17 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -
     return layer
 
 
+def fusion(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a 1×1 convolution of joined features, with initial variance 2 / n_in.
+
+    With that of A.4, which counts the outputs, the features would grow with each fusion.
+    """
+    layer = convolution(inputs, outputs, 1)
+    if not layer.weight.is_meta:
+        nn.init.normal_(layer.weight, std=(2.0 / inputs) ** 0.5)
+    return layer
+
+
 def start_small(layer: nn.Module) -> None:
     """Initialise the last convolution before a skip so small that training starts at the skip."""
     if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:

@@ -16,7 +16,7 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, fusion
 from cscsr.networks.upsampling import MeanShiftedEnlarger, UpsampledScales, scale_weights
 from cscsr.schema import Range
 
@@ -36,7 +36,7 @@ class _Projection(nn.Module):
         super().__init__()
         self.reduce: nn.Module = nn.Identity()
         if inputs is not None:
-            self.reduce = nn.Sequential(convolution(inputs, width, 1), nn.PReLU())
+            self.reduce = nn.Sequential(fusion(inputs, width), nn.PReLU())
         enlarge, shrink = nn.ConvTranspose2d, nn.Conv2d
         kinds = (enlarge, shrink, enlarge) if up else (shrink, enlarge, shrink)
         side = scale + 2 * BORDER
@@ -56,7 +56,7 @@ class _Body(nn.Module):
     def __init__(self, width: int, features: int, stages: int, scale: int) -> None:
         super().__init__()
         self.head = nn.Sequential(convolution(3, features), nn.PReLU())
-        self.reduce = nn.Sequential(convolution(features, width, 1), nn.PReLU())
+        self.reduce = nn.Sequential(fusion(features, width), nn.PReLU())
         # The first of each kind has one input; the k-th sees the k − 1 before it of the other kind
         # (the second up-projection one).
         ups = [_Projection(width, scale, True, n * width if n > 1 else None) for n in range(stages)]

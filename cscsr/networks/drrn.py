@@ -18,7 +18,7 @@ from cscsr.networks.base import (
     in_float32,
 )
 from cscsr.networks.cista_block import convolution, start_small
-from cscsr.networks.upsampling import Blocks
+from cscsr.networks.upsampling import Blocks, scale_weights
 
 
 class _RecursiveBlock(nn.Module):
@@ -60,7 +60,7 @@ class DRRN(LumaRefiner):
     scales
         The factors it is trained for; the layers do not depend on them.
     small_start
-        See `CRNetA`.
+        Start the last layer as `CRNetA` does, and each unit with a tenth of what it would add.
 
     References
     ----------
@@ -83,6 +83,8 @@ class DRRN(LumaRefiner):
         )
         self.last = convolution(width, 1)
         if small_start:
+            for block in self.blocks:
+                scale_weights(cast(_RecursiveBlock, block).second, 0.1)
             start_small(self.last)
 
     def convolutions(self, scale: int) -> Iterator[Convolution]:

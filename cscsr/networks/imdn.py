@@ -18,7 +18,7 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, fusion
 from cscsr.networks.upsampling import bicubic, scale_weights
 from cscsr.schema import Range
 
@@ -60,7 +60,8 @@ class _Block(nn.Module):
             [convolution(width, width), convolution(rest, width), convolution(rest, width)]
         )
         self.last = convolution(rest, self.distilled)
-        self.fusion = convolution(4 * self.distilled, width, 1)
+        self.fusion = fusion(4 * self.distilled, width)
+        scale_weights(self.fusion, 0.1)
         self.attention = _Attention(4 * self.distilled)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class _Body(nn.Module):
         super().__init__()
         self.head = convolution(3, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
-        self.fusion = convolution(blocks * width, width, 1)
+        self.fusion = fusion(blocks * width, width)
         self.smooth = convolution(width, width)
         self.tail = convolution(width, 3 * scale**2)
         self.shuffle = nn.PixelShuffle(scale)

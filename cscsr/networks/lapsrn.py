@@ -19,7 +19,7 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, start_small
 from cscsr.schema import Distinct, Range
 
 SLOPE = 0.2
@@ -41,6 +41,7 @@ class _Level(nn.Module):
         self.layers = nn.ModuleList(convolution(width, width) for _ in range(depth))
         self.enlarge_features = nn.ConvTranspose2d(width, width, 3, stride=2)
         self.residual = convolution(width, 1)
+        start_small(self.residual)
         self.enlarge_image = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
         if not self.enlarge_image.weight.is_meta:
             taps = torch.tensor([0.25, 0.75, 0.75, 0.25])

@@ -18,8 +18,8 @@ from cscsr.networks.base import (
     convolutions_of,
     in_float32,
 )
-from cscsr.networks.cista_block import convolution, start_small
-from cscsr.networks.upsampling import Blocks
+from cscsr.networks.cista_block import convolution, fusion, start_small
+from cscsr.networks.upsampling import Blocks, scale_weights
 
 
 class _MemoryBlock(nn.Module):
@@ -33,7 +33,7 @@ class _MemoryBlock(nn.Module):
         self.units = units
         self.first = convolution(width, width)
         self.second = convolution(width, width)
-        self.gate = convolution((units + memories) * width, width, 1)
+        self.gate = fusion((units + memories) * width, width)
 
     def forward(self, memories: list[Tensor]) -> Tensor:
         features, states = memories[-1], []
@@ -61,7 +61,7 @@ class MemNet(LumaRefiner):
     scales
         The factors it is trained for; the layers do not depend on them.
     small_start
-        See `CRNetA`.
+        Start the last layer as `CRNetA` does, and each unit with a tenth of what it would add.
 
     References
     ----------
@@ -85,6 +85,8 @@ class MemNet(LumaRefiner):
         )
         self.last = convolution(width, 1)
         if small_start:
+            for block in self.blocks:
+                scale_weights(cast(_MemoryBlock, block).second, 0.1)
             start_small(self.last)
 
     def convolutions(self, scale: int) -> Iterator[Convolution]:

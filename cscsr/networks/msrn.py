@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cscsr.networks.base import Channels, Convolution, Visit, convolutions_of, in_float32
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, fusion
 from cscsr.networks.upsampling import (
     Blocks,
     MeanShiftedEnlarger,
@@ -28,7 +28,7 @@ class _Block(nn.Module):
         self.second = nn.ModuleList(
             [convolution(2 * width, 2 * width, 3), convolution(2 * width, 2 * width, 5)]
         )
-        self.fusion = convolution(4 * width, width, 1)
+        self.fusion = fusion(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         features = x
@@ -74,9 +74,7 @@ class MSRN(MeanShiftedEnlarger):
         self.scales = tuple(scales)
         self.head = convolution(3, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
-        self.fusion = nn.Sequential(
-            convolution((blocks + 1) * width, width, 1), convolution(width, width)
-        )
+        self.fusion = nn.Sequential(fusion((blocks + 1) * width, width), convolution(width, width))
         self.up = nn.ModuleDict({str(scale): upsampler(width, scale) for scale in self.scales})
         self.tail = convolution(width, 3)
         if small_start:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cscsr.networks.base import Channels, Convolution, Visit, convolutions_of, in_float32
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, fusion
 from cscsr.networks.upsampling import (
     Blocks,
     MeanShiftedEnlarger,
@@ -30,7 +30,7 @@ class _DenseBlock(nn.Module):
         self.layers = nn.ModuleList(
             convolution(width + number * growth, growth) for number in range(layers)
         )
-        self.fusion = convolution(width + layers * growth, width, 1)
+        self.fusion = fusion(width + layers * growth, width)
 
     def forward(self, x: Tensor) -> Tensor:
         features = x
@@ -83,9 +83,7 @@ class RDN(MeanShiftedEnlarger):
         self.head = convolution(3, width)
         self.second = convolution(width, width)
         self.blocks = nn.ModuleList(_DenseBlock(width, growth, layers) for _ in range(blocks))
-        self.fusion = nn.Sequential(
-            convolution(blocks * width, width, 1), convolution(width, width)
-        )
+        self.fusion = nn.Sequential(fusion(blocks * width, width), convolution(width, width))
         self.up = nn.ModuleDict({str(scale): upsampler(width, scale) for scale in self.scales})
         self.tail = convolution(width, 3)
         if small_start:

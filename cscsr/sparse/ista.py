@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -52,7 +52,10 @@ def proximal_gradient(
     codes = previous = as_batch(start)
     image = image_before = operator.synthesis(codes)
     spare = [torch.empty_like(codes) for _ in range(3 if accelerated else 2)]
-    t, momentum = 1.0, 0.0
+    # Numbers on a CPU. Elsewhere a restart keeps them with the codes: to read one would make every
+    # iteration wait for the device.
+    t: Any = 1.0 if not restart or start.device.type == "cpu" else start.new_ones(())
+    momentum: Any = 0.0
     while True:
         needed = (codes, previous) if accelerated else (codes,)
         target = next(array for array in spare if all(array is not other for other in needed))
@@ -61,7 +64,8 @@ def proximal_gradient(
         sweep = operator.sweep(observed - image.lerp(image_before, -momentum))
         for block, correlation in sweep:
             now = codes[block]
-            point = previous[block].lerp(now, 1.0 + momentum) if momentum else now
+            still = isinstance(momentum, float) and momentum == 0
+            point = now if still else previous[block].lerp(now, 1.0 + momentum)
             descended = correlation.mul_(step).add_(point)
             bound = part_of(threshold, block)
             new = shrink_into(target[block], descended, bound, problem.nonnegative)
@@ -71,11 +75,20 @@ def proximal_gradient(
         image_before, image = image, sweep.image
         previous, codes = codes, target
         if accelerated:
-            if restart and float(uphill) > 0:
-                t = 1.0
-            t, before = (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0, t
-            momentum = (before - 1.0) / t
+            t, momentum = _next_momentum(t, uphill if restart else None)
         yield codes if start.ndim == 4 else codes[0]
+
+
+def _next_momentum(t: Any, uphill: torch.Tensor | None) -> tuple[Any, Any]:
+    """tₖ and βₖ from tₖ₋₁; from t = 1 where ⟨v − z, z − z_before⟩, `uphill`, is positive."""
+    on_device = isinstance(t, torch.Tensor)
+    if uphill is not None and on_device:
+        t = torch.where(uphill > 0, 1.0, t)
+    elif uphill is not None and float(uphill) > 0:
+        t = 1.0
+    root = torch.sqrt(1.0 + 4.0 * t * t) if on_device else math.sqrt(1.0 + 4.0 * t * t)
+    following = (1.0 + root) / 2.0
+    return following, (t - 1.0) / following
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import cscsr
+import cscsr.plot
 from cscsr.data.problems import camera, high_passed
 
 y, x = np.mgrid[-4:5, -4:5]
@@ -44,28 +45,23 @@ optimum
 
 # %%
 P = exact.objective(optimum.codes)
-curves = {}
+solutions = {}
 for name in ("ista", "fista", "admm", "active-set", "sporco-admm"):
     solver = cscsr.make_solver(name, iterations=120, tol=0, gap_tol=1e-3)
     solver.prepare(problem)
-    trace = solver.solve(problem).trace
-    gap = np.maximum(trace["objective"] / P - 1, 1e-5)
-    curves[name] = trace["iteration"], trace["seconds"], gap
-    reached = np.flatnonzero(gap <= 1e-2)
+    solutions[name] = solver.solve(problem)
+    reached = np.flatnonzero(solutions[name].trace["objective"] <= 1.01 * P)
     needed = f"{reached[0] + 1} iterations" if reached.size else "more than 120"
     print(f"{name:12} {needed:>16} to 1 %")
 
 # %%
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(9, 3.6), dpi=110, sharey=True, layout="constrained"
+figure, ((left, right),) = plt.subplots(
+    1, 2, figsize=(10, 3.8), dpi=110, sharey=True, squeeze=False, layout="constrained"
 )
-for name, (iterations, seconds, gap) in curves.items():
-    left.loglog(iterations, gap, label=name)
-    right.loglog(seconds, gap)
-left.set(xlabel="iterations", ylabel="objective above the optimum, relative")
-right.set(xlabel="the solver's own time (s)")
-left.legend(frameon=False)
-for axis in (left, right):
-    axis.grid(alpha=0.25)
+cscsr.plot.trace(solutions, optimum=P, ax=left)
+cscsr.plot.trace(solutions, optimum=P, x="seconds", ax=right)
+left.set_ylim(1e-5, 1)
+right.set(xscale="log", ylabel="")
+right.get_legend().remove()
 figure.suptitle("24 Gabor filters of 9×9, 64×64 pixels, λ = 0.05", fontsize=10)
 figure.savefig("admm_or_ista.png")

@@ -9,6 +9,7 @@
 import matplotlib.pyplot as plt
 
 import cscsr
+import cscsr.plot
 from cscsr.data.datasets import demo
 from cscsr.imaging import degrade, luma_of, luma_psnr
 
@@ -45,12 +46,9 @@ for name, trace in traces.items():
 
 # %%
 figure, axis = plt.subplots(figsize=(6.8, 3.8), dpi=110, layout="constrained")
-for name, trace in traces.items():
-    axis.plot(trace["iteration"], trace["psnr_db"], ".-", markersize=4, label=name)
+cscsr.plot.trace(traces, y="psnr_db", ax=axis)
 axis.axhline(bicubic, color="black", linewidth=0.8, linestyle=":", label="bicubic")
+axis.legend(fontsize=8)
 axis.set(xlabel="iteration or recursion", ylabel="PSNR of the image decoded then (dB)")
-axis.set_ylim(28, 35.5)
 axis.set_title(f"chelsea, ×{scale}", fontsize=10)
-axis.legend(frameon=False, fontsize=8)
-axis.grid(alpha=0.25)
 figure.savefig("crnet_recursions.png")

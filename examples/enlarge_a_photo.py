@@ -6,10 +6,10 @@
 # array in [0, 1]:
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import cscsr
+import cscsr.plot
 from cscsr.data.datasets import demo
 from cscsr.imaging import read_image, write_image
 
@@ -25,15 +25,11 @@ print(solution)
 
 # %% [markdown]
 # `crnet-b-small+` is the mean over eight flips and rotations: a little better, eight times the
-# work. Here is no truth to compare with, so look.
+# work. There is no truth here to compare with, so look.
 
 # %%
 repeated = np.kron(photo, np.ones((3, 3, 1)))
 bicubic = cscsr.Bicubic().solve(cscsr.SuperResolution(photo, scale=3)).estimate
-panels = {"each pixel repeated": repeated, "bicubic": bicubic, "crnet-b-small": solution.estimate}
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), dpi=110, layout="constrained")
-for axis, (title, image) in zip(axes, panels.items(), strict=True):
-    axis.imshow(np.clip(image, 0, 1), interpolation="nearest")
-    axis.set_title(title, fontsize=10)
-    axis.set_axis_off()
+images = {"each pixel repeated": repeated, "bicubic": bicubic, "crnet-b-small": solution.estimate}
+figure = cscsr.plot.compare_images(images, box=(60, 50, 110, 110))
 figure.savefig("enlarge_a_photo.png")

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import cscsr
+import cscsr.plot
 from cscsr.data.problems import camera_problem
 
 problem = camera_problem(size=96, atoms=16, filter_size=5, lam=0.05)
@@ -39,25 +40,19 @@ error = np.linalg.norm(problem.signal - approximation) / np.linalg.norm(problem.
 print(f"codes {codes.shape}, {share:.1%} of them not zero; relative error {error:.1%}")
 
 # %%
-atoms = np.pad(problem.dictionary, ((0, 0), (1, 1), (1, 1)))
-atoms /= abs(atoms).max(axis=(1, 2), keepdims=True)
-mosaic = np.block([[atoms[4 * row + column] for column in range(4)] for row in range(4)])
-strength = abs(codes).sum(axis=0)
-
-figure, axes = plt.subplots(1, 4, figsize=(10, 2.9), dpi=110, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), dpi=110, layout="constrained")
 limit = abs(problem.signal).max()
-panels = [
-    (
-        "image without its smooth part",
-        problem.signal,
-        {"cmap": "gray", "vmin": -limit, "vmax": limit},
-    ),
-    ("16 filters", mosaic, {"cmap": "gray", "vmin": -1, "vmax": 1}),
-    ("pixels with a code that is not zero", strength > 0, {"cmap": "gray_r"}),
-    ("sum of filters and codes", approximation, {"cmap": "gray", "vmin": -limit, "vmax": limit}),
-]
-for axis, (title, image, look) in zip(axes, panels, strict=True):
-    axis.imshow(image, interpolation="nearest", **look)
-    axis.set_title(title, fontsize=9)
+parts = {"image without its smooth part": problem.signal, "sum of filters and codes": approximation}
+for axis, (title, part) in zip(axes[[0, 2]], parts.items(), strict=True):
+    axis.imshow(part, cmap="gray", vmin=-limit, vmax=limit)
+    axis.set_title(title, fontsize=10)
     axis.set_axis_off()
+cscsr.plot.dictionary(problem.dictionary, ax=axes[1])
+axes[1].set_title("the 16 filters", fontsize=10)
+
+# %% [markdown]
+# The maps with the most in them, each with its filter in the corner. Most of each map is zero.
+
+# %%
+figure = cscsr.plot.codes(codes, most=7, filters=problem.dictionary)
 figure.savefig("first_sparse_code.png")

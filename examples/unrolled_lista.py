@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import cscsr
+import cscsr.plot
 from cscsr.data.problems import camera, high_passed
 
 lista = cscsr.make_solver("lista[step]")
@@ -31,25 +32,20 @@ P = exact.objective(optimum.codes)
 # which has no parameters to learn, overtakes in the end.
 
 # %%
-curves = {}
-for name in ("ista", "fista", "lista[step]"):
-    trace = cscsr.make_solver(name, iterations=48, tol=0).solve(problem).trace
-    curves[name] = trace["objective"] / P - 1
-
-level = curves["lista[step]"][15]
+solutions = {
+    name: cscsr.make_solver(name, iterations=48, tol=0).solve(problem)
+    for name in ("ista", "fista", "lista[step]")
+}
+level = solutions["lista[step]"].trace["objective"][15]
 for name in ("ista", "fista"):
-    reached = np.flatnonzero(curves[name] <= level)
+    reached = np.flatnonzero(solutions[name].trace["objective"] <= level)
     steps = f"{reached[0] + 1} steps" if reached.size else "more than 48 steps"
     print(f"{name} needs {steps} to where lista[step] is after 16")
 
 # %%
-figure, axis = plt.subplots(figsize=(6.4, 3.6), dpi=110, layout="constrained")
-for name, gap in curves.items():
-    axis.semilogy(np.arange(1, gap.size + 1), gap, label=name)
+figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=110, layout="constrained")
+cscsr.plot.trace(solutions, optimum=P, ax=axis)
 axis.axvline(16, color="black", linewidth=0.8, linestyle=":")
-axis.text(16.5, axis.get_ylim()[1] * 0.6, "learned steps end", fontsize=8)
-axis.set(xlabel="steps", ylabel="objective above the optimum, relative")
+axis.text(16.5, 1, "learned steps end", fontsize=8)
 axis.set_title(f"{filters.shape[0]} filters, 64×64 pixels, λ = 0.02", fontsize=10)
-axis.legend(frameon=False)
-axis.grid(alpha=0.25)
 figure.savefig("unrolled_lista.png")

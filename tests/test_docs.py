@@ -159,7 +159,8 @@ def test_added_solver_is_listed_and_enlarges(nearest, tmp_path):
 
 
 @pytest.mark.slow
-def test_added_solver_keeps_the_contract(nearest, tmp_path):
+def test_added_solver_keeps_the_contract(nearest, tmp_path, monkeypatch):
+    monkeypatch.setenv("CSCSR_TEST_SOLVERS", "nearest")
     options = ["-q", "-p", "no:cacheprovider", "-k", "nearest and not unknown"]
     contract = ROOT / "tests" / "test_registry.py"
     printed = python("-m", "pytest", *options, contract, folder=tmp_path, path=nearest)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._study.equal_compute import Point, Spread
-from benchmarks._study.figures import COLOURS, save
+from cscsr.plot import COLOURS, panels, save
 
 MARKERS = "osD^vP"
 
@@ -51,24 +51,22 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
     """Draw equal_compute.png: PSNR on the held-out images and on the test set against training
     FLOP, multiply-adds of inference and seconds of training; bars from the lowest seed to the
     highest."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     networks = list(dict.fromkeys(point.network for point in points))
     if not networks:
         return
     style = styles(networks)
-    figure = Figure(figsize=(12.5, 8), layout="constrained")
-    panels = figure.subplots(2, 3, sharey="row", sharex="col")
+    figure, grid = panels(2, 3, (12.5, 8), sharey="row", sharex="col")
     last = max(point.budget for point in points)
     axes = (
         ("training_flop", f"training FLOP, {len({p.budget for p in points})} budgets"),
-        ("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last:.0e} training FLOP"),
+        ("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last:.0e} FLOP"),
         ("seconds", "processor seconds of training"),
     )
     below = False
     for line, (column, title) in zip(
-        panels, (("holdout", "the held-out images"), ("test", test_set)), strict=True
+        grid, (("holdout", "the held-out images"), ("test", test_set)), strict=True
     ):
         levels = [point.bicubic[column == "test"] for point in points]
         means = [getattr(point, column).mean for point in points]
@@ -91,9 +89,9 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
                 panel.xaxis.set_major_formatter("{x:g}")
                 panel.xaxis.set_minor_formatter("")
             panel.grid(alpha=0.25, which="both")
-    for panel, (_, label) in zip(panels[1], axes, strict=True):
+    for panel, (_, label) in zip(grid[1], axes, strict=True):
         panel.set_xlabel(label)
-    handles, names = panels[0][0].get_legend_handles_labels()
+    handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize=8, loc="outside center right")
     figure.suptitle(
         "The same patches, optimiser and operations for every network. Bars: lowest to highest "

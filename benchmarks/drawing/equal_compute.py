@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._study.equal_compute import Point, Spread
-from cscsr import plot
+from cscsr.plot import COLOURS, panels, save
 
 MARKERS = "osD^vP"
 
@@ -24,9 +24,9 @@ def styles(networks: Sequence[str]) -> dict[str, dict[str, Any]]:
             marker = "*" if name.startswith("crnet-a") else "X"
             result[name] = {"color": "black", "marker": marker, "zorder": 5, "markersize": 8}
         else:
-            turn, colour = divmod(others.index(name), len(plot.COLOURS))
+            turn, colour = divmod(others.index(name), len(COLOURS))
             result[name] = {
-                "color": plot.COLOURS[colour],
+                "color": COLOURS[colour],
                 "marker": MARKERS[turn],
                 "markersize": 5,
                 "linestyle": "-" if turn == 0 else "--",
@@ -57,16 +57,16 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
     if not networks:
         return
     style = styles(networks)
-    figure, panels = plot.panels(2, 3, (12.5, 8), sharey="row", sharex="col")
+    figure, grid = panels(2, 3, (12.5, 8), sharey="row", sharex="col")
     last = max(point.budget for point in points)
     axes = (
         ("training_flop", f"training FLOP, {len({p.budget for p in points})} budgets"),
-        ("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last:.0e} training FLOP"),
+        ("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last:.0e} FLOP"),
         ("seconds", "processor seconds of training"),
     )
     below = False
     for line, (column, title) in zip(
-        panels, (("holdout", "the held-out images"), ("test", test_set)), strict=True
+        grid, (("holdout", "the held-out images"), ("test", test_set)), strict=True
     ):
         levels = [point.bicubic[column == "test"] for point in points]
         means = [getattr(point, column).mean for point in points]
@@ -89,9 +89,9 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
                 panel.xaxis.set_major_formatter("{x:g}")
                 panel.xaxis.set_minor_formatter("")
             panel.grid(alpha=0.25, which="both")
-    for panel, (_, label) in zip(panels[1], axes, strict=True):
+    for panel, (_, label) in zip(grid[1], axes, strict=True):
         panel.set_xlabel(label)
-    handles, names = panels[0][0].get_legend_handles_labels()
+    handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize=8, loc="outside center right")
     figure.suptitle(
         "The same patches, optimiser and operations for every network. Bars: lowest to highest "
@@ -100,4 +100,4 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
         * below,
         fontsize=10,
     )
-    plot.save(figure, picture, dpi=120)
+    save(figure, picture, dpi=120)

@@ -10,8 +10,9 @@ held-out images (`admm`, 80 iterations), and the objective is noted. Seconds are
 one thread; neither that coding nor sporco's own statistics (`FastSolve`) is in them.
 
 sporco's settings are those whose objective is lowest after a short run, on the same held-out
-images: a bias in its favour. Every row is written as soon as it is measured, and a run that was
-stopped goes on there.
+images: a bias in its favour.
+
+Every row is written as soon as it is measured, and a run that was stopped goes on there.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ SEARCHED: dict[str, list[Settings]] = {
             (64, (300, 300), 25),
             (64, (300, 100), 25),
             (64, (1000, 1000), 25),
+            (64, (1000, 100), 25),
+            (64, (300, 30), 25),
+            (48, (300, 100), 25),
             (64, (30, 30), 25),
             (128, (100, 100), 25),
             (256, (10, 20), 25),
@@ -76,7 +80,10 @@ SEARCHED: dict[str, list[Settings]] = {
         for crops, update, step in (
             (24, "cns", 2.0),
             (24, "cns", 10.0),
+            (24, "pgm", 2.0),
+            (24, "pgm", 5.0),
             (24, "pgm", 10.0),
+            (12, "pgm", 10.0),
             (24, "pgm", 50.0),
             (24, "pgm", 200.0),
             (12, "pgm", 50.0),

@@ -1,4 +1,4 @@
-"""A+ trained and measured beside its published figures, and what its sizes were chosen from.
+"""ScSR and A+ trained and measured beside their published figures, and what was chosen.
 
     python -m benchmarks.patch_methods --data DIR --out reports/reference
     python -m benchmarks.patch_methods --data DIR --out reports/reference --choices
@@ -29,29 +29,37 @@ from benchmarks._study.command import (
 )
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
-from cscsr import SuperResolution, interrupts, weights
+from cscsr import SuperResolution, interrupts
 from cscsr.compare.published import read_published, same_method
 from cscsr.csc_sr.training_images import Lumas, central_crop
 from cscsr.data.datasets import holdout_images, load_dataset, training_images
 from cscsr.imaging import degrade, score
 from cscsr.output import make_folder, write_text
 from cscsr.patches.a_plus import APlus
-from cscsr.patches.regression import ANCHOR_SAMPLES, anchored_regressors, learn_anchors
 from cscsr.patches.samples import Samples, draw_samples
-from cscsr.patches.train import HOLDOUT_CROP, Options, held_out_psnr, train_a_plus
-from cscsr.patches.weight_file import AnchoredScale
+from cscsr.patches.scsr import ScSR
+from cscsr.patches.solver import PatchSolver
+from cscsr.patches.train import (
+    HOLDOUT_CROP,
+    APlusOptions,
+    Options,
+    ScSROptions,
+    held_out_psnr,
+    train,
+)
 
 PAGE = ROOT / "docs" / "patch-methods.md"
 
-DATASETS = ("Set5", "Set14")
+DATASETS = {"scsr": ("Set5",), "a-plus": ("Set5", "Set14")}
+"""The test sets of each solver; ScSR would take many minutes for Set14."""
 
 CHOICE_SCALE = 3
 """The scale that choices are made at."""
 
-BASE = replace(Options(), samples=1_000_000)
+BASE = replace(APlusOptions(), samples=1_000_000)
 """What is varied: the usual sizes with fewer patches, as drawing them takes most of the time."""
 
-VARIANTS: dict[str, Options] = {
+VARIANTS: dict[str, APlusOptions] = {
     "1024 anchors, 2048 neighbours, λ = 0.1, 1 000 000 patches": BASE,
     "1024 neighbours": replace(BASE, neighbours=1024),
     "4096 neighbours": replace(BASE, neighbours=4096),
@@ -93,16 +101,8 @@ def choices(out: Path, data: Path, report: Report) -> list[Path]:
             drawn = None
             drawn = options.samples, draw_samples(images, CHOICE_SCALE, options.samples, rng, False)
         samples = drawn[1]
-        rng = np.random.default_rng(options.seed)
-        few = rng.permutation(len(samples))[:ANCHOR_SAMPLES]
-        anchors = learn_anchors(
-            samples.features[few], options.anchors, options.rounds, rng, progress=False
-        )
-        regressors = anchored_regressors(
-            samples, anchors, options.neighbours, options.ridge, progress=False
-        )
-        trained = AnchoredScale(samples.projection, anchors, regressors)
-        figures = held_out_psnr(heldout, CHOICE_SCALE, trained)
+        trained = options.fit(samples, np.random.default_rng(options.seed), progress=False)
+        figures = held_out_psnr(heldout, CHOICE_SCALE, options, trained)
         rows.append(
             {
                 "variant": label,
@@ -128,38 +128,53 @@ def choices_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def solvers(folder: Path, data: Path) -> Iterator[APlus]:
+def solvers(folder: Path, data: Path) -> Iterator[PatchSolver[Any]]:
     """The solvers with weights of `folder`, which are trained if they are not there."""
-    path = folder / "a-plus.safetensors"
-    if not path.is_file():
-        train_a_plus(data, path)
-    yield APlus(weights=str(path))
+    methods: list[tuple[type[PatchSolver[Any]], Options]] = [
+        (ScSR, ScSROptions()),
+        (APlus, APlusOptions()),
+    ]
+    for solver, options in methods:
+        path = folder / f"{options.kind}.safetensors"
+        if not path.is_file():
+            train(data, path, options)
+        yield solver(weights=str(path))
+
+
+def figures_of(solver: PatchSolver[Any], dataset: str, scale: int, data: Path) -> Row:
+    """The means of a solver over a data set, beside the published ones."""
+    scores = []
+    for _, truth in load_dataset(dataset, data):
+        problem = SuperResolution(degrade(truth, scale, solver.line), scale)
+        scores.append(score(solver.solve(problem).estimate, truth, scale, solver.line))
+    known = read_published().set_index(["dataset", "scale", "method"])
+    place = (dataset, scale, same_method(solver.name))
+    there = place in known.index
+    return {
+        "method": solver.name,
+        "dataset": dataset,
+        "scale": scale,
+        "psnr_db": f"{np.mean([each['psnr'] for each in scores]):.4f}",
+        "ssim": f"{np.mean([each['ssim'] for each in scores]):.6f}",
+        "published_psnr_db": f"{known.psnr_db[place]:.2f}" if there else "",
+        "published_ssim": f"{known.ssim[place]:.4f}" if there else "",
+        "images": len(scores),
+    }
 
 
 def measured(out: Path, data: Path, folder: Path, report: Report) -> list[Path]:
     """Make patch_methods.csv and .md in the folder `out`."""
     table = out / "patch_methods.csv"
+    earlier = {(r["sha256"], r["dataset"], r["scale"]): r for r in read_curves(table)}
     rows: list[Row] = []
-    known = read_published().set_index(["dataset", "scale", "method"])
     for solver in solvers(folder, data):
-        scales = sorted(map(int, weights.load(str(solver.weights))[1]["scales"]))
-        tasks = [(dataset, scale) for dataset in DATASETS for scale in scales]
+        digest = solver.weights_sha256()
+        tasks = [(s, scale) for s in DATASETS[solver.name] for scale in solver.scale_weights()]
         for index, (dataset, scale) in enumerate(tasks):
             report(f"{solver.name} on {dataset} ×{scale}", index, len(tasks))
-            scores = []
-            for _, truth in load_dataset(dataset, data):
-                problem = SuperResolution(degrade(truth, scale, solver.line), scale)
-                scores.append(score(solver.solve(problem).estimate, truth, scale, solver.line))
-            row: Row = {"method": solver.name, "dataset": dataset, "scale": scale}
-            row |= {
-                "psnr_db": f"{np.mean([each['psnr'] for each in scores]):.4f}",
-                "ssim": f"{np.mean([each['ssim'] for each in scores]):.6f}",
-            }
-            place = (dataset, scale, same_method(solver.name))
-            there = place in known.index
-            row["published_psnr_db"] = f"{known.psnr_db[place]:.2f}" if there else ""
-            row["published_ssim"] = f"{known.ssim[place]:.4f}" if there else ""
-            rows.append({**row, "images": len(scores), "sha256": solver.weights_sha256()})
+            row = earlier.pop((digest, dataset, str(scale)), None)
+            rows.append(row or {**figures_of(solver, dataset, scale, data), "sha256": digest})
+            write_curves(table, [*rows, *earlier.values()])
     write_curves(table, rows)
     write_table(out, "patch methods", measured_table(rows))
     return [table, out / "patch_methods.md"]

@@ -12,11 +12,14 @@ Everything is a solver of one of two problems, made by name or from its class:
 
 - `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one. Their classes
   are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `SporcoADMM`, `SporcoPGM` and
-  `LISTA` solve sparse coding; `Bicubic`, `APlus`, `CSCSR` and `NetworkSolver` super-resolution.
+  `LISTA` solve sparse coding; `Bicubic`, `ScSR`, `APlus`, `CSCSR` and `NetworkSolver`
+  super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
   `SparseCoding(signal, dictionary, lam)` asks for the codes z that minimise
   ½‖y − Σ fᵢ⊗zᵢ‖² + λ‖z‖₁. λ may vary by atom or code, and a mask marks missing elements of y.
-- `learn_dictionary(images)` learns the filters of sparse coding.
+- `race(problem, solvers, gap=1e-4)` runs solvers of sparse coding to a certified optimum.
+- `learn_dictionary(images)` learns the filters of sparse coding; `save_codes` and `load_codes`
+  keep codes in small files.
 - `upscale(images, scale)` takes images as torch has them (``layout="chw"``), batches and whole
   numbers; `from_sporco(D, S, lmbda)` makes the problem of sporco's arrays.
 - `Solution` has the `estimate`, a `status`, the `seconds` and the `trace`, a row for each
@@ -41,13 +44,16 @@ from cscsr.errors import InputError
 
 if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.bicubic import Bicubic
+    from cscsr.codes import load_codes, save_codes
     from cscsr.convolution import stack_filters
     from cscsr.csc_sr.solver import CSCSR
     from cscsr.layouts import from_sporco, upscale
     from cscsr.learn.learner import LearnedDictionary, learn_dictionary
     from cscsr.network import NetworkSolver
     from cscsr.patches.a_plus import APlus
+    from cscsr.patches.scsr import ScSR
     from cscsr.problem import SparseCoding
+    from cscsr.racing import Race, race
     from cscsr.registry import list_solvers, make_solver
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
     from cscsr.sparse.active_set import ActiveSet
@@ -73,6 +79,8 @@ __all__ = [
     "InputError",
     "LearnedDictionary",
     "NetworkSolver",
+    "Race",
+    "ScSR",
     "Solution",
     "Solver",
     "SparseCoding",
@@ -85,7 +93,10 @@ __all__ = [
     "from_sporco",
     "learn_dictionary",
     "list_solvers",
+    "load_codes",
     "make_solver",
+    "race",
+    "save_codes",
     "stack_filters",
     "upscale",
 ]
@@ -102,8 +113,10 @@ _LAZY = {
     "LISTA": "cscsr.sparse.lista:LISTA",
     "LearnedDictionary": "cscsr.learn.learner:LearnedDictionary",
     "NetworkSolver": "cscsr.network:NetworkSolver",
+    "Race": "cscsr.racing:Race",
     "Solution": "cscsr.solver:Solution",
     "Solver": "cscsr.solver:Solver",
+    "ScSR": "cscsr.patches.scsr:ScSR",
     "SparseCoding": "cscsr.problem:SparseCoding",
     "SporcoADMM": "cscsr.sparse.sporco:SporcoADMM",
     "SporcoPGM": "cscsr.sparse.sporco:SporcoPGM",
@@ -113,7 +126,10 @@ _LAZY = {
     "Trace": "cscsr.solver:Trace",
     "learn_dictionary": "cscsr.learn.learner:learn_dictionary",
     "list_solvers": "cscsr.registry:list_solvers",
+    "load_codes": "cscsr.codes:load_codes",
     "make_solver": "cscsr.registry:make_solver",
+    "race": "cscsr.racing:race",
+    "save_codes": "cscsr.codes:save_codes",
     "stack_filters": "cscsr.convolution:stack_filters",
     "from_sporco": "cscsr.layouts:from_sporco",
     "upscale": "cscsr.layouts:upscale",

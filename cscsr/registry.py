@@ -151,6 +151,14 @@ _TRAINED: dict[str, SolverRow] = {
         beside="A+",
         same=True,
     ),
+    "scsr": SolverRow(
+        "SuperResolution",
+        "sparse coding of patches, coupled dictionaries (Yang et al. 2010)",
+        "cscsr.patches.scsr:ScSR",
+        family="classical",
+        beside="ScSR",
+        same=True,
+    ),
 }
 """Solvers that exist once their weights are made; see `cscsr.trained_weights`."""
 

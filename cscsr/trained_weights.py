@@ -1,4 +1,4 @@
-"""Weights that a command makes on the user's machine, because they are too large to ship.
+"""Weights that a command makes on the user's machine, because they would be large to ship.
 
 ``cscsr train NAME`` writes them into the user's cache, and from then on NAME is a solver. Needs the
 standard library only.
@@ -11,7 +11,7 @@ from pathlib import Path
 from cscsr.errors import InputError
 from cscsr.published_weights import cache_folder
 
-TRAINED = ("a-plus",)
+TRAINED = ("a-plus", "scsr")
 """The solvers that need such weights."""
 
 
@@ -36,7 +36,7 @@ def needed_trained(name: str) -> Path:
     path = trained_path(name)
     if not path.is_file():
         raise InputError(
-            f"{name} needs weights that are too large to ship: 'cscsr train {name} --data DIR' "
+            f"{name} needs weights that are not shipped: 'cscsr train {name} --data DIR' "
             "makes them in a few minutes."
         )
     return path

@@ -62,6 +62,16 @@ def test_python_of_the_quick_start_runs(tmp_path):
     assert "(8, 64, 64)" in python("-c", second, folder=tmp_path)
 
 
+@pytest.mark.slow
+def test_python_of_dictionary_learning_and_of_the_race_runs(tmp_path):
+    write_photo(tmp_path)
+    code = block("docs/dictionary-learning.md", "python")
+    assert "16 filters of 6x6" in python("-c", code, folder=tmp_path)
+    table = python("-c", block("docs/solvers.md", "python"), folder=tmp_path)
+    assert all(f"| {name} |" in table for name in ("active-set", "admm", "fista"))
+    assert (tmp_path / "race" / "race.png").is_file()
+
+
 def test_example_in_the_help_of_the_package():
     assert doctest.testmod(cscsr) == (0, 5)
 
@@ -149,7 +159,8 @@ def test_added_solver_is_listed_and_enlarges(nearest, tmp_path):
 
 
 @pytest.mark.slow
-def test_added_solver_keeps_the_contract(nearest, tmp_path):
+def test_added_solver_keeps_the_contract(nearest, tmp_path, monkeypatch):
+    monkeypatch.setenv("CSCSR_TEST_SOLVERS", "nearest")
     options = ["-q", "-p", "no:cacheprovider", "-k", "nearest and not unknown"]
     contract = ROOT / "tests" / "test_registry.py"
     printed = python("-m", "pytest", *options, contract, folder=tmp_path, path=nearest)

@@ -13,6 +13,7 @@ import pytest
 import cscsr
 from cscsr.imaging import read_image, write_image
 from cscsr.registry import is_builtin
+from cscsr.trained_weights import TRAINED
 
 HEAVY = {"torch", "sporco", "pandas", "matplotlib", "skimage", "asyncio", "multiprocessing"}
 NOT_NEEDED_TO_UPSCALE = {"sporco", "skimage", "matplotlib", "pandas"}
@@ -62,8 +63,8 @@ def test_solver_classes_are_exported_with_their_types():
     assert typed.keys() <= set(cscsr.__all__) <= set(dir(cscsr))
     for name, target in typed.items():
         assert getattr(cscsr, name).__name__ == target.partition(":")[2]
-    names = filter(is_builtin, cscsr.list_solvers())
-    classes = {type(cscsr.make_solver(name)) for name in names}
+    classes = {type(cscsr.make_solver(name)) for name in filter(is_builtin, cscsr.list_solvers())}
+    classes |= {type(cscsr.make_solver(name, weights="")) for name in TRAINED}
     lazy = [getattr(cscsr, name) for name in typed]
     assert classes == {
         each for each in lazy if isinstance(each, type) and issubclass(each, cscsr.Solver)

@@ -1,26 +1,14 @@
-"""The sparse-coding problems of the studies beside those of `cscsr.data.problems`: dictionaries by
-name, and the whole camera at any size. All are circular, on the [0,1] scale."""
+"""The sparse-coding problems of the studies beside those of `cscsr.data.problems`: the whole camera
+at any size, circular, on the [0,1] scale."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cscsr import InputError, SparseCoding, make_solver
-from cscsr.data.problems import camera, high_passed
-from cscsr.errors import unknown_name
+from cscsr import InputError, SparseCoding
+from cscsr.data.problems import camera, high_passed, named_dictionary
 
-
-def named_dictionary(name: str) -> np.ndarray:
-    """Filters (M,k,k): those that LISTA was trained for ("lista"), or one of sporco's grey ones by
-    its name there, as "G:8x8x64". Raises InputError for a name that is none."""
-    if name == "lista":
-        return make_solver("lista[step]").dictionary()[:, 0]
-    from sporco.util import convdicts
-
-    dictionaries = {key: atoms for key, atoms in convdicts().items() if np.ndim(atoms) == 3}
-    if name not in dictionaries:
-        raise unknown_name("dictionary", name, ["camera", "lista", *dictionaries])
-    return np.moveaxis(dictionaries[name], -1, 0)
+__all__ = ["named_dictionary", "resized_problem"]
 
 
 def resized_problem(

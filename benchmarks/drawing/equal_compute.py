@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._study.equal_compute import Point, Spread
-from benchmarks._study.figures import COLOURS, save
+from cscsr import plot
 
 MARKERS = "osD^vP"
 
@@ -24,9 +24,9 @@ def styles(networks: Sequence[str]) -> dict[str, dict[str, Any]]:
             marker = "*" if name.startswith("crnet-a") else "X"
             result[name] = {"color": "black", "marker": marker, "zorder": 5, "markersize": 8}
         else:
-            turn, colour = divmod(others.index(name), len(COLOURS))
+            turn, colour = divmod(others.index(name), len(plot.COLOURS))
             result[name] = {
-                "color": COLOURS[colour],
+                "color": plot.COLOURS[colour],
                 "marker": MARKERS[turn],
                 "markersize": 5,
                 "linestyle": "-" if turn == 0 else "--",
@@ -51,15 +51,13 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
     """Draw equal_compute.png: PSNR on the held-out images and on the test set against training
     FLOP, multiply-adds of inference and seconds of training; bars from the lowest seed to the
     highest."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     networks = list(dict.fromkeys(point.network for point in points))
     if not networks:
         return
     style = styles(networks)
-    figure = Figure(figsize=(12.5, 8), layout="constrained")
-    panels = figure.subplots(2, 3, sharey="row", sharex="col")
+    figure, panels = plot.panels(2, 3, (12.5, 8), sharey="row", sharex="col")
     last = max(point.budget for point in points)
     axes = (
         ("training_flop", f"training FLOP, {len({p.budget for p in points})} budgets"),
@@ -102,4 +100,4 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
         * below,
         fontsize=10,
     )
-    save(figure, picture, dpi=120)
+    plot.save(figure, picture, dpi=120)

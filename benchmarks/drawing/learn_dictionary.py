@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,20 +16,27 @@ Row = dict[str, str]
 
 OURS = "cscsr"
 
+PLATEAU = 1e-3
+"""A run is at its end where its objective is within this fraction of its last one: many seconds
+that gain next to nothing do not count."""
 
-def curves(rows: Sequence[Row], learner: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Seconds and objective of each run of a learner in the race."""
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def curves(rows: Sequence[Row], learner: str) -> dict[str, Curve]:
+    """Seconds and objective of each run of a learner in the race, by its seed."""
     runs: dict[str, list[Row]] = {}
     for row in rows:
         if row["measurement"] == "race" and row["learner"] == learner:
             runs.setdefault(row["seed"], []).append(row)
-    return [
-        (
+    return {
+        seed: (
             np.array([float(row["seconds"]) for row in run]),
             np.array([float(row["objective"]) for row in run]),
         )
-        for run in runs.values()
-    ]
+        for seed, run in runs.items()
+    }
 
 
 def learners(rows: Sequence[Row]) -> list[str]:
@@ -37,7 +44,7 @@ def learners(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row["learner"] for row in rows if row["measurement"] == "race"))
 
 
-def seconds_to(curve: tuple[np.ndarray, np.ndarray], objective: float) -> float:
+def seconds_to(curve: Curve, objective: float) -> float:
     """When a run first comes to an objective: linear between two looks on the scale of log seconds;
     infinite where it never does, and the first look where that is below already."""
     seconds, values = curve
@@ -51,23 +58,36 @@ def seconds_to(curve: tuple[np.ndarray, np.ndarray], objective: float) -> float:
     return float(seconds[k - 1] * (seconds[k] / seconds[k - 1]) ** share)
 
 
-def levels(rows: Sequence[Row]) -> dict[str, float]:
-    """For each learner beside ours the objective at the end of its runs, the median."""
-    return {
-        name: median(float(values[-1]) for _, values in curves(rows, name))
-        for name in learners(rows)
-        if name != OURS
-    }
+class Duel(NamedTuple):
+    """A run of another learner beside ours of the same seed."""
+
+    seed: str
+    objective: float
+    """Where the other's run ends, and `PLATEAU` more."""
+    seconds: float
+    """When the other's run first comes there."""
+    ours: float
+    """When ours does."""
+
+    @property
+    def sooner(self) -> float:
+        """How many times sooner ours is there."""
+        return self.seconds / self.ours
 
 
-def median_seconds(rows: Sequence[Row], learner: str, objective: float) -> float:
-    """The median of a learner's runs of `seconds_to`."""
-    return median(seconds_to(curve, objective) for curve in curves(rows, learner))
+def duels(rows: Sequence[Row], learner: str) -> list[Duel]:
+    """The runs of a learner beside ours."""
+    ours = curves(rows, OURS)
+    beside = []
+    for seed, run in curves(rows, learner).items():
+        level = (1 + PLATEAU) * float(run[1][-1])
+        beside.append(Duel(seed, level, seconds_to(run, level), seconds_to(ours[seed], level)))
+    return beside
 
 
 def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) -> None:
     """Write learn_dictionary.md."""
-    lines = ["# Dictionary learning", "", "\n\n".join(introduction), ""]
+    lines = ["# Dictionary learning", "", "\n\n".join(introduction).strip(), ""]
     lines += [*_race_lines(rows), "", "## Settings tried", "", *_search_lines(rows), ""]
     last = rows[-1]
     lines += [f"Processor time, {thread_count(int(last['threads']))}; {last['machine']}.", ""]
@@ -75,27 +95,31 @@ def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) ->
 
 
 def _race_lines(rows: Sequence[Row]) -> Iterator[str]:
-    targets = levels(rows)
-    yield "Medians of the runs: the objective at the end, and the seconds to the objective at which"
-    yield "each of sporco's learners ends."
+    yield "| learner | settings | seed | steps | seconds | objective |"
+    yield "|---|---|--:|--:|--:|--:|"
+    last: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row["measurement"] == "race":
+            last[row["learner"], row["seed"]] = row
+    for (name, seed), row in last.items():
+        end = f"{float(row['seconds']):.1f} | {float(row['objective']):.3f}"
+        yield f"| {name} | {row['settings']} | {seed} | {row['step']} | {end} |"
     yield ""
-    headings = [f"to {value:.3f}, {name}'s end" for name, value in targets.items()]
-    yield "| learner | settings | runs | seconds | objective | " + " | ".join(headings) + " |"
-    yield "|---|---|--:|--:|--:|" + "--:|" * len(headings)
+    yield (
+        "When each of sporco's runs first comes within 0.1 % of the objective at which it ends, "
+        "and when ours of the same seed does:"
+    )
+    yield ""
+    yield "| learner | seed | objective | its seconds | ours | times sooner |"
+    yield "|---|--:|--:|--:|--:|--:|"
     for name in learners(rows):
-        own = curves(rows, name)
-        settings = next(
-            r["settings"] for r in rows if r["measurement"] == "race" and r["learner"] == name
-        )
-        end = median(float(seconds[-1]) for seconds, _ in own)
-        value = median(float(values[-1]) for _, values in own)
-        cells = []
-        for target in targets.values():
-            seconds = median_seconds(rows, name, target)
-            cells.append("–" if not np.isfinite(seconds) else f"{seconds:.1f} s")
-        yield (
-            f"| {name} | {settings} | {len(own)} | {end:.0f} | {value:.3f} | {' | '.join(cells)} |"
-        )
+        if name == OURS:
+            continue
+        for duel in duels(rows, name):
+            yield (
+                f"| {name} | {duel.seed} | {duel.objective:.3f} | {duel.seconds:.1f} | "
+                f"{duel.ours:.1f} | {duel.sooner:.1f} |"
+            )
 
 
 def _search_lines(rows: Sequence[Row]) -> Iterator[str]:
@@ -118,7 +142,7 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
     for colour, name in zip(COLOURS, learners(rows), strict=False):
-        for number, (seconds, values) in enumerate(curves(rows, name)):
+        for number, (seconds, values) in enumerate(curves(rows, name).values()):
             label = None if number else name
             axes.plot(seconds, values, color=colour, marker=".", lw=1.4, label=label)
     axes.set(

@@ -146,7 +146,7 @@ def draw_scaling(rows: Sequence[Row], picture: Path) -> None:
     figure, made = plot.panels(1, 2, (9.6, 4.2))
     left, right = made[0]
     for panel, words in ((left, "pixels (64 atoms of 8×8)"), (right, "atoms (128×128 pixels)")):
-        panel.set(xscale="log", yscale="log", xlabel=words, ylabel="ms an iteration")
+        panel.set(xscale="log", yscale="log", xlabel=words, ylabel="ms per iteration")
         panel.grid(alpha=0.25, which="both")
     for name, (label, colour, marker) in _LOOKS.items():
         by_pixels, by_atoms = _scaling_rows(rows, name)

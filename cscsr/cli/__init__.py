@@ -15,13 +15,35 @@ from collections.abc import Sequence
 
 import cscsr
 from cscsr import interrupts
-from cscsr.cli import compare, data, learn_dictionary, score, solvers, train, upscale, weights
+from cscsr.cli import (
+    compare,
+    data,
+    export,
+    learn_dictionary,
+    race,
+    score,
+    solvers,
+    train,
+    upscale,
+    weights,
+)
 from cscsr.cli.options import CommandParser
 from cscsr.errors import InputError
 from cscsr.limits import MAX_PIXELS_VARIABLE
 from cscsr.output import print_any_name, printable
 
-SUBCOMMANDS = (solvers, upscale, score, compare, train, learn_dictionary, data, weights)
+SUBCOMMANDS = (
+    solvers,
+    upscale,
+    score,
+    compare,
+    train,
+    learn_dictionary,
+    race,
+    data,
+    weights,
+    export,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

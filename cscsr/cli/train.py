@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from cscsr.cli.options import Commands, add_data_option
 from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option
+from cscsr.trained_weights import TRAINED
 from cscsr.training.recipe import recipe_names
 
-CLASSICAL = {"csc-sr": "cscsr.cli.train_csc_sr", "a-plus": "cscsr.cli.train_a_plus"}
-"""The methods that are no networks and have options of their own: name to the module whose `main`
-trains them."""
+CLASSICAL = ("csc-sr", *TRAINED)
+"""The methods that are no networks and have options of their own."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -23,8 +22,8 @@ def add_parser(commands: Commands) -> None:
         "train",
         help="train the parameters of a solver",
         description="Train on the images of a data folder; held-out images and known leaks of "
-        f"test images are left out. {' and '.join(CLASSICAL)} have other options: "
-        "cscsr train a-plus --help.",
+        f"test images are left out. {', '.join(CLASSICAL)} have other options: "
+        "cscsr train csc-sr --help.",
         epilog="example: cscsr train crnet-b-small --data images --minutes 20 --out runs/b",
     )
     parser.add_argument(
@@ -102,5 +101,10 @@ def has_own_options(words: Sequence[str]) -> bool:
 
 def run_own(method: str, words: Sequence[str]) -> int:
     """Run the training of a method of `CLASSICAL` that the words after its name ask for."""
-    code: int = importlib.import_module(CLASSICAL[method]).main(words)
-    return code
+    if method in TRAINED:
+        from cscsr.cli import train_patches
+
+        return train_patches.main(method, words)
+    from cscsr.cli import train_csc_sr
+
+    return train_csc_sr.main(words)

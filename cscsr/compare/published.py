@@ -26,6 +26,7 @@ PUBLISHED_IMAGES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga
 
 PUBLISHED_LINES = {
     "Bicubic": "y",
+    "ScSR": "y",
     "A+": "y",
     "CSC-SR": "y",
     "CRNet-A": "y",

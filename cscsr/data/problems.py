@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from cscsr.errors import InputError
+from cscsr.errors import InputError, unknown_name
 from cscsr.problem import SparseCoding
 
 MAX_CROP = 256
@@ -41,6 +41,32 @@ def high_passed(image: np.ndarray) -> np.ndarray:
     from sporco.signal import tikhonov_filter
 
     return tikhonov_filter(image, 5.0, 16)[1]
+
+
+def named_dictionary(name: str) -> np.ndarray:
+    """Return the filters (M,k,k) of a name.
+
+    Parameters
+    ----------
+    name
+        "lista": those that LISTA was trained for; or the name of one of sporco's grey ones, as
+        "G:8x8x64".
+
+    Raises
+    ------
+    InputError
+        For a name that is none.
+    """
+    if name == "lista":
+        from cscsr.sparse.lista import LISTA
+
+        return LISTA().dictionary()[:, 0]
+    from sporco.util import convdicts
+
+    dictionaries = {key: atoms for key, atoms in convdicts().items() if np.ndim(atoms) == 3}
+    if name not in dictionaries:
+        raise unknown_name("dictionary", name, ["lista", *dictionaries])
+    return np.moveaxis(dictionaries[name], -1, 0)
 
 
 def check_crop(size: int, filter_size: int) -> None:

@@ -40,7 +40,7 @@ SUFFIXES = {
 has them."""
 
 _DEEP = ("PNG", "TIFF")
-"""The formats that hold 16 bits a sample."""
+"""The formats that hold 16 bits per sample."""
 
 _WITH_ALPHA = (*_DEEP, "WEBP", "AVIF")
 """The formats that hold an alpha channel."""

@@ -230,7 +230,7 @@ def _png_colour_chunks(path: Path) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _avif_bits(start: bytes) -> int:
-    """Bits a channel of an AVIF file, of which pillow gives 8 (AV1 in ISOBMFF, section 2.3)."""
+    """Bits per channel of an AVIF file, of which pillow gives 8 (AV1 in ISOBMFF, section 2.3)."""
     _, box, configuration = start.partition(b"av1C")
     flags = configuration[2] if box and len(configuration) > 2 else 0
     return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10

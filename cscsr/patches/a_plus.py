@@ -11,19 +11,52 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cscsr import weights
-from cscsr.arrays import to_numpy, to_type_of
-from cscsr.errors import InputError
-from cscsr.imaging import imresize, luma_of, with_luma
-from cscsr.patches.geometry import HALO, SUPPORT, mean_of_patches, surroundings
+from cscsr.imaging import imresize
+from cscsr.patches.geometry import SUPPORT, features_of, mean_of_patches, patch_elements
 from cscsr.patches.regression import assign
-from cscsr.patches.weight_file import A_PLUS, AnchoredScale, cached_a_plus
-from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch
+from cscsr.patches.solver import PatchSolver
+from cscsr.patches.weight_file import Shape
 from cscsr.super_resolution import SuperResolution
 
 
 @dataclass(frozen=True)
-class APlus(Solver[SuperResolution]):
+class AnchoredScale:
+    """What A+ has learned for a scale s.
+
+    Attributes
+    ----------
+    projection
+        (d,81), float32: from the pixels around a patch to its features.
+    anchors
+        (K,d), float32, of unit norm.
+    regressors
+        (K,(3s)²,d), float32: from features to what is missing in the bicubic image.
+    """
+
+    KIND: ClassVar[str] = "a-plus"
+    DTYPES: ClassVar[dict[str, str]] = {
+        "projection": "<f4",
+        "anchors": "<f4",
+        "regressors": "<f2",
+    }
+
+    projection: np.ndarray
+    anchors: np.ndarray
+    regressors: np.ndarray
+
+    @staticmethod
+    def shapes(scale: int, sides: Shape) -> dict[str, Shape]:
+        """Return the shapes of the tensors where the anchors have the shape `sides`."""
+        count, dimensions = sides
+        return {
+            "projection": (dimensions, SUPPORT),
+            "anchors": (count, dimensions),
+            "regressors": (count, patch_elements(scale), dimensions),
+        }
+
+
+@dataclass(frozen=True)
+class APlus(PatchSolver[AnchoredScale]):
     """One linear map per anchor, from the features of a patch to what bicubic lacks there.
 
     Colour: luma by A+, Cb and Cr by bicubic. The estimate is not clipped to [0,1]. Computes in
@@ -41,75 +74,20 @@ class APlus(Solver[SuperResolution]):
     super-resolution", ACCV 2014.
     """
 
-    problem_type: ClassVar[type] = SuperResolution
-    line: ClassVar[str] = "y"
-
-    weights: str | None = None
-
-    @property
-    def name(self) -> str:
-        return A_PLUS
-
-    def weights_sha256(self) -> str:
-        return weights.sha256(self._source())
-
-    def _source(self) -> str:
-        return A_PLUS if self.weights is None else self.weights
-
-    def _scales(self) -> dict[int, AnchoredScale]:
-        source = self._source()
-        return cached_a_plus(source, weights.sha256(source))
-
-    def supports(self, problem: SuperResolution) -> str | None:
-        """Return None, or the reason against: another type of problem, or a scale without
-        regressors."""
-        reason = super().supports(problem)
-        if reason is None and problem.scale not in self._scales():
-            known = ", ".join(f"×{scale}" for scale in self._scales())
-            reason = f"{self.name} was trained for {known}, not for ×{problem.scale}."
-        return reason
+    weights_type: ClassVar[Any] = AnchoredScale
 
     def operations(self, problem: SuperResolution, iterations: int | None = None) -> float:
         """Return the multiply-adds of features, correlations with all anchors and regression of
         each patch, and of the bicubic enlargement."""
-        trained, scale = self._scales()[problem.scale], problem.scale
+        trained, scale = self.scale_weights()[problem.scale], problem.scale
         height, width = problem.lr.shape[:2]
         anchors, dimensions = trained.anchors.shape
-        per_patch = dimensions * (SUPPORT + anchors + trained.regressors.shape[1])
+        per_patch = dimensions * (SUPPORT + anchors + patch_elements(scale))
         bicubic = 4.0 * scale * (1 + scale) * height * width
         return float(per_patch) * (height + 2) * (width + 2) + bicubic
 
-    def halo(self, scale: int) -> int:
-        """Return 5 pixels: an enlarged pixel is in patches around pixels up to 1 away, whose
-        features depend on pixels up to 4 away."""
-        return HALO
-
-    def tile_side(self, scale: int) -> int:
-        """Return 256 pixels, which bounds the memory."""
-        return 256
-
-    def prepare(self, problem: SuperResolution) -> None:
-        """Read the weights."""
-        self._scales()
-
-    def solve(
-        self, problem: SuperResolution, *, init: Any = None, callback: Callback | None = None
-    ) -> Solution:
-        """Enlarge the image; `init` and `callback` have no effect.
-
-        Raises
-        ------
-        InputError
-            If `supports(problem)` returns a reason.
-        """
-        reason = self.supports(problem)
-        if reason is not None:
-            raise InputError(reason)
-        clock = Stopwatch()
-        lr, scale = to_numpy(problem.lr), problem.scale
-        luma = enlarged_luma(luma_of(lr).astype(np.float64), scale, self._scales()[scale])
-        estimate = to_type_of(with_luma(luma, lr, scale), problem.lr)
-        return Solution(estimate, Status.DIRECT, seconds=clock.seconds)
+    def enlarged(self, luma: np.ndarray, scale: int) -> np.ndarray:
+        return enlarged_luma(luma, scale, self.scale_weights()[scale])
 
 
 def enlarged_luma(luma: np.ndarray, scale: int, trained: AnchoredScale) -> np.ndarray:
@@ -130,15 +108,11 @@ def enlarged_luma(luma: np.ndarray, scale: int, trained: AnchoredScale) -> np.nd
         (sH,sW), float64.
     """
     height, width = luma.shape
-    around = surroundings(np.pad(luma, 1, mode="edge"))
-    projection, anchors = trained.projection.astype(float), trained.anchors.astype(float)
-    features = np.concatenate(
-        [row.reshape(-1, SUPPORT) @ projection.T for row in around]  # all at once is 81 images
-    )
-    nearest, _ = assign(features, anchors)
+    features = features_of(luma, trained.projection)
+    nearest, _ = assign(features, trained.anchors.astype(float))
     order = np.argsort(nearest, kind="stable")
-    bounds = np.searchsorted(nearest[order], np.arange(len(anchors) + 1))
-    patches = np.empty((len(features), trained.regressors.shape[1]))
+    bounds = np.searchsorted(nearest[order], np.arange(len(trained.anchors) + 1))
+    patches = np.empty((len(features), patch_elements(scale)))
     for anchor in np.flatnonzero(np.diff(bounds)):
         members = order[bounds[anchor] : bounds[anchor + 1]]
         patches[members] = features[members] @ trained.regressors[anchor].T.astype(float)

@@ -32,7 +32,7 @@ def derivatives(enlarged: np.ndarray, scale: int) -> np.ndarray:
 
     The filters are [−1, 0, 1] and [½, 0, −1, 0, ½] along rows and along columns, with s−1 and
     2(s−1) zeros more, so that they span one low-resolution pixel a side (Zeyde et al. 2010,
-    Sec. 3; Timofte et al. 2014, Sec. 3.1).
+    Timofte et al. 2014).
 
     Parameters
     ----------
@@ -96,6 +96,32 @@ def surroundings(lr: np.ndarray) -> np.ndarray:
     """
     side = 2 * RADIUS + 1
     return np.lib.stride_tricks.sliding_window_view(np.pad(lr, RADIUS, mode="edge"), (side, side))
+
+
+def patch_elements(scale: int) -> int:
+    """Return the number of pixels of an enlarged patch, (3s)²."""
+    return (WINDOW * scale) ** 2
+
+
+def features_of(luma: np.ndarray, projection: np.ndarray) -> np.ndarray:
+    """Return the features of all patches that cover a pixel of an image.
+
+    Parameters
+    ----------
+    luma
+        (H,W), float64.
+    projection
+        (d,`SUPPORT`): from the pixels around a patch to its features.
+
+    Returns
+    -------
+    np.ndarray
+        ((H+2)(W+2),d), float64: of a patch around each pixel, and around those one pixel outside.
+    """
+    rows = surroundings(np.pad(luma, 1, mode="edge"))
+    matrix = projection.astype(np.float64).T
+    # The pixels around all patches at once would be 81 images.
+    return np.concatenate([row.reshape(-1, SUPPORT) @ matrix for row in rows])
 
 
 def mean_of_patches(patches: np.ndarray, height: int, width: int, scale: int) -> np.ndarray:

@@ -12,13 +12,15 @@ from scipy.sparse import csr_array
 TOLERANCE = 1e-6
 """How far, relative to λ, a product with the residual may exceed λ at the end."""
 
+_REGULAR = 1e-10
+"""Added to the diagonal of the systems, so that atoms which depend on each other can be solved for.
+"""
+
 BLOCK = 1024
 """Signals that are coded together."""
 
 
-def lasso_codes(
-    signals: np.ndarray, dictionary: np.ndarray, lam: float, max_active: int | None = None
-) -> csr_array:
+def lasso_codes(signals: np.ndarray, dictionary: np.ndarray, lam: float) -> csr_array:
     """Return the codes that minimise ½‖y − Dα‖² + λ‖α‖₁ for each signal y.
 
     Feature-sign search (Lee et al. 2007, Algorithm 1): the code with the largest product |⟨dₖ, r⟩|
@@ -35,8 +37,6 @@ def lasso_codes(
         (K,d), float64, one atom a row.
     lam
         λ > 0.
-    max_active
-        The greatest number of active codes of a signal; None: d, more cannot be independent.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def lasso_codes(
         (n,K), float64.
     """
     gram = dictionary @ dictionary.T
-    most = min(dictionary.shape) if max_active is None else max_active
+    most = min(len(dictionary), signals.shape[1] + 1)  # of d+1 atoms, which depend, one leaves
     rows, columns, values = [], [], []
     for begin in range(0, len(signals), BLOCK):
         search = _Search(signals[begin : begin + BLOCK], dictionary, gram, lam, most)
@@ -122,7 +122,7 @@ class _Search:
         system = self.gram[atoms[:, :, None], atoms[:, None, :]]
         system *= active[:, :, None] & active[:, None, :]
         diagonal = np.arange(width)
-        system[:, diagonal, diagonal] += ~active + 1e-10
+        system[:, diagonal, diagonal] += ~active + _REGULAR
         right = np.einsum("nd,nmd->nm", self.signals[rows], self.dictionary[atoms])
         right = (right - self.lam * signs) * active
         minimum = np.linalg.solve(system, right[:, :, None])[:, :, 0]

@@ -10,7 +10,7 @@ from scipy.linalg import cho_factor, cho_solve
 from tqdm import tqdm
 
 from cscsr.errors import InputError
-from cscsr.patches.geometry import WINDOW
+from cscsr.patches.geometry import patch_elements
 from cscsr.patches.samples import Samples
 
 ANCHOR_SAMPLES = 100_000
@@ -28,7 +28,7 @@ def learn_anchors(
 ) -> np.ndarray:
     """Learn directions of unit norm such that each feature is near a multiple of one of them.
 
-    K-SVD with one atom per signal (Aharon et al. 2006, Sec. IV), for features of unit norm:
+    K-SVD with one atom per signal (Aharon et al. 2006), for features of unit norm:
     maximises Σᵢ maxₖ ⟨dₖ, yᵢ⟩². A round assigns each feature to the direction with the largest
     |⟨dₖ, yᵢ⟩|, and then takes as direction the first singular vector of the features assigned to
     it, so the sum never falls. A direction without features becomes the one of the features that is
@@ -108,8 +108,8 @@ def anchored_regressors(
     """Return the regressions from features to residual patches, one per anchor.
 
     With Y the neighbourhood of an anchor, the features of the largest |⟨d, y⟩|, and X what is
-    missing there in the bicubic image, P = X Yᵀ (Y Yᵀ + λ I)⁻¹ (Timofte et al. 2014, eqs. 4 and
-    6). A feature and its residual may both change sign without changing P.
+    missing there in the bicubic image, P = X Yᵀ (Y Yᵀ + λ I)⁻¹ (Timofte et al. 2014). A feature
+    and its residual may both change sign without changing P.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def anchored_regressors(
     features = samples.features
     dimensions = features.shape[1]
     penalty = ridge * np.eye(dimensions)
-    regressors = np.zeros((len(anchors), (WINDOW * samples.scale) ** 2, dimensions), np.float32)
+    regressors = np.zeros((len(anchors), patch_elements(samples.scale), dimensions), np.float32)
     with tqdm(total=len(anchors), desc="regressors", disable=not progress, leave=False) as bar:
         for begin in range(0, len(anchors), _BLOCK):
             correlations = anchors[begin : begin + _BLOCK] @ features.T

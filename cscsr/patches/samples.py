@@ -1,7 +1,7 @@
 """What patch-based methods are trained on: features of patches, and the residuals they stand for.
 
 Images are shrunk step by step, as one resolution has too few patches of each kind (Timofte et al.
-2014, Sec. 3.3), and turned at random. Needs numpy, scipy and tqdm.
+2014), and turned at random. Needs numpy, scipy and tqdm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Training of A+, of which ``cscsr train a-plus`` is the command.
+"""Training of patch-based methods, of which ``cscsr train a-plus`` and ``cscsr train scsr`` are the
+commands.
 
 A scale takes about a minute of one core. Nothing is saved before the end, so a run that was stopped
 begins again.
@@ -9,10 +10,11 @@ from __future__ import annotations
 import datetime
 import os
 import sys
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -23,10 +25,13 @@ from cscsr.data.datasets import holdout_images, licence_of_weights, training_ima
 from cscsr.errors import InputError
 from cscsr.imaging import crop_to_multiple, degrade, imresize, luma_psnr
 from cscsr.output import make_folder, write_text
-from cscsr.patches.a_plus import enlarged_luma
+from cscsr.patches import a_plus, scsr
+from cscsr.patches.a_plus import AnchoredScale
+from cscsr.patches.coupled import learn_coupled
 from cscsr.patches.regression import ANCHOR_SAMPLES, anchored_regressors, learn_anchors
-from cscsr.patches.samples import draw_samples
-from cscsr.patches.weight_file import A_PLUS, LARGEST_SCALE, AnchoredScale
+from cscsr.patches.samples import Samples, draw_samples
+from cscsr.patches.scsr import CoupledScale, ScSR
+from cscsr.patches.weight_file import LARGEST_SCALE, ScaleWeights, tensors_of
 from cscsr.schema import Distinct, Range, check_fields
 
 HOLDOUT_CROP = 128
@@ -35,20 +40,12 @@ HOLDOUT_CROP = 128
 
 @dataclass(frozen=True)
 class Options:
-    """Sizes of a training of A+; docs/patch-methods.md says what they were chosen from.
+    """What a training is made with; docs/patch-methods.md says what the sizes were chosen from.
 
     Attributes
     ----------
-    anchors
-        K.
-    neighbours
-        The number of samples that a regression is fitted to.
-    ridge
-        λ.
     samples
         About how many patches are drawn from the training images.
-    rounds
-        Rounds of the learning of anchors; with 0, anchors are features drawn at random.
     scales
         The factors.
     sets
@@ -62,11 +59,9 @@ class Options:
         For a value out of its range.
     """
 
-    anchors: Annotated[int, Range(1, 2**16)] = 1024
-    neighbours: Annotated[int, Range(1, 2**20)] = 2048
-    ridge: Annotated[float, Range(0, 1e6, open_low=True)] = 0.1
-    samples: Annotated[int, Range(1, 10**8)] = 5_000_000
-    rounds: Annotated[int, Range(0, 1000)] = 12
+    kind: ClassVar[str]
+
+    samples: Annotated[int, Range(1, 10**8)] = 1_000_000
     scales: Annotated[Sequence[Annotated[int, Range(2, LARGEST_SCALE)]], Distinct()] = (2, 3, 4)
     sets: Annotated[Sequence[str], Distinct()] = ("T91",)
     seed: Annotated[int, Range(0)] = 0
@@ -74,11 +69,96 @@ class Options:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @abstractmethod
+    def fit(self, samples: Samples, rng: np.random.Generator, progress: bool) -> ScaleWeights:
+        """Return what the method learns from patches of a scale."""
 
-def train_a_plus(
-    data: str | Path, path: str | Path, options: Options | None = None, progress: bool = True
+    @abstractmethod
+    def enlarged(self, luma: np.ndarray, scale: int, trained: Any) -> np.ndarray:
+        """Enlarge a luma (H,W), float64, by the method."""
+
+    @abstractmethod
+    def description(self) -> str:
+        """Return the sizes as words for the model card."""
+
+
+@dataclass(frozen=True)
+class APlusOptions(Options):
+    """What A+ is trained with.
+
+    Attributes
+    ----------
+    anchors
+        K.
+    neighbours
+        The number of samples that a regression is fitted to.
+    ridge
+        λ.
+    rounds
+        Rounds of the learning of anchors; with 0, anchors are features drawn at random.
+    """
+
+    kind: ClassVar[str] = AnchoredScale.KIND
+
+    samples: Annotated[int, Range(1, 10**8)] = 5_000_000
+    anchors: Annotated[int, Range(1, 2**16)] = 1024
+    neighbours: Annotated[int, Range(1, 2**20)] = 2048
+    ridge: Annotated[float, Range(0, 1e6, open_low=True)] = 0.1
+    rounds: Annotated[int, Range(0, 1000)] = 12
+
+    def fit(self, samples: Samples, rng: np.random.Generator, progress: bool) -> AnchoredScale:
+        few = rng.permutation(len(samples))[:ANCHOR_SAMPLES]
+        anchors = learn_anchors(samples.features[few], self.anchors, self.rounds, rng, progress)
+        regressors = anchored_regressors(samples, anchors, self.neighbours, self.ridge, progress)
+        return AnchoredScale(samples.projection, anchors, regressors)
+
+    def enlarged(self, luma: np.ndarray, scale: int, trained: AnchoredScale) -> np.ndarray:
+        return a_plus.enlarged_luma(luma, scale, trained)
+
+    def description(self) -> str:
+        return (
+            f"Features, {self.anchors} anchors and their regressors of A+; {self.neighbours} "
+            f"neighbours per anchor, ridge weight {self.ridge:g}"
+        )
+
+
+@dataclass(frozen=True)
+class ScSROptions(Options):
+    """What ScSR is trained with.
+
+    Attributes
+    ----------
+    atoms
+        K.
+    lam
+        λ of the joint codes.
+    steps
+        Steps of the dictionary learning.
+    """
+
+    kind: ClassVar[str] = CoupledScale.KIND
+
+    samples: Annotated[int, Range(1, 10**8)] = 500_000
+    atoms: Annotated[int, Range(1, 2**14)] = 512
+    lam: Annotated[float, Range(0, 1, open_low=True)] = 0.15
+    steps: Annotated[int, Range(1, 10**6)] = 100
+
+    def fit(self, samples: Samples, rng: np.random.Generator, progress: bool) -> CoupledScale:
+        low, high = learn_coupled(samples, self.atoms, self.lam, self.steps, rng, progress)
+        return CoupledScale(samples.projection, low, high)
+
+    def enlarged(self, luma: np.ndarray, scale: int, trained: CoupledScale) -> np.ndarray:
+        usual = ScSR(weights="")
+        return scsr.enlarged_luma(luma, scale, trained, usual.lam, usual.back_projections)
+
+    def description(self) -> str:
+        return f"Features and coupled dictionaries of ScSR; {self.atoms} atoms, lambda {self.lam:g}"
+
+
+def train(
+    data: str | Path, path: str | Path, options: Options, progress: bool = True
 ) -> dict[int, float]:
-    """Learn features, anchors and regressors, and write the weight file and its model card.
+    """Train a method, and write the weight file and its model card.
 
     Parameters
     ----------
@@ -87,7 +167,7 @@ def train_a_plus(
     path
         The weight file, ``.safetensors``; the card is ``.md`` beside it.
     options
-        The sizes; None: the usual ones.
+        `APlusOptions` or `ScSROptions`.
     progress
         Whether to show progress bars, and a line per scale.
 
@@ -101,24 +181,28 @@ def train_a_plus(
     InputError
         For missing data, images without enough patches, and a file that cannot be written.
     """
-    options, path = options or Options(), Path(path)
+    path = Path(path)
     _check_writable(path)
     images = list(Lumas(training_images(data, options.sets)))
     heldout = [central_crop(luma, HOLDOUT_CROP) for luma in Lumas(holdout_images(data))]
     tensors: dict[str, np.ndarray] = {}
     rows: dict[int, dict[str, Any]] = {}
     for scale in options.scales:
-        trained, patches = fit_scale(images, scale, options, progress)
-        tensors |= trained.tensors(scale)
-        rows[scale] = {"patches": patches, **held_out_psnr(heldout, scale, trained)}
+        rng = np.random.default_rng([options.seed, scale])
+        samples = draw_samples(images, scale, options.samples, rng, progress)
+        trained = options.fit(samples, rng, progress)
+        tensors |= tensors_of(trained, scale)
+        figures = held_out_psnr(heldout, scale, options, trained)
+        rows[scale] = {"patches": len(samples), **figures}
+        del samples
         if progress:
             print(
-                f"x{scale}: {rows[scale]['holdout_psnr_db']:.2f} dB on the held-out images, "
-                f"bicubic {rows[scale]['holdout_bicubic_psnr_db']:.2f} dB",
+                f"x{scale}: {figures['holdout_psnr_db']:.2f} dB on the held-out images, "
+                f"bicubic {figures['holdout_bicubic_psnr_db']:.2f} dB",
                 file=sys.stderr,
             )
     metadata = {
-        "kind": A_PLUS,
+        "kind": options.kind,
         "scales": {str(scale): row for scale, row in rows.items()},
         "seed": options.seed,
         "training_sets": list(options.sets),
@@ -141,27 +225,15 @@ def _check_writable(path: Path) -> None:
         raise InputError(f"{path} cannot be written: the folder {path.parent} is read-only.")
 
 
-def fit_scale(
-    images: Sequence[np.ndarray], scale: int, options: Options, progress: bool = True
-) -> tuple[AnchoredScale, int]:
-    """Return what A+ learns for a scale from lumas (H,W), uint8, and the number of patches."""
-    rng = np.random.default_rng([options.seed, scale])
-    samples = draw_samples(images, scale, options.samples, rng, progress)
-    few = rng.permutation(len(samples))[:ANCHOR_SAMPLES]
-    anchors = learn_anchors(samples.features[few], options.anchors, options.rounds, rng, progress)
-    regressors = anchored_regressors(samples, anchors, options.neighbours, options.ridge, progress)
-    return AnchoredScale(samples.projection, anchors, regressors), len(samples)
-
-
 def held_out_psnr(
-    heldout: Sequence[np.ndarray], scale: int, trained: AnchoredScale
+    heldout: Sequence[np.ndarray], scale: int, options: Options, trained: ScaleWeights
 ) -> dict[str, float]:
-    """Return the mean PSNR in dB over held-out lumas (H,W), uint8, of A+ and of bicubic."""
+    """Return the mean PSNR in dB over held-out lumas (H,W), uint8, of a method and of bicubic."""
     ours, bicubic = [], []
     for image in heldout:
         truth = crop_to_multiple(image, scale) / 255.0
         lr = degrade(image, scale, "y").astype(np.float64)
-        ours.append(luma_psnr(enlarged_luma(lr, scale, trained), truth, scale))
+        ours.append(luma_psnr(options.enlarged(lr, scale, trained), truth, scale))
         bicubic.append(luma_psnr(imresize(lr, scale), truth, scale))
     return {
         "holdout_psnr_db": round(float(np.mean(ours)), 4),
@@ -178,18 +250,17 @@ def model_card(name: str, options: Options, rows: dict[int, dict[str, Any]], ima
     )
     return f"""# {name}
 
-Features, anchors and regressors of A+ (docs/patch-methods.md).
+{options.description()} (docs/patch-methods.md).
 
-- {options.anchors} anchors with {options.neighbours} neighbours each, ridge weight \
-{options.ridge:g}, from the {images} images of {", ".join(options.sets)} that are neither held out \
-nor copies of test images. No test image was used.
-- Command: `{command_line(sys.argv[1:], "cscsr.patches.train.train_a_plus")}`, on \
+- From the {images} images of {", ".join(options.sets)} that are neither held out nor copies of \
+test images. No test image was used.
+- Command: `{command_line(sys.argv[1:], "cscsr.patches.train.train")}`, on \
 {datetime.date.today().isoformat()}.
 {licence_of_weights(options.sets)}
 
 PSNR in dB on the central {HOLDOUT_CROP}x{HOLDOUT_CROP} of the held-out images, line y:
 
-| scale | bicubic | a-plus | patches |
+| scale | bicubic | {options.kind} | patches |
 |---|---|---|---|
 {table}
 """

@@ -5,46 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from cscsr import weights
 from cscsr.errors import InputError
-from cscsr.patches.geometry import SUPPORT, WINDOW
 from cscsr.schema import check_table, shown
-
-A_PLUS = "a-plus"
-"""The name of the solver, and the `kind` in the metadata of its weight files."""
 
 LARGEST_SCALE = 16
 """The largest scale of a weight file."""
 
+Shape = tuple[int | None, ...]
+"""Of a tensor; None for a length that is free."""
 
-@dataclass(frozen=True)
-class AnchoredScale:
-    """What A+ has learned for a scale s.
+
+class ScaleWeights(Protocol):
+    """The weights of a method for a scale: a dataclass whose fields are tensors.
 
     Attributes
     ----------
-    projection
-        (d,81), float32: from the pixels around a patch to its features.
-    anchors
-        (K,d), float32, of unit norm.
-    regressors
-        (K,(3s)²,d), float32: from features to what is missing in the bicubic image.
+    KIND
+        The name of the method, and the `kind` in the metadata of its weight files.
+    DTYPES
+        Field to its type in a file. The second field has the shape (K,d), with which `shapes` is
+        called.
     """
 
-    projection: np.ndarray
-    anchors: np.ndarray
-    regressors: np.ndarray
+    KIND: ClassVar[str]
+    DTYPES: ClassVar[dict[str, str]]
 
-    def tensors(self, scale: int) -> dict[str, np.ndarray]:
-        """Return the tensors of a weight file; regressors are in half precision."""
-        return {
-            f"projection_x{scale}": self.projection,
-            f"anchors_x{scale}": self.anchors,
-            f"regressors_x{scale}": self.regressors.astype(np.float16),
-        }
+    @staticmethod
+    def shapes(scale: int, sides: Shape) -> dict[str, Shape]:
+        """Return the shapes of all fields."""
+
+
+def tensors_of(trained: ScaleWeights, scale: int) -> dict[str, np.ndarray]:
+    """Return the tensors of a weight file for a scale."""
+    return {
+        f"{field}_x{scale}": getattr(trained, field).astype(dtype)
+        for field, dtype in trained.DTYPES.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,20 @@ class _Metadata:
     holdout_crop: int = 0
 
 
-def read_a_plus(name: str, digest: str | None = None) -> dict[int, AnchoredScale]:
-    """Read a weight file of A+; arguments as `cscsr.weights.load`.
+def read_weights(weights_type: type[Any], name: str, digest: str | None = None) -> dict[int, Any]:
+    """Read a weight file of a method.
+
+    Parameters
+    ----------
+    weights_type
+        The class of the weights of a scale, a `ScaleWeights`.
+    name, digest
+        As of `cscsr.weights.load`.
 
     Returns
     -------
-    dict[int, AnchoredScale]
-        Scale to what was learned for it, ascending.
+    dict[int, ScaleWeights]
+        Scale to its weights, float32, ascending.
 
     Raises
     ------
@@ -84,8 +92,8 @@ def read_a_plus(name: str, digest: str | None = None) -> dict[int, AnchoredScale
         it does not have `digest`.
     """
     tensors, metadata = weights.load(name, digest)
-    if metadata.get("kind") != A_PLUS:
-        raise weights.of_another_method(name, metadata, f"weights of {A_PLUS}")
+    if metadata.get("kind") != weights_type.KIND:
+        raise weights.of_another_method(name, metadata, f"weights of {weights_type.KIND}")
     try:
         about = check_table(_Metadata, metadata, "the metadata")
         scales = sorted(_scale(text) for text in about.scales)
@@ -93,27 +101,25 @@ def read_a_plus(name: str, digest: str | None = None) -> dict[int, AnchoredScale
             raise InputError("scales should not be empty.")
     except InputError as error:
         raise InputError(f"weight file {name}: {error}") from error
-    _check_a_plus(name, tensors, scales)
+    _check_tensors(weights_type, name, tensors, scales)
     return {
-        s: AnchoredScale(
-            *(
-                tensors[f"{part}_x{s}"].astype(np.float32)
-                for part in ("projection", "anchors", "regressors")
-            )
+        scale: weights_type(
+            *(tensors[f"{field}_x{scale}"].astype(np.float32) for field in weights_type.DTYPES)
         )
-        for s in scales
+        for scale in scales
     }
 
 
-def _check_a_plus(name: str, tensors: Mapping[str, np.ndarray], scales: list[int]) -> None:
-    """Check that projections, anchors and regressors fit each other. Raises InputError if not."""
-    shapes: dict[str, tuple[int | None, ...]] = {}
+def _check_tensors(
+    weights_type: type[Any], name: str, tensors: Mapping[str, np.ndarray], scales: list[int]
+) -> None:
+    """Check that the tensors fit each other. Raises InputError if they do not."""
+    shapes: dict[str, Shape] = {}
     for scale in scales:
-        anchors = tensors.get(f"anchors_x{scale}", np.empty((0, 0)))
-        count, dimensions = anchors.shape if anchors.ndim == 2 else (None, None)
-        shapes[f"projection_x{scale}"] = (dimensions, SUPPORT)
-        shapes[f"anchors_x{scale}"] = (count, dimensions)
-        shapes[f"regressors_x{scale}"] = (count, (WINDOW * scale) ** 2, dimensions)
+        sized = tensors.get(f"{list(weights_type.DTYPES)[1]}_x{scale}", np.empty(0))
+        sides: Shape = sized.shape if sized.ndim == 2 else (None, None)
+        for field, shape in weights_type.shapes(scale, sides).items():
+            shapes[f"{field}_x{scale}"] = shape
     weights.check_shapes(name, tensors, shapes)
 
 
@@ -128,6 +134,6 @@ def _scale(text: str) -> int:
 
 
 @lru_cache(maxsize=4)
-def cached_a_plus(name: str, sha256: str) -> dict[int, AnchoredScale]:
-    """`read_a_plus`, once for each content of the file."""
-    return read_a_plus(name, sha256)
+def cached_weights(weights_type: type[Any], name: str, sha256: str) -> dict[int, Any]:
+    """`read_weights`, once for each content of the file."""
+    return read_weights(weights_type, name, sha256)

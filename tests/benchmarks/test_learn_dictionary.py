@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import learn_dictionary as study
 from benchmarks._study.curves import read_curves
-from benchmarks.drawing.learn_dictionary import levels, median_seconds, seconds_to
+from benchmarks.drawing.learn_dictionary import duels, seconds_to
 from cscsr.data.datasets import demo
 from cscsr.imaging import write_image
 
@@ -86,9 +86,12 @@ def test_a_short_race_is_measured_drawn_and_continued(images, tmp_path, monkeypa
     before = paths[0].read_bytes()
     study.study(tmp_path / "out", images, seconds=0.5, rounds=1)
     assert paths[0].read_bytes() == before
-    ends = levels(rows)
-    assert set(ends) == {study.ONLINE, study.BATCH}
-    assert median_seconds(rows, study.ONLINE, ends[study.ONLINE]) <= 2
+    for name in (study.ONLINE, study.BATCH):
+        (duel,) = duels(rows, name)
+        end = float([row for row in race if row["learner"] == name][-1]["objective"])
+        assert duel.objective == pytest.approx(1.001 * end, rel=1e-12)
+        assert 0 < duel.seconds <= float(race[-1]["seconds"]) + 1
+        assert duel.sooner == duel.seconds / duel.ours
 
 
 def test_out_of_range_is_a_sentence(tmp_path, images):

@@ -11,8 +11,10 @@ import pytest
 from cscsr import weights
 from cscsr.data.datasets import training_textures
 from cscsr.imaging import write_image
+from cscsr.patches.a_plus import AnchoredScale
 from cscsr.patches.geometry import feature_matrix
-from cscsr.patches.weight_file import A_PLUS, AnchoredScale
+from cscsr.patches.scsr import CoupledScale
+from cscsr.patches.weight_file import tensors_of
 
 
 def random_scale(scale: int, anchors: int = 7, dimensions: int = 5) -> AnchoredScale:
@@ -31,8 +33,10 @@ def random_scale(scale: int, anchors: int = 7, dimensions: int = 5) -> AnchoredS
 def _write_a_plus(path: Path) -> Path:
     tensors: dict[str, np.ndarray] = {}
     for scale in (2, 3, 4):
-        tensors |= random_scale(scale).tensors(scale)
-    weights.write(path, tensors, {"kind": A_PLUS, "scales": {"2": {}, "3": {}, "4": {}}})
+        tensors |= tensors_of(random_scale(scale), scale)
+    weights.write(
+        path, tensors, {"kind": AnchoredScale.KIND, "scales": {"2": {}, "3": {}, "4": {}}}
+    )
     return path
 
 
@@ -46,6 +50,20 @@ def write_a_plus() -> Callable[[Path], Path]:
 def a_plus_file(tmp_path_factory) -> str:
     """A weight file with random weights for three scales."""
     return str(_write_a_plus(tmp_path_factory.mktemp("weights") / "a-plus.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def scsr_file(tmp_path_factory) -> str:
+    """A weight file with random dictionaries for three scales."""
+    tensors: dict[str, np.ndarray] = {}
+    for scale in (2, 3, 4):
+        some = random_scale(scale)
+        high = some.regressors[:, :, 0]
+        tensors |= tensors_of(CoupledScale(some.projection, some.anchors, high), scale)
+    path = tmp_path_factory.mktemp("weights") / "scsr.safetensors"
+    scales: dict[str, dict] = {"2": {}, "3": {}, "4": {}}
+    weights.write(path, tensors, {"kind": CoupledScale.KIND, "scales": scales})
+    return str(path)
 
 
 @pytest.fixture(scope="session")

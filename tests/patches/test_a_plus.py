@@ -11,15 +11,21 @@ import cscsr
 from cscsr import APlus, InputError, SuperResolution, weights
 from cscsr.cli import main
 from cscsr.imaging import imresize, rgb_to_ycbcr
+from cscsr.patches.a_plus import AnchoredScale
 from cscsr.patches.geometry import feature_matrix
-from cscsr.patches.weight_file import A_PLUS, read_a_plus
+from cscsr.patches.weight_file import read_weights
 from cscsr.published_weights import CACHE_VARIABLE
 from cscsr.registry import is_builtin, published_method, solver_family
 from cscsr.testing import CHECKS
 from cscsr.tiles import tiles
 from cscsr.trained_weights import trained_path
 
+A_PLUS = AnchoredScale.KIND
 SCALES = (2, 3, 4)
+
+
+def read_a_plus(path: str):
+    return read_weights(AnchoredScale, path)
 
 
 def photo(height: int = 17, width: int = 14, channels: int | None = None) -> np.ndarray:

@@ -1,0 +1,76 @@
+"""The lasso of many signals: its optimality conditions certify each answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cscsr.patches.lasso import BLOCK, TOLERANCE, lasso_codes
+
+
+def unit_rows(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
+    vectors = rng.standard_normal((count, dimensions))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def check_optimal(signals, dictionary, lam, codes) -> None:
+    """⟨dₖ, y − Dα⟩ is λ sign(αₖ) where αₖ ≠ 0, and at most λ elsewhere: α is a minimum."""
+    products = (signals - codes @ dictionary) @ dictionary.T
+    active = codes != 0
+    np.testing.assert_allclose(products[active], lam * np.sign(codes[active]), rtol=0, atol=1e-7)
+    assert np.abs(products).max(initial=0) <= lam * (1 + 2 * TOLERANCE) + 1e-9
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 12), st.sampled_from([0.003, 0.05, 0.3]), st.integers(0, 99)
+)
+def test_answers_meet_the_conditions_of_a_minimum(atoms, dimensions, lam, seed):
+    rng = np.random.default_rng(seed)
+    dictionary = unit_rows(rng, atoms, dimensions) * rng.uniform(0.3, 1.5, (atoms, 1))
+    signals = unit_rows(rng, 20, dimensions)
+    codes = lasso_codes(signals, dictionary, lam).toarray()
+    assert codes.shape == (20, atoms)
+    check_optimal(signals, dictionary, lam, codes)
+
+
+def test_orthonormal_atoms_shrink():
+    rng = np.random.default_rng(0)
+    dictionary = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    signals = rng.standard_normal((50, 6))
+    products = signals @ dictionary.T
+    expected = np.sign(products) * np.maximum(np.abs(products) - 0.7, 0)
+    np.testing.assert_allclose(lasso_codes(signals, dictionary, 0.7).toarray(), expected, atol=1e-8)
+
+
+def test_no_code_where_no_product_exceeds_lambda():
+    dictionary = unit_rows(np.random.default_rng(0), 9, 4)
+    signals = np.vstack([np.zeros(4), 0.4 * dictionary[0]])
+    assert lasso_codes(signals, dictionary, 0.4).nnz == 0
+    assert lasso_codes(signals, dictionary, 0.39)[[0]].nnz == 0
+    assert lasso_codes(signals, dictionary, 0.39)[[1]].nnz == 1
+
+
+def test_equal_and_opposite_atoms_end_at_a_minimum():
+    rng = np.random.default_rng(1)
+    dictionary = unit_rows(rng, 8, 5)
+    dictionary = np.vstack([dictionary, dictionary, -dictionary])
+    signals = unit_rows(rng, 30, 5)
+    check_optimal(signals, dictionary, 0.05, lasso_codes(signals, dictionary, 0.05).toarray())
+
+
+def test_signals_of_several_blocks_are_coded_as_alone():
+    rng = np.random.default_rng(2)
+    dictionary, signals = unit_rows(rng, 30, 6), unit_rows(rng, BLOCK + 50, 6)
+    codes = lasso_codes(signals, dictionary, 0.2)
+    for index in (0, BLOCK - 1, BLOCK, BLOCK + 49):
+        alone = lasso_codes(signals[[index]], dictionary, 0.2).toarray()
+        np.testing.assert_allclose(codes[[index]].toarray(), alone, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_few_signals(count):
+    codes = lasso_codes(np.ones((count, 3)), np.eye(3), 0.5)
+    assert codes.shape == (count, 3)
+    np.testing.assert_allclose(codes.toarray(), np.full((count, 3), 0.5))

@@ -54,6 +54,7 @@ _GAP = "relative objective gap  (P(z) − P*) / |P*|"
 _LOGARITHMIC = ("relative_change", "duality_gap", "operations")
 
 Traced: TypeAlias = "Solution | Trace"
+"""What a curve is drawn from: a solution, or its trace."""
 
 
 def panels(

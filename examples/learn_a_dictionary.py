@@ -33,9 +33,7 @@ for axis, (name, filters) in zip(
     solution = cscsr.ADMM(iterations=300, tol=0, gap_tol=1e-2).solve(problem)
     share = np.count_nonzero(solution.codes) / problem.signal.size
     objective = problem.objective(solution.codes)
-    print(
-        f"{name:8} objective {objective:.3f}, {share:.2f} codes per pixel, {solution.status.value}"
-    )
+    print(f"{name:8} objective {objective:.3f}, {share:.2f} codes per pixel")
     cscsr.plot.dictionary(filters, ax=axis)
     axis.set_title(f"{name} filters: objective {objective:.2f}", fontsize=10)
 figure.savefig("learn_a_dictionary.png")

@@ -53,7 +53,7 @@ GALLERY = sorted(
 def test_each_example_has_a_test():
     others = {path.name for path in (ROOT / "examples").glob("*.py")} - set(GALLERY)
     assert others == {"inpainting.py"}
-    assert len(GALLERY) >= 9
+    assert len(GALLERY) == 10
 
 
 @pytest.mark.slow

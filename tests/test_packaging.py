@@ -58,17 +58,19 @@ def test_conda_environment_lists_the_dependencies_of_pyproject():
 
 def test_constraints_pin_every_dependency_within_its_range():
     pins = constraints()
-    for requirement in requirements("test", "cluster", "docs"):
+    for requirement in requirements("test", "cluster", "onnx", "docs"):
         version = pins[canonicalize_name(requirement.name)]
         assert version in requirement.specifier, f"{requirement} excludes {version}"
     assert pins["torch"] == Version("2.13.0")
 
 
 def test_constraints_pin_what_the_dependencies_need_in_turn():
-    direct = requirements("test", "cluster", "docs")
+    direct = requirements("test", "cluster", "onnx", "docs")
     absent = [r.name for r in direct if importlib.util.find_spec(module_of(r.name)) is None]
     if absent:
-        pytest.skip(f"of the extras test, cluster and docs, {', '.join(absent)} is not installed")
+        pytest.skip(
+            f"of the extras test, cluster, onnx and docs, {', '.join(absent)} is not installed"
+        )
     pins = constraints()
     todo, visited = list(direct), set()
     while todo:

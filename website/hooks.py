@@ -33,6 +33,8 @@ TOP_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SUPPORT.md", "CODE_OF_CONDUCT.m
 PUBLIC_MODULES = (
     "cscsr",
     "cscsr.imaging",
+    "cscsr.learn",
+    "cscsr.plot",
     "cscsr.networks",
     "cscsr.data.datasets",
     "cscsr.data.fetch",

@@ -93,7 +93,7 @@ def test_every_public_name_has_an_entry(site, pages):
     entries = set().union(*(page.ids for path, page in pages.items() if path.parent.name == "api"))
     assert {f"cscsr.{name}" for name in cscsr.__all__} <= entries
     assert {f"cscsr.imaging.{name}" for name in cscsr.imaging.__all__} <= entries
-    assert "cscsr.sparse.loop.ProximalSolver" in entries
+    assert "cscsr.sparse.proximal.ProximalSolver" in entries
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_nothing_comes_from_another_host(site, pages):
 def test_files_outside_docs_are_in_the_site(site, pages):
     assert "cscsr.SparseCoding" in (site / "maths.html").read_text("utf-8")
     listing = (site / "cscsr" / "problem.py.html").read_text("utf-8")
-    assert "class</span>" in listing and "SuperResolution" in listing
+    assert "class</span>" in listing and ">SparseCoding</span>" in listing
     table = (ROOT / "reports" / "reference" / "table1.md").read_text("utf-8")
     figure = re.search(r"\d\d\.\d\d", table).group()
     assert figure in (site / "reports" / "reference" / "table1.html").read_text("utf-8")
@@ -159,6 +159,8 @@ def test_examples_show_what_their_text_says(site):
     assert 0 < float(difference[1]) < 1e-13
     difference = re.search(r"difference from cscsr.CSCSR: (\S+)", printed(site, "csc_sr_steps"))
     assert float(difference[1]) < 1e-5
+    random, learned = re.findall(r"objective (\d+\.\d+), ", printed(site, "learn_a_dictionary"))
+    assert float(learned) < 0.95 * float(random)
     bicubic, csc_sr = map(float, re.findall(r"(\d+\.\d+) dB", printed(site, "csc_sr_steps")))
     assert csc_sr > bicubic + 0.5
     own = printed(site, "your_own_solver")

@@ -12,6 +12,7 @@ from cscsr import list_solvers
 from cscsr.data.sources import SOURCES
 from cscsr.published_weights import PUBLISHED
 from cscsr.registry import is_builtin
+from cscsr.trained_weights import TRAINED
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "bibliography.md").read_text(encoding="utf-8")
@@ -64,7 +65,9 @@ def names() -> str:
     return " ".join(row[0] for row in rows())
 
 
-@pytest.mark.parametrize("solver", [s for s in list_solvers() if is_builtin(s)])
+@pytest.mark.parametrize(
+    "solver", sorted({s for s in list_solvers() if is_builtin(s)} | {*TRAINED})
+)
 def test_every_solver_has_a_source(solver):
     family = {"csc-ridge": "csc-sr", "csc-sr-paper": "csc-sr", "crnet-b-tied": "crnet-b-small"}
     base = solver.partition("[")[0].removesuffix("+")

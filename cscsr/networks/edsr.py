@@ -85,8 +85,12 @@ class EDSR(MeanShiftedEnlarger):
     def convolutions(self, scale: int) -> Iterator[Convolution]:
         yield from convolutions_of(self.head, self.body, self.up[str(scale)], self.tail)
 
+    def shallow(self, x: Tensor, scale: int) -> Tensor:
+        """Return the input of the body, (B, width, H, W), of an image (B, 3, H, W)."""
+        return in_float32(self.head, x - self.mean)
+
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Enlarge (B, 3, H, W) to (B, 3, scale·H, scale·W); see `Network`."""
-        features = in_float32(self.head, x - self.mean)
+        features = self.shallow(x, scale)
         features = features + self.body(features)
         return self.completed(self.tail, self.up[str(scale)](features), x, scale)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from torch import Tensor, nn
 
-from cscsr.networks.base import Channels, Convolution, Visit, convolutions_of, in_float32
-from cscsr.networks.cista_block import convolution
-from cscsr.networks.edsr import Factor, residual_body
-from cscsr.networks.upsampling import (
-    Blocks,
-    MeanShiftedEnlarger,
-    ResidualUnit,
-    UpsampledScales,
-    scale_weights,
-    upsampler,
-)
+from cscsr.networks.base import Channels, Convolution, convolutions_of
+from cscsr.networks.edsr import EDSR, Factor
+from cscsr.networks.upsampling import Blocks, ResidualUnit, UpsampledScales, scale_weights
 
 
-class MDSR(MeanShiftedEnlarger):
+class MDSR(EDSR):
     """EDSR's body shared by all factors, after two 5×5 residual units and before an upsampler of
     each factor.
 
@@ -55,25 +48,16 @@ class MDSR(MeanShiftedEnlarger):
         residual: bool = False,
         small_start: bool = True,
     ) -> None:
-        super().__init__(residual)
-        self.scales = tuple(scales)
-        self.head = convolution(3, width)
+        super().__init__(width, blocks, factor, scales, residual, small_start)
         units = {str(scale): [ResidualUnit(width, 5) for _ in range(2)] for scale in self.scales}
         self.pre = nn.ModuleDict({key: nn.Sequential(*pair) for key, pair in units.items()})
-        self.body = residual_body(width, blocks, factor, small_start)
-        self.up = nn.ModuleDict({str(scale): upsampler(width, scale) for scale in self.scales})
-        self.tail = convolution(width, 3)
         if small_start:
             for unit in (unit for pair in units.values() for unit in pair):
                 scale_weights(unit.second, 0.1)
-            scale_weights(self.tail, 0.01 if residual else 0.1)
 
     def convolutions(self, scale: int) -> Iterator[Convolution]:
         key = str(scale)
         yield from convolutions_of(self.head, self.pre[key], self.body, self.up[key], self.tail)
 
-    def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
-        """Enlarge (B, 3, H, W) to (B, 3, scale·H, scale·W); see `Network`."""
-        features = self.pre[str(scale)](in_float32(self.head, x - self.mean))
-        features = features + self.body(features)
-        return self.completed(self.tail, self.up[str(scale)](features), x, scale)
+    def shallow(self, x: Tensor, scale: int) -> Tensor:
+        return cast(Tensor, self.pre[str(scale)](super().shallow(x, scale)))

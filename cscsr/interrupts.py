@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Terminated(KeyboardInterrupt):
@@ -26,7 +26,7 @@ _arrived: list[int] = []
 """The signals that have come inside `raised`, the latest last."""
 
 _waits_since: float | None = None
-"""When the first of those came that wait to be raised (`time.monotonic`)."""
+"""When the first of those came that wait to be raised (`time.monotonic`); None without any."""
 
 _postponed_seconds = 0.0
 """How long an interrupt waits, inside `postponed`."""
@@ -38,13 +38,15 @@ def raised() -> Iterator[None]:
 
     One that comes while a module is imported is raised when the import is over, or after
     `IMPORT_SECONDS`: an extension module whose initialisation is cut short may crash the process.
-    A signal that is ignored, or handled by somebody else, stays so. Outside of the main thread,
-    where handlers cannot be set, nothing changes.
+    One that still waits at the end of the block is raised there, so that none is lost. A signal
+    that is ignored, or handled by somebody else, stays so. Outside of the main thread, where
+    handlers cannot be set, nothing changes.
     """
     global _waits_since
     before: dict[int, Any] = {}
-    _arrived.clear()
-    _waits_since = None
+    if _raise not in map(signal.getsignal, (signal.SIGINT, signal.SIGTERM)):  # not in another block
+        _arrived.clear()
+        _waits_since = None
     hook, sys.unraisablehook = sys.unraisablehook, _raise_again
     if threading.current_thread() is threading.main_thread():
         usual: dict[int, Any] = {
@@ -56,6 +58,8 @@ def raised() -> Iterator[None]:
                 before[number] = signal.signal(number, _raise)
     try:
         yield
+        if _waits_since is not None:
+            _raise_last()
     finally:
         sys.unraisablehook = hook
         for number, handler in before.items():
@@ -77,14 +81,14 @@ def postponed(seconds: float) -> Iterator[None]:
 def ended(command: Callable[[], int | None]) -> int:
     """Run a command inside `raised`, and return its exit code (None is 0) or, after an interrupt
     and its sentence, that of `exit_code`."""
-    with raised():
-        try:
+    try:
+        with raised():
             return command() or 0
-        except (Exception, KeyboardInterrupt) as error:
-            if not caused(error):
-                raise
-            say()
-            return exit_code(error)
+    except (Exception, KeyboardInterrupt) as error:
+        if not caused(error):
+            raise
+        say()
+        return exit_code(error)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -97,8 +101,13 @@ def _raise(number: int, frame: FrameType | None) -> None:
     if now - _waits_since < most:
         _send_again(number)
         return
+    _raise_last()
+
+
+def _raise_last() -> NoReturn:
+    global _waits_since
     _waits_since = None
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise Terminated if _arrived[-1] == signal.SIGTERM else KeyboardInterrupt
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -112,14 +121,16 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 def _raise_again(unraisable: Any) -> None:
     """An interrupt that fell into code where nothing can be raised comes again soon after."""
+    global _waits_since
     if issubclass(unraisable.exc_type, KeyboardInterrupt) and _arrived:
+        _waits_since = time.monotonic()
         _send_again(_arrived[-1])
     else:
         sys.__unraisablehook__(unraisable)
 
 
 def _send_again(number: int) -> None:
-    """Send a signal to the main thread soon, unless `raised` has ended by then.
+    """Send a signal to the main thread soon, unless it has been raised or `raised` has ended.
 
     `threading.Timer` would take a lock that the interrupted code may hold.
     """
@@ -129,7 +140,7 @@ def _send_again(number: int) -> None:
 def _send_soon(number: int) -> None:
     """Send a signal to the main thread, also where it waits for something."""
     time.sleep(_AGAIN_SECONDS)
-    if signal.getsignal(number) is not _raise:
+    if signal.getsignal(number) is not _raise or _waits_since is None:
         return
     thread = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and thread is not None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,4 +84,33 @@ def test_an_error_that_an_interrupt_caused_is_one(number, capsys):
         return 0
 
     assert interrupts.ended(command) == 128 + number
+    assert capsys.readouterr().err == "cscsr: interrupted.\n"
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_waits_when_the_command_is_done_is_not_lost(number, capsys):
+    def command() -> None:
+        with interrupts.postponed(60):
+            signal.raise_signal(number)
+
+    assert interrupts.ended(command) == 128 + number
+    assert capsys.readouterr().err == "cscsr: interrupted.\n"
+
+
+@POSIX
+def test_an_interrupt_that_waits_is_raised_once(capsys):
+    """Each of these sends itself again; what comes after the first that is raised is dropped."""
+
+    def command() -> None:
+        with interrupts.postponed(0.01):
+            for _ in range(5):
+                signal.raise_signal(signal.SIGINT)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(0.3)
+            raise
+
+    assert interrupts.ended(command) == 128 + signal.SIGINT
     assert capsys.readouterr().err == "cscsr: interrupted.\n"

@@ -63,35 +63,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     pixels = os.environ.get(MAX_PIXELS_VARIABLE)
     print_any_name()
-    with interrupts.raised():
-        try:
-            return _run(words)
-        except InputError as error:
-            if interrupts.caused(error):  # an interrupted import that looks like bad input
-                interrupts.say()
-                return interrupts.exit_code(error)
-            return _failed(str(error))
-        except MemoryError:
-            return _failed("there is not enough memory for this image at this scale.")
-        except BrokenPipeError:  # the reader of our output, such as head, has closed it
-            _drop_output()
-        except OSError as error:
-            if interrupts.caused(error):
-                interrupts.say()
-                return interrupts.exit_code(error)
-            _drop_output()
-            where = error.filename or "the output"
-            return _failed(f"{where} cannot be used: {error.strerror or error}.")
-        except (Exception, KeyboardInterrupt) as error:
-            if not interrupts.caused(error):
-                raise
-            interrupts.say()
-            return interrupts.exit_code(error)
-        finally:  # what an option has put into it was meant for this command
-            os.environ.pop(MAX_PIXELS_VARIABLE, None)
-            if pixels is not None:
-                os.environ[MAX_PIXELS_VARIABLE] = pixels
-    return 0
+    try:
+        return interrupts.ended(lambda: _explained(words))
+    finally:  # what an option has put into it was meant for this command
+        os.environ.pop(MAX_PIXELS_VARIABLE, None)
+        if pixels is not None:
+            os.environ[MAX_PIXELS_VARIABLE] = pixels
+
+
+def _explained(words: list[str]) -> int:
+    """Run the subcommand, and print an error as one sentence; returns its exit code."""
+    try:
+        return _run(words)
+    except Exception as error:
+        if interrupts.caused(error):  # an interrupted import may look like bad input
+            raise
+        match error:
+            case InputError():
+                return _failed(str(error))
+            case MemoryError():
+                return _failed("there is not enough memory for this image at this scale.")
+            case BrokenPipeError():  # the reader of our output, such as head, has closed it
+                _drop_output()
+                return 0
+            case OSError():
+                _drop_output()
+                where = error.filename or "the output"
+                return _failed(f"{where} cannot be used: {error.strerror or error}.")
+        raise
 
 
 def _run(words: list[str]) -> int:

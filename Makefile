@@ -1,6 +1,7 @@
 # make compare   install into .venv, then make the tables and plots in reports/latest/
 # make test      install into .venv, then run the tests
 # make docs      install what the site needs, then build it in site/ (open site/index.html)
+# make paper     install what the paper needs, then build paper/paper.pdf
 # make release   build the package into dist/, check it, and say what is left to a person
 # make lint      check style, formatting and types
 # make audit     look up the pinned dependencies in a database of known vulnerabilities
@@ -14,8 +15,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 SITE_TOOLS := .venv/.installed-docs
+PAPER_TOOLS := .venv/.installed-paper
 
-.PHONY: compare test docs docs-tools release lint audit clean
+.PHONY: compare test docs docs-tools paper release lint audit clean
 
 compare: $(INSTALLED)
 	$(BIN)/python -m benchmarks.compare $(ARGS)
@@ -27,6 +29,9 @@ docs: $(SITE_TOOLS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 docs-tools: $(SITE_TOOLS)
+
+paper: $(PAPER_TOOLS)
+	$(BIN)/python paper/build.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -53,6 +58,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(SITE_TOOLS): $(INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(PAPER_TOOLS): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[paper]'
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""Copies figures of the reference run into README.md and docs/csc-sr.md, so that none is typed.
+"""Copies figures of the reference run into README, a page and the paper, so that none is typed.
 
     python -m benchmarks.readme
 
@@ -21,6 +21,7 @@ from cscsr.errors import InputError
 from cscsr.output import write_text
 
 README = ROOT / "README.md"
+PAPER = ROOT / "paper" / "paper.md"
 CSC_SR = ROOT / "docs" / "csc-sr.md"
 TABLE = REFERENCE / "table1.csv"
 DATASET = "Set5"
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         pages = {
             page: with_table(page.read_text(encoding="utf-8"), new)
-            for page, new in ((README, table()), (CSC_SR, csc_sr_table()))
+            for page, new in ((README, table()), (PAPER, table()), (CSC_SR, csc_sr_table()))
         }
     except InputError as error:
         print(error, file=sys.stderr)

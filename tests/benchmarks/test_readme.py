@@ -10,8 +10,9 @@ HEADER = (
 )
 
 
-def test_readme_shows_the_table_of_the_reference_run():
-    text = readme.README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", [readme.README, readme.PAPER], ids=lambda path: path.name)
+def test_page_shows_the_table_of_the_reference_run(page):
+    text = page.read_text(encoding="utf-8")
     assert text == readme.with_table(text, readme.table()), "run python -m benchmarks.readme"
 
 

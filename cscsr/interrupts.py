@@ -134,13 +134,13 @@ def _send_again(number: int) -> None:
 
     `threading.Timer` would take a lock that the interrupted code may hold.
     """
-    _thread.start_new_thread(_send_soon, (number,))
+    _thread.start_new_thread(_send_soon, (number, _waits_since))
 
 
-def _send_soon(number: int) -> None:
-    """Send a signal to the main thread, also where it waits for something."""
+def _send_soon(number: int, since: float | None) -> None:
+    """Send a signal that waits since then to the main thread, also where that waits itself."""
     time.sleep(_AGAIN_SECONDS)
-    if signal.getsignal(number) is not _raise or _waits_since is None:
+    if signal.getsignal(number) is not _raise or _waits_since != since:
         return
     thread = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and thread is not None:

@@ -265,6 +265,7 @@ def test_converged_is_within_a_hundredth_of_the_optimum(name, tol):
             assert solution.status is cscsr.Status.MAX_ITERATIONS
 
 
+@pytest.mark.slow
 def test_memory_of_sporcos_plans_does_not_grow_with_each_new_size():
     statm = Path("/proc/self/statm")
     if not statm.exists():

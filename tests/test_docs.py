@@ -46,6 +46,7 @@ def write_photo(folder: Path) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(folder / "photo.png")
 
 
+@pytest.mark.slow
 def test_python_of_readme_runs_in_six_lines(tmp_path):
     code = block("README.md", "python")
     assert len(code.splitlines()) <= 6

@@ -76,6 +76,7 @@ def test_solver_classes_are_exported_with_their_types():
         _ = cscsr.fista
 
 
+@pytest.mark.slow
 def test_help_of_a_solver_class_is_its_docstring():
     assert cscsr.ISTA.__doc__.splitlines()[0] in run("import cscsr; help(cscsr.ISTA)")
 

@@ -282,6 +282,7 @@ def test_interrupt_of_an_import_comes_when_the_import_is_over(tmp_path):
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (143, "imported\n", "")
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize(("seconds", "reached"), [(30, True), (0.3, False)])
 def test_interrupt_waits_for_what_must_not_be_left_half_done(seconds, reached):

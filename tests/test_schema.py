@@ -79,6 +79,7 @@ def test_what_does_not_fit_is_named(change, reason):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_any_value_at_any_place_gives_a_dataclass_or_one_sentence(value):
     for table in (value, *({**GOOD, key: value} for key in (*GOOD, "scales", "more", "x"))):

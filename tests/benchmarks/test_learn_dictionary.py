@@ -36,6 +36,7 @@ def test_what_is_learned_from_is_not_held_out(images):
             assert np.abs(signal[16:112, 16:112] - other).max() > 0.05
 
 
+@pytest.mark.slow
 def test_the_watch_does_not_count_what_it_computes(images, monkeypatch):
     """A look that takes half a second moves no later look."""
 

@@ -74,6 +74,7 @@ def test_the_signal_is_the_middle_of_the_residual(image, filters, tmp_path, monk
     assert [problem.signal.dtype for problem in problems] == [np.float64, np.float32]
 
 
+@pytest.mark.slow
 def test_dictionaries_by_name_by_colour_and_learned(image, tmp_path, capsys):
     random = np.random.default_rng(0)
     np.save(tmp_path / "rgb.npy", random.standard_normal((5, 3, 4, 4)).astype(np.float32))

@@ -102,6 +102,7 @@ def test_a_format_against_the_name_is_refused(photo, refused, tmp_path):
     assert upscale(photo, "-o", tmp_path / "out.jpeg", "--format", "jpg") == 0
 
 
+@pytest.mark.slow
 def test_smaller_parts_give_the_same_image(face, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole.png", tmp_path / "parts.png"
     assert upscale(face, "-o", whole, solver="crnet-b-small") == 0

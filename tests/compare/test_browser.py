@@ -315,6 +315,7 @@ def test_the_colour_switch_adds_colours_to_the_scored_luma(browser):
     click(browser, "#colour")
 
 
+@pytest.mark.slow
 def test_a_table_is_copied_as_latex_rows_and_as_bibtex(browser):
     browser.run(
         "window.copied = []; Object.defineProperty(navigator, 'clipboard', { configurable: true,"

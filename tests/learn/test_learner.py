@@ -69,6 +69,7 @@ def test_filters_that_made_the_signals_are_learned(channels, online):
     assert (likeness(learned, filters) > 0.93).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("online", [True, False])
 def test_masks_exclude_what_is_missing(online):
     """From half of the pixels, the others holding a number that would spoil every code, filters

@@ -40,6 +40,7 @@ def test_its_duality_gap_goes_to_1e_8_and_below(problem):
         assert solution.codes.min() >= 0
 
 
+@pytest.mark.slow
 @given(problems())
 @settings(max_examples=4)
 def test_all_solvers_with_a_rate_agree_to_1e_6(problem):

@@ -24,6 +24,7 @@ def random_problem(seed, atoms, channels, size, shape, nonnegative, boundary, la
     )
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32 - 1),
     atoms=st.integers(1, 32),

@@ -63,6 +63,7 @@ def test_it_says_nothing_and_leaves_its_input_alone(camera_problem, capfd):
     np.testing.assert_array_equal(before[1], camera_problem.dictionary)
 
 
+@pytest.mark.slow
 def test_the_callback_is_off_the_clock():
     rng = np.random.default_rng(0)
     problem = SparseCoding(rng.standard_normal((12, 12)), rng.standard_normal((2, 3, 3)), 0.1)

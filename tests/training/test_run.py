@@ -24,6 +24,7 @@ from cscsr.training.run import train
 from cscsr.training.trainer import NonFiniteLoss, Trainer
 
 
+@pytest.mark.slow
 def test_a_later_run_can_go_on_from_before_the_cooldown(data, tmp_path, small_recipe):
     recipe = small_recipe(schedule="wsd", cooldown=0.4, warmup=0.0)
     train(recipe, data, tmp_path, steps=5, bf16=False)
@@ -95,6 +96,7 @@ def test_a_run_leaves_weights_a_curve_and_a_checkpoint(
         train(recipe, data, tmp_path, steps=4, bf16=False)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_resume_and_minutes_end_in_time(
     tmp_path, data, small_recipe
 ):

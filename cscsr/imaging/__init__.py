@@ -8,7 +8,7 @@ from cscsr.imaging.colour import (
     with_luma,
     ycbcr_to_rgb,
 )
-from cscsr.imaging.files import read_image, read_picture, write_image
+from cscsr.imaging.files import read_image, read_picture, write_image, write_picture
 from cscsr.imaging.metrics import (
     METRICS,
     Metric,
@@ -18,6 +18,7 @@ from cscsr.imaging.metrics import (
     psnr,
     ssim,
 )
+from cscsr.imaging.picture import Picture
 from cscsr.imaging.protocol import LINES, PROTOCOLS, degrade, line_of, luma_psnr, score
 from cscsr.imaging.resize import imresize
 
@@ -26,6 +27,7 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "Metric",
+    "Picture",
     "crop_border",
     "crop_to_multiple",
     "degrade",
@@ -44,5 +46,6 @@ __all__ = [
     "to_uint8",
     "with_luma",
     "write_image",
+    "write_picture",
     "ycbcr_to_rgb",
 ]

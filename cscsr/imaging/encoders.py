@@ -45,6 +45,9 @@ _DEEP = ("PNG", "TIFF")
 _WITH_ALPHA = (*_DEEP, "WEBP", "AVIF")
 """The formats that hold an alpha channel."""
 
+_ONLY_COLOUR = ("WEBP", "AVIF")
+"""The formats in which grey is written as three equal channels, which no profile of grey fits."""
+
 _WITH_QUALITY = ("JPEG", "WEBP", "AVIF")
 """The formats whose files are smaller at a lower quality."""
 
@@ -177,15 +180,23 @@ def lost_colour(path: str | Path, layout: Layout) -> list[str]:
     """
     kind = format_of(path)
     lost = []
-    if layout.icc_profile and kind == "BMP":
+    profile = _profile_in(kind, layout)
+    if layout.icc_profile and not profile:
         lost.append("the colour profile")
     if kind != "PNG":
         for name, body in layout.colour_chunks:
             usual = _AS_USUAL.get(name, ())
-            told = layout.icc_profile and name != b"cICP"  # by the profile, which is kept
-            if usual is not None and body not in usual and not told:
+            in_profile = profile and name != b"cICP"
+            if usual is not None and body not in usual and not in_profile:
                 lost.append(name.decode())
     return lost
+
+
+def _profile_in(kind: str, layout: Layout) -> bytes | None:
+    """The colour profile where a format can hold it. Its bytes 16 to 19 name its colour space."""
+    profile = layout.icc_profile
+    of_grey = profile is not None and profile[16:20] == b"GRAY"
+    return None if kind == "BMP" or (of_grey and kind in _ONLY_COLOUR) else profile
 
 
 def write_bands(
@@ -220,6 +231,7 @@ def write_bands(
     """
     path = Path(path)
     check_layout(path, layout)
+    layout = replace(layout, icc_profile=_profile_in(format_of(path), layout))
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path.name}: there is no folder {path.parent}.")
     encode = _ENCODERS[format_of(path)]

@@ -1,9 +1,10 @@
 """Reading and writing PNG, TIFF, BMP, JPEG, WebP and AVIF files of 8 or 16 bits, grey and colour.
 
-`read_image` and `write_image` are for the images of the tables: 8 bits, grey or RGB.
-`read_picture` also reads 16 bits, an alpha channel, what says the colours' meaning, and the
-resolution. Whatever a decoder makes of a file, the reader gets an image or one sentence. Needs
-pillow, which may lack WebP and AVIF; tifffile (which comes with scikit-image) for TIFF files.
+`read_image` is for the images of the tables: 8 bits, grey or RGB. `write_image` writes an array.
+`read_picture` and `write_picture` are for any image: they keep 16 bits, an alpha channel, what says
+the colours' meaning, and the resolution. Whatever a decoder makes of a file, the reader gets an
+image or one sentence. Needs pillow, which may lack WebP and AVIF; tifffile (which comes with
+scikit-image) for TIFF files.
 """
 
 from __future__ import annotations
@@ -317,18 +318,18 @@ def _array(image: Image.Image) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: Any) -> None:
-    """Write an 8-bit image file.
+    """Write an array as an image file.
 
-    JPEG is written at quality 95 with chroma at full resolution. An existing file is replaced only
-    when the new one is complete.
+    JPEG and AVIF are written at quality 95 with chroma at full resolution. An existing file is
+    replaced only when the new one is complete.
 
     Parameters
     ----------
     path
         The file; its suffix names the format: PNG, TIFF, BMP, JPEG, WebP or AVIF.
     image
-        (H,W) or (H,W,3), numpy or torch; uint8, or floating point in [0,1], which is rounded to
-        8 bits and clipped.
+        (H,W) or (H,W,3), numpy or torch; uint8; uint16, which PNG and TIFF hold and other formats
+        round to 8 bits; or floating point in [0,1], which is rounded to 8 bits and clipped.
 
     Raises
     ------
@@ -337,12 +338,53 @@ def write_image(path: str | Path, image: Any) -> None:
         masked array in which anything is masked, and a folder that does not exist or refuses.
     """
     format_of(path)
-    shape: tuple[int, ...] = getattr(image, "shape", ())
-    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
-        raise InputError(f"an image must have shape (H, W) or (H, W, 3), got {tuple(shape)}.")
+    _check_shape(image)
     array = to_numpy(plain("an image", image))
     if np.issubdtype(array.dtype, np.floating):
         check_unit_range("an image", array)
-    pixels = to_uint8(array)
-    layout = Picture(pixels).layout
-    write_bands(path, layout, [pixels.reshape(layout.shape)])
+        array = to_uint8(array)
+    write_picture(path, Picture(array))
+
+
+def write_picture(path: str | Path, picture: Picture) -> None:
+    """Write a picture with its bits, alpha channel, colour profile and resolution.
+
+    16 bits are rounded to 8 where the format has no more. What says the colours' meaning is left
+    out where the format has no place for it; PNG has one for everything. Quality and replacement
+    are those of `write_image`.
+
+    Parameters
+    ----------
+    path
+        The file; its suffix names the format: PNG, TIFF, BMP, JPEG, WebP or AVIF.
+    picture
+        Its pixels, and alpha if there is any, uint8 or uint16.
+
+    Raises
+    ------
+    InputError
+        For another suffix, arrays that are no picture, an alpha channel in BMP or JPEG, and a
+        folder that does not exist or refuses.
+    """
+    samples = picture.pixels
+    _check_shape(samples)
+    if samples.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"an image must be uint8, uint16 or floating point in [0,1], got {samples.dtype}."
+        )
+    if picture.alpha is not None:
+        alpha, size = picture.alpha, samples.shape[:2]
+        if (alpha.shape, alpha.dtype) != (size, samples.dtype):
+            raise InputError(
+                f"alpha must be {samples.dtype} of shape {size}, as the pixels are, got "
+                f"{alpha.dtype} of shape {alpha.shape}."
+            )
+        samples = np.dstack([samples, alpha])
+    layout = picture.layout
+    write_bands(path, layout, [samples.reshape(layout.shape)])
+
+
+def _check_shape(image: Any) -> None:
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
+        raise InputError(f"an image must have shape (H, W) or (H, W, 3), got {tuple(shape)}.")

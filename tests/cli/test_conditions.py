@@ -1,16 +1,14 @@
 """``cscsr upscale`` under the conditions of real machines: full disks, terminals and file names
-of other encodings, signals; and what a result says of its colours."""
+of other encodings, signals; folders."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -286,62 +284,6 @@ sys.exit(main())
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=100)
     assert outcome.returncode == 128 + number, outcome.stderr
     assert b"Traceback" not in outcome.stderr and b"nterrupted" in outcome.stderr
-
-
-# Colours ------------------------------------------------------------------------------
-
-
-def with_chunks(path: Path, *chunks: tuple[bytes, bytes]) -> Path:
-    """A PNG of RGB with these chunks behind its header."""
-    Image.fromarray(PIXELS).save(path)
-    plain = path.read_bytes()
-    extra = b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
-    path.write_bytes(plain[:33] + extra + plain[33:])
-    return path
-
-
-LINEAR = (b"gAMA", struct.pack(">I", 100_000))
-WIDE = (b"cHRM", struct.pack(">8I", 31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600))
-HDR = (b"cICP", bytes([9, 16, 0, 1]))
-SRGB = (b"sRGB", b"\0")
-USUAL = (b"gAMA", struct.pack(">I", 45_455))
-
-
-@pytest.mark.parametrize("chunks", [(LINEAR, WIDE), (HDR,), (SRGB, USUAL)])
-def test_chunks_that_say_what_a_png_means_are_kept(tmp_path, chunks, capsys):
-    source = with_chunks(tmp_path / "a.png", *chunks)
-    assert main(["upscale", str(source), *BICUBIC]) == 0
-    assert capsys.readouterr().err == ""
-    content = (tmp_path / "a-x2.png").read_bytes()
-    at, found = 8, []
-    while at < len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        body = content[at + 8 : at + 8 + length]
-        assert zlib.crc32(content[at + 4 : at + 8 + length]) == int.from_bytes(
-            content[at + 8 + length : at + 12 + length], "big"
-        )
-        found.append((content[at + 4 : at + 8], body))
-        at += 12 + length
-    assert found[1 : 1 + len(chunks)] == list(chunks)
-
-
-def test_what_a_format_cannot_say_of_the_colours_is_told(tmp_path, capsys):
-    source = with_chunks(tmp_path / "a.png", LINEAR, WIDE)
-    for suffix in set(SUFFIXES) - {".png"}:
-        assert main(["upscale", str(source), *BICUBIC, "-o", str(tmp_path / f"b{suffix}")]) == 0
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1 and f"b{suffix} does not say what gAMA and cHRM of " in said
-    source = with_chunks(tmp_path / "usual.png", SRGB, USUAL)
-    assert main(["upscale", str(source), *BICUBIC, "-o", str(tmp_path / "c.jpg")]) == 0
-    assert capsys.readouterr().err == "", "sRGB is what holds where nothing is said"
-    Image.fromarray(PIXELS).save(tmp_path / "profile.png", icc_profile=b"profile" * 30)
-    for suffix, lost in ((".bmp", True), (".jpg", False), (".tif", False)):
-        out = tmp_path / f"d{suffix}"
-        assert main(["upscale", str(tmp_path / "profile.png"), *BICUBIC, "-o", str(out)]) == 0
-        assert ("does not say what the colour profile of" in capsys.readouterr().err) == lost
 
 
 # Formats and folders ------------------------------------------------------------------

@@ -9,11 +9,11 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image, ImageOps, features
 
 from cscsr import InputError
-from cscsr.imaging import psnr, read_image, write_image
-from cscsr.imaging.files import read_picture
+from cscsr.imaging import Picture, psnr, read_image, read_picture, write_image, write_picture
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_bad_arrays_and_names_are_refused_and_the_old_file_stays(tmp_path, colou
     path = tmp_path / "image.png"
     write_image(path, colour)
     for image, says in (
-        (colour.astype(np.int64), "uint8 or floating point"),
+        (colour.astype(np.int64), "uint8, uint16 or floating point"),
         (colour.astype(np.float64), r"in \[0, 1\]"),
         (np.full((3, 3), np.nan), "NaN"),
         (colour[..., :2], r"\(H, W, 3\), got \(21, 30, 2\)"),
@@ -307,6 +307,42 @@ def test_bad_arrays_and_names_are_refused_and_the_old_file_stays(tmp_path, colou
         write_image(tmp_path / "image.gif", colour)
     with pytest.raises(InputError, match="there is no folder"):
         write_image(tmp_path / "nowhere" / "image.png", colour)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_sixteen_bits_are_written_where_the_format_has_them(tmp_path, colour, suffix):
+    deep = colour.astype(np.uint16) * 257 + 3
+    for image in (deep, deep[..., 0], torch.from_numpy(deep)):
+        write_image(tmp_path / f"a{suffix}", image)
+        back = read_picture(tmp_path / f"a{suffix}").pixels
+        expected = np.round(np.asarray(image) / 257) if suffix == ".bmp" else np.asarray(image)
+        np.testing.assert_array_equal(back, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_comes_back_with_everything(tmp_path, colour, dtype, channels):
+    pixels = colour.astype(dtype) if channels == 3 else colour[..., 0].astype(dtype)
+    picture = Picture(pixels, colour[..., 1].astype(dtype), b"profile" * 30, (300.0, 150.0))
+    write_picture(tmp_path / "a.tif", picture)
+    back = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(back.pixels, pixels)
+    np.testing.assert_array_equal(back.alpha, picture.alpha)
+    assert back.pixels.dtype == back.alpha.dtype == dtype
+    assert back.icc_profile == picture.icc_profile and back.dpi == pytest.approx(picture.dpi)
+
+
+def test_a_picture_whose_parts_do_not_fit_is_refused(tmp_path, colour):
+    for alpha in (colour[:9, :, 0], colour, colour[..., 0].astype(np.uint16)):
+        with pytest.raises(InputError, match=r"alpha must be uint8 of shape \(21, 30\), .* got"):
+            write_picture(tmp_path / "a.png", Picture(colour, alpha))
+    with pytest.raises(InputError, match="uint8, uint16 or floating point"):
+        write_picture(tmp_path / "a.png", Picture(colour / 255))
+    with pytest.raises(InputError, match=r"\(H, W\) or \(H, W, 3\), got \(21, 30, 2\)"):
+        write_picture(tmp_path / "a.png", Picture(colour[..., :2]))
+    with pytest.raises(InputError, match="cannot hold the image's transparency"):
+        write_picture(tmp_path / "a.jpg", Picture(colour, colour[..., 0]))
+    assert not list(tmp_path.iterdir())
 
 
 def write_avif(path, image: np.ndarray, box: bytes, offset: int, values: bytes) -> None:

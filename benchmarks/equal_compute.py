@@ -10,8 +10,10 @@ taken for the others: at the smallest budget, or with ``--search each`` at every
 
 The smallest budget comes first, so that a run that is stopped has compared all networks. A run is
 a row of equal_compute.csv as soon as it is done; one that was interrupted goes on from its
-checkpoint in equal_compute_runs. equal_compute_curves.csv has the held-out PSNR at each quarter
-of a run, equal_compute.md the table, and equal_compute.png the figure.
+checkpoint in equal_compute_runs, if its worker sees that folder. equal_compute_curves.csv has the
+held-out PSNR at each quarter of a run, equal_compute.md the table, and equal_compute.png the
+figure. `cscsr compare` with the same ``--out`` takes the table and the figure into its database and
+page.
 """
 
 from __future__ import annotations
@@ -34,16 +36,17 @@ from benchmarks._study.command import (
     study_parser,
 )
 from benchmarks._study.curves import read_curves, write_curves
-from benchmarks._study.equal_compute import CONFIGURATION, chosen, table_of
 from benchmarks._study.images import pixels_sha256, tested_images
 from benchmarks._study.workers import results_of
 from benchmarks.drawing.equal_compute import draw
 from cscsr import InputError, interrupts
+from cscsr.compare.trained_alike import CONFIGURATION, SETS, chosen, table_of
 from cscsr.data.datasets import training_images
 from cscsr.errors import unknown_name
 from cscsr.imaging import read_image
 from cscsr.locks import folder_lock
 from cscsr.output import make_folder, write_text
+from cscsr.parallel import add_worker_options
 from cscsr.training.recipe import Optimiser, Recipe, load_recipe, recipe_names
 
 if TYPE_CHECKING:
@@ -55,7 +58,6 @@ if TYPE_CHECKING:
 SCALE = 2
 """The one factor that every network enlarges by."""
 
-SETS = ("T91", "BSD200")
 BUDGETS = (2e13, 6e13, 2e14)
 RATES = (1.5e-3, 5e-4, 4.5e-3)
 """Peak learning rates, in the order in which they are tried."""
@@ -148,6 +150,11 @@ def configuration(digests: Mapping[str, str]) -> str:
     return _digest(shared)
 
 
+def images_of(digests: Mapping[str, str]) -> dict[str, str]:
+    """The columns that name the images of a run."""
+    return {name: digests[name] for name in ("trained_on", "test_set")}
+
+
 def key_of(run: Run, digests: Mapping[str, str]) -> str:
     """A digest of all that a run's result depends on, but the code."""
     recipe = recipe_of(run).as_dict()
@@ -174,6 +181,7 @@ def trained(
     row: dict[str, Any] = {
         "key": key_of(run, task.digests),
         CONFIGURATION: configuration(task.digests),
+        **images_of(task.digests),
         "network": run.network,
         "budget_flop": f"{run.budget:g}",
         "learning_rate": run.rate,
@@ -230,10 +238,14 @@ def _started(
 
 
 def _train(run: Run, trainer: Trainer, steps: int, task: Task, curve: list[list[float]]) -> float:
-    """Make the steps that are left; the held-out PSNR at the end. Seconds are of the processor."""
+    """Make the steps that are left; the held-out PSNR at the end. Seconds are of the processor.
+
+    A worker that does not see the folder of the checkpoints makes none.
+    """
     from cscsr import checkpoints
 
     path, since = checkpoint_of(run, task), time.monotonic()
+    seen = path.parent.is_dir()
     due = {round(steps * number / EVALUATIONS) for number in range(1, EVALUATIONS + 1)}
     while trainer.progress.step < steps:
         start = time.process_time()
@@ -244,7 +256,7 @@ def _train(run: Run, trainer: Trainer, steps: int, task: Task, curve: list[list[
         if evaluated:
             trainer.check_finite()
             curve.append([step / steps, trainer.evaluate(task.holdout)[SCALE]])
-        if evaluated or time.monotonic() - since > CHECKPOINT_SECONDS:
+        if seen and (evaluated or time.monotonic() - since > CHECKPOINT_SECONDS):
             checkpoints.write(path, {**trainer.state(), "curve": curve})
             since = time.monotonic()
     return curve[-1][1]
@@ -295,9 +307,12 @@ class _Results:
 
     def __init__(self, out: Path, task: Task, budgets: Sequence[float]) -> None:
         self.out, self.task, self.budgets = out, task, sorted(budgets)
-        self.rows: list[dict[str, Any]] = list(read_curves(out / "equal_compute.csv"))
-        self.curves: list[dict[str, Any]] = list(read_curves(out / "equal_compute_curves.csv"))
+        rows, curves, *_ = self.paths()
+        self.rows: list[dict[str, Any]] = list(read_curves(rows))
+        self.curves: list[dict[str, Any]] = list(read_curves(curves))
         self.keys = {row["key"] for row in self.rows}
+        for row in self.own():  # of a release that did not name the images
+            row.update(images_of(task.digests))
 
     def own(self) -> list[dict[str, Any]]:
         """The rows of these settings."""
@@ -310,8 +325,7 @@ class _Results:
         self.rows.append({name: str(value) for name, value in row.items()})
         self.curves += curve
         self.keys.add(row["key"])
-        write_curves(self.out / "equal_compute_curves.csv", self.curves)
-        write_curves(self.out / "equal_compute.csv", self.rows)
+        self.write()
         checkpoint_of(run, self.task).unlink(missing_ok=True)
 
     def best_rate(self, network: str, budget: float, search: str) -> float | None:
@@ -326,14 +340,21 @@ class _Results:
                 return points[source]
         return None
 
-    def show(self) -> list[Path]:
-        """Write the table and the figure; returns the paths of all files."""
-        paths = [self.out / f"equal_compute{end}" for end in (".csv", "_curves.csv", ".md", ".png")]
-        table, picture = paths[2:]
-        points = chosen(self.own())
-        write_text(table, table_of(points))
-        draw(points, self.task.digests["test_set"], SCALE, picture)
-        return paths
+    def paths(self) -> list[Path]:
+        """The files of the study: rows, curves, table and figure."""
+        ends = (".csv", "_curves.csv", ".md", ".png")
+        return [self.out / f"equal_compute{end}" for end in ends]
+
+    def write(self) -> None:
+        """Write rows, curves and table."""
+        rows, curves, table, _ = self.paths()
+        write_curves(curves, self.curves)
+        write_curves(rows, self.rows)
+        write_text(table, table_of(chosen(self.own())))
+
+    def draw(self) -> None:
+        """Draw the figure."""
+        draw(chosen(self.own()), self.task.digests["test_set"], SCALE, self.paths()[-1])
 
 
 def equal_compute(
@@ -347,6 +368,7 @@ def equal_compute(
     search: str = "first",
     sets: Sequence[str] = SETS,
     jobs: str | int = 1,
+    scheduler: str | None = None,
     report: Report = silent,
 ) -> list[Path]:
     """Make the files of the study in the folder `out`; returns their paths.
@@ -375,10 +397,12 @@ def equal_compute(
                         if rate is not None:  # None: no rate was finite
                             runs.append(Run(name, budget, rate, seed))
             left = [run for run in runs if key_of(run, task.digests) not in results.keys]
-            for run, result in results_of(trained, left, task, banks, jobs=jobs, report=report):
+            workers = {"jobs": jobs, "scheduler": scheduler}
+            for run, result in results_of(trained, left, task, banks, **workers, report=report):
                 results.add(run, result)
-            results.show()
-    return results.show()
+            results.write()
+            results.draw()
+    return results.paths()
 
 
 def _prepared(
@@ -405,7 +429,7 @@ def _prepared(
         )
         for line in ("y", "rgb")
     }
-    folder = make_folder(out / "equal_compute_runs")
+    folder = make_folder(out / "equal_compute_runs").resolve()
     task = Task(digests, bicubic, holdout, list(tests.values()), str(folder))
     return task, make_banks(images, networks)
 
@@ -434,7 +458,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="try all rates at the first budget, or at each (%(default)s)",
     )
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="SET", help="%(default)s")
-    parser.add_argument("--jobs", default="1", metavar="N", help="processes (%(default)s)")
+    add_worker_options(parser)
     return run_command(equal_compute, vars(parser.parse_args(arguments)))
 
 

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from benchmarks._study.command import Report, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
-from benchmarks._study.equal_compute import largest_common_budget, read_points
-from benchmarks._study.equal_compute import table_of as table_of_points
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from cscsr import InputError, interrupts
 from cscsr.compare.published import read_published
+from cscsr.compare.trained_alike import Point, largest_common_budget, points_of
+from cscsr.compare.trained_alike import table_of as table_of_points
 from cscsr.networks import blueprint
 from cscsr.output import make_folder, write_text
 from cscsr.published_weights import PUBLISHED
@@ -82,17 +82,26 @@ def ours(reference: Path, method: str) -> str:
     return ", ".join(cells)
 
 
+def alike_points(reference: Path) -> list[Point]:
+    """What `benchmarks.equal_compute` found; nothing without a run of it.
+
+    Raises InputError where equal_compute.csv is another table.
+    """
+    path = reference / "equal_compute.csv"
+    return points_of(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
 def trained_alike(reference: Path) -> dict[str, str]:
     """PSNR on the test set at ×2 of each small network of `benchmarks.equal_compute`, at the
     largest budget that all have; empty without a run of it."""
-    points = read_points(reference / "equal_compute.csv")
+    points = alike_points(reference)
     budget = largest_common_budget(points)
     return {point.network: str(point.test) for point in points if point.budget == budget}
 
 
 def alike_table(reference: Path) -> str:
     """The table of `benchmarks.equal_compute` as Markdown, or a sentence where it was not run."""
-    points = read_points(reference / "equal_compute.csv")
+    points = alike_points(reference)
     return table_of_points(points) if points else "The reference run has no such comparison yet.\n"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._study.equal_compute import Point, Spread
+from cscsr.compare.trained_alike import Point, Spread
 from cscsr.plot import COLOURS, panels, save
 
 MARKERS = "osD^vP"
@@ -49,21 +49,23 @@ def _draw_points(
 
 def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> None:
     """Draw equal_compute.png: PSNR on the held-out images and on the test set against training
-    FLOP, multiply-adds of inference and seconds of training; bars from the lowest seed to the
-    highest."""
+    FLOP, where there are several budgets, multiply-adds of inference and seconds of training; bars
+    from the lowest seed to the highest."""
     from matplotlib.ticker import LogLocator
 
     networks = list(dict.fromkeys(point.network for point in points))
     if not networks:
         return
     style = styles(networks)
-    figure, grid = panels(2, 3, (12.5, 8), sharey="row", sharex="col")
-    last = max(point.budget for point in points)
-    axes = (
-        ("training_flop", f"training FLOP, {len({p.budget for p in points})} budgets"),
-        ("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last:.0e} FLOP"),
+    budgets = sorted({point.budget for point in points})
+    last = f"{budgets[-1]:.0e}".replace("e+", "e")
+    axes = [
+        ("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last} FLOP"),
         ("seconds", "processor seconds of training"),
-    )
+    ]
+    if len(budgets) > 1:
+        axes.insert(0, ("training_flop", f"training FLOP, {len(budgets)} budgets"))
+    figure, grid = panels(2, len(axes), (2 + 3.5 * len(axes), 8), sharey="row", sharex="col")
     below = False
     for line, (column, title) in zip(
         grid, (("holdout", "the held-out images"), ("test", test_set)), strict=True
@@ -79,11 +81,11 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
             for name in networks:
                 own = [point for point in points if point.network == name]
                 if axis == "multiply_adds":
-                    own = [point for point in own if point.budget == last]
+                    own = [point for point in own if point.budget == budgets[-1]]
                 _draw_points(panel, own, axis, column, {"label": name, **style[name]})
             for level in set(levels):
                 panel.axhline(level, color="#888888", linewidth=1, linestyle=":")
-            if axis != "multiply_adds":
+            if axis != "multiply_adds" and len(budgets) > 1:
                 panel.set_xscale("log")
                 panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 panel.xaxis.set_major_formatter("{x:g}")
@@ -93,11 +95,11 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
         panel.set_xlabel(label)
     handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize=8, loc="outside center right")
-    figure.suptitle(
-        "The same patches, optimiser and operations for every network. Bars: lowest to highest "
-        "seed.\nDotted: bicubic interpolation, on both lines of the protocol."
-        + " Some points lie below the axis."
-        * below,
-        fontsize=10,
-    )
+    sentences = ["The same patches, optimiser and operations for every network."]
+    if any(point.seeds > 1 for point in points):
+        sentences.append("Bars: lowest to highest seed.")
+    marks = ["Dotted: bicubic interpolation, on both lines of the protocol."]
+    if below:
+        marks.append("Some points lie below the axis.")
+    figure.suptitle(f"{' '.join(sentences)}\n{' '.join(marks)}", fontsize=10)
     save(figure, picture, dpi=120)

@@ -19,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import equal_compute as study
 from benchmarks._study.curves import read_curves, write_curves
-from benchmarks._study.equal_compute import chosen, largest_common_budget
 from benchmarks.systems import MEASURED, alike_table, rows_of, table_of
+from cscsr.compare.trained_alike import chosen, command_of, largest_common_budget, latest_rows
 from cscsr.imaging import rgb_to_y
 from cscsr.networks import build
 
@@ -163,9 +163,69 @@ def test_two_networks_at_tiny_budgets(tmp_path, data, is_drawn):
     ends = curves[curves.share == 1].set_index("key").holdout_psnr_db
     assert (ends.loc[rows.key].to_numpy() == rows.holdout_psnr_db.to_numpy()).all()
     assert is_drawn(out / "equal_compute.png")
+    command = command_of(latest_rows((out / "equal_compute.csv").read_text()))
+    assert command == (
+        "python -m benchmarks.equal_compute --data DIR --budgets 1e11 2e11 "
+        "--rates 0.001 0.003 --seeds 2 --sets T91"
+    )
+    assert set(rows.test_set) == {"Set5"}
     before = (out / "equal_compute.csv").read_bytes()
     assert study.main(words) == 0
     assert (out / "equal_compute.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_full_command_goes_on_from_half_a_study(tmp_path, data, is_drawn):
+    """Also from rows that do not name their images."""
+    out = tmp_path / "out"
+    words = ["--data", data, "--out", str(out), "--sets", "T91", "--networks"]
+    half = ["crnet-b-small", "--budgets", "1e11", "--rates", "1e-3", "--seeds", "1"]
+    assert study.main([*words, *half]) == 0
+    assert is_drawn(out / "equal_compute.png")
+    table = (out / "equal_compute.md").read_text()
+    assert table.count("crnet-b-small") == 1
+    assert "One learning rate was tried" in table
+    [first] = read_curves(out / "equal_compute.csv")
+    del first["trained_on"], first["test_set"]
+    write_curves(out / "equal_compute.csv", [{**first, "seconds": "77"}])
+    more = ["crnet-b-small", "edsr-small", "--budgets", "1e11", "2e11", "--rates", "1e-3", "3e-3"]
+    assert study.main([*words, *more, "--seeds", "1"]) == 0
+    rows = read_curves(out / "equal_compute.csv")
+    assert len(rows) == 2 * (2 + 1)
+    assert [row["seconds"] for row in rows if row["key"] == first["key"]] == ["77"]
+    assert {row["trained_on"] for row in rows} == {"T91"}
+    assert "One learning rate" not in (out / "equal_compute.md").read_text()
+
+
+@pytest.mark.slow
+def test_workers_make_the_rows_of_one_process(tmp_path, data, cluster):
+    """Processes of this machine, and workers of a scheduler."""
+    words = ["--data", data, "--sets", "T91", "--budgets", "1e11", "--seeds", "1"]
+    words += ["--networks", "crnet-b-small", "drrn-small", "--rates", "1e-3", "3e-3", "--out"]
+    one, two, there = (tmp_path / name for name in ("one", "two", "there"))
+    assert study.main([*words, str(one)]) == 0
+    command = [sys.executable, "-m", "benchmarks.equal_compute", *words, str(two), "--jobs", "2"]
+    subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL, timeout=250)
+    assert study.main([*words, str(there), "--scheduler", cluster[0]]) == 0
+    results = [
+        {row["key"]: (row["holdout_psnr_db"], row["test_psnr_db"], row["steps"]) for row in rows}
+        for rows in (read_curves(out / "equal_compute.csv") for out in (one, two, there))
+    ]
+    assert len(results[0]) == 4
+    assert results[1] == results[0]
+    assert results[2] == results[0]
+    for out in (two, there):
+        assert not list((out / "equal_compute_runs").iterdir())
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_folder_of_checkpoints_trains_all_the_same(tmp_path, data):
+    task, banks = study._prepared(Path(data), tmp_path, ["drrn-small"], ["T91"])
+    elsewhere = replace(task, folder=str(tmp_path / "elsewhere"))
+    trained = [study.trained(run("drrn-small", 1e11), each, banks) for each in (task, elsewhere)]
+    assert trained[0][0]["holdout_psnr_db"] == trained[1][0]["holdout_psnr_db"]
+    assert trained[0][1] == trained[1][1]
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cscsr.compare import trained_alike
 from cscsr.compare.page.content import page_of
 from cscsr.compare.page.figures import FIGURES
 from cscsr.compare.records import FILE_NAME, Figure
@@ -49,21 +50,33 @@ def keep_figures(results: Results, out: Path, reference: Path = REFERENCE) -> li
         The names of the figures that did not fit.
     """
     room, left_out = _ROOM, []
-    for name in FIGURES:
+    for name in (*FIGURES, trained_alike.NAME):
         for folder, origin in ((out, ""), (reference, "from the toolkit's reference run")):
-            png = _content(folder / f"{name}.png", _ROOM)
-            if png is None:
+            figure = _figure(folder, name, origin)
+            if figure is None:
                 continue
-            table = _content(folder / f"{name}.csv", _LARGEST_CSV) or b""
-            csv = table.decode("utf-8", "replace") if len(table) <= _LARGEST_CSV else ""
-            size = len(png) + len(csv)
+            size = len(figure.png) + len(figure.csv)
             if size > room:
                 left_out.append(name)
             else:
                 room -= size
-                results.add_figure(Figure(name, png, csv, origin))
+                results.add_figure(figure)
             break
     return left_out
+
+
+def _figure(folder: Path, name: str, origin: str) -> Figure | None:
+    """The figure of that name in a folder, with its numbers where they are few.
+
+    Of the networks trained alike, the numbers are needed, and the picture may be missing.
+    """
+    is_alike = name == trained_alike.NAME
+    png, table = _content(folder / f"{name}.png", _ROOM), _content(folder / f"{name}.csv", _ROOM)
+    if (table if is_alike else png) is None:
+        return None
+    csv = (table or b"").decode("utf-8", "replace")
+    few = is_alike or len(table or b"") <= _LARGEST_CSV
+    return Figure(name, png or b"", csv if few else "", origin)
 
 
 def _content(path: Path, most: int) -> bytes | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
+from cscsr.compare import trained_alike
 from cscsr.compare.grid import make_tables
+from cscsr.compare.page.alike import alike_section
 from cscsr.compare.page.answer import answers, picker
 from cscsr.compare.page.data import page_data, page_pictures, script_json
 from cscsr.compare.page.elements import escaped
@@ -34,7 +36,8 @@ def page_of(summary: Summary, results: Results) -> str:
     """
     sources = Sources(summary, results.commands())
     pictures = page_pictures(summary, results)
-    figures = ordered(results.figures())
+    stored = results.figures()
+    figures, alike = ordered(stored), alike_section(stored.get(trained_alike.NAME))
     plan, finished = summary.run["plan"], summary.run["finished"]
     state = f"finished {finished}" if finished else "interrupted before its end"
     contents = (
@@ -54,6 +57,8 @@ def page_of(summary: Summary, results: Results) -> str:
         tables="".join(quality_table(table, sources) for table in make_tables(summary)),
         best=escaped(BEST),
         files=table_files(summary),
+        no_alike="" if alike else "hidden",
+        alike=alike,
         no_figures="" if figures else "hidden",
         figures=figures_section(figures),
         made="".join(f"<li>{escaped(sentence)}</li>" for sentence in sentences),

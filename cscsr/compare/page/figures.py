@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from cscsr.compare import trained_alike
 from cscsr.compare.page.elements import data_address, escaped
 from cscsr.compare.records import Figure
 
@@ -54,9 +55,12 @@ FIGURES = {
 
 
 def ordered(figures: Mapping[str, Figure]) -> list[Figure]:
-    """Return the figures in the order of `FIGURES`, then all others."""
+    """Return the figures in the order of `FIGURES`, then all others, without the one that has a
+    section of its own."""
     names = [name for name in FIGURES if name in figures]
-    return [figures[name] for name in dict.fromkeys([*names, *figures])]
+    return [
+        figures[name] for name in dict.fromkeys([*names, *figures]) if name != trained_alike.NAME
+    ]
 
 
 def figures_section(figures: Sequence[Figure]) -> str:
@@ -78,17 +82,26 @@ def _pictures(figures: Iterable[Figure]) -> str:
     parts = []
     for figure in figures:
         title, caption = FIGURES.get(figure.name, (figure.name, ""))
-        origin = ""
-        if figure.origin:
-            origin = f'<span class="chip few">Not of this run: {escaped(figure.origin)}</span> '
         address = data_address("image/png", figure.png)
         drawn = f'<img src="{address}" alt="{escaped(title)}. {escaped(caption)}">'
-        data = ""
-        if figure.csv:
-            address = data_address("text/csv", figure.csv.encode())
-            data = f'<a download="{escaped(figure.name)}.csv" href="{address}">data as CSV</a>'
         parts.append(
             f'<figure class="picture" id="{escaped(figure.name)}"><h3>{escaped(title)}</h3>'
-            f"{drawn}<figcaption>{origin}{escaped(caption)} {data}</figcaption></figure>"
+            f"{drawn}<figcaption>{origin_chip(figure)}{escaped(caption)} {csv_link(figure)}"
+            "</figcaption></figure>"
         )
     return "".join(parts)
+
+
+def origin_chip(figure: Figure) -> str:
+    """Return the mark of a figure that was drawn elsewhere, or ""."""
+    if not figure.origin:
+        return ""
+    return f'<span class="chip few">Not of this run: {escaped(figure.origin)}</span> '
+
+
+def csv_link(figure: Figure) -> str:
+    """Return the link to a figure's numbers, or "" where it has none."""
+    if not figure.csv:
+        return ""
+    address = data_address("text/csv", figure.csv.encode())
+    return f'<a download="{escaped(figure.name)}.csv" href="{address}">data as CSV</a>'

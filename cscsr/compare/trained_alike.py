@@ -1,16 +1,47 @@
-"""What the rows of `benchmarks.equal_compute` say of each network at each budget, and its table."""
+"""Small networks trained alike: what the rows of `benchmarks.equal_compute` say, and their table.
+
+The study writes equal_compute.csv, a row for each training. The page of a comparison reads the copy
+that the database keeps (`cscsr.compare.page.alike`). Needs the standard library only.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 
-from benchmarks._study.curves import read_curves
+from cscsr.compare.text import signed
+from cscsr.errors import InputError
+
+NAME = "equal_compute"
+"""Of the study's files, without their suffixes."""
 
 CONFIGURATION = "settings"
 """The column that tells rows of other settings apart."""
+
+SETS = ("T91", "BSD200")
+"""The data sets that the study trains on by default."""
+
+COLUMNS = (
+    CONFIGURATION,
+    "network",
+    "budget_flop",
+    "learning_rate",
+    "seed",
+    "line",
+    "parameters",
+    "multiply_adds_per_pixel",
+    "training_flop",
+    "bicubic_holdout_psnr_db",
+    "bicubic_test_psnr_db",
+    "holdout_psnr_db",
+    "test_psnr_db",
+    "seconds",
+)
+"""The columns that are read here."""
 
 Row = Mapping[str, str]
 
@@ -68,6 +99,16 @@ class Point:
     parameters: int
     line: str
 
+    @property
+    def gain(self) -> float:
+        """Held-out PSNR over that of bicubic interpolation on the same line, in dB."""
+        return self.holdout.mean - self.bicubic[0]
+
+    @property
+    def test_gain(self) -> float:
+        """As `gain`, on the test images."""
+        return self.test.mean - self.bicubic[1]
+
 
 def chosen(rows: Sequence[Row]) -> list[Point]:
     """The points of all networks and budgets, by budget and then in the order of the rows.
@@ -109,10 +150,59 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
     return points
 
 
-def read_points(table: Path) -> list[Point]:
-    """The points of equal_compute.csv, of the settings of its last row; none without the file."""
-    rows = read_curves(table)
-    return chosen([row for row in rows if row[CONFIGURATION] == rows[-1][CONFIGURATION]])
+def latest_rows(text: str) -> list[dict[str, str]]:
+    """The rows of equal_compute.csv that have the settings of its last row.
+
+    Raises InputError for the text of another table.
+    """
+    reader = csv.DictReader(io.StringIO(text))
+    if missing := [name for name in COLUMNS if name not in (reader.fieldnames or COLUMNS)]:
+        raise InputError(f"expected a table with the columns {', '.join(missing)}.")
+    rows = list(reader)
+    return [row for row in rows if row[CONFIGURATION] == rows[-1][CONFIGURATION]]
+
+
+def points_of(text: str) -> list[Point]:
+    """The points of equal_compute.csv, of the settings of its last row.
+
+    Raises InputError for the text of another table, or one that is damaged.
+    """
+    rows = latest_rows(text)
+    try:
+        return chosen(rows)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected a table with a number in each cell: {error}.") from error
+
+
+def command_of(rows: Sequence[Row]) -> str:
+    """The command that makes these rows in an empty folder, and those of all other networks."""
+    first = [row for row in rows if row["seed"] == "0"]
+    budgets = sorted({float(row["budget_flop"]) for row in first})
+    words = ["python", "-m", "benchmarks.equal_compute", "--data", "DIR"]
+    words += ["--budgets", *(f"{budget:g}".replace("e+", "e") for budget in budgets)]
+    words += ["--rates", *dict.fromkeys(row["learning_rate"] for row in first)]
+    words += ["--seeds", str(1 + max(int(row["seed"]) for row in rows))]
+    later = [
+        (row["network"], row["budget_flop"])
+        for row in first
+        if float(row["budget_flop"]) > budgets[0]
+    ]
+    if len(later) > len(set(later)):
+        words += ["--search", "each"]
+    trained_on = (rows[-1].get("trained_on") or "").split()
+    if trained_on and trained_on != list(SETS):
+        words += ["--sets", *trained_on]
+    return shlex.join(words)
+
+
+def caveats(points: Sequence[Point]) -> list[str]:
+    """What the points are too few to say, in sentences."""
+    sentences = []
+    if points and max(point.tried for point in points) == 1:
+        sentences.append("One learning rate was tried: another may suit a network better.")
+    if points and max(point.seeds for point in points) == 1:
+        sentences.append("There is one seed: small differences may be chance.")
+    return sentences
 
 
 def largest_common_budget(points: Sequence[Point]) -> float | None:
@@ -134,7 +224,7 @@ def table_of(points: Sequence[Point]) -> str:
         "| seeds | held out, dB | over bicubic | test set, dB | over bicubic | seconds |",
         "|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    order = sorted(points, key=lambda point: (point.budget, -_gain(point)))
+    order = sorted(points, key=lambda point: (point.budget, -point.gain))
     for point in order:
         cells = [
             f"{point.budget:.0e}",
@@ -145,15 +235,12 @@ def table_of(points: Sequence[Point]) -> str:
             f"{point.rate:g}",
             str(point.seeds),
             str(point.holdout),
-            f"{_gain(point):+.2f}".replace("-", "−"),
+            signed(point.gain, 2),
             str(point.test),
-            f"{point.test.mean - point.bicubic[1]:+.2f}".replace("-", "−"),
+            signed(point.test_gain, 2),
             f"{point.seconds:,.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    if notes := caveats(points):
+        lines += ["", " ".join(notes)]
     return "\n".join(lines) + "\n"
-
-
-def _gain(point: Point) -> float:
-    """Held-out PSNR over that of bicubic interpolation, whose line it shares."""
-    return point.holdout.mean - point.bicubic[0]

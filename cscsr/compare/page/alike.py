@@ -23,9 +23,10 @@ from cscsr.compare.trained_alike import (
 from cscsr.errors import InputError
 
 _ABOUT = (
-    "Each network has its paper's depth, and the width at which it takes the multiply-adds of a "
-    "small CRNet. All see the same patches in the same order, with the same optimiser, for the "
-    "same number of floating-point operations. These are not the solvers of the tables above. "
+    "Each network has its paper's depth (RDN is shallower), and the width at which it takes the "
+    "multiply-adds of a small CRNet. All see the same patches in the same order, with the same "
+    "optimiser, for the same number of floating-point operations. These are not the solvers of the "
+    "tables above. "
     "Networks of line y get luma, the others RGB of 8 bits: compare what they gain over bicubic "
     "interpolation of the same input. The learning rate is the one that is best on the held-out "
     "images; the test set chooses nothing."

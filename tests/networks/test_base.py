@@ -14,6 +14,7 @@ from cscsr.networks import CRNetA, CRNetB, LumaRefiner, architectures, build
 SMALL = {
     "crnet-a": {"n0": 6, "m0": 8, "recursions": 3},
     "crnet-b": {"n0": 6, "m0": 8},
+    "acsc": {"atoms": 6, "kernel": 5, "recursions": 3, "small_start": False},
     "vdsr": {"width": 6, "depth": 5},
     "drrn": {"width": 6, "units": 3, "small_start": False},
     "drcn": {"width": 6, "depth": 3, "small_start": False},

@@ -113,7 +113,11 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
             with interrupts.postponed(START_SECONDS):
                 cluster = _started(jobs)
-                client = Client(cluster)
+                try:
+                    client = Client(cluster)
+                except BaseException:
+                    cluster.close()
+                    raise
             try:
                 yield client
             finally:

@@ -36,7 +36,7 @@ from cscsr.registry import is_builtin
 
 COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
 
-EXPENSIVE = ("crnet-b-small+", "csc-sr[cista]", "csc-sr[sporco-admm]")
+EXPENSIVE = ("crnet-b-small+", "csc-sr[admm]+", "csc-sr[cista]", "csc-sr[sporco-admm]")
 """Solvers that take seconds for an image: here at ×4 only, where the images are smallest."""
 
 WHOLE_SET14 = {
@@ -47,7 +47,7 @@ WHOLE_SET14 = {
 }
 """Solvers of which table1.csv has Set14, and the scales at which a test can afford all of it."""
 
-UNTABLED = ("csc-sr[ista]", "crnet-b-tied")
+UNTABLED = ("csc-sr[ista]", "csc-sr[admm]+", "crnet-b-tied")
 """Solvers that no table has on Set5."""
 
 FEW = ("comic", "face")

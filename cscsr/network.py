@@ -25,6 +25,7 @@ from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, blueprint, build
 from cscsr.networks.base import BICUBIC_REACH
 from cscsr.schema import check_table
+from cscsr.self_ensemble import mean_over_orientations
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
 from cscsr.super_resolution import SuperResolution
 from cscsr.tiles import Tile, tiles
@@ -336,7 +337,8 @@ class _Run:
                 return self.network(x, scale, visit).float().cpu()
 
         planes = torch.from_numpy(self.network.prepare(lr, scale))[None]
-        output = _ensemble(apply, planes) if self.solver.self_ensemble else apply(planes)
+        ensemble = self.solver.self_ensemble
+        output = mean_over_orientations(apply, planes) if ensemble else apply(planes)
         return output[0].numpy()
 
     def _visit(self, k: int, z: Tensor, decode: Callable[[], Tensor]) -> None:
@@ -365,14 +367,3 @@ class _Run:
         if self.callback is not None:
             self.callback(k, to_type_of(self.network.finish(output, lr, scale), self.problem.lr))
         return row
-
-
-def _ensemble(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The mean of `apply` over the eight flips and rotations of x, each turned back."""
-    total = torch.zeros((), dtype=x.dtype, device=x.device)
-    for turns in range(4):
-        for flip in (False, True):
-            turned = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))
-            output = torch.rot90(apply(turned), -turns, (2, 3))
-            total = total + (output.flip(3) if flip else output)
-    return total / 8

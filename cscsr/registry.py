@@ -108,6 +108,13 @@ _BUILTIN: dict[str, SolverRow] = {
     "csc-sr-paper[admm]": _csc_sr(
         "the same with the paper's number of filters, for ×2", coder="admm", preset="paper"
     ),
+    "csc-sr[admm]+": _csc_sr(
+        "the same with codes by admm, mean over the 8 flips and rotations, back-projected twice",
+        same=False,
+        coder="admm",
+        self_ensemble=True,
+        back_projections=2,
+    ),
     "csc-ridge": _csc_sr(
         "convolutional sparse coding, its map by ridge regression without constraints",
         same=False,

@@ -25,6 +25,7 @@ DEAR = (
     "crnet-b-small+",
     "csc-ridge",
     "csc-sr-paper[admm]",
+    "csc-sr[admm]+",
     "csc-sr[cista]",
     "csc-sr[fista]",
     "csc-sr[ista]",
@@ -101,6 +102,7 @@ def test_figures_beside_a_solver_are_of_its_method_or_of_a_relative():
     assert published_method("bicubic") == ("Bicubic", True)
     assert published_method("csc-sr") == published_method("csc-sr[admm]") == ("CSC-SR", True)
     assert published_method("csc-ridge") == ("CSC-SR", False)
+    assert published_method("csc-sr[admm]+") == ("CSC-SR", False)
     assert published_method("crnet-b-small+") == ("CRNet-B+", False)
     assert published_method("ista") is None
     assert published_method("no-such-solver") is None

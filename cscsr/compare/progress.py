@@ -15,6 +15,7 @@ from cscsr.output import printable
 PRIOR_SECONDS = {
     "bicubic": 0.4,
     "csc-sr[admm]": 20.0,
+    "csc-sr[admm]+": 160.0,
     "csc-ridge": 20.0,
     "csc-sr[ista]": 10.0,
     "csc-sr[cista]": 80.0,

@@ -12,15 +12,12 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from cscsr.imaging import imresize
+from cscsr.imaging.back_projection import PROJECTION_REACH, back_projected
 from cscsr.patches.geometry import HALO, SUPPORT, features_of, mean_of_patches, patch_elements
 from cscsr.patches.lasso import lasso_codes
 from cscsr.patches.solver import PatchSolver
 from cscsr.patches.weight_file import Shape
 from cscsr.schema import Range, check_fields
-
-PROJECTION_REACH = 4
-"""How many low-resolution pixels further a step of back-projection reaches: two of shrinking and
-two of enlarging."""
 
 
 @dataclass(frozen=True)
@@ -129,24 +126,3 @@ def enlarged_luma(
     patches = np.asarray(codes @ trained.high.astype(float)) * norms
     estimate = imresize(luma, scale) + mean_of_patches(patches, height, width, scale)
     return back_projected(estimate, luma, scale, back_projections)
-
-
-def back_projected(estimate: np.ndarray, luma: np.ndarray, scale: int, steps: int) -> np.ndarray:
-    """Bring an estimate nearer to the low-resolution image: x ← x + ↑(y − ↓x), some times.
-
-    Both ↑ and ↓ are bicubic (Yang et al. 2010, after Irani and Peleg 1991).
-
-    Parameters
-    ----------
-    estimate
-        x, (sH,sW).
-    luma
-        y, (H,W).
-    scale
-        s.
-    steps
-        How many times.
-    """
-    for _ in range(steps):
-        estimate = estimate + imresize(luma - imresize(estimate, 1 / scale), scale)
-    return estimate

@@ -7,9 +7,9 @@ figure is to change (new weights, another method), run the command and commit wh
 All solvers are pinned on Set5, Set14 and the embedded set, most at all their scales. To keep the
 file below four minutes of one core:
 
-- `csc-sr[cista]`, `csc-sr[sporco-admm]` and `crnet-b-small+`, seconds for an image, have ×4 only,
-  where they are cheapest, and of Set14 two images. Their weights are those of `csc-sr[ista]`,
-  `csc-sr[admm]` and `crnet-b-small`, which are pinned at every scale.
+- `csc-sr[cista]`, `csc-sr[sporco-admm]`, `csc-sr[admm]+` and `crnet-b-small+`, seconds for an
+  image, have ×4 only, where they are cheapest, and of Set14 two images. Their weights are those of
+  `csc-sr[ista]`, `csc-sr[admm]` and `crnet-b-small`, which are pinned at every scale.
 - `csc-sr[admm]` and `crnet-a-small` have all of Set14 at ×4, and two images of it at ×2 and ×3.
 - `csc-ridge`, `csc-sr[ista]` and `csc-sr[fista]` (×4) and `csc-sr-paper[admm]` (×2) have these two
   images: of the first three no table has Set14, and of the last it would take a minute.

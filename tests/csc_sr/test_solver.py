@@ -275,3 +275,58 @@ def test_it_computes_on_the_device_of_the_image(small):
     on_cpu = CSCSR("ista", weights=small["ista"]).solve(SuperResolution(lr, 2)).estimate
     assert on_gpu.is_cuda
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_self_ensemble_is_the_mean_over_the_eight_orientations(small, colour):
+    """By numpy, of a single solve of each: a square image would hide sides that are swapped."""
+    lr = degrade(photo(36, colour)[:, :30], 2, "rgb" if colour else "y").astype(np.float64)
+    single = CSCSR("ista", weights=small["ista"], dtype="float64")
+    luma = rgb_to_y(lr) if colour else lr
+    total = np.zeros((36, 30))
+    for mirrored in (False, True):
+        for turns in range(4):
+            turned = np.rot90(luma[::-1] if mirrored else luma, turns).copy()
+            back = np.rot90(single.solve(SuperResolution(turned, 2)).estimate, -turns)
+            total += back[::-1] if mirrored else back
+    plus = CSCSR("ista", weights=small["ista"], dtype="float64", self_ensemble=True)
+    solution = plus.solve(SuperResolution(lr, 2))
+    estimate = rgb_to_y(solution.estimate) if colour else solution.estimate
+    np.testing.assert_allclose(estimate, total / 8, rtol=0, atol=1e-12 if not colour else 1e-6)
+    assert np.abs(estimate - single.solve(SuperResolution(luma, 2)).estimate).max() > 1e-4
+    assert (plus.name, solution.codes, len(solution.trace)) == ("csc-sr[ista]+", None, 0)
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_back_projection_brings_the_estimate_to_the_input(small, self_ensemble):
+    lr = degrade(photo(48), 3, "y").astype(np.float64)
+
+    def estimate(steps: int) -> np.ndarray:
+        solver = CSCSR(
+            "ista",
+            weights=small["ista"],
+            dtype="float64",
+            self_ensemble=self_ensemble,
+            back_projections=steps,
+        )
+        return solver.solve(SuperResolution(lr, 3)).estimate
+
+    before, once = estimate(0), estimate(1)
+    expected = before + imresize(lr - imresize(before, 1 / 3), 3)
+    np.testing.assert_allclose(once, expected, rtol=0, atol=1e-12)
+    assert np.abs(imresize(once, 1 / 3) - lr).max() < np.abs(imresize(before, 1 / 3) - lr).max()
+
+
+def test_operations_of_eight_orientations_are_eight_times_one(small):
+    problem = SuperResolution(degrade(photo(), 2, "y"), 2)
+    one, eight = (
+        CSCSR("ista", weights=small["ista"], self_ensemble=plus).operations(problem)
+        for plus in (False, True)
+    )
+    assert eight == 8 * one
+
+
+@pytest.mark.parametrize("steps", [-1, 101, 1.5])
+def test_steps_of_back_projection_are_a_whole_number_of_at_most_100(steps):
+    with pytest.raises(InputError, match="back_projections"):
+        CSCSR(back_projections=steps)

@@ -9,8 +9,9 @@ from scipy.ndimage import correlate
 import cscsr
 from cscsr import InputError, ScSR, SuperResolution, weights
 from cscsr.imaging import imresize
+from cscsr.imaging.back_projection import back_projected
 from cscsr.patches.geometry import feature_matrix
-from cscsr.patches.scsr import CoupledScale, back_projected
+from cscsr.patches.scsr import CoupledScale
 from cscsr.patches.weight_file import read_weights
 from cscsr.published_weights import CACHE_VARIABLE
 from cscsr.registry import published_method, solver_family

@@ -42,10 +42,13 @@ EXPENSIVE = ("crnet-b-small+", "csc-sr[admm]+", "csc-sr[cista]", "csc-sr[sporco-
 WHOLE_SET14 = {
     "bicubic": (2, 3, 4),
     "csc-sr[admm]": (4,),
-    "crnet-a-small": (4,),
-    "crnet-b-small": (2, 3, 4),
+    "crnet-a-small": (),
+    "crnet-b-small": (4,),
 }
 """Solvers of which table1.csv has Set14, and the scales at which a test can afford all of it."""
+
+SET5_AT_4 = (*EXPENSIVE, "crnet-a-small")
+"""Solvers of which a test can afford Set5 at ×4 only."""
 
 UNTABLED = ("csc-sr[ista]", "csc-sr[admm]+", "crnet-b-tied")
 """Solvers that no table has on Set5."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.csc_sr choices --data DIR    choices.csv, choices.md, sparsity.png
     python -m benchmarks.csc_sr mapping --data DIR    mapping.csv, mapping.md, shipped.csv, .md
-    python -m benchmarks.csc_sr ensemble --data DIR   ensemble.csv, ensemble.md
+    python -m benchmarks.csc_sr ensemble --data DIR   ensemble.csv, .md, ensemble_means.csv
     python -m benchmarks.csc_sr pictures              filters.png, hr-filters.png, parts.png
 
 Each row of `choices` is a training of its own, by `cscsr.csc_sr.train`, each row of

@@ -65,7 +65,8 @@ class CSCSR(Solver[SuperResolution]):
         which was fitted to the last one only.
     self_ensemble
         Return the mean over the eight flips and rotations of the image, each turned back: eight
-        times the cost. The solution has neither codes nor a trace, and nothing is called back.
+        times the cost. As a whole that is no iteration, so the solution has neither codes nor a
+        trace, its status is DIRECT, and nothing is called back.
     back_projections
         Steps of back-projection (`cscsr.imaging.back_projection`), which bring the estimate,
         shrunk, nearer to the input.
@@ -263,7 +264,7 @@ class CSCSR(Solver[SuperResolution]):
             self, self_ensemble=False, back_projections=0, trace=False, device=self._device(problem)
         )
         clock = Stopwatch()
-        lr, statuses = luma_of(to_numpy(problem.lr)), []
+        lr, statuses = np.array(luma_of(to_numpy(problem.lr)), float), []
 
         def enlarged(turned: torch.Tensor) -> torch.Tensor:
             solution = single.solve(SuperResolution(turned[0, 0], problem.scale))
@@ -274,7 +275,7 @@ class CSCSR(Solver[SuperResolution]):
         luma = back_projected(mean[0, 0].numpy(), lr, problem.scale, self.back_projections)
         return Solution(
             estimate=_like_input(luma.astype(self.dtype), problem),
-            status=Status.DIVERGED if Status.DIVERGED in statuses else statuses[-1],
+            status=Status.DIVERGED if Status.DIVERGED in statuses else Status.DIRECT,
             trace=Trace(),
             seconds=clock.seconds,
         )

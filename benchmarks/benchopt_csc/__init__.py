@@ -1,0 +1,1 @@
+"""A benchmark in benchopt's form, and the study that runs it."""

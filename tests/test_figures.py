@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from benchmarks._study.curves import read_curves
+from benchmarks.benchopt_csc import __main__ as benchopt_csc
 from benchmarks.drawing.learn_dictionary import curves, duels
 from cscsr import make_solver, weights
 from cscsr.compare.published import read_published
@@ -171,6 +172,33 @@ def solvers() -> Iterator[str]:
     table = read("speed/speed_solvers.csv").query("measurement == 'memory' and size == 512")
     memory = table.set_index("solver")["peak_mb"]
     assert 1 / 4 < memory["admm"] / memory["sporco-admm"] < 1 / 3
+    yield from by_benchopt()
+
+
+def by_benchopt() -> Iterator[str]:
+    table = ROOT / "reports" / "reference" / "benchopt.csv.gz"
+    leads = benchopt_csc.leads(table, 1e-3)
+    assert len(leads) == 6
+    yield (
+        f"comes {min(leads):.1f} to {max(leads):.1f} times sooner than the faster of sporco's two "
+        "ADMM runs"
+    )
+    rows = benchopt_csc.times(table)
+    for harness in ("benchopt", "race"):
+        first: dict[tuple[str, float], pd.Series] = {}
+        for row in rows:
+            at, problem = row[harness, 1e-3], (row["dataset"], row["reg"])
+            if at is not None and (problem not in first or at.seconds < first[problem].seconds):
+                first[problem] = at
+        for (dataset, _), at in first.items():
+            expected = "active-set" if dataset.startswith("camera") else "admm"
+            assert at.solver == expected
+    both = [(row["benchopt", 1e-3], row["race", 1e-3]) for row in rows]
+    ratios = [ours.seconds / own.seconds for ours, own in both if None not in (ours, own)]
+    yield f"benchopt's seconds are {min(ratios):.2f} to {max(ratios):.2f} times those of `race`"
+    unsettled = [row for row in rows if row["benchopt", 1e-2] is None]
+    adapted = [row["dataset"] for row in unsettled if row["solver"].endswith("[auto_rho=True]")]
+    assert [dataset.partition("[")[0] for dataset in adapted] == ["simulated"]
 
 
 def reproduce() -> Iterator[str]:

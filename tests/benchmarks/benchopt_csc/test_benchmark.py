@@ -65,6 +65,7 @@ def test_objective_and_gap_are_those_of_a_dense_matrix(objective):
     assert measured["duality_gap"] == pytest.approx(value - bound, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_the_problem_that_is_raced_has_the_same_objective(benchmark):
     problems = dict(study.problems_of(benchmark))
     assert len(problems) == 6
@@ -110,7 +111,7 @@ def test_the_study_of_a_small_problem(tmp_path, monkeypatch, is_drawn):
     before = {
         path for path in Path(study.__file__).parent.rglob("*") if "__pycache__" not in str(path)
     }
-    table, picture, page = study.benchopt_study(tmp_path / "out", seconds=0.5)
+    table, picture, page = study.benchopt_study(tmp_path / "out", seconds=0.2)
     after = {
         path for path in Path(study.__file__).parent.rglob("*") if "__pycache__" not in str(path)
     }

@@ -194,7 +194,9 @@ def by_benchopt() -> Iterator[str]:
             expected = "active-set" if dataset.startswith("camera") else "admm"
             assert at.solver == expected
     both = [(row["benchopt", 1e-3], row["race", 1e-3]) for row in rows]
-    ratios = [ours.seconds / own.seconds for ours, own in both if None not in (ours, own)]
+    ratios = [
+        ours.seconds / own.seconds for ours, own in both if ours is not None and own is not None
+    ]
     yield f"benchopt's seconds are {min(ratios):.2f} to {max(ratios):.2f} times those of `race`"
     unsettled = [row for row in rows if row["benchopt", 1e-2] is None]
     adapted = [row["dataset"] for row in unsettled if row["solver"].endswith("[auto_rho=True]")]

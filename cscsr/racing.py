@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from cscsr.arrays import device_of
 from cscsr.errors import InputError
+from cscsr.memory import solve_megabytes
 from cscsr.output import make_folder, write_text
 from cscsr.problem import SparseCoding
 from cscsr.registry import make_solver
@@ -166,6 +167,8 @@ class Race:
         Why a solver did not run, by its name.
     clock
         "processor time" or "wall time".
+    megabytes
+        By solver the peak memory of a solve (`cscsr.memory`); empty where it was not measured.
     """
 
     problem: SparseCoding
@@ -174,13 +177,15 @@ class Race:
     runs: dict[str, Run]
     declined: dict[str, str]
     clock: str
+    megabytes: dict[str, float] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each solver that ran.
 
         Its keys are "solver", "reached" (whether it came within the gap), and of the first
         iteration there, or of the last one, "seconds", "iterations", "gap", "nnz" and
-        "multiply_adds" (NaN where they are not counted).
+        "multiply_adds" (NaN where they are not counted); and "megabytes" (NaN where they are not
+        measured).
         """
         rows = []
         for name, run in self.runs.items():
@@ -195,18 +200,21 @@ class Race:
                     "gap": float(run.gap[index]),
                     "nnz": int(run.nnz[index]),
                     "multiply_adds": float(run.operations[index]),
+                    "megabytes": self.megabytes.get(name, math.nan),
                 }
             )
         return sorted(rows, key=lambda row: (not row["reached"], row["seconds"]))
 
     def table(self) -> str:
         """Return the rows as a Markdown table, the first to reach the gap first."""
+        measured = bool(self.megabytes)
         lines = [
             f"P* = {self.optimum.objective:.8g}, certified to {self.optimum.certified:.0e}. "
             f"To a relative gap of {self.gap:g}, in {self.clock}:",
             "",
-            "| solver | seconds | iterations | gap | nonzero codes | multiply-adds |",
-            "|---|--:|--:|--:|--:|--:|",
+            "| solver | seconds | iterations | gap | nonzero codes | multiply-adds |"
+            + " memory (MB) |" * measured,
+            "|---|--:|--:|--:|--:|--:|" + "--:|" * measured,
         ]
         for row in self.rows():
             operations = row["multiply_adds"]
@@ -218,6 +226,9 @@ class Race:
                 str(row["nnz"]),
                 "" if math.isnan(operations) else f"{operations:.2e}",
             ]
+            if measured:
+                megabytes = row["megabytes"]
+                cells.append("" if math.isnan(megabytes) else f"{megabytes:.3g}")
             lines.append(f"| {' | '.join(cells)} |")
         lines += [f"\nNot in the race: {reason}" for reason in self.declined.values()]
         return "\n".join(lines)
@@ -307,6 +318,7 @@ def race(
     gap: float = 1e-4,
     iterations: int = 1000,
     max_seconds: float | None = 60.0,
+    memory: bool = False,
     progress: bool = False,
 ) -> Race:
     """Run solvers of sparse coding to a certified relative gap.
@@ -326,6 +338,9 @@ def race(
         The relative gap P(z)/P* − 1, above 0. In float32 rounding sets a limit of about 1e-6.
     iterations, max_seconds
         A solver that is not there after so many iterations or seconds (None: any number) stops.
+    memory
+        Measure the peak memory of each solver too, in a process of its own that takes some seconds
+        to start; see `cscsr.memory.solve_megabytes`.
     progress
         Show what is running.
 
@@ -359,6 +374,7 @@ def race(
         bound = Optimum(optimum.lower_bound, optimum.duality_gap)
         runs: dict[str, Run] = {}
         declined: dict[str, str] = {}
+        megabytes: dict[str, float] = {}
         on_gpu = device_of(problem.signal).startswith("cuda")
         with nullcontext("wall time") if on_gpu else own_clock() as clock:
             for name, solver in entries.items():
@@ -371,7 +387,9 @@ def race(
                 if isinstance(solver, IterativeCoder):
                     replace(solver, iterations=2).solve(problem)
                 runs[name] = measure(problem, bound, solver, gap)
-    return Race(problem, gap, optimum, runs, declined, clock)
+                if memory:
+                    megabytes[name] = solve_megabytes(problem, solver)
+    return Race(problem, gap, optimum, runs, declined, clock, megabytes)
 
 
 def _entries(

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,6 +39,7 @@ from benchmarks._study.race import (
 from benchmarks.drawing.speed_solvers import draw_scaling, write_table
 from cscsr import InputError, SparseCoding, make_solver
 from cscsr.compare import machine
+from cscsr.memory import solve_megabytes
 
 LAMBDAS = (0.05, 0.01)
 ATOMS = 64
@@ -208,39 +207,9 @@ def _memory(table: Table, sizes: Sequence[int], say: Callable[[str], None]) -> N
         key = {"measurement": "memory", "solver": name, **common}
         if table.get(**key) is not None:
             continue
-        # In a process of its own, which has no memory of earlier solves to use again.
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=spawn) as process:
-            peak = process.submit(peak_megabytes, name, size, machine.threads()).result()
-        if peak is not None:
+        peak = solve_megabytes(resized_problem(size, SCALING_LAM), make_solver(name, tol=0.0))
+        if not math.isnan(peak):
             table.add(**key, peak_mb=peak)
-
-
-def peak_megabytes(name: str, size: int, threads: int) -> float | None:
-    """By how much this process's resident memory grows, at the most, in a solve; MB. None where
-    that is not known."""
-    import torch
-
-    torch.set_num_threads(threads)
-    iterations = 24 if name == "active-set" else 4  # the Newton steps begin at the 21st
-    solver = make_solver(name, iterations=iterations, tol=0, record_every=0)
-    solver.solve(resized_problem(32, SCALING_LAM))  # loads what is loaded once
-    problem = resized_problem(size, SCALING_LAM)
-    before = _resident()
-    with machine.peak_memory() as peak:
-        solver.solve(problem)
-    return None if peak.megabytes is None or before is None else peak.megabytes - before
-
-
-def _resident() -> float | None:
-    """What the process holds in memory now, in MB; None where that is not known."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    for line in status.read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return None
 
 
 def solvers(out: Path, sizes: Sequence[int], rounds: int, report: Report = silent) -> list[Path]:

@@ -61,6 +61,11 @@ def add_parser(commands: Commands) -> None:
         "--seconds", type=float, default=60.0, help="cap for a solver (%(default)g)"
     )
     parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="measure the peak memory of each solver too, in a process of its own (Linux)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("race"), metavar="DIR", help="(%(default)s)"
     )
     parser.add_argument("--force", action="store_true", help="replace what exists")
@@ -117,6 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
         gap=arguments.gap,
         iterations=arguments.iterations,
         max_seconds=arguments.seconds,
+        memory=arguments.memory,
         progress=True,
     )
     result.save(out)

@@ -109,6 +109,8 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
     settings = {"distributed.worker.multiprocessing-method": "spawn"}
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        # Of the scheduler's web server, which takes another port then.
+        warnings.filterwarnings("ignore", r"Port \d+ is already in use", UserWarning)
         if scheduler is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
             with interrupts.postponed(START_SECONDS):

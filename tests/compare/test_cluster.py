@@ -2,11 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from cscsr.compare.records import FAILED, FILE_NAME, SCORED
 from cscsr.compare.results import read_results
 from cscsr.compare.run import find_work
 from cscsr.network import NetworkSolver
+from cscsr.parallel import connect
 
 
 @pytest.fixture(autouse=True)
@@ -284,3 +286,15 @@ def test_workers_that_are_killed_as_they_start_are_started_again(tmp_path, kille
     else:
         assert ended.returncode == 2
         assert "the processes of --jobs 2 do not start" in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_port_that_another_scheduler_has_is_no_news(recwarn):
+    pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    with socket.socket() as taken:
+        with suppress(OSError):  # somebody else has it: as well
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        with connect(jobs=1) as client:
+            assert client.submit(abs, -1).result() == 1
+    assert not [each for each in recwarn if "8787" in str(each.message)]

@@ -1,145 +1,142 @@
-"""Fill in missing pixels and remove impulse noise by convolutional sparse coding.
+# %% [markdown]
+# # Missing pixels and impulse noise
+#
+# Sparse coding can leave pixels out of account, and it can explain wrong pixels by an atom of their
+# own. This example fills in half of the pixels of a photograph, and removes random values from a
+# tenth of them. The image is a crop of scikit-image's camera.
 
-    python examples/inpainting.py --out folder     # the table and the picture
-    python examples/inpainting.py --choose         # what the penalties were chosen from
-
-The image is a crop of scikit-image's camera; sporco learns the atoms on other parts of it. The
-smooth part of the image has an atom of its own, a cubic B-spline whose codes are exempt from the
-penalty on a grid of every fourth pixel. For inpainting a mask marks the observed pixels; for
-impulse noise, an impulse atom with a penalty of its own takes up the wrong pixels. A margin that
-the mask excludes keeps opposite sides of the image apart. The penalties were chosen on another
-crop. PSNR is in dB, for inpainting that of the missing pixels.
-"""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-
+# %%
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.interpolate import griddata
 from scipy.ndimage import median_filter
 
 import cscsr
 from cscsr.data.problems import CORNER, camera, camera_problem
-from cscsr.imaging import write_image
 
-SIZE = 128
-MARGIN = 16
-SPACING = 4
-CHOICE_CORNER = (64, 64)
-FORBIDDEN = 1e3
-"""A penalty that no code of the image is worth."""
-
-INPAINTING_LAM = 0.01
-NOISE_LAMS = (0.02, 0.02)
-"""Penalties of the learned atoms and of the impulse."""
-
-LAMS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-IMPULSE_LAMS = (0.02, 0.05, 0.1, 0.2)
+size = 128
+random = np.random.default_rng(0)
+observed = random.random((size, size)) < 0.5
+wrong = random.random((size, size)) < 0.1
+values = random.random((size, size))
 
 
-def dictionary() -> np.ndarray:
-    """Return atoms of different sizes in one array: a B-spline, an impulse, 16 learned ones."""
-    box = np.ones(SPACING) / SPACING
-    spline = np.convolve(np.convolve(box, box), np.convolve(box, box))
-    smooth = np.outer(spline, spline)
-    learned = camera_problem(SIZE, atoms=16, filter_size=7).dictionary
-    return cscsr.stack_filters([smooth / np.linalg.norm(smooth), np.ones((1, 1)), *learned])
+def crop(corner):
+    return camera()[corner[0] :, corner[1] :][:size, :size].astype(np.float32)
 
 
-def penalties(lam: float, impulse: float) -> np.ndarray:
-    """Return λ by code, (18,H,W), which exempts the B-spline on its grid and forbids it between."""
-    penalty = np.full((18, SIZE + MARGIN, SIZE + MARGIN), lam)
-    penalty[0] = FORBIDDEN
-    penalty[0, ::SPACING, ::SPACING] = 0.0
-    penalty[1] = impulse
-    return penalty
+truth = crop(CORNER)
+noisy = np.where(wrong, values, truth).astype(np.float32)
+
+# %% [markdown]
+# **The atoms.** Sixteen atoms were learned by sporco on other parts of the photograph. They code
+# edges and texture. The smooth part of the image has an atom of its own, a cubic B-spline of 13×13
+# pixels, and an impulse of one pixel takes up wrong pixels. `stack_filters` puts atoms of different
+# sizes into one array.
+
+# %%
+spacing = 4
+box = np.ones(spacing) / spacing
+spline = np.convolve(np.convolve(box, box), np.convolve(box, box))
+smooth = np.outer(spline, spline)
+smooth /= np.linalg.norm(smooth)
+impulse = np.ones((1, 1))
+learned = camera_problem(size, atoms=16, filter_size=7).dictionary
+dictionary = cscsr.stack_filters([smooth, impulse, *learned]).astype(np.float32)
+
+# %% [markdown]
+# **The penalties.** λ may differ from code to code. The spline's codes cost nothing on a grid of
+# every fourth pixel, and between its points more than any code is worth. The impulse has a λ of
+# its own.
+#
+# **The mask.** It is true where a pixel counts. A margin that it excludes keeps opposite sides of
+# the image apart, because the convolution is circular.
+
+# %%
+margin = 16
+forbidden = 1e3
 
 
-def crop(corner: tuple[int, int]) -> np.ndarray:
-    top, left = corner
-    return camera()[top : top + SIZE, left : left + SIZE].copy()
-
-
-def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> float:
-    error = image - truth if where is None else (image - truth)[where]
-    return float(-10 * np.log10(np.mean(error**2)))
-
-
-def explained(image: np.ndarray, mask: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """Return what all atoms but the impulse make of an image where `mask` is true."""
-    margins = (0, MARGIN), (0, MARGIN)
-    signal, observed = np.pad(image, margins), np.pad(mask, margins)
-    problem = cscsr.SparseCoding(signal, dictionary(), penalty, mask=observed)
+def explained(image, mask, lam, impulse_lam):
+    """What all atoms but the impulse make of an image, of which the pixels in `mask` count."""
+    penalty = np.full((18, size + margin, size + margin), lam, np.float32)
+    penalty[0] = forbidden
+    penalty[0, ::spacing, ::spacing] = 0
+    penalty[1] = impulse_lam
+    signal, mask = (np.pad(array, (0, margin)) for array in (image, mask))
+    problem = cscsr.SparseCoding(signal, dictionary, penalty, mask=mask)
     solution = cscsr.FISTA(iterations=600, tol=1e-4, record_every=0).solve(problem)
     print(problem, solution, sep="\n")
     codes = solution.codes.copy()
     codes[1] = 0
-    return problem.synthesis(codes)[:SIZE, :SIZE]
+    return problem.synthesis(codes)[:size, :size]
 
 
-def inpainted(truth: np.ndarray, mask: np.ndarray, lam: float) -> np.ndarray:
-    return np.where(mask, truth, explained(truth * mask, mask, penalties(lam, FORBIDDEN)))
+def inpainted(image, lam):
+    return np.where(observed, image, explained(image * observed, observed, lam, forbidden))
 
 
-def cleaned(noisy: np.ndarray, lam: float, impulse: float) -> np.ndarray:
-    return explained(noisy, np.ones(noisy.shape, bool), penalties(lam, impulse))
+def cleaned(image, lam, impulse_lam):
+    return explained(image, np.full(image.shape, True), lam, impulse_lam)
 
 
-def damaged(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a mask of half the pixels, and the image with a tenth of its pixels random."""
-    rng = np.random.default_rng(0)
-    mask = rng.random(truth.shape) < 0.5
-    return mask, np.where(rng.random(truth.shape) < 0.1, rng.random(truth.shape), truth)
+filled = inpainted(truth, 0.01)
+clean = cleaned(noisy, 0.02, 0.02)
+
+# %% [markdown]
+# **The penalties were chosen on another crop**, by the following loop. It takes some minutes, so it
+# is switched off.
 
 
-def choose() -> None:
-    truth = crop(CHOICE_CORNER)
-    mask, noisy = damaged(truth)
-    rows = []
-    for lam in LAMS:
-        rows.append(f"| mask, {lam} | {psnr(inpainted(truth, mask, lam), truth, ~mask):.2f} |")
-        for impulse in IMPULSE_LAMS:
-            value = psnr(cleaned(noisy, lam, impulse), truth)
-            rows.append(f"| impulses, {lam}, {impulse} | {value:.2f} |")
-    print("| penalties | PSNR |\n|---|---|", *rows, sep="\n")
+# %%
+def psnr(image, truth, where=...):
+    return -10 * np.log10(np.mean((image - truth)[where] ** 2))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder of the picture")
-    parser.add_argument("--choose", action="store_true", help="try penalties on another crop")
-    arguments = parser.parse_args()
-    if arguments.choose:
-        choose()
-        return
-    truth = crop(CORNER)
-    mask, noisy = damaged(truth)
-    places = np.indices(truth.shape).transpose(1, 2, 0)
-    linear, nearest = (
-        griddata(places[mask], truth[mask], places, method) for method in ("linear", "nearest")
-    )
-    linear = np.where(np.isnan(linear), nearest, linear)
-    filled = inpainted(truth, mask, INPAINTING_LAM)
-    median = median_filter(noisy, 3, mode="wrap")
-    clean = cleaned(noisy, *NOISE_LAMS)
-    table = {
-        "half of the pixels missing: linear interpolation": psnr(linear, truth, ~mask),
-        "sparse coding with a mask": psnr(filled, truth, ~mask),
-        "a tenth of the pixels random: as it is": psnr(noisy, truth),
-        "median of 3x3": psnr(median, truth),
-        "sparse coding with an impulse atom": psnr(clean, truth),
-    }
-    print("| | PSNR |\n|---|---|")
-    for label, value in table.items():
-        print(f"| {label} | {value:.2f} |")
-    rows = [[truth * mask, linear, filled], [noisy, median, clean]]
-    picture = np.concatenate([np.concatenate(row, axis=1) for row in rows])
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    doubled = np.kron(np.clip(picture, 0, 1), np.ones((2, 2)))
-    write_image(arguments.out / "inpainting.png", doubled)
+choose = False
+if choose:
+    other = crop((64, 64))
+    damaged = np.where(wrong, values, other).astype(np.float32)
+    for lam in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2):
+        print("mask", lam, psnr(inpainted(other, lam), other, ~observed))
+        for impulse_lam in (0.02, 0.05, 0.1, 0.2):
+            print("impulses", lam, impulse_lam, psnr(cleaned(damaged, lam, impulse_lam), other))
 
+# %% [markdown]
+# **Beside simple methods.** For the missing pixels, linear interpolation between the observed ones
+# is better than sparse coding with these atoms. For the wrong pixels, sparse coding has the higher
+# PSNR: the median of 3×3 pixels blurs hair and edges, while sparse coding leaves some faint spots.
 
-if __name__ == "__main__":
-    main()
+# %%
+places = np.indices(truth.shape).transpose(1, 2, 0)
+linear, nearest = (
+    griddata(places[observed], truth[observed], places, m) for m in ("linear", "nearest")
+)
+linear = np.where(np.isnan(linear), nearest, linear)
+median = median_filter(noisy, 3, mode="wrap")
+
+rows = {
+    "missing": {
+        "half of the pixels missing": truth * observed,
+        "linear interpolation": linear,
+        "sparse coding with a mask": filled,
+    },
+    "wrong": {
+        "a tenth of the pixels random": noisy,
+        "median of 3×3": median,
+        "sparse coding with an impulse atom": clean,
+    },
+}
+figure, axes = plt.subplots(2, 3, figsize=(9, 6.6), dpi=110, layout="constrained")
+for row, (damage, images) in zip(axes, rows.items(), strict=True):
+    where = ~observed if damage == "missing" else ...
+    for axis, (name, image) in zip(row, images.items(), strict=True):
+        value = psnr(image, truth, where)
+        print(f"{name:34} {value:.2f} dB")
+        axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(f"{name}\n{value:.2f} dB", fontsize=9)
+        axis.set_axis_off()
+figure.savefig("inpainting.png")
+
+# %% [markdown]
+# The PSNR of the upper row is that of the missing pixels, that of the lower row of all pixels.

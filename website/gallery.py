@@ -56,7 +56,7 @@ class Example(NamedTuple):
 
 
 def scripts() -> list[Path]:
-    """Return the scripts of the gallery; others in the folder are not in percent format."""
+    """Return the scripts of the gallery: those in percent format."""
     paths = sorted(EXAMPLES.glob("*.py"))
     return [path for path in paths if path.read_text("utf-8").startswith(FIRST_LINE)]
 

@@ -246,7 +246,7 @@ def _conditions(rows: Sequence[dict[str, str]]) -> str:
     machines = "; ".join(dict.fromkeys(row["machine"] for row in rows))
     return (
         f"(Each at ×2 / ×3 / ×4. PSNR on {images} of the held-out images, all from 8-bit RGB. "
-        f"Seconds: processor time of the start and half of the other. {machines}.)"
+        f"Seconds: the processor time of the start, plus half of the rest. {machines}.)"
     )
 
 

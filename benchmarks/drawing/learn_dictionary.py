@@ -70,8 +70,8 @@ class Duel(NamedTuple):
     """When ours does."""
 
     @property
-    def sooner(self) -> float:
-        """How many times sooner ours is there."""
+    def speedup(self) -> float:
+        """How many times faster ours is."""
         return self.seconds / self.ours
 
 
@@ -110,7 +110,7 @@ def _race_lines(rows: Sequence[Row]) -> Iterator[str]:
         "and when ours of the same seed does:"
     )
     yield ""
-    yield "| learner | seed | objective | its seconds | ours | times sooner |"
+    yield "| learner | seed | objective | its seconds | our seconds | times faster |"
     yield "|---|--:|--:|--:|--:|--:|"
     for name in learners(rows):
         if name == OURS:
@@ -118,7 +118,7 @@ def _race_lines(rows: Sequence[Row]) -> Iterator[str]:
         for duel in duels(rows, name):
             yield (
                 f"| {name} | {duel.seed} | {duel.objective:.3f} | {duel.seconds:.1f} | "
-                f"{duel.ours:.1f} | {duel.sooner:.1f} |"
+                f"{duel.ours:.1f} | {duel.speedup:.1f} |"
             )
 
 

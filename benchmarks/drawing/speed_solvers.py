@@ -104,7 +104,7 @@ def _scaling_lines(rows: Sequence[Row]) -> Iterator[str]:
     by_pixels, by_atoms = _scaling_rows(rows, names[0])
     side = by_atoms[0]["size"]
     yield from (
-        "## Time an iteration",
+        "## Time per iteration",
         "",
         f"Exponents fitted by least squares: pixels {by_pixels[0]['size']}² to "
         f"{by_pixels[-1]['size']}² with {by_pixels[0]['atoms']} atoms, {by_atoms[0]['atoms']} to "

@@ -179,7 +179,7 @@ def best_rho(
 
 
 def _scaling(table: Table, rounds: int, say: Callable[[str], None]) -> None:
-    """Time an iteration of the dense solvers for growing images and dictionaries."""
+    """Time per iteration of the dense solvers for growing images and dictionaries."""
     sizes = [(size, ATOMS) for size in SCALING_SIZES]
     sizes += [(SCALING_SIDE, atoms) for atoms in SCALING_ATOMS if atoms != ATOMS]
     for name, (size, atoms) in itertools.product((SPORCO, "ista", "fista", "admm"), sizes):

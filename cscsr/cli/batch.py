@@ -160,9 +160,9 @@ def enlarge_file(
     """Enlarge one file into another, which is replaced if it exists.
 
     Bits, alpha channel, colour profile, the chunks of a PNG that say what its numbers mean, and
-    resolution are carried over where the format of `out` can hold them. What is lost that says the
-    colours' meaning is told on standard error. A bar shows the progress of an image that is
-    enlarged in parts, unless `quiet`.
+    resolution are carried over where the format of `out` can hold them. If what says the colours'
+    meaning is lost, a line on standard error names it. A bar shows the progress of an image that
+    is enlarged in parts, unless `quiet`.
 
     Returns
     -------

@@ -17,8 +17,8 @@ def add_parser(commands: Commands) -> None:
         "learn-dictionary",
         help="learn the filters of sparse coding",
         description="Learn filters under which images have sparse codes, and write them as a NumPy "
-        "file and as a picture. The smooth part of each image is removed first. A run that was "
-        "stopped goes on when the same command is given again.",
+        "file and as a picture. The smooth part of each image is removed first. To continue a "
+        "run that was stopped, give the same command again.",
         epilog="example: cscsr learn-dictionary photos --atoms 64 --size 8 --out dictionary.npy",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, and folders")
@@ -29,15 +29,15 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--lam", type=float, default=0.1, help="lambda, for pixels in [0, 1] (%(default)s)"
     )
-    parser.add_argument("--steps", type=int, default=200, help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (%(default)s)")
+    parser.add_argument("--steps", type=int, default=200, help="steps of learning (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (%(default)s)")
     parser.add_argument("--colour", action="store_true", help="filters of three channels, RGB")
     parser.add_argument("--nonnegative", action="store_true", help="codes that are not negative")
     parser.add_argument(
         "--batch",
         dest="online",
         action="store_false",
-        help="code all images at each step, rather than random parts",
+        help="code all images at each step, instead of random parts",
     )
     parser.add_argument(
         "--keep-smooth", action="store_true", help="learn from the images as they are"

@@ -39,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         "or lista, or one of sporco's, such as G:8x8x64",
     )
     source.add_argument(
-        "--learn", metavar="MxS", help="learn so many filters, as 64x8, from the image itself"
+        "--learn", metavar="MxS", help="learn M filters of SxS pixels from the image, such as 64x8"
     )
     parser.add_argument(
         "--lam", type=float, default=0.05, help="lambda, for pixels in [0, 1] (%(default)s)"
@@ -49,7 +49,7 @@ def add_parser(commands: Commands) -> None:
         "--gap", type=float, default=1e-4, help="the relative gap to reach (%(default)g)"
     )
     parser.add_argument(
-        "--crop", type=int, default=0, metavar="N", help="take the central NxN pixels alone"
+        "--crop", type=int, default=0, metavar="N", help="take only the central NxN pixels"
     )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--nonnegative", action="store_true", help="codes that are not negative")

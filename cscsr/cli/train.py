@@ -36,22 +36,24 @@ def add_parser(commands: Commands) -> None:
     budget.add_argument(
         "--minutes",
         type=float,
-        help="time to train for, without reading and degrading the images, which a bar shows, and "
-        "evaluations (default: the recipe's steps, or 10)",
+        help="time to train for; reading the images and evaluating them takes more (default: the "
+        "recipe's steps, or 10 minutes)",
     )
     budget.add_argument("--steps", type=int, help="updates to train for")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where the weights go (default: runs/RECIPE)"
     )
     parser.add_argument("--device", help="cpu (default), cuda, cuda:1")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="(default: whichever is faster here)"
     )
     parser.add_argument("--init", metavar="FILE", help="start from these weights")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
-        "--watch", metavar="SET", help="put this data set's PSNR into the curve too, for a plot"
+        "--resume", action="store_true", help="continue from the checkpoint in --out"
+    )
+    parser.add_argument(
+        "--watch", metavar="SET", help="also record the PSNR on this data set, for a plot"
     )
     add_max_pixels_option(parser)
     parser.set_defaults(run=run)

@@ -57,13 +57,13 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="cscsr train csc-sr",
-        description="Learn the filters of CSC-SR, and fit its mapping and HR filters. A run "
-        "that was stopped goes on when the same command is given again.",
+        description="Learn the filters of CSC-SR, and fit its mapping and HR filters. To continue "
+        "a run that was stopped, give the same command again.",
         epilog="example: cscsr train csc-sr --data images --scale 2 --coder ista --out runs/csc-sr",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder (CSCSR_DATA)")
     parser.add_argument("--out", type=Path, metavar="DIR", default=Path("runs", "csc-sr"))
-    parser.add_argument("--ship", metavar="NAME", help="also among the shipped weights, NAME-CODER")
+    parser.add_argument("--ship", metavar="NAME", help="also write the shipped weights NAME-CODER")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="small")
     parser.add_argument("--coder", nargs="+", default=list(CODINGS), choices=sorted(TRAINED_FOR))
     parser.add_argument("--scale", nargs="+", type=int, default=[2, 3, 4], metavar="S")
@@ -74,10 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--support", type=int, help="side of the HR filters in LR pixels")
     parser.add_argument("--crop", type=int, help="crop of the images in LR pixels")
     parser.add_argument("--phases", type=int, help="grid phases of each image")
-    parser.add_argument("--rounds", type=int, help="turns of mapping and HR filters")
+    parser.add_argument(
+        "--rounds", type=int, help="rounds of fitting the mapping, then the HR filters"
+    )
     parser.add_argument("--filter-steps", type=int, help="steps of the dictionary learning")
     parser.add_argument("--lam", type=float, metavar="L", help="lambda on 0-255")
-    parser.add_argument("--iterations", type=int, help="of the coder")
+    parser.add_argument("--iterations", type=int, help="iterations of the coder")
     parser.add_argument("--rho", type=float, help="penalty of ADMM")
     parser.add_argument("--seed", type=int, default=0)
     add_max_pixels_option(parser)

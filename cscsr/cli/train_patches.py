@@ -21,7 +21,7 @@ SIZES = {
     "anchors": "anchors, K",
     "neighbours": "patches that a regression is fitted to",
     "ridge": "lambda of the regressions",
-    "rounds": "rounds of the learning of anchors",
+    "rounds": "rounds of learning the anchors",
     "atoms": "atoms of each dictionary, K",
     "lam": "lambda of the joint codes",
     "steps": "steps of the dictionary learning",
@@ -71,7 +71,7 @@ def _parser(method: str) -> argparse.ArgumentParser:
     parser = CommandParser(
         prog=f"cscsr train {method}",
         description=f"Learn the weights of {method}, in a few minutes. A run that was stopped "
-        "begins again.",
+        "starts over.",
         epilog=f"example: cscsr train {method} --data images",
     )
     add_data_option(parser)
@@ -91,6 +91,8 @@ def _parser(method: str) -> argparse.ArgumentParser:
         parser.add_argument(
             f"--{name}", type=type(default), default=default, help=f"{SIZES[name]} (%(default)s)"
         )
-    parser.add_argument("--seed", type=int, default=usual.seed, help="of all draws (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=usual.seed, help="of the random draws (%(default)s)"
+    )
     add_max_pixels_option(parser)
     return parser

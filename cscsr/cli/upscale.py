@@ -29,7 +29,7 @@ def add_parser(commands: Commands) -> None:
         help="enlarge images",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Enlarge images: PNG, TIFF, BMP, JPEG, WebP or AVIF, 8 or 16 bits, grey or\n"
-        "colour, with or without transparency. Of a folder or several images, those whose\n"
+        "colour, with or without transparency. In a folder or a list of images, those whose\n"
         "results exist are skipped, so that an interrupted run can be resumed.",
         epilog="examples:\n"
         "  cscsr upscale photo.jpg --scale 3\n"
@@ -37,7 +37,7 @@ def add_parser(commands: Commands) -> None:
         "  cscsr upscale photos --scale 2 -o large/ --recursive\n"
         "  cscsr upscale 'photos/**/*.png' --scale 2 -o 'large/{name}.tif'\n"
         "\n"
-        "exit code: 0; 1 if an image of several failed; 2 for bad input; 130 when interrupted,\n"
+        "exit code: 0; 1 if some of several images failed; 2 for bad input; 130 when interrupted,\n"
         "143 by SIGTERM",
     )
     parser.add_argument(
@@ -62,23 +62,23 @@ def add_parser(commands: Commands) -> None:
         "-r",
         "--recursive",
         action="store_true",
-        help="of a folder, those in the folders under it too, which -o FOLDER/ gets as well",
+        help="also enlarge the images in subfolders, which -o FOLDER/ then mirrors",
     )
     parser.add_argument(
         "--format",
         metavar="KIND",
-        help=f"of results that -o does not name: {', '.join(FORMATS)} (default: png)",
+        help=f"the format of results that -o does not name: {', '.join(FORMATS)} (default: png)",
     )
     parser.add_argument(
         "--quality",
         metavar="Q",
-        help="1 to 100, for jpg, avif (default: 95) and webp (default: without loss)",
+        help="1 to 100, for jpg and avif (default: 95) and for webp (default: lossless)",
     )
     parser.add_argument(
         "--tile",
         metavar="N",
-        help="enlarge in parts of up to NxN pixels of the image: less needs less memory (default: "
-        "the solver's choice)",
+        help="enlarge in parts of up to NxN pixels of the image; smaller parts need less memory "
+        "(default: the solver's choice)",
     )
     parser.add_argument("--force", action="store_true", help="replace what exists")
     parser.add_argument(

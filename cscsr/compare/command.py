@@ -175,7 +175,7 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
         nargs="+",
         default=list(DEFAULT_METRICS),
         metavar="NAME",
-        help=f"of {', '.join(METRICS)}; PSNR is always measured (default: "
+        help=f"any of {', '.join(METRICS)}; PSNR is always measured (default: "
         f"{' '.join(DEFAULT_METRICS)})",
     )
     parser.add_argument(
@@ -194,7 +194,9 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
         "before anything is computed)",
     )
     parser.add_argument(
-        "--device", default="cpu", help="cpu, cuda or cuda:N, for solvers that can (default: cpu)"
+        "--device",
+        default="cpu",
+        help="cpu, cuda or cuda:N, for solvers that can choose (default: cpu)",
     )
     add_worker_options(parser)
     parser.add_argument(
@@ -207,7 +209,7 @@ def _parser(program: str, extras: Sequence[Extra]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--alone",
         action="store_true",
-        help="show this selection alone (default: with what earlier runs into the folder compared)",
+        help="show only this selection (default: also what earlier runs into the folder compared)",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser at the end")
     add_max_pixels_option(parser)

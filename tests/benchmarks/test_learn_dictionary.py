@@ -92,7 +92,7 @@ def test_a_short_race_is_measured_drawn_and_continued(images, tmp_path, monkeypa
         end = float([row for row in race if row["learner"] == name][-1]["objective"])
         assert duel.objective == pytest.approx(1.001 * end, rel=1e-12)
         assert 0 < duel.seconds <= float(race[-1]["seconds"]) + 1
-        assert duel.sooner == duel.seconds / duel.ours
+        assert duel.speedup == duel.seconds / duel.ours
 
 
 def test_out_of_range_is_a_sentence(tmp_path, images):

@@ -11,7 +11,7 @@ Everything is a solver of one of two problems, made by name or from its class:
     (72, 96)
 
 - `list_solvers()` names the solvers, `make_solver(name, **parameters)` makes one. Their classes
-  are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `SporcoADMM`, `SporcoPGM` and
+  are here too: `ISTA`, `FISTA`, `CISTA`, `ADMM`, `ActiveSet`, `Auto`, `SporcoADMM`, `SporcoPGM` and
   `LISTA` solve sparse coding; `Bicubic`, `ScSR`, `APlus`, `CSCSR` and `NetworkSolver`
   super-resolution.
 - `SuperResolution(lr, scale)` is an image to be enlarged, floating point in [0,1];
@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # the same as _LAZY, for type checkers and editors
     from cscsr.solver import Solution, Solver, Status, Stopwatch, Trace
     from cscsr.sparse.active_set import ActiveSet
     from cscsr.sparse.admm import ADMM
+    from cscsr.sparse.auto import Auto
     from cscsr.sparse.cista import CISTA
     from cscsr.sparse.ista import FISTA, ISTA
     from cscsr.sparse.lista import LISTA
@@ -75,6 +76,7 @@ __all__ = [
     "LISTA",
     "APlus",
     "ActiveSet",
+    "Auto",
     "Bicubic",
     "InputError",
     "LearnedDictionary",
@@ -105,6 +107,7 @@ _LAZY = {
     "ADMM": "cscsr.sparse.admm:ADMM",
     "APlus": "cscsr.patches.a_plus:APlus",
     "ActiveSet": "cscsr.sparse.active_set:ActiveSet",
+    "Auto": "cscsr.sparse.auto:Auto",
     "Bicubic": "cscsr.bicubic:Bicubic",
     "CISTA": "cscsr.sparse.cista:CISTA",
     "CSCSR": "cscsr.csc_sr.solver:CSCSR",

@@ -70,6 +70,8 @@ def solution_html(solution: Solution) -> str:
         for column in ("objective", "duality_gap", "psnr_db"):
             value = trace[column][-1]
             facts[column] = "" if math.isnan(value) else f"{value:.6g}"
+    if solution.solver is not None:
+        facts["solver"] = solution.solver
     if codes is not None:
         count = int((codes != 0).sum())
         facts["codes"] = described(codes)

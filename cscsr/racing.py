@@ -92,6 +92,8 @@ class Run(NamedTuple):
     nnz: np.ndarray
     distance: np.ndarray
     """‖z − z*‖ / ‖z*‖, NaN without the codes of the optimum."""
+    picked: str | None = None
+    """The solver that `auto` picked."""
 
     def first_within(self, gap: float) -> int | None:
         """Index of the first iteration within a relative gap, None where there is none."""
@@ -118,7 +120,8 @@ def measure(
         looked_at = until is not None and iteration % LOOK_EVERY == 0
         return looked_at and problem.objective(codes) <= target
 
-    trace = solver.solve(problem, callback=watch).trace
+    solution = solver.solve(problem, callback=watch)
+    trace = solution.trace
     steps = trace["iteration"].astype(int)
     counted = [solver.operations(problem, step) for step in steps.tolist()]
     return Run(
@@ -129,6 +132,7 @@ def measure(
         gap=trace["objective"] / optimum.objective - 1,
         nnz=trace["nnz"].astype(int),
         distance=np.array([distances.get(step, math.nan) for step in steps.tolist()]),
+        picked=solution.solver,
     )
 
 
@@ -217,9 +221,9 @@ class Race:
             "|---|--:|--:|--:|--:|--:|" + "--:|" * measured,
         ]
         for row in self.rows():
-            operations = row["multiply_adds"]
+            operations, picked = row["multiply_adds"], self.runs[row["solver"]].picked
             cells = [
-                row["solver"],
+                f"{row['solver']} ({picked})" if picked else row["solver"],
                 f"{row['seconds']:.3g}" if row["reached"] else f"– ({row['seconds']:.3g})",
                 str(row["iterations"]),
                 f"{row['gap']:.1e}",

@@ -86,6 +86,9 @@ _BUILTIN: dict[str, SolverRow] = {
     "active-set": _sparse(
         "ADMM, then Newton's method on the codes that are active", "active_set:ActiveSet"
     ),
+    "auto": _sparse(
+        "the faster of active-set and admm, by the problem and the accuracy asked", "auto:Auto"
+    ),
     "sporco-admm": _sparse("ADMM of the sporco package", "sporco:SporcoADMM"),
     "sporco-pgm": _sparse("FISTA of the sporco package", "sporco:SporcoPGM"),
     "lista[step]": _lista("step", "step sizes and thresholds, for any dictionary"),

@@ -150,6 +150,8 @@ class Solution:
         The solver's own wall time.
     codes
         The sparse codes, where the method has any.
+    solver
+        The name of the solver that `auto` picked; None of all others.
     """
 
     estimate: Any
@@ -157,6 +159,7 @@ class Solution:
     trace: Trace = field(default_factory=Trace)
     seconds: float = 0.0
     codes: Any = None
+    solver: str | None = None
 
     def __repr__(self) -> str:
         parts = [f"{self.status.value} in {self.seconds:.3g} s"]
@@ -169,6 +172,8 @@ class Solution:
                 value = self.trace[column][-1]
                 if not math.isnan(value):
                     parts.append(f"{column} {value:.6g}")
+        if self.solver is not None:
+            parts[0] += f" by {self.solver}"
         if self.codes is not None:
             count = int((self.codes != 0).sum())
             share = count / math.prod(self.codes.shape)

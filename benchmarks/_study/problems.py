@@ -36,7 +36,11 @@ def resized_problem(
 
 
 def image_problem(
-    size: int, share: float, dictionary: str = "G:8x8x64", image: Path | None = None
+    size: int,
+    share: float,
+    dictionary: str = "G:8x8x64",
+    image: Path | None = None,
+    boundary: str = "circular",
 ) -> SparseCoding:
     """A whole image, high-passed channel by channel and reduced to size×size pixels; float32.
 
@@ -66,7 +70,7 @@ def image_problem(
     else:
         filters, signal = named_dictionary(dictionary), high_passed(pixels)
     arrays = (np.ascontiguousarray(array, np.float32) for array in (signal, filters))
-    problem = SparseCoding(*arrays, 1.0)
+    problem = SparseCoding(*arrays, 1.0, boundary=boundary)
     return replace(problem, lam=share * problem.lambda_max())
 
 

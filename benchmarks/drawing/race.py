@@ -13,7 +13,7 @@ from cscsr.output import write_text
 
 Row = dict[str, str]
 
-OURS = ("active-set", "admm", "fista", "ista", "cista")
+OURS = ("auto", "active-set", "admm", "fista", "ista", "cista")
 THEIRS = (SPORCO, BEST_RHO, "sporco-pgm")
 
 _MARKERS = {
@@ -35,12 +35,14 @@ class Case(NamedTuple):
     image: str
     size: int
     dictionary: str
+    boundary: str
     share: float
 
     @property
     def label(self) -> str:
         name = f"{Path(self.image).stem}, " if self.image else ""
-        return f"{name}{self.size}², {self.dictionary}, {self.share:g} λ_max"
+        edge = "" if self.boundary == "circular" else f", {self.boundary}"
+        return f"{name}{self.size}², {self.dictionary}{edge}, {self.share:g} λ_max"
 
 
 Results = dict[Case, dict[tuple[str, str], Row]]
@@ -54,17 +56,19 @@ def results(rows: Sequence[Row]) -> Results:
         if not row["gap"]:
             continue
         case = Case(
-            int(row["threads"]),
-            row["image"],
-            int(row["size"]),
-            row["dictionary"],
-            float(row["share"]),
+            threads=int(row["threads"]),
+            image=row["image"],
+            size=int(row["size"]),
+            dictionary=row["dictionary"],
+            boundary=row["boundary"],
+            share=float(row["share"]),
         )
         by_case.setdefault(case, {})[row["solver"], row["gap"]] = row
     order = list(dict.fromkeys(row["dictionary"] for row in rows))
 
-    def key(case: Case) -> tuple[int, str, int, int, float]:
-        return (*case[:3], order.index(case.dictionary), -case.share)
+    def key(case: Case) -> tuple[int, str, str, int, int, float]:
+        place = order.index(case.dictionary)
+        return (case.threads, case.boundary, case.image, case.size, place, -case.share)
 
     return {case: by_case[case] for case in sorted(by_case, key=key)}
 
@@ -112,7 +116,8 @@ def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) ->
         ]
         for case, own in cases.items():
             if case.threads == threads:
-                lines += [_line(case, own, gap, names) for gap in gaps]
+                measured = [gap for gap in gaps if any(at == gap for _, at in own)]
+                lines += [_line(case, own, gap, names) for gap in measured]
         lines.append("")
     lines += [*_notes(rows, cases), ""]
     last = rows[-1]

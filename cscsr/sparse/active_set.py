@@ -117,10 +117,10 @@ class ActiveSet(ProximalSolver):
         dense = (ADMM() if problem.boundary == "circular" else FISTA()).iterates(problem, codes)
         per_iteration = math.prod(problem.codes_shape[:-3]) * problem.operator().operations
         iterations, operations = self.warm_up if codes.any() else 0, 0.0
-        while iterations < self.warm_up or not problem.has_gap or _active_share(codes) > DENSE:
+        while iterations < self.warm_up or not problem.has_gap or active_share(codes) > DENSE:
             codes, residual, _ = next(dense)
             iterations, operations = iterations + 1, operations + per_iteration
-            residual = residual if _active_share(codes) > DENSE else math.inf
+            residual = residual if active_share(codes) > DENSE else math.inf
             yield Iterate(codes, residual, operations)
         active = _ActiveCodes(problem, codes, operations)
         while True:
@@ -129,7 +129,8 @@ class ActiveSet(ProximalSolver):
             yield Iterate(active.codes(), residual, active.operations)
 
 
-def _active_share(codes: torch.Tensor) -> float:
+def active_share(codes: torch.Tensor) -> float:
+    """Return the share of codes that are not zero."""
     return int(codes.count_nonzero()) / codes.numel()
 
 

@@ -251,14 +251,17 @@ def default_rho(problem: SparseCoding) -> float:
     and λ/λ_max from 0.004 to 0.4.
     """
     energy = float(problem.operator().filters.double().square().sum())
+    share = min(max(math.sqrt(lam_share(problem)) / 3.0, 1e-3), 1.0 / 3.0)
+    return min(share * energy or 1.0, sys.float_info.max)
+
+
+def lam_share(problem: SparseCoding) -> float:
+    """Return λ/λ_max, of an array λ the least λⱼ/|Aⱼᵀb| of the codes that are not exempt."""
     if problem.has_lam_array:
         relative = float(problem.correlation(problem.observed(), relative=True).max())
-        ratio = 1.0 / relative if relative > 0 else 1.0
-    else:
-        largest = problem.lambda_max()
-        ratio = problem.lam / largest if largest > 0 else 0.0
-    share = min(max(math.sqrt(ratio) / 3.0, 1e-3), 1.0 / 3.0)
-    return min(share * energy or 1.0, sys.float_info.max)
+        return 1.0 / relative if relative > 0 else 1.0
+    largest = problem.lambda_max()
+    return problem.lam / largest if largest > 0 else 0.0
 
 
 class _Norms:

@@ -87,9 +87,14 @@ class ProximalSolver(IterativeCoder):
         problem.on(self.device, self.dtype).operator().prepare()
 
     def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
+        return self.follow(self.iterates(problem, monitor.start), problem, monitor)
+
+    def follow(
+        self, iterates: Iterator[Iterate], problem: SparseCoding, monitor: Monitor
+    ) -> Solution:
+        """Take iterates until the monitor ends the solve, and return its solution."""
         clock = Stopwatch(problem.signal.device)
         codes = monitor.start
-        iterates = self.iterates(problem, codes)
         for iteration in range(1, self.iterations + 1):
 
             def earlier(previous: torch.Tensor = codes) -> torch.Tensor:

@@ -206,4 +206,4 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
         panel.xaxis.set_major_formatter("{x:g}")
     handles, labels = made[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8.5)
-    plot.save(figure, picture, dpi=110, colours=64)
+    plot.save(figure, picture, dpi=110)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from cscsr.errors import InputError
@@ -23,11 +24,8 @@ FIRST = 20
 """Dense iterations before the pick; those that `ActiveSet` begins with."""
 
 
-SHARE = 0.0077
-"""`largest_share` at an accuracy of 1e-3 where F goes patch by patch."""
-
-PER_DECADE = 0.1
-"""The exponent of 1e-3/accuracy in `largest_share`."""
+SHARES = {1e-5: 0.0122, 1e-4: 0.0097, 1e-3: 0.0077, 1e-2: 0.0042}
+"""By accuracy: `largest_share` where F goes patch by patch."""
 
 
 def largest_share(problem: SparseCoding, accuracy: float) -> float:
@@ -36,15 +34,18 @@ def largest_share(problem: SparseCoding, accuracy: float) -> float:
 
     A Newton step costs C·h·w per active code; a dense iteration costs the same for any number of
     them, C·h·w per code if F goes patch by patch, about as much as 60 + 48·C if it goes by FFT. The
-    more accurate the codes are to be, the more dense iterations a Newton step saves. The numbers
-    are a fit to times of `python -m benchmarks.race` on an image of CID22val and on the embedded
-    images (docs/solvers.md).
+    more accurate the codes are to be, the more dense iterations a Newton step saves. The share is
+    interpolated between the accuracies of `SHARES`, in their logarithm. The numbers are a fit to
+    times of `python -m benchmarks.race` on an image of CID22val and on the embedded images
+    (docs/solvers.md).
     """
     operator = problem.operator()
     dense = float(operator.elements)
     if operator.elements > PATCH_ELEMENTS:
         dense = 60.0 + 48.0 * operator.channels
-    return SHARE * dense / operator.elements * (1e-3 / accuracy) ** PER_DECADE
+    decades = [math.log10(known) for known in SHARES]
+    share = np.interp(math.log10(accuracy), decades, list(SHARES.values()))
+    return float(share) * dense / operator.elements
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from cscsr import ADMM, ActiveSet, Auto, InputError, SparseCoding
 from cscsr.data.problems import crop_problem, named_dictionary
-from cscsr.sparse.auto import FIRST, largest_share
+from cscsr.sparse.auto import FIRST, SHARES, largest_share
 
 
 def sparse_problem(share: float, **changes) -> SparseCoding:
@@ -68,10 +68,14 @@ def test_more_accuracy_and_dear_dense_iterations_allow_more_active_codes():
 
 
 def test_gap_tol_is_the_accuracy_where_it_is_set():
-    problem = sparse_problem(0.5)
-    ends = Auto(accuracy=1e9, gap_tol=1e-6, iterations=FIRST + 1, tol=0).solve(problem)
-    assert ends.solver == "active-set"
-    assert Auto(accuracy=1e9, iterations=FIRST + 1, tol=0).solve(problem).solver == "admm"
+    between = [
+        problem
+        for problem in map(sparse_problem, (0.4, 0.3, 0.2, 0.15, 0.1))
+        if SHARES[1e-2] < share_after_first(problem) < SHARES[1e-5]
+    ]
+    problem, short = between[0], {"iterations": FIRST + 1, "tol": 0}
+    assert Auto(accuracy=1e-2, **short).solve(problem).solver == "admm"
+    assert Auto(accuracy=1e-2, gap_tol=1e-5, **short).solve(problem).solver == "active-set"
 
 
 def test_an_init_is_judged_at_once():

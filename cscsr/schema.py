@@ -21,6 +21,9 @@ from cscsr.errors import InputError, unknown_name
 LONGEST_SHOWN = 60
 """Characters of a wrong value that a sentence shows."""
 
+LARGEST_SCALE = 16
+"""The largest scale that a weight file may name."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -235,3 +238,19 @@ def shown(value: Any) -> str:
     except ValueError:  # a whole number of thousands of digits
         text = "a number of very many digits"
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
+
+
+def scale_of_key(text: str) -> int:
+    """Return the scale that a key of a weight file's metadata names.
+
+    Raises
+    ------
+    InputError
+        For another key.
+    """
+    if text not in map(str, range(1, LARGEST_SCALE + 1)):
+        raise InputError(
+            f"each key of scales should be a whole number from 1 to {LARGEST_SCALE}, "
+            f"got {shown(text)}."
+        )
+    return int(text)

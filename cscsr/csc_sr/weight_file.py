@@ -21,7 +21,7 @@ from cscsr.csc_sr.mapping import check_support
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
 from cscsr.registry import make_solver
-from cscsr.schema import Range, check_table, shown
+from cscsr.schema import Range, check_table, scale_of_key
 from cscsr.solver import Solver
 
 TRAINED_FOR = {
@@ -36,9 +36,6 @@ TRAINED_FOR = {
 
 FORMS = ("paper", "ridge")
 """Kernels by mapping and HR filters, as the paper has them, or by ridge regression."""
-
-LARGEST_SCALE = 16
-"""The largest scale of a weight file."""
 
 NotNegative = Annotated[float, Range(0, math.inf, open_high=True)]
 
@@ -145,7 +142,7 @@ def read_weights(name: str, digest: str | None = None) -> Weights:
         raise weights.of_another_method(name, metadata, "filters and maps of csc-sr")
     try:
         about = check_table(_Metadata, metadata, "the metadata")
-        scales = {_scale(text): row for text, row in about.scales.items()}
+        scales = {scale_of_key(text): row for text, row in about.scales.items()}
         for row in scales.values():
             check_table(_Settings, row.settings, "[settings]")
             make_solver(about.coder, **row.settings)
@@ -207,16 +204,6 @@ class _Metadata:
     holdout_crop: int = 0
     crop: int = 0
     phases: dict[str, int] | None = None
-
-
-def _scale(text: str) -> int:
-    """The scale that a key of a weight file's metadata names. Raises InputError for another key."""
-    if text not in map(str, range(1, LARGEST_SCALE + 1)):
-        raise InputError(
-            f"each key of scales should be a whole number from 1 to {LARGEST_SCALE}, "
-            f"got {shown(text)}."
-        )
-    return int(text)
 
 
 def _check_tensors(name: str, tensors: dict[str, np.ndarray], scales: list[int]) -> None:

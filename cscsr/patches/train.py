@@ -31,8 +31,8 @@ from cscsr.patches.coupled import learn_coupled
 from cscsr.patches.regression import ANCHOR_SAMPLES, anchored_regressors, learn_anchors
 from cscsr.patches.samples import Samples, draw_samples
 from cscsr.patches.scsr import CoupledScale, ScSR
-from cscsr.patches.weight_file import LARGEST_SCALE, ScaleWeights, tensors_of
-from cscsr.schema import Distinct, Range, check_fields
+from cscsr.patches.weight_file import ScaleWeights, tensors_of
+from cscsr.schema import LARGEST_SCALE, Distinct, Range, check_fields
 
 HOLDOUT_CROP = 128
 """Side in pixels of the central crops of the held-out images that are scored."""

@@ -11,10 +11,7 @@ import numpy as np
 
 from cscsr import weights
 from cscsr.errors import InputError
-from cscsr.schema import check_table, shown
-
-LARGEST_SCALE = 16
-"""The largest scale of a weight file."""
+from cscsr.schema import check_table, scale_of_key
 
 Shape = tuple[int | None, ...]
 """Of a tensor; None for a length that is free."""
@@ -96,7 +93,7 @@ def read_weights(weights_type: type[Any], name: str, digest: str | None = None) 
         raise weights.of_another_method(name, metadata, f"weights of {weights_type.KIND}")
     try:
         about = check_table(_Metadata, metadata, "the metadata")
-        scales = sorted(_scale(text) for text in about.scales)
+        scales = sorted(scale_of_key(text) for text in about.scales)
         if not scales:
             raise InputError("scales should not be empty.")
     except InputError as error:
@@ -121,16 +118,6 @@ def _check_tensors(
         for field, shape in weights_type.shapes(scale, sides).items():
             shapes[f"{field}_x{scale}"] = shape
     weights.check_shapes(name, tensors, shapes)
-
-
-def _scale(text: str) -> int:
-    """The scale that a key of a weight file's metadata names. Raises InputError for another key."""
-    if text not in map(str, range(1, LARGEST_SCALE + 1)):
-        raise InputError(
-            f"each key of scales should be a whole number from 1 to {LARGEST_SCALE}, "
-            f"got {shown(text)}."
-        )
-    return int(text)
 
 
 @lru_cache(maxsize=4)

@@ -65,7 +65,7 @@ def explained(image, mask, lam, impulse_lam):
     penalty[1] = impulse_lam
     signal, mask = (np.pad(array, (0, margin)) for array in (image, mask))
     problem = cscsr.SparseCoding(signal, dictionary, penalty, mask=mask)
-    solution = cscsr.FISTA(iterations=600, tol=1e-4, record_every=0).solve(problem)
+    solution = cscsr.FISTA(iterations=400, tol=1e-4, record_every=0).solve(problem)
     print(problem, solution, sep="\n")
     codes = solution.codes.copy()
     codes[1] = 0

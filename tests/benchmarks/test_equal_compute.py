@@ -122,7 +122,9 @@ def test_the_rate_is_chosen_on_the_held_out_images():
 
 def test_the_table_of_systems_takes_the_largest_budget_that_all_have(tmp_path):
     for name in (*MEASURED, "published"):
-        shutil.copy(ROOT / "reports" / "reference" / f"{name}.csv", tmp_path)
+        table = tmp_path / f"{name}.csv"
+        table.parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "reports" / "reference" / f"{name}.csv", table)
     assert "no such comparison" in alike_table(tmp_path)
     rows = [
         row(name, budget, "0.001", 0, "31", f"{34 + number + float(budget) / 1e14:.1f}")

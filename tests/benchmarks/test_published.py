@@ -126,6 +126,10 @@ def test_the_table_names_what_is_missing(tmp_path, capsys):
     assert "python -m benchmarks.compare makes it" in capsys.readouterr().err
     shutil.copy(REFERENCE / "table1.csv", tmp_path)
     assert systems_main(["--out", str(tmp_path), "--reference", str(tmp_path)]) == 2
+    assert "python -m benchmarks.csc_sr ensemble makes it" in capsys.readouterr().err
+    (tmp_path / "csc-sr").mkdir()
+    shutil.copy(REFERENCE / "csc-sr" / "ensemble_means.csv", tmp_path / "csc-sr")
+    assert systems_main(["--out", str(tmp_path), "--reference", str(tmp_path)]) == 2
     assert "python -m benchmarks.patch_methods makes it" in capsys.readouterr().err
     shutil.copy(REFERENCE / "patch_methods.csv", tmp_path)
     assert systems_main(["--out", str(tmp_path), "--reference", str(tmp_path)]) == 2

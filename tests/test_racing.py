@@ -118,6 +118,7 @@ def test_solvers_with_parameters_race_beside_each_other(problem):
     assert len(slow.gap) > len(first.gap)
 
 
+@pytest.mark.slow
 def test_files_hold_the_rows_and_every_iteration(raced, tmp_path):
     paths = raced.save(tmp_path / "new")
     assert [path.name for path in paths] == ["race.csv", "curves.csv", "race.md", "race.png"]

@@ -110,6 +110,7 @@ def test_nothing_is_solved_twice(made):
     assert table.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_table_that_lacks_a_solver_is_made_again(made, tmp_path):
     table = tmp_path / "convergence.csv"
     text = made[0].read_text(encoding="utf-8").replace(" admm ", " ")

@@ -6,6 +6,7 @@ from benchmarks import interval_coverage
 from benchmarks._study.curves import read_curves
 
 
+@pytest.mark.slow
 def test_coverage_of_every_kind_of_interval_is_simulated(tmp_path):
     table, page = interval_coverage.simulate(tmp_path, trials=200, resamples=200)
     rows = read_curves(table)

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import ablation, parameters
 
 
+@pytest.mark.slow
 def test_recursions_can_be_chosen(tmp_path, data):
     options = ["--data", data, "--steps", "1", "--width", "2", "--seeds", "1", "--out"]
     fig9 = tmp_path / "fig9"
@@ -29,6 +30,7 @@ def test_widths_and_recursions_are_drawn(tmp_path, data, is_drawn):
         assert is_drawn(out / f"{name}.png")
 
 
+@pytest.mark.slow
 def test_figure_4_counts_the_parameters_of_the_shipped_networks(tmp_path, capsys, is_drawn):
     assert parameters.main(["fig4", "--out", str(tmp_path)]) == 0
     rows = pd.read_csv(tmp_path / "fig4.csv").set_index("method")

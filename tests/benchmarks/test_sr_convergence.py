@@ -56,6 +56,7 @@ def test_names():
         pass
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_page_once(tmp_path, image, capsys):
     (tmp_path / "data" / "one").mkdir(parents=True)
     write_image(tmp_path / "data" / "one" / "cat.png", (image / 255).astype(np.float32))

@@ -193,6 +193,7 @@ def test_bad_numbers_of_jobs_are_a_sentence(tmp_path, capsys, words, sentence):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "carrier://pigeon"])
 def test_an_address_without_a_scheduler_is_a_sentence(tmp_path, capsys, monkeypatch, address):
     pytest.importorskip("distributed", reason="the extra cscsr[cluster]")

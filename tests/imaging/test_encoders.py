@@ -190,6 +190,7 @@ def test_space_for_all_rows_is_reserved_before_the_first_is_made(tmp_path, suffi
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "version"), [(np.uint8, 42), (np.uint16, 43)])
 def test_a_tiff_of_more_than_4_gib_has_offsets_of_64_bits(tmp_path, dtype, version):
     """The header says so in its third byte, 42, or 43 of BigTIFF: of 2.4e9 samples, the image has

@@ -21,6 +21,7 @@ WAITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_command_that_never_comes_is_a_hang_and_is_ended(wait, tmp_path):
     words = ["-c", "import sys, time; sys.stderr.write('importing'); time.sleep(60)"]

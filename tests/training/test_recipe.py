@@ -34,6 +34,7 @@ learning_rate = 1
 """
 
 
+@pytest.mark.slow
 def test_recipes_that_come_with_the_package_build_their_networks():
     assert {"crnet-a-small", "crnet-b-small"} <= set(recipe_names())
     for name in recipe_names():

@@ -185,6 +185,7 @@ def test_a_resumed_run_keeps_its_precision_and_its_seed(tmp_path, data, bf16, sm
     assert (trained["steps"], trained["bf16"], trained["seed"]) == (4, bf16, 7)
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_stop_the_run_and_keep_the_checkpoint(
     tmp_path, data, small_recipe
 ):

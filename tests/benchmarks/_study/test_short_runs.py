@@ -8,6 +8,7 @@ from benchmarks import parameters
 from benchmarks._study.short_runs import Variant, _close
 
 
+@pytest.mark.slow
 def test_runs_of_another_width_are_made_anew(tmp_path, data):
     for width in ("2", "3"):
         options = ["--out", str(tmp_path / "out"), "--data", data, "--steps", "1"]

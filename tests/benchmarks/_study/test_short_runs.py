@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from benchmarks import parameters
 from benchmarks._study.short_runs import Variant, _close

@@ -22,7 +22,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ from benchmarks._study.command import (
 )
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.images import pixels_sha256, tested_images
+from benchmarks._study.phases import phases
 from benchmarks._study.workers import results_of
 from benchmarks.drawing.equal_compute import draw
 from cscsr import InputError, interrupts
@@ -285,23 +286,6 @@ def make_banks(images: Sequence[np.ndarray], networks: Sequence[str]) -> dict[st
     }
 
 
-def phases(
-    networks: Sequence[str],
-    budgets: Sequence[float],
-    rates: Sequence[float],
-    seeds: int,
-    search: str,
-) -> Iterator[tuple[float, list[float | None], list[int]]]:
-    """Yield (budget, rates, seeds) in the order of what is worth most; None: the best rate."""
-    for number, budget in enumerate(sorted(budgets)):
-        first = number == 0
-        yield budget, [rates[0] if first else None], [0]
-        if first or search == "each":
-            yield budget, list(rates), [0]
-        if seeds > 1:
-            yield budget, [None], list(range(1, seeds))
-
-
 class _Results:
     """The rows of equal_compute.csv and of its curves, and what is drawn of them."""
 
@@ -388,7 +372,7 @@ def equal_compute(
     with folder_lock(out, "trains"):
         task, banks = _prepared(needed_data(data), out, networks, sets)
         results = _Results(out, task, budgets)
-        for budget, choices, numbers in phases(networks, budgets, rates, seeds, search):
+        for budget, choices, numbers in phases(budgets, rates, seeds, search):
             runs = []
             for seed in numbers:
                 for choice in choices:

@@ -79,11 +79,11 @@ def test_all_kinds_of_networks_see_the_same_patches(data):
 
 
 def test_the_first_phase_has_compared_all_networks():
-    order = list(study.phases(["a", "b"], [6e13, 2e13], [1e-3, 1e-4], 2, "first"))
+    order = list(study.phases([6e13, 2e13], [1e-3, 1e-4], 2, "first"))
     assert order[0] == (2e13, [1e-3], [0])
     assert order[1:3] == [(2e13, [1e-3, 1e-4], [0]), (2e13, [None], [1])]
     assert order[3:] == [(6e13, [None], [0]), (6e13, [None], [1])]
-    searched = list(study.phases(["a"], [2e13, 6e13], [1e-3, 1e-4], 1, "each"))
+    searched = list(study.phases([2e13, 6e13], [1e-3, 1e-4], 1, "each"))
     assert (6e13, [1e-3, 1e-4], [0]) in searched
 
 

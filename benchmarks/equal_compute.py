@@ -246,7 +246,7 @@ def _train(run: Run, trainer: Trainer, steps: int, task: Task, curve: list[list[
     from cscsr import checkpoints
 
     path, since = checkpoint_of(run, task), time.monotonic()
-    seen = path.parent.is_dir()
+    has_folder = path.parent.is_dir()
     due = {round(steps * number / EVALUATIONS) for number in range(1, EVALUATIONS + 1)}
     while trainer.progress.step < steps:
         start = time.process_time()
@@ -257,7 +257,7 @@ def _train(run: Run, trainer: Trainer, steps: int, task: Task, curve: list[list[
         if evaluated:
             trainer.check_finite()
             curve.append([step / steps, trainer.evaluate(task.holdout)[SCALE]])
-        if seen and (evaluated or time.monotonic() - since > CHECKPOINT_SECONDS):
+        if has_folder and (evaluated or time.monotonic() - since > CHECKPOINT_SECONDS):
             checkpoints.write(path, {**trainer.state(), "curve": curve})
             since = time.monotonic()
     return curve[-1][1]

@@ -209,8 +209,8 @@ def best_rho(table: Table, point: Point, optimum: Optimum, say: Callable[[str], 
 
         rhos = [factor * default_rho(problem) for factor in FACTORS]
         rho, _ = search_rho(rhos, needed, SEARCH_ITERATIONS)
-        kept = {name: row[name] for name in ("lam", "objective", "duality_gap")}
-        row = table.add(point, OPTIMUM, setting=f"rho={rho:.6g}", **kept)
+        optimum_columns = {name: row[name] for name in ("lam", "objective", "duality_gap")}
+        row = table.add(point, OPTIMUM, setting=f"rho={rho:.6g}", **optimum_columns)
     return float(row["setting"].removeprefix("rho="))
 
 

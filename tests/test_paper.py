@@ -31,8 +31,8 @@ SECTIONS = [
 
 def entries(text: str) -> dict[str, str]:
     """The BibTeX entries of a text by their keys."""
-    found = re.finditer(r"^@\w+\{(\w+),\n.*?^\}", text, re.MULTILINE | re.DOTALL)
-    return {entry[1]: entry[0] for entry in found}
+    entries = re.finditer(r"^@\w+\{(\w+),\n.*?^\}", text, re.MULTILINE | re.DOTALL)
+    return {entry[1]: entry[0] for entry in entries}
 
 
 def test_sections_are_those_of_the_journal():

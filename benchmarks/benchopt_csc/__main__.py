@@ -147,20 +147,20 @@ def times(table: Path) -> list[dict[str, Any]]:
     None where none is."""
     import pandas as pd
 
-    found = []
+    results: list[dict[str, Any]] = []
     keys = ["dataset", "reg", "solver"]
     for key, rows in pd.read_csv(table).groupby(keys, sort=False):
         row: dict[Any, Any] = dict(zip(keys, key, strict=True))
         for harness, gap in itertools.product(("benchopt", "race"), GAPS):
             near = rows[(rows.harness == harness) & (rows.relative_gap <= gap)]
             row[harness, gap] = None if near.empty else near.iloc[0]
-        found.append(row)
-    return found
+        results.append(row)
+    return results
 
 
 def leads(table: Path, gap: float) -> list[float]:
-    """For each problem, how many times sooner benchopt sees the first of cscsr's solvers within a
-    gap than the first of sporco's."""
+    """For each problem, how many times faster cscsr's fastest solver reaches a gap than sporco's,
+    by benchopt's clock."""
     firsts: dict[tuple[str, float], dict[bool, float]] = {}
     for row in times(table):
         at = row["benchopt", gap]

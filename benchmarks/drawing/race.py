@@ -85,9 +85,9 @@ def fastest(own: dict[tuple[str, str], Row], gap: str, names: Sequence[str]) -> 
 
 
 def lead(own: dict[tuple[str, str], Row], gap: str) -> tuple[float, bool] | None:
-    """How many times sooner than the best of sporco's the best of ours is within a gap, and whether
-    that is a lower bound, since none of sporco's was within the limit. None where neither was, and
-    where sporco's ADMM was not measured."""
+    """How many times faster our fastest solver reaches a gap than sporco's fastest, and whether
+    that is a lower bound, since none of sporco's reached it within the limit. None where none of
+    ours did, and where sporco's ADMM was not measured."""
     ours, theirs = fastest(own, gap, OURS), fastest(own, gap, THEIRS)
     if ours is None or (SPORCO, gap) not in own:
         return None
@@ -108,8 +108,8 @@ def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) ->
         lines += [
             f"## {thread_count(threads).capitalize()}",
             "",
-            "Seconds (iterations) to each relative gap, the first in bold; > 30 is: not in 30 s. "
-            "Lead: how many times sooner the first of ours is there than the first of sporco's.",
+            "Seconds (iterations) to each relative gap, the fastest in bold; > 30: not reached in "
+            "30 s. Lead: how many times faster our fastest solver is than sporco's fastest.",
             "",
             f"| point | gap | {' | '.join(names)} | lead |",
             f"|---|--:|{'--:|' * (len(names) + 1)}",
@@ -127,9 +127,9 @@ def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) ->
 
 def _names(rows: Sequence[Row]) -> list[str]:
     """The solvers of the rows: those with a marker, in their order, and then the others."""
-    found = dict.fromkeys(row["solver"] for row in rows if row["gap"])
-    known = [name for name in _MARKERS if name in found]
-    return known + [name for name in found if name not in known]
+    raced = dict.fromkeys(row["solver"] for row in rows if row["gap"])
+    known = [name for name in _MARKERS if name in raced]
+    return known + [name for name in raced if name not in known]
 
 
 def _ran(cases: Results, name: str) -> Iterator[bool]:

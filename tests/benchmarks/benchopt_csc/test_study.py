@@ -20,9 +20,9 @@ def test_the_committed_page_is_made_from_the_file(tmp_path):
 
 def test_times_are_the_first_samples_within_a_gap():
     rows = pd.read_csv(TABLE)
-    found = study.times(TABLE)
-    assert len(found) == len(rows[["dataset", "reg", "solver"]].drop_duplicates())
-    for row in found:
+    times = study.times(TABLE)
+    assert len(times) == len(rows[["dataset", "reg", "solver"]].drop_duplicates())
+    for row in times:
         of_solver = rows[
             (rows.dataset == row["dataset"])
             & (rows.reg == row["reg"])

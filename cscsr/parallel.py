@@ -39,6 +39,10 @@ STARTS = 3
 START_SECONDS = 60
 """How long an interrupt waits for the start or the end of the processes on this machine."""
 
+WORKER_ENVIRONMENT = {f"{name}_NUM_THREADS": 1 for name in ("OMP", "MKL", "OPENBLAS")}
+"""Of the processes on this machine. Dask's own also has malloc return memory at once
+(MALLOC_TRIM_THRESHOLD_), after which a solve may take twice as long."""
+
 JOBS_PER_PROCESSOR = 4
 """Processes that may be started for each processor of this machine; each takes hundreds of MB."""
 
@@ -106,7 +110,10 @@ def connect(jobs: int = 1, scheduler: str | None = None) -> Iterator[Client]:
             "--jobs and --scheduler need Dask, which is not installed; "
             "pip install 'cscsr[cluster]' installs it."
         ) from None
-    settings = {"distributed.worker.multiprocessing-method": "spawn"}
+    settings = {
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+    }
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
         # Of the scheduler's web server, which takes another port then.

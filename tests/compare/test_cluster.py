@@ -299,3 +299,14 @@ def test_a_port_that_another_scheduler_has_is_no_news(recwarn):
         with connect(jobs=1) as client:
             assert client.submit(abs, -1).result() == 1
     assert not [each for each in recwarn if "8787" in str(each.message)]
+
+
+@pytest.mark.slow
+def test_workers_compute_with_one_thread_and_keep_their_memory(monkeypatch):
+    """Dask's setting of malloc, with which each large array costs page faults, reaches none."""
+    pytest.importorskip("distributed", reason="the extra cscsr[cluster]")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with connect(jobs=1) as client:
+        environment = client.submit(dict, client.submit(os.environ.copy)).result()
+    assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"
+    assert "MALLOC_TRIM_THRESHOLD_" not in environment

@@ -198,7 +198,7 @@ def draw_parameters(table: Path, picture: Path) -> None:
     plot.save(figure, picture)
 
 
-LABELS_LEFT = ("RDN", "D-DBPN", "VDSR", "DRRN", "MemNet")
+LABELS_LEFT = ("RDN", "D-DBPN", "VDSR", "DRRN", "MemNet", "crnet-b-small")
 LABELS_UP = {"D-DBPN": -8, "RDN": 6, "CRNet-B": 8}
 """Where the names stand, so that none covers another."""
 

@@ -18,6 +18,14 @@ ROOT = Path(__file__).parents[1]
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
+USUAL = (signal.SIG_DFL, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def signals_are_free():
+    if any(signal.getsignal(number) not in USUAL for number in (signal.SIGINT, signal.SIGTERM)):
+        pytest.skip("somebody else handles a signal, as coverage does")
+
 
 def programs() -> list[Path]:
     """The modules that can be run."""

@@ -16,6 +16,7 @@ says of an embedded photograph into docs/protocol.md, and `picture` draws what R
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import subprocess
@@ -53,6 +54,7 @@ EXPLAINED = ("chelsea", 3)
 PICTURE_FILE = REFERENCE / "upscaled.png"
 PICTURE = ("astronaut", 3, (54, 69, 102))
 """Photograph of the demo set, scale, and the part that is shown: top, left and side."""
+COLUMNS = 3
 PICTURED = ("bicubic", "csc-sr", "crnet-a-small", "crnet-b-small")
 
 
@@ -269,8 +271,11 @@ def draw_picture(path: Path, solvers: Sequence[str] = PICTURED) -> None:
         image = np.asarray(cscsr.make_solver(solver).solve(SuperResolution(small, scale)).estimate)
         panels.append((f"{solver}\n{score(image, truth, scale, 'rgb')['psnr']:.2f} dB", image))
     panels.append(("\nthe truth", truth / 255))
-    figure, made = plot.panels(1, len(panels), (2.1 * len(panels), 2.55), grid=False)
-    for axes, (title, image) in zip(made[0], panels, strict=True):
+    rows = math.ceil(len(panels) / COLUMNS)
+    figure, made = plot.panels(rows, COLUMNS, (2.1 * COLUMNS, 2.55 * rows), grid=False)
+    for axes in made.flat:
+        axes.set_axis_off()
+    for axes, (title, image) in zip(made.flat, panels, strict=False):
         plot.show_image(axes, image[top : top + side, left : left + side].clip(0, 1), title)
     make_folder(path.parent)
     plot.save(figure, path, dpi=120, colours=0)

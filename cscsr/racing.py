@@ -23,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from cscsr.arrays import device_of
+from cscsr.compare import machine
 from cscsr.errors import InputError
 from cscsr.memory import solve_megabytes
 from cscsr.output import make_folder, write_text
@@ -39,6 +40,11 @@ OPTIMUM_ITERATIONS = 1000
 
 CERTIFIED = 0.1
 """The duality gap of the optimum is at most this share of the gap that solvers are to reach."""
+
+BUSY = (
+    "The machine was busy: these seconds, and the order of the solvers, cannot be trusted. "
+    "OMP_NUM_THREADS=1 measures processor time, to which other work adds little."
+)
 
 LOOK_EVERY = 5
 """Iterations between two looks at whether a solver is there."""
@@ -173,6 +179,8 @@ class Race:
         "processor time" or "wall time".
     megabytes
         By solver the peak memory of a solve (`cscsr.memory`); empty where it was not measured.
+    busy
+        Whether wall time was measured while the machine was busy (`cscsr.compare.machine`).
     """
 
     problem: SparseCoding
@@ -182,6 +190,7 @@ class Race:
     declined: dict[str, str]
     clock: str
     megabytes: dict[str, float] = field(default_factory=dict)
+    busy: bool = False
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each solver that ran.
@@ -235,6 +244,8 @@ class Race:
                 cells.append("" if math.isnan(megabytes) else f"{megabytes:.3g}")
             lines.append(f"| {' | '.join(cells)} |")
         lines += [f"\nNot in the race: {reason}" for reason in self.declined.values()]
+        if self.busy:
+            lines.append(f"\n{BUSY}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -380,7 +391,10 @@ def race(
         declined: dict[str, str] = {}
         megabytes: dict[str, float] = {}
         on_gpu = device_of(problem.signal).startswith("cuda")
-        with nullcontext("wall time") if on_gpu else own_clock() as clock:
+        with (
+            nullcontext("wall time") if on_gpu else own_clock() as clock,
+            machine.conditions() as measured,
+        ):
             for name, solver in entries.items():
                 bar.update()
                 bar.set_description_str(name)
@@ -391,9 +405,11 @@ def race(
                 if isinstance(solver, IterativeCoder):
                     replace(solver, iterations=2).solve(problem)
                 runs[name] = measure(problem, bound, solver, gap)
-                if memory:
-                    megabytes[name] = solve_megabytes(problem, solver)
-    return Race(problem, gap, optimum, runs, declined, clock, megabytes)
+        for name in runs if memory else ():
+            bar.set_description_str(f"the memory of {name}")
+            megabytes[name] = solve_megabytes(problem, entries[name])
+    busy = measured.busy and clock == "wall time" and not on_gpu
+    return Race(problem, gap, optimum, runs, declined, clock, megabytes, busy)
 
 
 def _entries(

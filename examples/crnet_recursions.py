@@ -1,5 +1,5 @@
 # %% [markdown]
-# # CRNet's recursions as an optimiser
+# # PSNR per iteration: ISTA, ADMM and CRNet
 #
 # A CRNet makes K recursions of one block, which was derived from ISTA. So its image can be looked
 # at after each of them, like an iterate of ISTA or ADMM. A problem that knows the truth makes

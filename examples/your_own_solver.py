@@ -81,9 +81,9 @@ check_solver(Mended())
 print("the contract is kept")
 
 # %% [markdown]
-# Now beside others, on the five photographs that come with scikit-image. In a package of its own,
-# with three lines in `pyproject.toml`, the solver stands in `cscsr solvers`, `cscsr compare` and
-# the report: [add a solver](../docs/add-a-solver.md).
+# Now beside others, on the four colour photographs of the embedded set `demo`. In a package of its
+# own, with two lines in `pyproject.toml`, the solver stands in `cscsr solvers`, and in the table
+# and the page of `cscsr compare`: [add a solver](../docs/add-a-solver.md).
 
 # %%
 scale = 3

@@ -218,14 +218,14 @@ def grid() -> Iterator[str]:
         if gap == "0.001":
             assert len(leads) == len(cases) == 8
             assert values[-1] < 10
-            yield "nowhere ten times faster to 1e-3"
+            yield "The aim was ten times to 1e-3, which no point reaches"
         for own in cases.values():
             first = race_table.fastest(own, gap, [name for name, _ in own])
             assert first is not None and first["solver"] in race_table.OURS
     wide, middle, narrow = words.values()
     yield (
-        f"our fastest solver reaches a gap of 1e-2 {wide} times faster than sporco's fastest, "
-        f"1e-3 {middle} times and 1e-5 {narrow} times"
+        "our fastest solver is faster than sporco's fastest at every point measured: "
+        f"{wide} times to a gap of 1e-2, {middle} times to 1e-3 and {narrow} times to 1e-5"
     )
     losses = []
     for own in cases.values():

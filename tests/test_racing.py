@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 import cscsr
 from cscsr import ADMM, ActiveSet, InputError, SparseCoding, race
+from cscsr.compare import machine
 from cscsr.data.problems import camera_problem
 from cscsr.imaging import read_image
 from cscsr.racing import certified_optimum
@@ -202,3 +204,19 @@ def test_problems_without_a_gap_are_a_sentence(problem):
 def test_repr_is_one_line(raced):
     assert repr(raced).startswith("Race(SparseCoding(")
     assert "\n" not in repr(raced)
+
+
+@pytest.mark.parametrize(("load", "busy"), [(0.0, False), (50.0, True)])
+def test_wall_time_of_a_busy_machine_is_not_shown_without_a_word(problem, monkeypatch, load, busy):
+    """A machine whose load average is `load` per core; processor time needs no such word."""
+    monkeypatch.setattr(machine, "load", lambda: load * (os.cpu_count() or 1))
+    monkeypatch.setattr(machine, "MOST_WAITING", 1e6)  # what else runs here is no part of the test
+    for threads, said in ((2, busy), (1, False)):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            result = race(problem, ["fista"], gap=GAP)
+        finally:
+            torch.set_num_threads(before)
+        assert result.busy is said
+        assert ("OMP_NUM_THREADS=1" in str(result)) is said

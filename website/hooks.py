@@ -2,7 +2,8 @@
 
 - A page links files of the repository as on a code host (``../reports/reference/table1.md``).
   Each linked file comes into the site under its path in the repository: Markdown as a page,
-  Python as a listing, anything else as it is. So the site needs no other address.
+  Python as a listing (an example as its page in the gallery), anything else as it is. So the site
+  needs no other address.
 - The build fails if a public name has no docstring or stands on no page of docs/api.
 - A code span that is a public name links to its entry.
 """
@@ -52,6 +53,7 @@ PUBLIC_MODULES = (
 
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?(?: \"[^\"]*\")?\))")
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_WIDE = "---\nhide:\n  - toc\n---\n\n"  # a line of code has up to 100 characters
 _NOT_LISTED = "---\nsearch:\n  exclude: true\n---\n\n"
 
 
@@ -67,6 +69,8 @@ def uri_in_site(path: str) -> str:
         return path.removeprefix("docs/")
     if path == "README.md":  # the site's own first page says the same
         return path
+    if path.startswith("examples/") and ROOT / path in gallery.scripts():
+        return f"gallery/{Path(path).stem}.md"
     return f"{path}.md" if path.endswith(".py") else path
 
 
@@ -100,7 +104,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     while waiting:
         path, markdown = waiting.pop()
         for target in linked_paths(markdown, path) - added:
-            if target.startswith("docs/") or target == "README.md" or not (ROOT / target).is_file():
+            there = target == "README.md" or uri_in_site(target).startswith("gallery/")
+            if target.startswith("docs/") or there or not (ROOT / target).is_file():
                 continue  # it is there already, or MkDocs reports that it is not there
             added.add(target)
             file = _site_file(target, config)
@@ -120,7 +125,7 @@ def gallery_files(files: Files, config: MkDocsConfig) -> list[File]:
     examples = [gallery.run(paths[name]) for name in names]
     made: dict[str, str | bytes] = {"index.md": gallery.index(examples)}
     for example in examples:
-        made[f"{example.name}.md"] = example.page
+        made[f"{example.name}.md"] = f"{_WIDE}{example.page}"
         made[f"{example.name}.ipynb"] = example.notebook
         made[f"{example.name}.py"] = paths[example.name].read_text(encoding="utf-8")
         for number, picture in enumerate(example.pictures, 1):

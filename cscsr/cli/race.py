@@ -27,8 +27,9 @@ def add_parser(commands: Commands) -> None:
         description="Code an image under a dictionary by several solvers until the objective of "
         "each is within a relative gap of the optimum, which a duality gap certifies. Print the "
         "table, and write it, the curves and a plot. The smooth part of the image is removed "
-        "first. The image wraps around.",
-        epilog="example: cscsr race photo.png --crop 128 --dictionary G:8x8x64 --lam 0.05",
+        "first. The image wraps around. With OMP_NUM_THREADS=1 seconds are processor time, to "
+        "which other work on the machine adds little.",
+        epilog="example: OMP_NUM_THREADS=1 cscsr race photo.png --crop 128 --dictionary G:8x8x64",
     )
     parser.add_argument("image", type=Path, metavar="IMAGE")
     source = parser.add_mutually_exclusive_group(required=True)

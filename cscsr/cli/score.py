@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,13 @@ def add_parser(commands: Commands) -> None:
         help="show why another program measures another PSNR on these images: what each choice "
         "(luma or RGB, border, rounding, the bicubic of another library) is worth in dB",
     )
+    parser.add_argument(
+        "--other",
+        type=float,
+        metavar="DB",
+        help="the PSNR that another program prints for these images: name the channels and the "
+        "border that it measures by",
+    )
     add_max_pixels_option(parser)
     parser.set_defaults(run=run)
 
@@ -44,6 +52,8 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the scores; raise InputError if the images do not match."""
     scale = parse_scale(arguments.scale)
+    if arguments.other is not None and not math.isfinite(arguments.other):
+        raise InputError(f"--other must be a finite number of dB, got {arguments.other}.")
 
     from cscsr.imaging import score
 
@@ -60,8 +70,13 @@ def run(arguments: argparse.Namespace) -> None:
         from cscsr.imaging.explain import as_text, explain
 
         measures, resizes = explain(estimate, truth, scale)
-        print(f"\nThis image, if one choice differs:\n{as_text(measures)}")
+        print(f"\nThis image, if a choice differs:\n{as_text(measures)}")
         print(f"\nBicubic on this truth, by the program that resizes:\n{as_text(resizes)}")
+    if arguments.other is not None:
+        from cscsr.imaging.explain import as_measured, combinations
+
+        lines = combinations(estimate, truth, scale)
+        print(f"\n{as_measured(lines, arguments.other)}")
 
 
 def _read_pair(out: Path, truth: Path, scale: int) -> tuple[np.ndarray, np.ndarray]:

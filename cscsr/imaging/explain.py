@@ -2,7 +2,8 @@
 
 The literature's protocol is one of many: they differ in luma or RGB, the luma's weights, the
 border cut off, rounding, and the bicubic that made the low-resolution image. `explain` changes one
-choice at a time. Needs numpy, pillow, scikit-image (for its SSIM) and torch (for its bicubic).
+choice at a time, `combinations` channels and border together. Needs numpy, pillow, scikit-image
+(for its SSIM) and torch (for its bicubic).
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ from cscsr.imaging.resize import imresize
 
 FULL_RANGE = np.array([0.299, 0.587, 0.114])
 """Weights of R, G and B in the full-range luma of JPEG, Pillow and OpenCV, 0 to 255."""
+
+REC709 = np.array([0.2125, 0.7154, 0.0721])
+"""Weights of R, G and B in the luma of scikit-image's rgb2gray."""
+
+ALIKE_DB = 0.02
+"""PSNR that differ by less are taken to be measured alike: programs print two digits and round
+luma in different places."""
 
 
 class Line(NamedTuple):
@@ -81,6 +89,7 @@ def _measures(estimate: np.ndarray, truth: np.ndarray, scale: int) -> list[Line]
     if ours.ndim == 3:
         a, b = crop_border(ours, scale), crop_border(theirs, scale)
         lines.append(_line("RGB: the mean squared error of all three channels", a, b))
+        lines.append(_line("RGB, no pixels cut off (scikit-image's default)", ours, theirs))
         grey = [np.floor(image @ FULL_RANGE + 0.5) for image in (a, b)]
         lines.append(_line("luma from 0 to 255 (JPEG, Pillow, OpenCV), not 16 to 235", *grey))
         floats = [rgb_to_y(image / 255.0) * 255 for image in (a, b)]
@@ -96,6 +105,53 @@ def _measures(estimate: np.ndarray, truth: np.ndarray, scale: int) -> list[Line]
         Line("SSIM in 7x7 squares (scikit-image)", lines[0].psnr_db, _box_ssim(cut, true_cut))
     )
     return lines
+
+
+def combinations(estimate: np.ndarray, truth: np.ndarray, scale: int) -> list[Line]:
+    """Return the PSNR for each choice of luma or RGB with each border; without SSIM.
+
+    Parameters
+    ----------
+    estimate, truth, scale
+        As in `explain`; the estimate is rounded to 8 bits.
+    """
+    truth = crop_to_multiple(truth, scale)
+    ours = to_uint8(estimate)
+    channels: dict[str, tuple[np.ndarray, ...]] = {
+        "luma, as the protocol's": (luma_of(ours), luma_of(truth))
+    }
+    if ours.ndim == 3:
+        pair = (ours, truth)
+        channels |= {
+            "luma that is not rounded": tuple(rgb_to_y(i / 255.0) * 255 for i in pair),
+            "luma from 0 to 255 (JPEG, Pillow, OpenCV)": tuple(
+                np.floor(i @ FULL_RANGE + 0.5) for i in pair
+            ),
+            "luma of Rec. 709 (scikit-image's rgb2gray)": tuple(i @ REC709 for i in pair),
+            "RGB": pair,
+        }
+    return [
+        Line(
+            f"{name}, {border or 'no'} pixels cut off",
+            psnr(*(crop_border(i, border) for i in pair)),
+        )
+        for name, pair in channels.items()
+        for border in (0, scale, scale + 6)
+        if min(truth.shape[:2]) > 2 * border
+    ]
+
+
+def as_measured(lines: list[Line], psnr_db: float) -> str:
+    """Return which of `combinations` give a PSNR that another program prints, as text."""
+    by_distance = sorted(lines, key=lambda line: abs(line.psnr_db - psnr_db))
+    near = [line for line in by_distance if abs(line.psnr_db - psnr_db) < ALIKE_DB]
+    shown = "\n".join(f"{line.psnr_db:8.2f}  {line.choice}" for line in near or by_distance[:1])
+    if near:
+        return f"{psnr_db:.2f} dB is measured by:\n{shown}"
+    return (
+        f"No choice of channels and border measures {psnr_db:.2f} dB; the nearest:\n{shown}\n"
+        "So the other program scored another file, or a shifted or rescaled image."
+    )
 
 
 def _line(choice: str, a: np.ndarray, b: np.ndarray) -> Line:

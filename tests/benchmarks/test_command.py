@@ -81,8 +81,8 @@ def test_picture_has_a_panel_for_each_solver(tmp_path):
 
     command.draw_picture(tmp_path / "a.png", ["bicubic"])
     command.draw_picture(tmp_path / "b.png", ["bicubic", "bicubic"])
-    widths = [Image.open(tmp_path / name).width for name in ("a.png", "b.png")]
-    assert widths[1] / widths[0] == pytest.approx(4 / 3, abs=0.02)
+    heights = [Image.open(tmp_path / name).height for name in ("a.png", "b.png")]
+    assert heights[1] / heights[0] == pytest.approx(2, abs=0.05)  # three panels, and four
 
 
 def test_tables_of_the_quick_start_are_of_the_measurements():

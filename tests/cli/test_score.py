@@ -29,7 +29,7 @@ def test_score_explains_what_each_choice_is_worth(photo, tmp_path, capsys):
     figure = lines[0].split()[1]
     (protocol,) = [line for line in lines if line.startswith("the protocol")]
     assert figure in protocol
-    (rgb,) = [line for line in lines if line.startswith("RGB")]
+    (rgb,) = [line for line in lines if line.startswith("RGB:")]
     assert float(rgb.split()[-1]) < -3  # the colours are wrong, and luma hardly sees it
     assert any(line.startswith("shrunk by OpenCV") for line in lines)
 
@@ -66,3 +66,19 @@ def test_truth_smaller_than_the_scale_or_of_another_size(photo, tmp_path, refuse
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(tiny)
     assert "smaller than the scale" in refused("score", tiny, tiny, "--scale", 3)
     assert "the same size" in refused("score", tiny, photo, "--scale", 2)
+
+
+def test_score_names_what_another_program_measures_by(photo, tmp_path, capsys, refused):
+    from skimage.metrics import peak_signal_noise_ratio
+
+    pixels, out = np.asarray(Image.open(photo)), tmp_path / "out.png"
+    shifted = (pixels.astype(int) + np.array([9, 0, -9])).clip(0, 255).astype(np.uint8)
+    Image.fromarray(shifted).save(out)
+    other = peak_signal_noise_ratio(pixels, shifted)
+    command = ["score", str(out), str(photo), "--scale", "1", "--other", f"{other:.2f}"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert f"{other:.2f} dB is measured by:" in said and "RGB, no pixels cut off" in said
+    assert main([*command[:-1], "3"]) == 0
+    assert "No choice of channels and border measures 3.00 dB" in capsys.readouterr().out
+    assert "--other" in refused(*command[:-1], "nan")

@@ -8,7 +8,7 @@ import pytest
 from cscsr import InputError
 from cscsr.data.datasets import demo
 from cscsr.imaging import crop_border, degrade, imresize, psnr, score, to_uint8
-from cscsr.imaging.explain import as_text, explain
+from cscsr.imaging.explain import as_measured, as_text, combinations, explain
 
 SCALE = 3
 
@@ -47,7 +47,7 @@ def test_lines_are_what_other_libraries_measure(pair):
     ours = to_uint8(estimate)
     a, b = crop_border(ours, SCALE), crop_border(truth, SCALE)
     rgb = peak_signal_noise_ratio(b, a, data_range=255)
-    assert line_of(measures, "RGB").psnr_db == pytest.approx(rgb, abs=1e-9)
+    assert line_of(measures, "RGB:").psnr_db == pytest.approx(rgb, abs=1e-9)
     pillow = [np.asarray(Image.fromarray(np.ascontiguousarray(i)).convert("L")) for i in (a, b)]
     jpeg = line_of(measures, "luma from 0 to 255").psnr_db
     assert jpeg == pytest.approx(psnr(*pillow), abs=0.01)
@@ -94,3 +94,29 @@ def test_a_cut_of_the_whole_height_is_no_line(pair):
     measures, _ = explain(estimate[:24], truth[:24], SCALE)
     assert not [line for line in measures if "EDSR" in line.choice]
     assert [line for line in explain(estimate, truth, SCALE)[0] if "EDSR" in line.choice]
+
+
+def test_what_another_program_prints_is_named_by_its_channels_and_border(pair):
+    """scikit-image's figures of the two files as they are, in colour and in grey."""
+    from skimage.color import rgb2gray
+    from skimage.metrics import peak_signal_noise_ratio
+
+    estimate, truth = pair
+    ours = to_uint8(estimate)
+    lines = combinations(estimate, truth, SCALE)
+    assert len(lines) == 5 * 3
+    rgb = peak_signal_noise_ratio(truth, ours)
+    assert line_of(lines, "RGB, no pixels").psnr_db == pytest.approx(rgb, abs=1e-9)
+    assert line_of(explain(estimate, truth, SCALE)[0], "RGB, no pixels").psnr_db == pytest.approx(
+        rgb, abs=1e-9
+    )
+    grey = peak_signal_noise_ratio(rgb2gray(truth), rgb2gray(ours), data_range=1)
+    assert line_of(lines, "luma of Rec. 709 (scikit-image's rgb2gray), no").psnr_db == (
+        pytest.approx(grey, abs=1e-9)
+    )
+    protocol = score(estimate, truth, SCALE, "rgb")["psnr"]
+    named = line_of(lines, f"luma, as the protocol's, {SCALE} pixels").psnr_db
+    assert named == pytest.approx(protocol, abs=1e-9)
+    assert "RGB, no pixels cut off" in as_measured(lines, round(rgb, 2)).splitlines()[1]
+    assert as_measured(lines, 3.0).startswith("No choice of channels and border measures 3.00 dB")
+    assert len(combinations(estimate[..., 0], truth[..., 0], SCALE)) == 3

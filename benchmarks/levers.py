@@ -47,9 +47,10 @@ def growth(recursions: int) -> Callable[[Any, float], None]:
 
 def variants(width: int, recursions: int = RECURSIONS) -> list[Variant]:
     """The base, and a variant for each lever."""
-    network = {"n0": width, "m0": 2 * width, "recursions": recursions}
+    from cscsr.training.recipe import Teacher
 
-    factored = {"s_rank": width}
+    network = {"n0": width, "m0": 2 * width, "recursions": recursions}
+    factored, vdsr = {"s_rank": width}, Teacher("vdsr[published]")
 
     def lever(label: str, more: Any = None, **how: Any) -> Variant:
         return Variant(label, "crnet-a", network | (more or {}), **how)
@@ -65,6 +66,13 @@ def variants(width: int, recursions: int = RECURSIONS) -> list[Variant]:
         lever(f"S = n − A∘B with {width} filters", factored),
         lever(
             f"Muon, and S = n − A∘B with {width} filters", factored, optimiser={"method": "muon"}
+        ),
+        lever("VDSR as a teacher", teacher=vdsr),
+        lever(
+            f"VDSR as a teacher, Muon, and S = n − A∘B with {width} filters",
+            factored,
+            optimiser={"method": "muon"},
+            teacher=vdsr,
         ),
         lever(f"K grown from 1 to {recursions}", during=growth(recursions)),
         lever("bfloat16", bf16=True),

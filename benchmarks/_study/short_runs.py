@@ -37,6 +37,7 @@ from cscsr.parallel import add_worker_options
 
 if TYPE_CHECKING:
     from cscsr.training.patches import PatchBank
+    from cscsr.training.recipe import Teacher
     from cscsr.training.trainer import Trainer
 
 SCALE = 3
@@ -55,13 +56,14 @@ SETTINGS = ["dataset", "images_sha256", "trained_on", "scale", "steps", "device"
 @dataclass(frozen=True)
 class Variant:
     """One run of a study: its label, architecture, and the arguments of its constructor; what
-    differs in the optimiser, the precision, what is done to the network before it starts, and
+    differs in the optimiser, the teacher, the precision, what is done to the network before it starts, and
     before each step, given the share of the run that lies behind."""
 
     label: str
     architecture: str
     network: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
+    teacher: Teacher | None = None
     bf16: bool = False
     start: Callable[[Any], None] | None = None
     during: Callable[[Any, float], None] | None = None
@@ -100,6 +102,7 @@ def make_trainer(
         scales=[SCALE],
         optimiser=Optimiser(**settings),
         network=variant.network,
+        teacher=variant.teacher,
     )
     trainer = Trainer(recipe, {SCALE: bank}, device=device, bf16=variant.bf16, seed=seed)
     trainer.progress.per_step = 1 / steps

@@ -103,6 +103,28 @@ class Optimiser(_Checked):
 
 
 @dataclass(frozen=True)
+class Teacher(_Checked):
+    """A trained network whose output is a target besides the truth: distillation (Hinton, Vinyals
+    and Dean 2015), of the output itself.
+
+    Attributes
+    ----------
+    solver
+        Its name, such as "carn-m[published]". It must take the same input as the trained network.
+    weight
+        The share of the teacher in the loss; the rest is the truth's.
+
+    Raises
+    ------
+    InputError
+        For a weight out of range.
+    """
+
+    solver: str
+    weight: Part = 0.5
+
+
+@dataclass(frozen=True)
 class Recipe(_Checked):
     """One training run.
 
@@ -127,6 +149,8 @@ class Recipe(_Checked):
         epoch.
     steps
         The default length of the run; None: see `cscsr train`.
+    teacher
+        A network to learn from as well, the table ``[teacher]``; None: from the truth alone.
 
     Raises
     ------
@@ -143,10 +167,14 @@ class Recipe(_Checked):
     sizes: Annotated[list[Part], Distinct()] = field(default_factory=lambda: [1.0])
     sampling: Literal["random", "partition"] = "random"
     steps: Annotated[int, Range(1, 10**9)] | None = None
+    teacher: Teacher | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as nested dictionaries."""
-        return asdict(self)
+        """Return the recipe as nested dictionaries, without a teacher if it has none."""
+        table = asdict(self)
+        if self.teacher is None:
+            del table["teacher"]
+        return table
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:

@@ -24,13 +24,14 @@ from torch.nn.parallel import DistributedDataParallel
 from cscsr import checkpoints, weights
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
-from cscsr.network import read_network
+from cscsr.network import NetworkSolver, read_network
 from cscsr.networks import Network, build
 from cscsr.schema import check, check_table, shown
 from cscsr.training.optim import Muon, clip_gradient, learning_rate, loss_of, make_optimisers
 from cscsr.training.pace import Progress
 from cscsr.training.patches import Partition, PatchBank
-from cscsr.training.recipe import Recipe
+from cscsr.registry import make_solver
+from cscsr.training.recipe import Recipe, Teacher
 
 MOMENTA: dict[type, set[str]] = {
     torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
@@ -91,7 +92,8 @@ class Trainer:
     Raises
     ------
     InputError
-        For an unknown architecture or argument, and `init` weights of another network.
+        For an unknown architecture or argument, `init` weights of another network, and a teacher
+        that is no network, takes another input or lacks a scale.
     """
 
     def __init__(
@@ -111,6 +113,9 @@ class Trainer:
         self.start: dict[str, Any] | None = None
         if init is not None:
             self._load(init)
+        self.teacher: Network | None = None
+        if recipe.teacher is not None:
+            self.teacher = teacher_of(recipe.teacher, self.network, str(self.device))
         # (stubs of torch know no memory format without a dtype)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._parameters = dict(self.network.named_parameters())
@@ -211,10 +216,20 @@ class Trainer:
         output = self._forward(self._parallel, torch.cat(sources), scales[0])
         outputs = output.split([len(source) for source in sources])
         losses = [
-            self.loss_weight[s] * loss_of(self.recipe.optimiser.loss, part, batch[s][1])
-            for s, part in zip(scales, outputs, strict=True)
+            self.loss_weight[scale] * self._loss_of(part, *batch[scale], scale)
+            for scale, part in zip(scales, outputs, strict=True)
         ]
         return torch.stack(losses).mean()
+
+    def _loss_of(self, output: Tensor, source: Tensor, target: Tensor, scale: int) -> Tensor:
+        """The loss of an output against the target and, if there is one, the teacher's output."""
+        kind, settings = self.recipe.optimiser.loss, self.recipe.teacher
+        loss = loss_of(kind, output, target)
+        if self.teacher is None or settings is None:
+            return loss
+        with torch.no_grad():
+            taught = self._forward(self.teacher, source, scale).float()
+        return torch.lerp(loss, loss_of(kind, output, taught), settings.weight)
 
     def step(self) -> float:
         """Make one update, and return the loss.
@@ -406,3 +421,26 @@ class Trainer:
         tensors = [*self.network.parameters(), *self.average.values()]
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise NonFiniteLoss(f"the weights stopped being finite at step {self.progress.step}.")
+
+
+def teacher_of(settings: Teacher, network: Network, device: str) -> Network:
+    """Return the network of a `Teacher` on `device`, for the training of `network`.
+
+    Raises
+    ------
+    InputError
+        If it is no network, takes another input, or lacks a scale.
+    """
+    solver = make_solver(settings.solver)
+    if not isinstance(solver, NetworkSolver) or solver.self_ensemble:
+        raise InputError(f"a teacher is a network, and {settings.solver} is none.")
+    teacher = solver.network(device)
+    if type(teacher).training_pair is not type(network).training_pair:
+        raise InputError(
+            f"{settings.solver} cannot teach {type(network).__name__}: it takes another input."
+        )
+    if lacking := [f"x{scale}" for scale in network.scales if scale not in teacher.scales]:
+        raise InputError(
+            f"{settings.solver} cannot teach {', '.join(lacking)}: it was not trained for it."
+        )
+    return teacher

@@ -56,8 +56,8 @@ SETTINGS = ["dataset", "images_sha256", "trained_on", "scale", "steps", "device"
 @dataclass(frozen=True)
 class Variant:
     """One run of a study: its label, architecture, and the arguments of its constructor; what
-    differs in the optimiser, the teacher, the precision, what is done to the network before it starts, and
-    before each step, given the share of the run that lies behind."""
+    differs in the optimiser, the teacher, the precision, what is done to the network before it
+    starts, and before each step, given the share of the run that lies behind."""
 
     label: str
     architecture: str

@@ -26,11 +26,11 @@ from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
 from cscsr.network import NetworkSolver, read_network
 from cscsr.networks import Network, build
+from cscsr.registry import make_solver
 from cscsr.schema import check, check_table, shown
 from cscsr.training.optim import Muon, clip_gradient, learning_rate, loss_of, make_optimisers
 from cscsr.training.pace import Progress
 from cscsr.training.patches import Partition, PatchBank
-from cscsr.registry import make_solver
 from cscsr.training.recipe import Recipe, Teacher
 
 MOMENTA: dict[type, set[str]] = {
@@ -433,7 +433,9 @@ def teacher_of(settings: Teacher, network: Network, device: str) -> Network:
     """
     solver = make_solver(settings.solver)
     if not isinstance(solver, NetworkSolver) or solver.self_ensemble:
-        raise InputError(f"a teacher is a network, and {settings.solver} is none.")
+        raise InputError(
+            f"{settings.solver} cannot teach: a teacher is a network, without the self-ensemble."
+        )
     teacher = solver.network(device)
     if type(teacher).training_pair is not type(network).training_pair:
         raise InputError(

@@ -14,6 +14,7 @@ from cscsr.training.recipe import (
     FOLDER,
     SMALL,
     Recipe,
+    Teacher,
     load_recipe,
     recipe_file,
     recipe_names,
@@ -42,6 +43,16 @@ def test_recipes_that_come_with_the_package_build_their_networks():
         network = build(recipe.architecture, **recipe.network, scales=recipe.scales)
         assert network.scales == tuple(recipe.scales)
         assert load_recipe(name) == recipe
+
+
+def test_a_recipe_names_its_teacher(tmp_path):
+    """And one without is the same table as before there were any, so that its digests stay."""
+    path = tmp_path / "taught.toml"
+    path.write_text(f"{GOOD}[teacher]\nsolver = 'vdsr[published]'\n")
+    recipe = load_recipe(path)
+    assert recipe.teacher == Teacher("vdsr[published]", 0.5)
+    assert Recipe.from_dict(recipe.as_dict()) == recipe
+    assert "teacher" not in replace(recipe, teacher=None).as_dict()
 
 
 def test_a_recipe_is_what_its_file_says(tmp_path):

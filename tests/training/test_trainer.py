@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from cscsr import InputError, networks, weights
+from cscsr import InputError, make_solver, networks, weights
 from cscsr.data.datasets import demo
 from cscsr.imaging import luma_of
 from cscsr.networks import CRNetA
 from cscsr.networks.base import LumaRefiner
 from cscsr.training.pace import Progress
 from cscsr.training.patches import PatchBank, load_banks
-from cscsr.training.recipe import load_recipe, recipe_names
+from cscsr.training.recipe import Teacher, load_recipe, recipe_names
 from cscsr.training.run import train
 from cscsr.training.trainer import NonFiniteLoss, Trainer
 
@@ -57,6 +57,53 @@ def test_losses_are_their_formulas(data, name, small_recipe):
     }[name]
     loss = trainer.loss(batch).item()
     assert loss == pytest.approx(float(sum(map(expected, errors)) / len(errors)), rel=1e-5)
+
+
+def _taught_by(recipe, solver, weight=0.25):
+    return replace(recipe, teacher=Teacher(solver, weight))
+
+
+def test_a_teachers_output_is_a_target_besides_the_truth(data, small_recipe):
+    """The teacher has its share of the loss, and stays as it is."""
+    recipe = _taught_by(small_recipe(balance=False), "crnet-a-small")
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    teacher = make_solver("crnet-a-small").network()
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    expected = []
+    batch = trainer.batch()
+    with torch.no_grad():
+        for scale, (x, y) in batch.items():
+            output = trainer.network(x, scale)
+            taught = (output - teacher(x, scale)).abs().mean()
+            expected.append(0.75 * (output - y).abs().mean() + 0.25 * taught)
+    assert trainer.loss(batch).item() == pytest.approx(float(sum(expected) / 2), rel=1e-5)
+    trainer.progress.per_step = 0.1
+    for _ in range(3):
+        trainer.step()
+    for key, value in teacher.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    ("solver", "reason"),
+    [
+        ("bicubic", "a teacher is a network"),
+        ("crnet-b-small+", "without the self-ensemble"),
+        ("crnet-b-small", "takes another input"),
+        ("crnet-c", "unknown solver"),
+    ],
+)
+def test_what_cannot_teach_is_refused(data, small_recipe, solver, reason):
+    recipe = _taught_by(small_recipe(), solver)
+    with pytest.raises(InputError, match=reason):
+        Trainer(recipe, load_banks(recipe, data), bf16=False)
+
+
+def test_a_teacher_without_one_of_the_scales_is_refused(data, small_recipe):
+    recipe = replace(_taught_by(small_recipe(), "crnet-a-small"), scales=[2, 5])
+    with pytest.raises(InputError, match="cannot teach x5: it was not trained for it"):
+        Trainer(recipe, load_banks(recipe, data), bf16=False)
 
 
 WIDTHS = ("n0", "m0", "n1", "n2", "width", "growth", "codes", "features")

@@ -22,6 +22,7 @@ from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
 from cscsr.network import NetworkSolver
+from cscsr.published_weights import row_of_solver
 from cscsr.training.recipe import FOLDER, recipe_file
 from cscsr.training.run import HOLDOUT_CROP, holdout_crops, holdout_psnr
 
@@ -132,6 +133,7 @@ def card(
         chain.append(f"{before['steps']} steps ({before['minutes']} minutes)")
         before = before.get("start")
     start = "".join(f",\n  started from weights of {part}" for part in chain)
+    teacher = _teacher_line(recipe["teacher"]) if recipe.get("teacher") else ""
     return f"""# {name}
 
 Architecture `{metadata["architecture"]}` with
@@ -149,7 +151,7 @@ Figures on the test sets are in README.md or in reports/reference/pins.csv.
   rate {optimiser["learning_rate"]:g}, {optimiser["batch"]} patches a step, {loss}.
 - Data: {count} images of {", ".join(recipe["sets"])}; the images of holdout.txt and leaks.txt were
   left out.
-- Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on
+{teacher}- Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on
   {trained["device"]} ({trained["threads"]} thread{"s" * (trained["threads"] != 1)}, {precision}),
   seed {trained["seed"]}{start}.
 - Command: `cscsr train {recipe["name"]} --data DIR --steps {trained["steps"]}{init}`, then
@@ -157,6 +159,16 @@ Figures on the test sets are in README.md or in reports/reference/pins.csv.
 - Shipped on {date.today().isoformat()}.
 {licence_of_weights(recipe["sets"])}
 """
+
+
+def _teacher_line(teacher: dict[str, Any]) -> str:
+    """What a card says of a teacher, if the recipe has one."""
+    row = row_of_solver(teacher["solver"])
+    about = "" if row is None else f" ({row.summary}; licence: {row.licence})"
+    return (
+        f"- Teacher: {100 * teacher['weight']:.0f} % of the loss compares with the output of "
+        f"{teacher['solver']}{about}.\n  The rest compares with the images.\n"
+    )
 
 
 def main() -> int:

@@ -7,8 +7,10 @@ import pytest
 
 from cscsr import InputError, weights
 from cscsr.data.datasets import licence_of_weights
+from cscsr.published_weights import PUBLISHED
+from cscsr.training.recipe import load_recipe
 from cscsr.training.run import train
-from cscsr.training.ship import publish
+from cscsr.training.ship import card, publish
 
 
 def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(
@@ -40,3 +42,18 @@ def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(
     for name, tensor in whole.items():
         assert np.abs(half[name] - tensor).max() <= np.abs(tensor).max() * 2.0**-11
     assert "--half" in (tmp_path / "crnet-a-half.md").read_text()
+
+
+def test_a_card_names_the_teacher_and_its_licence():
+    """Half of what crnet-b-256-imdn learns is another network's, and the card says whose."""
+    recipe = load_recipe("crnet-b-256-imdn").as_dict()
+    trained = {"steps": 5, "minutes": 1, "seed": 0, "bf16": False, "threads": 1, "device": "cpu"}
+    psnr = dict.fromkeys(("2", "3", "4"), 30.0)
+    metadata = {"architecture": "crnet-b", "network": {}, "scales": [2, 3, 4], "line": "rgb"}
+    metadata |= {"recipe": recipe, "trained": trained, "holdout_psnr_db": psnr}
+    text = card("crnet-b", metadata, dict.fromkeys((2, 3, 4), 28.0), 700)
+    assert "50 % of the loss compares with the output of imdn[published]" in text
+    assert PUBLISHED["imdn"].summary in text
+    assert "licence: none stated" in text
+    del recipe["teacher"]
+    assert "Teacher" not in card("crnet-b", metadata, dict.fromkeys((2, 3, 4), 28.0), 700)

@@ -152,8 +152,8 @@ class NetworkSolver(Solver[SuperResolution]):
         "cpu", "cuda", "cuda:1"; None: the image's.
     precision
         "fp32", or "bf16" for all layers but the first and the last (about twice as fast on a
-        processor with bfloat16 instructions, at a loss below 0.01 dB). On a GPU torch computes
-        float32 convolutions in TF32 by default.
+        processor with bfloat16 instructions, slower than "fp32" on others; the loss is below
+        0.01 dB). On a GPU torch computes float32 convolutions in TF32 by default.
     weights
         A safetensors file to use in place of the shipped one.
     tile

@@ -225,10 +225,9 @@ class Race:
             f"P* = {self.optimum.objective:.8g}, certified to {self.optimum.certified:.0e}. "
             f"To a relative gap of {self.gap:g}, in {self.clock}:",
             "",
-            "| solver | seconds | iterations | gap | nonzero codes | multiply-adds |"
-            + " memory (MB) |" * measured,
-            "|---|--:|--:|--:|--:|--:|" + "--:|" * measured,
         ]
+        head = ["solver", "seconds", "iterations", "gap", "nonzero codes", "multiply-adds"]
+        table = [head + ["memory (MB)"] * measured]
         for row in self.rows():
             operations, picked = row["multiply_adds"], self.runs[row["solver"]].picked
             cells = [
@@ -239,10 +238,9 @@ class Race:
                 str(row["nnz"]),
                 "" if math.isnan(operations) else f"{operations:.2e}",
             ]
-            if measured:
-                megabytes = row["megabytes"]
-                cells.append("" if math.isnan(megabytes) else f"{megabytes:.3g}")
-            lines.append(f"| {' | '.join(cells)} |")
+            memory = "" if math.isnan(row["megabytes"]) else f"{row['megabytes']:.3g}"
+            table.append(cells + [memory] * measured)
+        lines += _aligned(table)
         lines += [f"\nNot in the race: {reason}" for reason in self.declined.values()]
         if self.busy:
             lines.append(f"\n{BUSY}")
@@ -315,6 +313,17 @@ class Race:
                     "nnz": int(run.nnz[index]),
                     "multiply_adds": float(run.operations[index]),
                 }
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table whose columns are aligned as text too: the first to the left,
+    the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table
+    ]
+    rule = "|".join(["-" * (widths[0] + 2), *(f"{'-' * (width + 1)}:" for width in widths[1:])])
+    return [f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]
 
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:

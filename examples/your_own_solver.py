@@ -41,7 +41,7 @@ class BackProjection(cscsr.Solver[cscsr.SuperResolution]):
 
 # %% [markdown]
 # `cscsr.testing.check_solver` holds a solver to the contract that all solvers keep: shapes and
-# types, determinism, refusals, threads. This one breaks a rule, and the sentence says which.
+# types, determinism, refusals, threads. This one breaks three rules, each named by a sentence.
 
 # %%
 from cscsr.testing import check_solver

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,23 @@ import cscsr
 from cscsr.arrays import loaded_torch
 
 _RECORDED = ("torch", "numpy", "sporco")
+
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_bf16": "AVX512-BF16",
+    "amx_bf16": "AMX",
+}
+"""Instruction sets that matter for speed, by their flags in /proc/cpuinfo."""
+
+LIMITING = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+)
+"""Environment variables by which libraries use fewer instruction sets than the processor has."""
 
 
 def cores() -> int:
@@ -109,7 +127,7 @@ def describe(device: str = "cpu") -> str:
     device
         "cpu", or a GPU such as "cuda:0", whose name the line then includes.
     """
-    parts = [_processor(), f"{cores()} cores"]
+    parts = [processor(), *limits(), f"{cores()} cores"]
     if sys.platform != "win32" and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         parts.append(f"{memory / 2**30:.0f} GiB")
@@ -121,14 +139,37 @@ def describe(device: str = "cpu") -> str:
     return ", ".join([*parts, *_packages()])
 
 
-def _processor() -> str:
-    """The processor's name."""
+def processor() -> str:
+    """Return the processor's name and, on Linux, what matters for speed; see `named_processor`."""
     listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    name = named_processor(listing.read_text(errors="replace")) if listing.is_file() else ""
+    return name or platform.processor() or platform.machine()
+
+
+def named_processor(cpuinfo: str) -> str:
+    """Return the name of the first processor in the text of /proc/cpuinfo, "" where it has none.
+
+    The instruction sets of `INSTRUCTION_SETS` follow in parentheses. A virtual machine may hide the
+    number of the model ("AMD EPYC"); then its family and model number come before them.
+    """
+    fields: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    name = fields.get("model name", "")
+    if not name:
+        return ""
+    flags = set(fields.get("flags", "").split())
+    known = [", ".join(label for flag, label in INSTRUCTION_SETS.items() if flag in flags)]
+    if not re.search(r"\d\d", name.partition("@")[0]) and {"cpu family", "model"} <= fields.keys():
+        known.insert(0, f"family {fields['cpu family']} model {fields['model']}")
+    about = "; ".join(filter(None, known))
+    return f"{name} ({about})" if about else name
+
+
+def limits() -> list[str]:
+    """Return the variables of `LIMITING` that are set, as NAME=VALUE."""
+    return [f"{name}={os.environ[name]}" for name in LIMITING if os.environ.get(name)]
 
 
 def _packages() -> Iterator[str]:

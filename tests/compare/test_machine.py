@@ -90,3 +90,66 @@ def test_seconds_of_a_busy_machine_are_marked_wherever_they_stand(made_up):
     made_up.results.add(replace(busy, busy=False))
     summary = summarise(made_up.results)
     assert "†" not in markdown(make_tables(summary)[0])
+
+
+CPUINFO = {
+    "AMD EPYC (family 26 model 2; AVX2, AVX-512, AVX512-BF16)": """\
+processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 26
+model\t\t: 2
+model name\t: AMD EPYC
+stepping\t: 1
+flags\t\t: fpu sse4_2 avx f16c avx2 bmi2 avx512f avx512dq avx_vnni avx512_bf16 avx512_vnni
+
+processor\t: 1
+model name\t: another
+""",
+    "Intel(R) Xeon(R) Processor (family 6 model 143; AVX2, AVX-512, AVX512-BF16, AMX)": """\
+cpu family\t: 6
+model\t\t: 143
+model name\t: Intel(R) Xeon(R) Processor
+flags\t\t: avx2 avx512f avx512_bf16 avx512_fp16 amx_bf16 amx_tile amx_int8
+""",
+    "Intel(R) Xeon(R) Processor @ 2.30GHz (family 6 model 85; AVX2, AVX-512)": """\
+cpu family\t: 6
+model\t\t: 85
+model name\t: Intel(R) Xeon(R) Processor @ 2.30GHz
+flags\t\t: avx2 avx512f avx512_vnni
+""",
+    "AMD EPYC 9R14 (AVX2, AVX-512, AVX512-BF16)": """\
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC 9R14
+flags\t\t: avx2 avx512f avx512_bf16
+""",
+    "Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz (AVX2)": """\
+cpu family\t: 6
+model\t\t: 142
+model name\t: Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz
+flags\t\t: sse4_2 avx avx2
+""",
+    "Old CPU (family 6 model 15)": """\
+cpu family\t: 6
+model\t\t: 15
+model name\t: Old CPU
+flags\t\t: sse2
+""",
+    "": "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd bf16\n",  # an Arm server
+}
+
+
+@pytest.mark.parametrize(("name", "cpuinfo"), CPUINFO.items(), ids=lambda text: text[:20])
+def test_a_processor_is_named_with_what_matters_for_speed(name, cpuinfo):
+    assert machine.named_processor(cpuinfo) == name
+
+
+def test_limits_of_the_instruction_sets_are_part_of_the_machine(monkeypatch):
+    for name in machine.LIMITING:
+        monkeypatch.delenv(name, raising=False)
+    assert machine.limits() == []
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    assert machine.limits() == ["ATEN_CPU_CAPABILITY=avx2", "ONEDNN_MAX_CPU_ISA=AVX2"]
+    parts = f"{machine.processor()}, ATEN_CPU_CAPABILITY=avx2, ONEDNN_MAX_CPU_ISA=AVX2, "
+    assert machine.describe().startswith(parts)

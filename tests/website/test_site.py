@@ -168,7 +168,7 @@ def test_examples_show_what_their_text_says(site):
     means = re.findall(r"^(\S+) .* (\d+\.\d+)$", own, re.MULTILINE)
     means = {name: float(value) for name, value in means}
     assert means["bicubic"] < means["back-projection"] < means["crnet-b-small"]
-    raced = re.findall(r"^\| (\S+) \| (– )?", printed(site, "admm_or_ista"), re.MULTILINE)
+    raced = re.findall(r"^\| (\S+) +\| +(– )?", printed(site, "admm_or_ista"), re.MULTILINE)
     assert raced[0] == ("solver", "") and raced[-1] == ("ista", "– ")
     assert {"admm", "active-set", "fista", "sporco-admm"} < {name for name, _ in raced}
     for line in printed(site, "crnet_recursions").splitlines():

@@ -28,8 +28,11 @@ DENSE = 0.25
 SIGMA_GROWTH = 1.5
 """Factor of σ per iteration."""
 
+SIGMA_START = 10.0
+"""First σ in units of 1/ρ, with ADMM's ρ."""
+
 LARGEST_SIGMA = 300.0
-"""Largest σ in units of 1/ρ, with ADMM's ρ; σ starts at 10/ρ."""
+"""Largest σ in the same units."""
 
 ACCURACY = 0.3
 """Newton steps end when ‖∇φ‖ is at most this fraction of ‖z − z_before‖/√σ (Li, Sun and Toh's
@@ -43,6 +46,10 @@ GRADIENT_STEPS = 300
 
 GRADIENT_ACCURACY = 0.1
 """Conjugate-gradient steps end when the residual is at most this fraction of ‖∇φ‖."""
+
+INDEX: Any = np.int32
+"""The type of the sparse matrix's indices, where they fit into it: its products are bound by
+memory."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,7 @@ class _ActiveCodes:
         if problem.has_lam_array:
             self._lam = np.broadcast_to(as_batch(problem.weights()).numpy(), self._shape)
         rho = default_rho(problem)
-        self._sigma, self._largest_sigma = 10.0 / rho, LARGEST_SIGMA / rho
+        self._sigma, self._largest_sigma = SIGMA_START / rho, LARGEST_SIGMA / rho
         values = codes.numpy().reshape(-1)
         self._places = np.flatnonzero(values)
         self._values = values[self._places]
@@ -225,18 +232,21 @@ class _ActiveCodes:
         matrix."""
         from scipy.sparse import csr_array
 
-        operator = self._operator
+        operator, elements = self._operator, self._operator.elements
         height, width = operator.grid
-        signal, atom, row, column = np.unravel_index(places, self._shape)
-        reach = [np.arange(n) for n in operator.filter_shape]
+        small = max(len(places) * elements, len(self._y)) <= np.iinfo(INDEX).max
+        index = INDEX if small else np.int64
+        signal, atom, row, column = (
+            part.astype(index) for part in np.unravel_index(places, self._shape)
+        )
+        reach = [np.arange(n, dtype=index) for n in operator.filter_shape]
         rows = (row[:, None] + reach[0]) % height
         columns = (column[:, None] + reach[1]) % width
-        pixels = rows[:, :, None] * width + columns[:, None, :]
-        channel = signal[:, None] * operator.channels + np.arange(operator.channels)
-        pixels = channel[:, :, None, None] * (height * width) + pixels[:, None]
-        elements = operator.elements
-        starts = np.arange(0, len(places) * elements + 1, elements)
-        values, pixels = operator.filters.numpy()[atom].reshape(-1), pixels.reshape(-1)
+        channel = signal[:, None] * operator.channels + np.arange(operator.channels, dtype=index)
+        lines = (channel[:, :, None] * height + rows[:, None]) * width
+        pixels = (lines[..., None] + columns[:, None, None]).reshape(-1)
+        starts = np.arange(0, len(places) * elements + 1, elements, dtype=index)
+        values = operator.filters.numpy()[atom].reshape(-1)
         if self._mask is not None:
             values = values * self._mask[pixels]
         return csr_array((values, pixels, starts), shape=(len(places), len(self._y)))

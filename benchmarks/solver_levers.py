@@ -1,0 +1,202 @@
+"""What single changes of the sparse-coding solvers are worth, those that were dropped too.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.solver_levers --out reports/reference --page
+
+A lever is measured at points of the race's grid (`benchmarks.race`): the solver as it stands and
+with the lever moved run in turn, in one process, each until it is within a gap of the optimum. A
+lever that was kept is moved back; one that was dropped is moved forth. The ratio is that of the
+seconds without and with the lever, medians of the rounds: above 1, the lever is faster.
+
+A row of solver_levers.csv is written as soon as it is measured, and replaces the one of the same
+lever and point. With --page the table in docs/solvers.md is made from that file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks._study.command import Report, counted, run_command, silent, study_parser
+from benchmarks._study.curves import read_curves, write_curves
+from benchmarks._study.pages import REFERENCE, ROOT, with_block
+from benchmarks.race import DICTIONARIES, OPTIMUM, SHARES, Point, Table, make, raced
+from cscsr import InputError, interrupts
+from cscsr.compare import machine
+from cscsr.output import make_folder, write_text
+from cscsr.racing import CERTIFIED, Optimum, certified_optimum, own_clock
+from cscsr.sparse import active_set
+
+GAP = 1e-3
+ROUNDS = 3
+MAX_SECONDS = 30.0
+
+
+class Lever(NamedTuple):
+    """A change of a solver.
+
+    moved: inside, a kept lever is back, a dropped one is applied; None: it was measured in the
+    commit that is named.
+    """
+
+    solver: str
+    name: str
+    kept: bool
+    moved: Callable[[], AbstractContextManager[Any]] | None
+    commit: str = ""
+
+
+def constant(module: Any, **values: Any) -> Callable[[], AbstractContextManager[Any]]:
+    """Other values of a module's constants."""
+    return lambda: patch.multiple(module, **values)
+
+
+LEVERS = (
+    Lever(
+        "active-set",
+        "indices of 32 bits in the sparse matrix",
+        True,
+        constant(active_set, INDEX=np.int64),
+    ),
+    Lever("active-set", "σ starts at 30/ρ", False, constant(active_set, SIGMA_START=30.0)),
+    Lever("active-set", "σ grows by 3", False, constant(active_set, SIGMA_GROWTH=3.0)),
+    Lever("active-set", "steps to 1·‖Δz‖/√σ", False, constant(active_set, ACCURACY=1.0)),
+)
+
+
+def optimum_of(point: Point) -> Optimum:
+    """The lower bound of the optimum, from the reference run of the race where it has the point."""
+    row = Table(REFERENCE / "race_grid.csv", "").get(point, OPTIMUM)
+    if row is None:
+        found = certified_optimum(point.problem(), CERTIFIED * GAP)
+    else:
+        found = Optimum(float(row["objective"]), float(row["duality_gap"]))
+    return Optimum(found.lower_bound, found.duality_gap)
+
+
+def seconds(point: Point, solver: str, optimum: Optimum, limit: float) -> float:
+    """Seconds of a solver to the gap; infinite where it does not get there in time."""
+    run = raced(point.problem(), optimum, make(solver, None, GAP), GAP, limit)
+    first = run.first_within(GAP)
+    return float("inf") if first is None else float(run.seconds[first])
+
+
+def compare(lever: Lever, point: Point, optimum: Optimum, rounds: int) -> tuple[float, float]:
+    """Median seconds without and with a lever."""
+    assert lever.moved is not None
+    as_it_stands, moved = [], []
+    for _ in range(rounds):
+        as_it_stands.append(seconds(point, lever.solver, optimum, MAX_SECONDS))
+        with lever.moved():
+            moved.append(seconds(point, lever.solver, optimum, MAX_SECONDS))
+    medians = median(as_it_stands), median(moved)
+    return medians[::-1] if lever.kept else medians
+
+
+def solver_levers(
+    out: str | Path,
+    *,
+    levers: Sequence[str] = (),
+    size: int = 256,
+    dictionaries: Sequence[str] = DICTIONARIES,
+    lams: Sequence[float] = SHARES,
+    rounds: int = ROUNDS,
+    page: bool = False,
+    report: Report = silent,
+) -> list[Path]:
+    """Make solver_levers.csv in the folder `out`; returns the paths of what was written.
+
+    levers: parts of their names; none: all. lams: λ/λ_max. page: rewrite the table in the docs.
+    Raises InputError for a number of rounds below 1 and for levers of which there are none.
+    """
+    if rounds < 1:
+        raise InputError(f"the number of rounds must be at least 1, got {rounds}.")
+    chosen = [
+        lever
+        for lever in LEVERS
+        if lever.moved is not None and (not levers or any(part in lever.name for part in levers))
+    ]
+    if not chosen:
+        raise InputError(f"there is no lever {', '.join(levers)}.")
+    points = [Point(size, *which) for which in itertools.product(dictionaries, lams)]
+    path = make_folder(out) / "solver_levers.csv"
+    rows = read_curves(path)
+    say = counted(report, len(points) * len(chosen))
+    with own_clock() as clock:
+        for point in points:
+            optimum = optimum_of(point)
+            for lever in chosen:
+                say(f"{point}: {lever.name}")
+                without, with_it = compare(lever, point, optimum, rounds)
+                row = {
+                    "solver": lever.solver,
+                    "lever": lever.name,
+                    **{name: str(value) for name, value in point.columns().items() if value},
+                    "gap": f"{GAP:g}",
+                    "seconds_without": f"{without:.4f}",
+                    "seconds_with": f"{with_it:.4f}",
+                    "ratio": f"{without / with_it:.2f}",
+                    "kept": "yes" if lever.kept else "no",
+                    "commit": lever.commit,
+                    "rounds": str(rounds),
+                    "clock": clock,
+                    "machine": machine.describe(),
+                }
+                same = ("solver", "lever", "size", "dictionary", "share")
+                rows = [old for old in rows if any(old[key] != row[key] for key in same)]
+                rows.append(row)
+                write_curves(path, rows)
+    return [path, *([write_page(path)] if page else [])]
+
+
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """The Markdown table of the rows: a line per lever, a column per point."""
+    points = list(dict.fromkeys((row["dictionary"], row["share"]) for row in rows))
+    points.sort(key=lambda point: (point[0], float(point[1])))
+    ratios: dict[tuple[str, str, str], dict[tuple[str, str], str]] = {}
+    for row in rows:
+        kept = row["kept"] + (f" ({row['commit']})" if row["commit"] else "")
+        line = ratios.setdefault((row["solver"], row["lever"], kept), {})
+        line[row["dictionary"], row["share"]] = row["ratio"]
+    heads = [f"{dictionary}, {share}" for dictionary, share in points]
+    lines = [
+        f"| solver | lever | {' | '.join(heads)} | kept |",
+        f"|---|---|{'--:|' * len(heads)}---|",
+    ]
+    for (solver, name, kept), line in sorted(ratios.items()):
+        cells = " | ".join(line.get(point, "") for point in points)
+        lines.append(f"| {solver} | {name} | {cells} | {kept} |")
+    return "\n".join(lines)
+
+
+def write_page(path: Path) -> Path:
+    """Rewrite the table of levers in docs/solvers.md."""
+    docs = ROOT / "docs" / "solvers.md"
+    text = docs.read_text(encoding="utf-8")
+    write_text(docs, with_block(text, "solver levers", table(read_curves(path))))
+    return docs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m benchmarks.solver_levers`."""
+    parser = study_parser("solver_levers", __doc__.split("\n\n")[0])
+    parser.add_argument("--levers", nargs="+", default=(), metavar="PART", help="of a name")
+    parser.add_argument("--size", type=int, default=256, metavar="N")
+    parser.add_argument("--dictionaries", nargs="+", default=DICTIONARIES, metavar="NAME")
+    parser.add_argument(
+        "--lams", nargs="+", type=float, default=SHARES, metavar="L", help="shares of λ_max"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each (%(default)d)")
+    parser.add_argument("--page", action="store_true", help="rewrite the table in docs/solvers.md")
+    return run_command(solver_levers, vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(interrupts.ended(main))

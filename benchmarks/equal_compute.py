@@ -72,10 +72,6 @@ SETTINGS: dict[str, Any] = {"method": "muon", "warmup": 0.05, "clip": 1.0, "ema"
 """Of all networks; the rest are the defaults of `Optimiser`: Muon for the inner convolutions, Adam
 for the other weights, L1, and a cosine."""
 
-PASSES = 3
-"""A backward pass takes two forward passes' operations: gradients of the input and of the
-weights."""
-
 CHECKPOINT_SECONDS = 60.0
 EVALUATIONS = 4
 
@@ -132,17 +128,9 @@ def recipe_of(run: Run) -> Recipe:
     )
 
 
-def step_operations(recipe: Recipe) -> float:
-    """Floating-point operations of a training step: 2 per multiply-add, forward and backward."""
-    from cscsr.networks import blueprint
-
-    network = blueprint(recipe.architecture, {**recipe.network, "scales": recipe.scales})
-    return 2.0 * PASSES * network.multiply_adds(SCALE) * BATCH * PATCH**2
-
-
 def steps_of(recipe: Recipe, budget: float) -> int:
     """The training steps that come closest to a budget, at least one."""
-    return max(1, round(budget / step_operations(recipe)))
+    return max(1, round(budget / recipe.step_operations()))
 
 
 def configuration(digests: Mapping[str, str]) -> str:
@@ -191,7 +179,7 @@ def trained(
         "parameters": sum(p.numel() for p in trainer.network.parameters()),
         "multiply_adds_per_pixel": trainer.network.multiply_adds(SCALE),
         "steps": steps,
-        "training_flop": f"{steps * step_operations(recipe):.4g}",
+        "training_flop": f"{steps * recipe.step_operations():.4g}",
         "bicubic_holdout_psnr_db": round(task.bicubic[line][0], 4),
         "bicubic_test_psnr_db": round(task.bicubic[line][1], 4),
     }

@@ -34,6 +34,11 @@ Part = Annotated[float, Range(0, 1, open_low=True)]
 """A part of a whole, which it may be."""
 
 
+PASSES = 3
+"""A backward pass takes the operations of two forward passes: the gradients of the input and of the
+weights."""
+
+
 class _Checked:
     """A table of a recipe, checked against its annotations when it is made."""
 
@@ -175,6 +180,19 @@ class Recipe(_Checked):
         if self.teacher is None:
             del table["teacher"]
         return table
+
+    def step_operations(self) -> float:
+        """Return the floating-point operations of a training step, forward and backward: two for
+        each multiply-add of a convolution, by the mean over the scales.
+
+        Those of the optimiser and of a teacher are not counted. Loads torch.
+        """
+        from cscsr.networks import blueprint
+
+        network = blueprint(self.architecture, {**self.network, "scales": self.scales})
+        per_pixel = [network.multiply_adds(s) / network.input_ratio(s) ** 2 for s in self.scales]
+        pixels = self.optimiser.batch * self.optimiser.patch**2
+        return 2.0 * PASSES * pixels * sum(per_pixel) / len(per_pixel)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:

@@ -23,7 +23,7 @@ from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
 from cscsr.network import NetworkSolver
 from cscsr.published_weights import row_of_solver
-from cscsr.training.recipe import FOLDER, recipe_file
+from cscsr.training.recipe import FOLDER, Recipe, recipe_file
 from cscsr.training.run import HOLDOUT_CROP, holdout_crops, holdout_psnr
 
 
@@ -133,6 +133,7 @@ def card(
         chain.append(f"{before['steps']} steps ({before['minutes']} minutes)")
         before = before.get("start")
     start = "".join(f",\n  started from weights of {part}" for part in chain)
+    operations = trained["steps"] * Recipe.from_dict(recipe).step_operations()
     teacher = _teacher_line(recipe["teacher"]) if recipe.get("teacher") else ""
     return f"""# {name}
 
@@ -154,6 +155,8 @@ Figures on the test sets are in README.md or in reports/reference/pins.csv.
 {teacher}- Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on
   {trained["device"]} ({trained["threads"]} thread{"s" * (trained["threads"] != 1)}, {precision}),
   seed {trained["seed"]}{start}.
+- Arithmetic: {operations:.1e} floating-point operations, forward and backward, without those of the
+  starts{" and of the teacher" * bool(teacher)}.
 - Command: `cscsr train {recipe["name"]} --data DIR --steps {trained["steps"]}{init}`, then
   `python -m cscsr.training.ship runs/{recipe["name"]} {name} --data DIR{" --half" * half}`.
 - Shipped on {date.today().isoformat()}.

@@ -49,13 +49,13 @@ def test_operations_are_those_that_torch_counts(name, network):
     with FlopCounterMode(display=False) as counter:
         model(x, study.SCALE).mean().backward()
     counted = counter.get_total_flops()
-    assert 0.9 * study.step_operations(recipe) < counted <= study.step_operations(recipe)
+    assert 0.9 * recipe.step_operations() < counted <= recipe.step_operations()
 
 
 def test_a_budget_is_met_to_half_a_step():
     for name in study.network_names():
         recipe = study.recipe_of(run(name))
-        step = study.step_operations(recipe)
+        step = recipe.step_operations()
         assert abs(study.steps_of(recipe, 1e13) * step - 1e13) <= step / 2
     assert study.steps_of(recipe, 1.0) == 1
 
@@ -154,7 +154,7 @@ def test_two_networks_at_tiny_budgets(tmp_path, data, is_drawn):
     for name, own in rows.groupby("network"):
         recipe = study.recipe_of(run(name))
         off = (own.training_flop - own.budget_flop).abs().max()
-        assert off <= study.step_operations(recipe) / 2 + 1e8
+        assert off <= recipe.step_operations() / 2 + 1e8
         searched = own[(own.budget_flop == 1e11) & (own.seed == 0)]
         best = searched.loc[searched.holdout_psnr_db.idxmax()].learning_rate
         assert set(own[own.seed == 1].learning_rate) == {best}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from cscsr import InputError
 from cscsr.cli import main
@@ -53,6 +56,21 @@ def test_a_recipe_names_its_teacher(tmp_path):
     assert recipe.teacher == Teacher("vdsr[published]", 0.5)
     assert Recipe.from_dict(recipe.as_dict()) == recipe
     assert "teacher" not in replace(recipe, teacher=None).as_dict()
+
+
+@pytest.mark.parametrize("name", ["crnet-a", "crnet-b"])
+def test_operations_of_a_step_are_the_mean_of_what_torch_counts_at_its_scales(small_recipe, name):
+    """The first layer's input needs no gradient, so torch counts a little less."""
+    recipe = small_recipe(name)
+    network = build(recipe.architecture, **recipe.network, scales=recipe.scales)
+    size = recipe.optimiser.patch
+    x = torch.rand(recipe.optimiser.batch, 3 if network.line == "rgb" else 1, size, size)
+    counted = []
+    for scale in recipe.scales:
+        with FlopCounterMode(display=False) as counter:
+            network(x, scale).mean().backward()
+        counted.append(counter.get_total_flops())
+    assert 0.9 * recipe.step_operations() < np.mean(counted) <= recipe.step_operations()
 
 
 def test_a_recipe_is_what_its_file_says(tmp_path):

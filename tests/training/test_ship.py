@@ -55,5 +55,7 @@ def test_a_card_names_the_teacher_and_its_licence():
     assert "50 % of the loss compares with the output of imdn[published]" in text
     assert PUBLISHED["imdn"].summary in text
     assert "licence: none stated" in text
+    operations = 5 * load_recipe("crnet-b-256-imdn").step_operations()
+    assert f"{operations:.1e} floating-point operations" in text
     del recipe["teacher"]
     assert "Teacher" not in card("crnet-b", metadata, dict.fromkeys((2, 3, 4), 28.0), 700)

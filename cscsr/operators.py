@@ -32,15 +32,10 @@ import torch.nn.functional as F
 from cscsr.arrays import ordinary_torch, to_tensor, to_type_of
 from cscsr.convolution import contract, transform_operations
 from cscsr.errors import InputError, unknown_name
-from cscsr.patch_operator import Block, PatchOperator
+from cscsr.patch_operator import Block, PatchOperator, largest_patch
 
 BOUNDARIES = ("circular", "zero")
 """What lies beyond the edge of a signal: the opposite edge, or zeros."""
-
-PATCH_ELEMENTS = 128
-"""Filters of at most this many elements (C·h·w) are applied patch by patch, larger ones by FFT.
-Patches take C·h·w multiply-adds per code at nearly the processor's peak, a transform some tens at
-the pace of memory: the two cross at one or two hundred elements."""
 
 
 class ConvDictionary:
@@ -102,7 +97,7 @@ class ConvDictionary:
         if mask is not None:
             self.mask = to_tensor(mask, self.filters.device, self.filters.dtype)
         self._patches: PatchOperator | None = None
-        if self.elements <= PATCH_ELEMENTS:
+        if self.elements <= largest_patch(self.filters):
             self._patches = PatchOperator(self.filters, self.shape)
 
     @property

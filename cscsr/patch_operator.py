@@ -13,7 +13,11 @@ from functools import cached_property
 import torch
 import torch.nn.functional as F
 
-BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**28}
+PATCH_ELEMENTS = 128
+"""Filters of at most this many elements (C·h·w) are applied patch by patch by matrix products,
+larger ones by FFT."""
+
+BLOCK_BYTES = {"cpu": 2**23, "cuda": 2**28}
 """The most bytes of patches and codes per block: on a CPU they fit into its caches, so that a block
 is read from memory only once."""
 
@@ -22,6 +26,26 @@ LANES = 16
 
 Block = tuple[slice, slice, slice]
 """An index of codes (B,M,H,W): some signals, all atoms, some rows."""
+
+
+def by_layers(filters: torch.Tensor) -> bool:
+    """Whether torch's convolution layers do the products: in float32 on a CPU."""
+    return (
+        filters.dtype == torch.float32
+        and filters.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+    )
+
+
+def largest_patch(filters: torch.Tensor) -> int:
+    """Return the most elements (C·h·w) of filters (M,C,h,w) that are applied patch by patch; larger
+    ones go by FFT.
+
+    Patches take C·h·w multiply-adds per code, a transform some tens at the pace of memory and a
+    product with each channel. Convolution layers compute nearly at the processor's peak: they and
+    transforms take the same time at about 64 + 112·C elements, at 256×256 and 96×96.
+    """
+    return 64 + 112 * filters.shape[1] if by_layers(filters) else PATCH_ELEMENTS
 
 
 class PatchOperator:
@@ -45,11 +69,7 @@ class PatchOperator:
         self.filters = filters
         self.atoms, self.channels, *self.filter_shape = (int(n) for n in filters.shape)
         self.shape = shape
-        self.uses_layers = (
-            filters.dtype == torch.float32
-            and filters.device.type == "cpu"
-            and torch.backends.mkldnn.is_available()
-        )
+        self.uses_layers = by_layers(filters)
 
     def blocks(self, batch: int) -> Iterator[Block]:
         """Yield the blocks of `batch` signals: whole rows of all M maps of one signal, or of

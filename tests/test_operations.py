@@ -8,7 +8,8 @@ import torch
 
 from cscsr import SparseCoding, SuperResolution, list_solvers, make_solver
 from cscsr.convolution import transform_operations
-from cscsr.operators import PATCH_ELEMENTS, ConvDictionary
+from cscsr.operators import ConvDictionary
+from cscsr.patch_operator import largest_patch
 from cscsr.registry import is_builtin
 
 
@@ -77,7 +78,7 @@ def test_a_batch_costs_as_much_as_its_signals(problem):
 
 
 def test_large_filters_are_counted_as_transforms():
-    side = math.isqrt(PATCH_ELEMENTS) + 1
+    side = math.isqrt(largest_patch(torch.zeros(4, 1, 1, 1))) + 1
     operator = ConvDictionary(torch.zeros(4, 1, side, side), (32, 32))
     pixels = 32 * 32
     assert transform_operations(pixels) == 1.25 * pixels * 10

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cscsr.convolution import convolve, stack_filters
 from cscsr.errors import InputError
-from cscsr.operators import PATCH_ELEMENTS, ConvDictionary
-from cscsr.patch_operator import BLOCK_BYTES
+from cscsr.operators import ConvDictionary
+from cscsr.patch_operator import BLOCK_BYTES, PATCH_ELEMENTS
 
 
 @st.composite
@@ -92,9 +92,9 @@ def test_several_blocks_make_the_sums_of_one(boundary, dtype):
     """F written out, and ⟨Fz, r⟩ = ⟨z, Fᵀr⟩, where codes are taken block by block."""
     rng = np.random.default_rng(0)
     filters = torch.from_numpy(rng.standard_normal((6, 1, 5, 5))).to(dtype)
-    operator = ConvDictionary(filters, (400, 96), boundary)
+    operator = ConvDictionary(filters, (800, 96), boundary)
     assert len(list(operator.blocks(1))) > 1
-    codes = rng.standard_normal((6, 400, 96))
+    codes = rng.standard_normal((6, 800, 96))
     residual = rng.standard_normal((1, *operator.grid))
     image = operator.synthesis(codes)
     atol = 1e3 * torch.finfo(dtype).eps

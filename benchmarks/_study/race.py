@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cscsr import SparseCoding, make_solver
+from cscsr import SparseCoding, SporcoADMM, make_solver
 from cscsr.racing import Optimum, Run, certified_optimum, measure, own_clock
 
 __all__ = [
@@ -63,7 +63,14 @@ def run_with_rho(problem: SparseCoding, optimum: Optimum, rho: float, iterations
     It is ours, whose iterates with a fixed ρ are sporco's, for a fraction of the time.
     """
     run = run_solver(
-        problem, optimum, "admm", iterations, until=SEARCH_GAP, rho=rho, auto_rho=False
+        problem,
+        optimum,
+        "admm",
+        iterations,
+        until=SEARCH_GAP,
+        rho=rho,
+        auto_rho=False,
+        relaxation=SporcoADMM.relaxation,
     )
     assert run is not None
     return run

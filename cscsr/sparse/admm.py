@@ -11,6 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
 from typing import ClassVar, Self
 
 import torch
@@ -81,29 +82,28 @@ def dual_of(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
 def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], torch.Tensor]:
     """Return the map (s, ρ) ↦ (FFᵀ + ρI)⁻¹ s of signals ([B,]C,H,W).
 
-    FFᵀ is a C×C matrix at each frequency, which is diagonalised once, for all ρ. By the Woodbury
-    identity, x = w + Fᵀg with g = (FFᵀ + ρI)⁻¹(y − Fw) solves (FᵀF + ρI) x = Fᵀy + ρw (for C = 1
-    this is the Sherman–Morrison formula), and then Fx = y − ρg.
+    FFᵀ is a C×C matrix at each frequency, which is diagonalised once and inverted for each new ρ.
+    By the Woodbury identity, x = w + Fᵀg with g = (FFᵀ + ρI)⁻¹(y − Fw) solves
+    (FᵀF + ρI) x = Fᵀy + ρw (for C = 1 this is the Sherman–Morrison formula), and then Fx = y − ρg.
     """
     operator, observed = problem.operator(masked=False), problem.observed()
-    if operator.channels == 1:
-        gram = operator.gram[..., 0, 0].real
-        basis = None
-    else:
-        gram, basis = torch.linalg.eigh(operator.gram)
-        gram = gram.movedim(-1, 0)
-        basis = basis.to(torch.promote_types(observed.dtype, torch.complex64))
-    gram = gram.clamp(min=0).to(observed.dtype)
+    channels = operator.channels
+    gram, basis = torch.linalg.eigh(operator.gram)
+    gram = gram.movedim(-1, 0).clamp(min=0).to(observed.dtype)
+    basis = basis.to(torch.promote_types(observed.dtype, torch.complex64)).movedim((-2, -1), (0, 1))
+
+    @lru_cache(maxsize=1)
+    def inverse(rho: float) -> torch.Tensor:
+        """The matrices (FFᵀ + ρI)⁻¹, (C,C,·,·)."""
+        if channels == 1:
+            return (1.0 / (gram + rho))[None]
+        scaled = basis / (gram + rho)
+        return torch.einsum("cehw,dehw->cdhw", scaled, basis.conj()).contiguous()
 
     def solve(signal: torch.Tensor, rho: float) -> torch.Tensor:
-        spectrum = torch.fft.rfft2(signal)
-        if basis is None:
-            spectrum /= gram + rho
-        else:
-            spectrum = torch.einsum("hwdc,...dhw->...chw", basis.conj(), spectrum)
-            spectrum /= gram + rho
-            spectrum = torch.einsum("hwdc,...chw->...dhw", basis, spectrum)
-        return torch.fft.irfft2(spectrum, operator.grid)
+        spectrum, matrices = torch.fft.rfft2(signal), inverse(rho)
+        columns = (matrices[:, c] * spectrum[..., c : c + 1, :, :] for c in range(channels))
+        return torch.fft.irfft2(reduce(torch.add, columns), operator.grid)
 
     return solve
 
@@ -166,8 +166,10 @@ class ADMM(Splitting, ProximalSolver):
         λⱼ/|Aⱼᵀb| of the codes that are not exempt.
     auto_rho
         Balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after the
-        iterations 16, 32, 64, … multiply ρ by √(p/d), clamped to [1/10, 10]. As the changes become
-        ever rarer, they cannot keep ADMM from converging.
+        iterations 16, 32, 64, …, if one is over ten times the other, multiply ρ by √(p/d), clamped
+        to [1/10, 10]. As the changes become ever rarer, they cannot keep ADMM from converging.
+    relaxation
+        1.95 unless set.
     tol
         Besides the change of the codes, ‖x − z_before‖ must be at most tol·‖z‖.
 
@@ -182,6 +184,8 @@ class ADMM(Splitting, ProximalSolver):
     supports_mask: ClassVar[bool] = True
     growth: ClassVar[float] = 1e6
     """z is not x: with a ρ far too small its objective may rise a long way before it falls."""
+
+    relaxation: float = 1.95
 
     @property
     def name(self) -> str:
@@ -210,15 +214,16 @@ class ADMM(Splitting, ProximalSolver):
             target = old
             sweep = operator.sweep(g)
             for block, correlation in sweep:
-                before = new[block]
-                step = correlation.sub_(v[block]).add_(before)  # x − z_before
-                point = v[block].add_(step, alpha=self.relaxation)
+                before, point = new[block], v[block]
+                if norms is not None:
+                    step = before - point + correlation  # x − z_before
+                point.lerp_(before, self.relaxation).add_(correlation, alpha=self.relaxation)
                 bound = part_of(threshold, block)
                 after = shrink_into(target[block], point, bound, problem.nonnegative)
                 sweep.put(block, after)
                 if norms is not None:
                     if adapts:
-                        x = step.add(before)
+                        x = step + before
                         norms.add(x=x, off=x - after, move=after - before, u=point - after)
                     norms.add(step=step, z=after)
             image_before, image = image, sweep.image
@@ -279,10 +284,9 @@ class _Norms:
 
 
 def _balance(norms: _Norms) -> float:
-    """The factor for ρ, √(p/d) clamped to [1/10, 10]; 1 where both residuals are zero. See
-    `ADMM`."""
+    """The factor for ρ, √(p/d) clamped to [1/10, 10]; 1 where p/d is in that range. See `ADMM`."""
     primal = norms["off"] / max(norms["x"], norms["z"], TINY)
     dual = norms["move"] / max(norms["u"], TINY)
-    if primal == dual == 0:
+    if primal <= 10 * dual and dual <= 10 * primal:
         return 1.0
     return min(max(math.sqrt(primal / max(dual, TINY)), 0.1), 10.0)

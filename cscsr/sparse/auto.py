@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cscsr.errors import InputError
-from cscsr.operators import PATCH_ELEMENTS
+from cscsr.patch_operator import largest_patch
 from cscsr.problem import SparseCoding
 from cscsr.solver import Solution
 from cscsr.sparse.active_set import ActiveSet, active_share
@@ -25,7 +25,7 @@ FIRST = 20
 
 
 SHARES = {1e-5: 0.0122, 1e-4: 0.0097, 1e-3: 0.0077, 1e-2: 0.0042}
-"""By accuracy: `largest_share` where F goes patch by patch."""
+"""By accuracy: `largest_share` for filters of 64 elements."""
 
 
 def largest_share(problem: SparseCoding, accuracy: float) -> float:
@@ -33,16 +33,14 @@ def largest_share(problem: SparseCoding, accuracy: float) -> float:
     method to be the faster way to a relative gap of `accuracy`.
 
     A Newton step costs C·h·w per active code; a dense iteration costs the same for any number of
-    them, C·h·w per code if F goes patch by patch, about as much as 60 + 48·C if it goes by FFT. The
-    more accurate the codes are to be, the more dense iterations a Newton step saves. The share is
-    interpolated between the accuracies of `SHARES`, in their logarithm. The numbers are a fit to
-    times of `python -m benchmarks.race` on an image of CID22val and on the embedded images
-    (docs/solvers.md).
+    them, about 35 + 0.45·C·h·w per code if F goes patch by patch, and if it goes by FFT as much as
+    the largest patches. The more accurate the codes are to be, the more dense iterations a Newton
+    step saves. The share is interpolated between the accuracies of `SHARES`, in their logarithm.
+    The numbers are a fit to times of `python -m benchmarks.race` on an image of CID22val and on the
+    embedded images (docs/solvers.md).
     """
     operator = problem.operator()
-    dense = float(operator.elements)
-    if operator.elements > PATCH_ELEMENTS:
-        dense = 60.0 + 48.0 * operator.channels
+    dense = 35.0 + 0.45 * min(operator.elements, largest_patch(operator.filters))
     decades = [math.log10(known) for known in SHARES]
     share = np.interp(math.log10(accuracy), decades, list(SHARES.values()))
     return float(share) * dense / operator.elements

@@ -113,10 +113,9 @@ def test_scicos_iterates_are_ours_with_the_same_rho():
     from cscsr import ADMM
 
     problem = image_problem(32, 0.1)
-    ours = ADMM(iterations=30, tol=0, rho=3.0, auto_rho=False).solve(problem).codes
-    np.testing.assert_allclose(
-        ScicoADMM(iterations=30, tol=0, rho=3.0).solve(problem).codes, ours, atol=2e-5
-    )
+    common = {"iterations": 30, "tol": 0, "rho": 3.0, "relaxation": 1.8}
+    ours = ADMM(auto_rho=False, **common).solve(problem).codes
+    np.testing.assert_allclose(ScicoADMM(**common).solve(problem).codes, ours, atol=2e-5)
 
 
 def test_every_peer_has_its_installation():

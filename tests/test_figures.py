@@ -151,6 +151,7 @@ def readme() -> Iterator[str]:
     hours = [hours_of_training(name) for name in ("crnet-a-small", "crnet-b-small", "crnet-b-tied")]
     assert hours == [2, 2, 5]
     yield "were trained with Muon for two to five hours on one CPU core, not for days on a GPU"
+    yield processor_phrases()[-1]
 
 
 def speedups() -> pd.DataFrame:
@@ -257,12 +258,56 @@ def race_cases(name: str) -> race_table.Results:
     return race_table.results(read_curves(ROOT / "reports" / "reference" / name))
 
 
+def by_processor() -> pd.DataFrame:
+    """Seconds and units of sporco's ADMM, by (limits, system, precision), on the Zen 5 EPYC."""
+    table = read("speed/processors.csv").fillna({"limits": ""})
+    table = table[table.processor.str.startswith("AMD EPYC (family 26 model 2; ")]
+    return table.set_index(["limits", "system", "precision"])[["seconds", "of_sporco_admm"]]
+
+
+AVX2 = (
+    "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 "
+    "OPENBLAS_CORETYPE=Haswell"
+)
+WITHOUT_BF16 = "ONEDNN_MAX_CPU_ISA=AVX512_CORE"
+NETWORKS = ("crnet-a-small", "crnet-b-small")
+
+
+def processor_phrases() -> tuple[str, ...]:
+    """What docs/reproduce.md says of the instruction sets; the last phrase is README's."""
+    seconds, unit = (by_processor()[name] for name in ("seconds", "of_sporco_admm"))
+
+    def slower(system: str) -> str:
+        return f"{seconds[AVX2, system, 'fp32'] / seconds['', system, 'fp32']:.1f}"
+
+    def bf16(limits: str) -> list[float]:
+        return [seconds[limits, n, "bf16"] / seconds[limits, n, "fp32"] for n in NETWORKS]
+
+    a, b = map(slower, NETWORKS)
+    gain, core, avx2 = (bf16(limits) for limits in ("", WITHOUT_BF16, AVX2))
+    lead = [1 / unit[limits, "active-set", "fp32"] for limits in ("", AVX2)]
+    assert unit["", "active-set", "fp32"] < unit["", "admm", "fp32"]
+    return (
+        f"`crnet-a-small` takes {a} times, `crnet-b-small` {b} times, `csc-sr[ista]` "
+        f"{slower('csc-sr[ista]')} times, `admm` {slower('admm')} times and `active-set` "
+        f"{slower('active-set')} times as long",
+        f"The lead of `active-set` over sporco's ADMM falls from {lead[0]:.1f} to {lead[1]:.1f} "
+        "times",
+        f"the networks are {1 / gain[0]:.1f} and {1 / gain[1]:.1f} times faster in bfloat16",
+        f"they take {core[0]:.1f} and {core[1]:.1f} times as long in bfloat16 as in float32",
+        f"limited to AVX2, {avx2[0]:.1f} and {avx2[1]:.1f} times",
+        f"limited to AVX2 by environment variables, an AMD EPYC (Zen 5) takes {a} and {b} times as "
+        "long for the two networks",
+    )
+
+
 def reproduce() -> Iterator[str]:
     figure5 = read("fig5.csv").groupby(["network", "recursions"])["seconds"].max().sum()
     yield f"{figure5:.0f} s of training steps"
     curves = read("convergence.csv").groupby(["solver", "rho"], dropna=False)
     yield f"{curves['seconds'].max().sum():.0f} s of solving"
     yield f"{read('levers.csv')['seconds'].sum() / 60:.0f} min of training"
+    yield from processor_phrases()[:-1]
 
 
 def csc_sr() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks.speed`: inference, solvers, training."""
+"""The command `python -m benchmarks.speed`: inference, solvers, training, processors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = study_parser(
         "speed",
         "Speed of the networks, beside a plain chain of their convolutions, and of the "
-        "sparse-coding solvers, beside sporco's.",
+        "sparse-coding solvers, beside sporco's. processors: of both, on this processor, in "
+        "units of sporco's ADMM.",
     )
-    parser.add_argument("subjects", nargs="+", choices=("inference", "training", "solvers"))
+    parser.add_argument(
+        "subjects", nargs="+", choices=("inference", "training", "solvers", "processors")
+    )
     parser.add_argument("--device", default="cpu", help="of the networks (%(default)s)")
     parser.add_argument(
         "--networks",
@@ -33,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[256, 512], help="of the solvers' image"
     )
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="of the solvers' runs in turn (%(default)s)"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="of the runs in turn (%(default)s)")
     return run_command(_measure, vars(parser.parse_args(arguments)))
 
 
@@ -55,7 +56,11 @@ def _measure(
         from benchmarks.speed.solvers import solvers
 
         paths += solvers(out, sizes, rounds, report)
-    if names := [name for name in subjects if name != "solvers"]:
+    if "processors" in subjects:
+        from benchmarks.speed.processors import processors
+
+        paths += processors(out, rounds, report)
+    if names := [name for name in subjects if name in ("inference", "training")]:
         from benchmarks.speed.networks import measure_networks
 
         paths += measure_networks(out, names, networks, device, report)

@@ -137,7 +137,7 @@ def _paired(clock: Clock, ours: Callable[[], Any], chain: Callable[[], Any]) -> 
     }
 
 
-def _image() -> np.ndarray:
+def photograph() -> np.ndarray:
     """A piece of a photograph, grey, float32 (SIDE,SIDE)."""
     texture = training_textures()["motorcycle_left"]
     return np.ascontiguousarray(texture[:SIDE, :SIDE], np.float32) / 255
@@ -174,7 +174,7 @@ def _inference(solver: NetworkSolver, device: str) -> dict[str, Any]:
     import torch
 
     module = solver.network()
-    image = _image()
+    image = photograph()
     if module.line == "rgb":
         image = np.repeat(image[..., None], 3, axis=2)
     batch = torch.from_numpy(module.prepare(image, SCALE))[None].to(device)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -26,6 +27,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Times on a shared machine say nothing about the code.
 settings.register_profile("cscsr", deadline=None, max_examples=40)
 settings.load_profile("cscsr")
+
+# Tests neither see nor change what the user of this machine has imported. Their parameters name
+# solvers, and are collected before any fixture.
+_CACHE = TemporaryDirectory(prefix="cscsr-cache-")
+os.environ[CACHE_VARIABLE] = _CACHE.name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -61,15 +67,6 @@ def published_files() -> Path:
             f"no published weights: no {folder} (set CSCSR_PUBLISHED_FILES to their folder)"
         )
     return folder
-
-
-@pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory) -> Iterator[Path]:
-    """Tests neither see nor change what the user of this machine has imported."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(folder))
-        yield folder
 
 
 def pytest_configure() -> None:

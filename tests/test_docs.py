@@ -72,7 +72,8 @@ def test_python_of_dictionary_learning_and_of_the_race_runs(tmp_path):
     picked, race = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert python("-c", picked, folder=tmp_path).strip() in {"active-set", "admm"}
     table = python("-c", race, folder=tmp_path)
-    assert all(f"| {name} |" in table for name in ("active-set", "admm", "fista"))
+    cells = {cell.strip() for cell in table.split("|")}
+    assert {"active-set", "admm", "fista"} <= cells
     assert (tmp_path / "race" / "race.png").is_file()
 
 

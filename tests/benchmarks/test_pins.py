@@ -7,9 +7,10 @@ figure is to change (new weights, another method), run the command and commit wh
 All solvers are pinned on Set5, Set14 and the embedded set, most at all their scales. To keep the
 file below three minutes of one core:
 
-- `csc-sr[cista]`, `csc-sr[sporco-admm]`, `csc-sr[admm]+` and `crnet-b-small+`, seconds for an
-  image, have ×4 only, where they are cheapest, and of Set14 two images. Their weights are those of
-  `csc-sr[ista]`, `csc-sr[admm]` and `crnet-b-small`, which are pinned at every scale.
+- `csc-sr[cista]`, `csc-sr[sporco-admm]`, `csc-sr[admm]+`, `crnet-b` and `crnet-b-small+`, seconds
+  for an image, have ×4 only, where they are cheapest, and of Set14 two images. Their weights, but
+  for `crnet-b`, are those of `csc-sr[ista]`, `csc-sr[admm]` and `crnet-b-small`, which are pinned
+  at every scale. `crnet-b+` has a small image of each set.
 - `crnet-a-small` has Set5 at ×4 and two images of Set14 at each scale; `csc-sr[admm]` and
   `crnet-b-small` have all of Set14 at ×4, and two images of it at ×2 and ×3.
 - `csc-ridge`, `csc-sr[ista]` and `csc-sr[fista]` (×4) and `csc-sr-paper[admm]` (×2) have these two
@@ -119,20 +120,34 @@ def test_pins_are_those_of_the_command():
     assert not table_figures().keys() & measured  # one source for each
 
 
+def psnr_of(dataset: str, name: str, scale: int) -> dict[str, float]:
+    """PSNR in dB of each pinned image, and of the whole set where all five images are pinned."""
+    psnr = {image: pair[0] for image, pair in FIGURES.get((dataset, name, scale), {}).items()}
+    return psnr | ({MEAN: float(np.mean(list(psnr.values())))} if len(psnr) == 5 else {})
+
+
+def gain(case: Case, other: str) -> float | None:
+    """How many dB a solver is above another, on what both have; None without any."""
+    dataset, name, scale = case
+    ours, theirs = psnr_of(dataset, name, scale), psnr_of(dataset, other, scale)
+    gains = [ours[image] - theirs[image] for image in ours.keys() & theirs.keys()]
+    return float(np.mean(gains)) if gains else None
+
+
 def test_every_solver_beats_bicubic_and_the_self_ensemble_its_solver():
     """By the figures, which the other tests hold the solvers to."""
-    means = {
-        case: np.mean(list(images.values()), axis=0)[0]
-        for case, images in FIGURES.items()
-        if case[0] != "Set14" or MEAN in images
-    }
-    assert len(means) > 50
-    for (dataset, name, scale), psnr_db in means.items():
-        if name != "bicubic":
-            gain = 0.1 if name == "srcnn" else 0.3  # that one has been trained for minutes
-            assert psnr_db > means[dataset, "bicubic", scale] + gain
-        if name.endswith("+"):
-            assert psnr_db > means[dataset, name.removesuffix("+"), scale]
+    compared = 0
+    for case in FIGURES:
+        dataset, name, _ = case
+        over_bicubic = gain(case, "bicubic") if name != "bicubic" else None
+        if over_bicubic is not None and dataset != "Set14":  # two images are few
+            compared += 1
+            assert over_bicubic > (0.1 if name == "srcnn" else 0.3)  # trained for minutes
+        if name.endswith("+") and dataset != "Set14":
+            over_one = gain(case, name.removesuffix("+"))
+            assert over_one is not None
+            assert over_one > 0
+    assert compared > 45
 
 
 def test_the_command_says_what_it_needs(tmp_path, capsys):

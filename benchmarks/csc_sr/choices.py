@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks._study.command import Report, silent
 from benchmarks._study.curves import read_curves, write_curves
 from cscsr import plot
 from cscsr.output import make_folder, write_text
+
+if TYPE_CHECKING:
+    from cscsr.csc_sr.options import Options
 
 SCALE = 2
 
@@ -53,15 +56,15 @@ CHOICES = (
 
 
 def choices(data: str | Path, out: str | Path, report: Report = silent) -> list[Path]:
-    """Train each of `CHOICES` at ×2 in the ridge form and write their table and the picture of
-    sparsity against PSNR. Raises InputError for a folder without the data."""
-    from cscsr import weights
+    """Train each of `CHOICES` at ×2 in the ridge form, with filters by sporco as in the shipped
+    weights, and write their table and the picture of sparsity against PSNR. Raises InputError
+    for a folder without the data."""
+    from benchmarks.csc_sr.sporco_filters import sporco_filters, write_filters
     from cscsr.csc_sr.options import CODINGS, Coding, Options
-    from cscsr.csc_sr.train import train_csc_sr
 
     out = make_folder(out)
     rows: list[dict[str, Any]] = []
-    filters: dict[tuple[int, int], Path] = {}
+    filters: dict[tuple[int, int], str] = {}
     for index, choice in enumerate(CHOICES):
         report(choice.label, index, len(CHOICES))
         usual = CODINGS[choice.coder]
@@ -69,18 +72,11 @@ def choices(data: str | Path, out: str | Path, report: Report = silent) -> list[
         coding = Coding(lam, {**usual.settings, **choice.settings})
         options = replace(Options(), **{**BASE, **choice.options}, codings={choice.coder: coding})
         bank = (options.atoms, options.filter_steps)
-        (path,) = train_csc_sr(
-            data,
-            out / "runs" / f"{index:02d}",
-            coders=[choice.coder],
-            scales=[SCALE],
-            options=options,
-            filters=str(filters[bank]) if bank in filters else None,
-            progress=False,
-        )
-        filters.setdefault(bank, path)
-        made = weights.load(path)[1]["scales"][str(SCALE)]
-        ridge, psnr_db = max(made["holdout_psnr_db"].items(), key=lambda item: item[1])
+        if bank not in filters:
+            path = out / "runs" / f"sporco-{options.atoms}-{options.filter_steps}.safetensors"
+            filters[bank] = write_filters(path, sporco_filters(data, options))
+        folder = out / "runs" / f"{index:02d}"
+        row = fitted_row(data, folder, choice.coder, options, filters[bank])
         rows.append(
             {
                 "choice": choice.label,
@@ -88,11 +84,7 @@ def choices(data: str | Path, out: str | Path, report: Report = silent) -> list[
                 "lam_255": f"{255 * lam:g}",
                 "iterations": coding.settings["iterations"],
                 "atoms": options.atoms,
-                "lr_pixels": made["lr_pixels"],
-                "ridge": ridge,
-                "density": f"{made['holdout_density']:.4f}",
-                "psnr_db": f"{psnr_db:.3f}",
-                "bicubic_psnr_db": f"{made['holdout_bicubic_psnr_db']:.3f}",
+                **row,
             }
         )
     table = out / "choices.csv"
@@ -102,6 +94,35 @@ def choices(data: str | Path, out: str | Path, report: Report = silent) -> list[
     picture = out / "sparsity.png"
     draw_sparsity(table, picture)
     return [table, text, picture]
+
+
+def fitted_row(
+    data: str | Path, folder: Path, coder: str, options: Options, filters: str, seed: int = 0
+) -> dict[str, Any]:
+    """Fit a coder's ridge form at ×2 to given filters: its pixels, and the best ridge weight, the
+    density and the PSNR on the held-out images."""
+    from cscsr import weights
+    from cscsr.csc_sr.train import train_csc_sr
+
+    (path,) = train_csc_sr(
+        data,
+        folder,
+        coders=[coder],
+        scales=[SCALE],
+        options=options,
+        filters=filters,
+        seed=seed,
+        progress=False,
+    )
+    made = weights.load(str(path))[1]["scales"][str(SCALE)]
+    ridge, psnr_db = max(made["holdout_psnr_db"].items(), key=lambda item: item[1])
+    return {
+        "lr_pixels": made["lr_pixels"],
+        "ridge": ridge,
+        "density": f"{made['holdout_density']:.4f}",
+        "psnr_db": f"{psnr_db:.3f}",
+        "bicubic_psnr_db": f"{made['holdout_bicubic_psnr_db']:.3f}",
+    }
 
 
 def _markdown(rows: Sequence[dict[str, Any]]) -> str:

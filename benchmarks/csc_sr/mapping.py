@@ -88,6 +88,7 @@ def mapping(
     sizes: of the training, changes to the usual `Options`. starts: as `STARTS`. Raises
     InputError for a folder without the data.
     """
+    from benchmarks.csc_sr.sporco_filters import sporco_filters, write_filters
     from cscsr.csc_sr.hr_filters import Fit, start_from
     from cscsr.csc_sr.map_training import RIDGES
     from cscsr.csc_sr.options import CODINGS, Options
@@ -96,8 +97,18 @@ def mapping(
     out = make_folder(out)
     options = replace(Options(), **sizes, codings={"admm": CODINGS["admm"]})
     report("sums over the training images", 0, 1)
+    filters = write_filters(
+        out / "runs" / "mapping.safetensors", sporco_filters(data, options, seed)
+    )
     equations, heldout, results = fit_parts(
-        data, out / "runs" / "mapping", "admm", SCALE, options, seed=seed, progress=False
+        data,
+        out / "runs" / "mapping",
+        "admm",
+        SCALE,
+        options,
+        filters=filters,
+        seed=seed,
+        progress=False,
     )
 
     def ridge_row(ridge: float) -> dict[str, Any]:

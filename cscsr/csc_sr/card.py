@@ -26,6 +26,8 @@ class RunFacts:
     ----------
     options
         Its sizes.
+    filters
+        The weights that the filters were taken from; None: they were learned.
     filter_set
         The data set that the filters were learned on.
     holdout_crop
@@ -37,6 +39,7 @@ class RunFacts:
     """
 
     options: Options
+    filters: str | None
     filter_set: str
     holdout_crop: int
     images: int
@@ -116,6 +119,11 @@ def model_card(
     options, filter_set, crop = facts.options, facts.filter_set, facts.holdout_crop
     coding = options.codings[start.coder]
     stop = ", ".join(f"{key} {value}" for key, value in coding.settings.items())
+    origin = (
+        f"learned by `cscsr.learn_dictionary` on {filter_set}"
+        if facts.filters is None
+        else f"taken from {Path(facts.filters).name}"
+    )
     shapes = {scale: tuple(row["hr_filters"].shape) for scale, row in fitted.items()}
     filters = ", ".join(f"{m} of {k}x{k} (x{s})" for s, (m, k, _) in shapes.items())
     constrained = {s: max(row["rounds_psnr_db"][1:], default=math.nan) for s, row in fitted.items()}
@@ -129,8 +137,8 @@ def model_card(
 Filters, mapping and high-resolution filters of CSC-SR (docs/csc-sr.md) for codes by \
 {start.coder}; the ridge kernels of csc-ridge, too.
 
-- {len(start.filters)} low-resolution filters of {start.filter_size}x{start.filter_size}, learned \
-with sporco's online dictionary learning on {filter_set}; high-resolution filters: {filters}.
+- {len(start.filters)} low-resolution filters of {start.filter_size}x{start.filter_size}, \
+{origin}; high-resolution filters: {filters}.
 - Codes: lambda {coding.lam * 255:g}/255, {stop}. Codes made otherwise need a map of their own.
 - Mapping and high-resolution filters from the {facts.images} images of \
 {", ".join(options.sets)} that are neither held out nor copies of test images (their middle, up \

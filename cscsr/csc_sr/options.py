@@ -60,9 +60,8 @@ class Options:
         M, the number of HR filters.
     filter_size
         The side of the LR filters.
-    filter_lam, filter_steps, filter_step_size
-        Of the dictionary learning; see
-        `cscsr.csc_sr.dictionary.learn_filters`.
+    filter_lam, filter_steps
+        λ and steps of the dictionary learning; see `cscsr.learn_dictionary`.
     support
         The side of the HR filters in LR pixels; k = support·scale.
     crop
@@ -83,7 +82,6 @@ class Options:
     filter_size: int = 5
     filter_lam: float = 0.5 / 255
     filter_steps: int = 60
-    filter_step_size: float = 0.5
     support: int = 5
     crop: int = 112
     phases: int | None = None

@@ -2,15 +2,14 @@
 
 ``cscsr train csc-sr`` is its command.
 
-1. LR filters by online dictionary learning on residuals of T91.
+1. LR filters by online dictionary learning (`cscsr.learn_dictionary`) on residuals of T91.
 2. For a coder and a scale: the sums of `NormalEquations` over the codes of all images, one
    image's codes in memory at a time; the ridge kernels they give (`csc-ridge`).
 3. Mapping and HR filters by turns from there (`cscsr.csc_sr.hr_filters`). The mapping hardly
    leaves its start: docs/csc-sr.md, "What the mapping is worth".
 
 Ridge weight and number of rounds are chosen on the held-out images. Results are saved in the
-output folder, and the same command resumes from them after an interruption. Needs sporco for
-the filters and for its coder.
+output folder, and the same command resumes from them after an interruption.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ import torch
 
 from cscsr import checkpoints, weights
 from cscsr.csc_sr.card import RunFacts, write_weights
-from cscsr.csc_sr.dictionary import learn_filters
 from cscsr.csc_sr.map_training import HeldOut, MapTraining
 from cscsr.csc_sr.mapping import NormalEquations
 from cscsr.csc_sr.options import (
@@ -39,6 +37,7 @@ from cscsr.csc_sr.training_images import TILE, Lumas, central_crop, residual_til
 from cscsr.csc_sr.weight_file import KIND, Weights
 from cscsr.data.datasets import holdout_images, training_images
 from cscsr.errors import InputError
+from cscsr.learn import learn_dictionary
 from cscsr.locks import folder_lock
 
 HOLDOUT_CROP = 128
@@ -122,7 +121,7 @@ def _train(
         coder = run.weights.coder
         fitted = {s: run.store.made(f"{coder}-x{s}", partial(run.fit, s)) for s in scales}
         facts = RunFacts(
-            run.options, FILTER_SET, HOLDOUT_CROP, len(run.images), len(run.heldout), seed
+            run.options, filters, FILTER_SET, HOLDOUT_CROP, len(run.images), len(run.heldout), seed
         )
         files.append(write_weights(Path(out), ship, run.weights, fitted, facts))
     return files
@@ -135,6 +134,7 @@ def fit_parts(
     scale: int,
     options: Options,
     *,
+    filters: str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> tuple[NormalEquations, HeldOut, RunStore]:
@@ -148,7 +148,7 @@ def fit_parts(
         The sums over the training images, the held-out images that a map is judged on, and the
         store of the run's results in `out`.
     """
-    (run,) = _runs(data, out, [coder], [scale], options, None, seed, progress)
+    (run,) = _runs(data, out, [coder], [scale], options, filters, seed, progress)
     return run.sums(scale), run.held_out(scale), run.store
 
 
@@ -188,8 +188,8 @@ def _runs(
     heldout = [central_crop(luma, HOLDOUT_CROP) for luma in Lumas(holdout_images(data))]
     store = RunStore(Path(out) / "state", [requested, filters, seed, [p.name for p in paths]])
     if bank is None:
-        learn = partial(_learned_filters, data, options, seed, progress)
-        filters_of = store.made("filters", lambda: {"filters": learn()})
+        learn = partial(learned_filters, data, options, seed, progress)
+        filters_of = store.made("filters", lambda: {"filters": torch.from_numpy(learn())})
         shape = (options.atoms, options.filter_size, options.filter_size)
         checkpoints.check_like(
             filters_of, {"filters": torch.zeros(shape)}, str(store.folder / "filters.pt")
@@ -208,9 +208,15 @@ def _runs(
     return [MapTraining(start, options, images, heldout, seed, progress, store) for start in starts]
 
 
-def _learned_filters(data: str | Path, options: Options, seed: int, progress: bool) -> torch.Tensor:
-    """Filters (N,s,s), float32, learned on the residuals of `FILTER_SET`."""
-    rng = np.random.default_rng(seed)
+def filter_tiles(data: str | Path, rng: np.random.Generator) -> np.ndarray:
+    """Return the tiles (K,h,w), float32, of the residuals of `FILTER_SET` that filters are learned
+    on, at places drawn from `rng`.
+
+    Raises
+    ------
+    InputError
+        If no image is large enough.
+    """
     images = Lumas(training_images(data, [FILTER_SET]))
     tiles = list(residual_tiles(images, FILTER_SCALES, rng))
     if not tiles:
@@ -218,14 +224,25 @@ def _learned_filters(data: str | Path, options: Options, seed: int, progress: bo
             f"learning filters needs an image of at least {TILE}x{TILE} low-resolution pixels, "
             "got none."
         )
-    filters = learn_filters(
-        np.stack(tiles),
+    return np.stack(tiles).astype(np.float32)
+
+
+def learned_filters(
+    data: str | Path, options: Options, seed: int = 0, progress: bool = False
+) -> np.ndarray:
+    """Return filters (N,s,s), float32, learned on the residuals of `FILTER_SET`.
+
+    Raises
+    ------
+    InputError
+        For missing data, and images that are too small or flat.
+    """
+    return learn_dictionary(
+        list(filter_tiles(data, np.random.default_rng(seed))),
         options.atoms,
         options.filter_size,
         options.filter_lam,
-        options.filter_steps,
-        options.filter_step_size,
-        rng,
-        progress,
-    )
-    return torch.from_numpy(filters)
+        steps=options.filter_steps,
+        seed=seed,
+        progress=progress,
+    ).filters

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from cscsr import InputError, SuperResolution, weights
+from cscsr import ADMM, InputError, SparseCoding, SuperResolution, weights
 from cscsr.cli import main
 from cscsr.csc_sr.card import command_line
 from cscsr.csc_sr.decompose import MARGIN, split
-from cscsr.csc_sr.dictionary import FLAT, draw_patches
 from cscsr.csc_sr.map_training import CodedImage, HeldOut, MapTraining
 from cscsr.csc_sr.options import PRESETS, Coding, Options
 from cscsr.csc_sr.solver import CSCSR
 from cscsr.csc_sr.store import RunStore
-from cscsr.csc_sr.train import train_csc_sr
+from cscsr.csc_sr.train import filter_tiles, learned_filters, train_csc_sr
 from cscsr.csc_sr.training_images import TILE, residual_tiles, training_pair
 from cscsr.csc_sr.weight_file import read_weights
 from cscsr.data.datasets import demo, licence_of_weights, training_images, training_textures
@@ -65,6 +64,7 @@ def test_file_and_card_say_what_was_done(trained):
     assert max(row["holdout_psnr_db"].values()) > row["holdout_bicubic_psnr_db"]
     card = trained["ista"].with_suffix(".md").read_text()
     assert "3 images of T91" in card
+    assert "learned by `cscsr.learn_dictionary` on T91" in card
     assert licence_of_weights(["T91"]) in card
     assert "1 held-out images" in card
     assert str(trained["ista"].parent) not in card
@@ -239,16 +239,31 @@ def test_training_pair_adds_up_on_the_torus(scale):
     np.testing.assert_allclose(flipped_target[: 12 * scale], target[12 * scale :], atol=1e-12)
 
 
-def test_first_filters_are_patches_of_unit_norm():
-    rng = np.random.default_rng(0)
-    tiles = np.stack([split(rng.random((20, 20))).residual for _ in range(3)])
-    patches = draw_patches(tiles, 7, 5, rng)
-    np.testing.assert_allclose(np.linalg.norm(patches, axis=(1, 2)), 1, rtol=1e-6)
+def test_filters_are_unit_and_code_the_residuals_better_than_patches(data):
+    """By the objective of ADMM's codes, beside as many patches drawn at random."""
+    tiles = filter_tiles(data, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    places = zip(
+        rng.integers(len(tiles), size=8), *rng.integers(TILE - 4, size=(2, 8)), strict=True
+    )
+    patches = np.stack([tiles[k, i : i + 5, j : j + 5] for k, i, j in places])
+    patches /= np.linalg.norm(patches, axis=(1, 2), keepdims=True)
+    filters = learned_filters(data, replace(QUICK, filter_steps=20))
+    np.testing.assert_allclose(np.linalg.norm(filters, axis=(1, 2)), 1, rtol=1e-5)
+    values = []
+    for bank in (patches, filters):
+        problem = SparseCoding(tiles[:, None], bank, QUICK.filter_lam)
+        values.append(problem.objective(ADMM(60, record_every=0).solve(problem).codes))
+    assert values[1] < 0.97 * values[0]
 
 
-def test_flat_images_teach_no_filters():
+def test_flat_images_teach_no_filters(tmp_path):
+    (tmp_path / "T91").mkdir()
+    for name in ("one", "two"):
+        write_image(tmp_path / "T91" / f"{name}.png", np.full((120, 120), 7, np.uint8))
+    (tmp_path / "holdout.txt").write_text("T91/one.png\n")
     with pytest.raises(InputError, match="contrast"):
-        draw_patches(np.zeros((2, 20, 20)), 3, 5, np.random.default_rng(0))
+        learned_filters(tmp_path, QUICK)
 
 
 def test_command_on_the_card_names_no_folder():
@@ -256,15 +271,6 @@ def test_command_on_the_card_names_no_folder():
     expected = "cscsr train csc-sr --data images --out 'my filters'"
     assert command_line(words) == expected
     assert command_line(["-q", "tests/csc_sr"]) == "cscsr.csc_sr.train.train_csc_sr(...)"
-
-
-def test_a_patch_must_have_more_contrast_than_the_limit():
-    """Patches of 1x1 have the norm of their pixel: at `FLAT` none is drawn, above it all are."""
-    rng = np.random.default_rng(0)
-    with pytest.raises(InputError, match="only 0 patches"):
-        draw_patches(np.full((1, 4, 4), FLAT), 2, 1, rng)
-    patches = draw_patches(np.full((1, 4, 4), np.nextafter(FLAT, 1)), 2, 1, rng)
-    np.testing.assert_array_equal(patches, np.ones((2, 1, 1)))
 
 
 @pytest.mark.parametrize("shape", [(120, 200), (200, 120)])

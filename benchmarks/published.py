@@ -142,10 +142,15 @@ def published(
     """
     folder, out = needed_data(data), make_folder(out)
     table = out / "published_images.csv.gz"
-    rows: list[Row] = list(read_curves(table))
-    done = {(r["sha256"], r["dataset"], r["image"], int(r["scale"])) for r in rows}
     with tempfile.TemporaryDirectory() as cache:
         solvers = list(solvers_of(Path(weights), Path(cache)))
+        digests = {row.name: solver.weights_sha256() for row, solver in solvers}
+        rows: list[Row] = [  # without those of a file that has since been converted otherwise
+            row
+            for row in read_curves(table)
+            if row["sha256"] == digests.get(row["network"], row["sha256"])
+        ]
+        done = {(r["network"], r["dataset"], r["image"], int(r["scale"])) for r in rows}
         tasks = [
             (row, solver, dataset, image, scale)
             for dataset in datasets
@@ -155,14 +160,12 @@ def published(
             for image in load_dataset(dataset, folder)
         ]
         for index, (row, solver, dataset, (image, truth), scale) in enumerate(tasks):
-            digest = solver.weights_sha256()
-            key = (digest, dataset, image, scale)
-            if key in done:
+            if (row.name, dataset, image, scale) in done:
                 continue
             report(f"{row.name} on {dataset}/{image} ×{scale}", index, len(tasks))
             place = {"dataset": dataset, "network": row.name, "scale": scale, "image": image}
             figures = measured(solver, row.name, truth, scale)
-            rows.append({**place, **figures, "sha256": digest})
+            rows.append({**place, **figures, "sha256": digests[row.name]})
             write_curves(table, rows)
     means = means_of(rows)
     write_curves(out / "published.csv", means)

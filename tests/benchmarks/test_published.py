@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from benchmarks.published import TOLERANCE_DB, difference, main, means_of, table
 from benchmarks.systems import PAGE, counted, page_of, rows_of
 from benchmarks.systems import main as systems_main
 from benchmarks.systems import table_of as systems_table
-from cscsr.compare.published import read_published
+from cscsr.compare.published import PUBLISHED_IMAGES, read_published
 from cscsr.networks import architectures, blueprint
 from cscsr.published_weights import PUBLISHED
 
@@ -59,6 +60,8 @@ def test_what_is_published_is_reproduced_on_set5():
 
 def test_means_are_of_whole_data_sets():
     rows = read("published_images.csv.gz")
+    for row in means_of(rows):
+        assert row["images"] == PUBLISHED_IMAGES[row["dataset"]]
     one = next(row for row in rows if row["dataset"] == "Set5")
     fewer = [row for row in rows if row["dataset"] == "Set5" and row is not one]
     places = {(row["network"], row["scale"]) for row in means_of(fewer)}
@@ -143,3 +146,31 @@ def test_halos_of_the_page_are_those_of_the_networks():
     for name, halo in stated:
         radius = blueprint(name.lower(), {"scales": (2,)}).radius(2)
         assert halo == ("the whole image" if radius is None else str(radius)), name
+
+
+def srdensenet(first: int, inside: bool, side: int, width: int, linked: bool) -> int:
+    """Parameters of a reading of SRDenseNet with biases, for luma at ×4: channels of the first
+    layer; whether all layers of a block see its input, or the first only; side and channels of the
+    transposed filters; whether a block sees all earlier blocks, or the last only."""
+    layers, channels, growth = [(1, first, 3)], first, 16
+    for block in range(8):
+        entering = channels if linked or block == 0 else 8 * growth
+        for layer in range(8):
+            before = layer * growth
+            sees = before + entering if inside or layer == 0 else before
+            layers.append((sees, growth, 3))
+        channels += 8 * growth
+    layers += [(channels, width, 1), (width, width, side), (width, width, side), (width, 1, 3)]
+    return sum(inputs * outputs * side**2 + outputs for inputs, outputs, side in layers)
+
+
+def test_what_the_page_says_of_the_counts_of_srdensenet():
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    readings = itertools.product((8, 16, 128), (False, True), (3, 4), (128, 256), (False, True))
+    counts = sorted(srdensenet(*reading) for reading in readings)
+    assert f"have between {counts[0]:,} and {counts[-1]:,} parameters" in text
+    nearest = min(counts, key=lambda count: abs(count - 2_015_000))
+    assert abs(nearest - 2_015_000) > 10_000
+    no_reading = "2,015 thousand, from the comparison of CARN, that of no reading"
+    assert f"{no_reading}. The nearest has {nearest:,}." in text
+    assert f"({srdensenet(16, True, 4, 128, True):,})" in text

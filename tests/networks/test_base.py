@@ -15,6 +15,7 @@ SMALL = {
     "crnet-a": {"n0": 6, "m0": 8, "recursions": 3},
     "crnet-b": {"n0": 6, "m0": 8},
     "acsc": {"atoms": 6, "kernel": 5, "recursions": 3, "small_start": False},
+    "lw-csc": {"n0": 6, "m0": 16, "recursions": 3, "small_start": False},
     "vdsr": {"width": 6, "depth": 5},
     "drrn": {"width": 6, "units": 3, "small_start": False},
     "drcn": {"width": 6, "depth": 3, "small_start": False},
@@ -30,7 +31,7 @@ SMALL = {
     "imdn": {"width": 64, "blocks": 1},
 }
 
-WHOLE_IMAGE = {"imdn"}
+WHOLE_IMAGE = {"imdn", "lw-csc"}
 """Networks whose output pixels depend on the whole image."""
 
 

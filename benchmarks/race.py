@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 from benchmarks._study.command import Report, counted, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
-from benchmarks._study.peers import ScicoADMM, missing, versions
+from benchmarks._study.peers import REQUIRED, Dicodile, ScicoADMM, missing, versions
 from benchmarks._study.problems import COLOUR, image_problem
 from benchmarks._study.race import (
     BEST_RHO,
@@ -220,6 +220,8 @@ def make(name: str, rho: float | None, accuracy: float) -> Solver[SparseCoding]:
         return make_solver(SPORCO, rho=rho, auto_rho=False)
     if name == "scico-admm":
         return ScicoADMM(rho=rho)
+    if name == "dicodile":
+        return Dicodile()
     if name == "auto":
         return make_solver(name, accuracy=accuracy)
     return make_solver(name)
@@ -332,7 +334,7 @@ def race(
     if threads is not None and threads < 1:
         raise InputError(f"the number of threads must be at least 1, got {threads}.")
     for name in solvers:
-        if name not in (BEST_RHO, "scico-admm"):
+        if name not in (BEST_RHO, *REQUIRED):
             solver = make_solver(name)
             if not isinstance(solver, IterativeCoder):
                 raise InputError(f"{name} is no iterative solver of a SparseCoding.")

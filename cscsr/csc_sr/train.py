@@ -46,6 +46,9 @@ HOLDOUT_CROP = 128
 FILTER_SET = "T91"
 """The data set that filters are learned on, as in the paper."""
 
+LEAST_CONTRAST = 0.5 / 255
+"""Residuals that stay below it everywhere are those of flat images: half a grey level."""
+
 FILTER_SCALES = (2, 3, 4)
 """The scales whose LR residuals filters are learned on."""
 
@@ -215,7 +218,7 @@ def filter_tiles(data: str | Path, rng: np.random.Generator) -> np.ndarray:
     Raises
     ------
     InputError
-        If no image is large enough.
+        If no image is large enough, or all are flat.
     """
     images = Lumas(training_images(data, [FILTER_SET]))
     tiles = list(residual_tiles(images, FILTER_SCALES, rng))
@@ -224,6 +227,8 @@ def filter_tiles(data: str | Path, rng: np.random.Generator) -> np.ndarray:
             f"learning filters needs an image of at least {TILE}x{TILE} low-resolution pixels, "
             "got none."
         )
+    if max(np.abs(tile).max() for tile in tiles) < LEAST_CONTRAST:
+        raise InputError("learning filters needs images with contrast, got flat ones.")
     return np.stack(tiles).astype(np.float32)
 
 

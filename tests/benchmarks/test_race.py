@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,19 @@ def test_scicos_iterates_are_ours_with_the_same_rho():
     common = {"iterations": 30, "tol": 0, "rho": 3.0, "relaxation": 1.8}
     ours = ADMM(auto_rho=False, **common).solve(problem).codes
     np.testing.assert_allclose(ScicoADMM(**common).solve(problem).codes, ours, atol=2e-5)
+
+
+@pytest.mark.skipif(missing("dicodile") is not None, reason="dicodile is not installed")
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_dicodile_reaches_the_optimum_of_its_boundary(nonnegative):
+    from benchmarks._study.peers import Dicodile
+    from cscsr import ActiveSet
+
+    problem = replace(image_problem(32, 0.1, boundary="zero"), nonnegative=nonnegative)
+    optimum = ActiveSet(gap_tol=1e-7, tol=0, dtype="float64").solve(problem)
+    codes = Dicodile(iterations=2000, tol=0, record_every=0).solve(problem).codes
+    assert problem.objective(codes) <= (1 + 1e-4) * problem.objective(optimum.codes)
+    assert "only the boundary 'zero'" in Dicodile().supports(image_problem(32, 0.1))
 
 
 def test_every_peer_has_its_installation():

@@ -23,6 +23,9 @@ from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink_into
 from cscsr.sparse.units import Units
 from cscsr.weighting import part_of
 
+BALANCE = 1.5
+"""Where ρ is adapted, how many times the dual residual the primal one is to be; see `ADMM`."""
+
 
 @dataclass(frozen=True)
 class Splitting(IterativeCoder):
@@ -166,8 +169,8 @@ class ADMM(Splitting, ProximalSolver):
         λⱼ/|Aⱼᵀb| of the codes that are not exempt.
     auto_rho
         Balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after the
-        iterations 16, 32, 64, …, if one is over ten times the other, multiply ρ by √(p/d), clamped
-        to [1/10, 10]. As the changes become ever rarer, they cannot keep ADMM from converging.
+        iterations 16, 32, 64, … multiply ρ by √q, q = p/(1.5·d), clamped to [1/10, 10], unless q is
+        between 1 and 10. As the changes become ever rarer, they cannot keep ADMM from converging.
     relaxation
         1.95 unless set.
     tol
@@ -284,9 +287,12 @@ class _Norms:
 
 
 def _balance(norms: _Norms) -> float:
-    """The factor for ρ, √(p/d) clamped to [1/10, 10]; 1 where p/d is in that range. See `ADMM`."""
+    """The factor for ρ, √q clamped to [1/10, 10]; 1 where q is between 1 and 10. See `ADMM`.
+
+    A ρ a little too small costs less than one too large, so that ρ rises only when it is far off.
+    """
     primal = norms["off"] / max(norms["x"], norms["z"], TINY)
     dual = norms["move"] / max(norms["u"], TINY)
-    if primal <= 10 * dual and dual <= 10 * primal:
+    if BALANCE * dual <= primal <= 10 * BALANCE * dual:
         return 1.0
-    return min(max(math.sqrt(primal / max(dual, TINY)), 0.1), 10.0)
+    return min(max(math.sqrt(primal / max(BALANCE * dual, TINY)), 0.1), 10.0)

@@ -90,8 +90,8 @@ def textbook_admm(
         elif solver.auto_rho and iteration in (16, 32, 64):
             norm = np.linalg.norm
             primal = norm(x - z) / max(norm(x), norm(z))
-            ratio = primal / (norm(z - before) / norm(u))
-            factor = 1.0 if 0.1 <= ratio <= 10 else min(max(np.sqrt(ratio), 0.1), 10.0)
+            ratio = primal / (1.5 * norm(z - before) / norm(u))
+            factor = 1.0 if 1 <= ratio <= 10 else min(max(np.sqrt(ratio), 0.1), 10.0)
         rho, u = factor * rho, u / factor
         iterates.append(z.reshape(problem.codes_shape))
     return np.stack(iterates)

@@ -23,16 +23,19 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
+import torch
 
+from benchmarks._study.admm_levers import AndersonADMM, HalfADMM
 from benchmarks._study.command import Report, counted, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from benchmarks.race import DICTIONARIES, OPTIMUM, SHARES, Point, Table, make, raced
-from cscsr import InputError, interrupts
+from cscsr import ADMM, InputError, Solver, SparseCoding, interrupts, operators
 from cscsr.compare import machine
 from cscsr.output import make_folder, write_text
+from cscsr.patch_operator import BLOCK_BYTES
 from cscsr.racing import CERTIFIED, Optimum, certified_optimum, own_clock
-from cscsr.sparse import active_set
+from cscsr.sparse import active_set, admm
 
 GAP = 1e-3
 ROUNDS = 3
@@ -58,7 +61,29 @@ def constant(module: Any, **values: Any) -> Callable[[], AbstractContextManager[
     return lambda: patch.multiple(module, **values)
 
 
+def options(solver: type[Solver[SparseCoding]], **values: Any) -> Callable[[], Any]:
+    """A solver with other options."""
+    return lambda: patch.dict(globals(), make=lambda *_: solver(**values))
+
+
+def _shrink_in_one_pass(out: Any, codes: Any, threshold: float, _nonnegative: bool) -> Any:
+    return torch.ops.aten.softshrink(codes, threshold, out=out)
+
+
 LEVERS = (
+    Lever(
+        "admm",
+        "layers for more than 128 elements, not FFT",
+        True,
+        constant(operators, largest_patch=lambda _: 128),
+    ),
+    Lever("admm", "blocks of 8 MiB, not 4", True, lambda: patch.dict(BLOCK_BYTES, cpu=2**22)),
+    Lever("admm", "relaxation 1.95, not 1.8", True, options(ADMM, relaxation=1.8)),
+    Lever("admm", "shrinkage in one pass", False, constant(admm, shrink_into=_shrink_in_one_pass)),
+    Lever("admm", "ρ fixed", False, options(ADMM, auto_rho=False)),
+    Lever("admm", "ρ balances p = 3·d", False, constant(admm, BALANCE=3.0)),
+    Lever("admm", "F and Fᵀ in bfloat16", False, options(HalfADMM)),
+    Lever("admm", "Anderson acceleration, 2 changes", False, options(AndersonADMM)),
     Lever(
         "active-set",
         "indices of 32 bits in the sparse matrix",

@@ -31,8 +31,6 @@ def shrink_into(
     """Write `shrink` of `codes` into `out`, without a gradient."""
     if nonnegative:
         return torch.sub(codes, threshold, out=out).clamp_(min=0)
-    if not isinstance(threshold, torch.Tensor):
-        return torch.ops.aten.softshrink(codes, threshold, out=out)
     torch.clamp(codes, -threshold, threshold, out=out)
     return torch.sub(codes, out, out=out)
 

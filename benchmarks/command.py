@@ -248,7 +248,8 @@ def _conditions(rows: Sequence[dict[str, str]]) -> str:
     machines = "; ".join(dict.fromkeys(row["machine"] for row in rows))
     return (
         f"(Each at ×2 / ×3 / ×4. PSNR on {images} of the held-out images, all from 8-bit RGB. "
-        f"Seconds: the processor time of the start, plus half of the rest. {machines}.)"
+        "Seconds: the processor time of the start-up, plus half of that of the enlarging, which "
+        f"two threads share. {machines}.)"
     )
 
 

@@ -60,6 +60,7 @@ COLUMNS = (
     "of_sporco_admm",
     "rounds",
     "clock",
+    "version",
     "machine",
 )
 
@@ -124,6 +125,7 @@ def block(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
             "of_sporco_admm": f"{_paired(own, unit):.4g}",
             "rounds": len(own),
             "clock": "processor time",
+            "version": machine.code_version(),
             "machine": machine.describe(),
         }
         for (system, precision), own in seconds.items()

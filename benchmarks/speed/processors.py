@@ -160,7 +160,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         row = next(r for r in rows if (r["processor"], r["limits"]) == (processor, limits))
         rest = row["machine"].removeprefix(", ".join([processor, *limits.split()]) + ", ")
         limited = f", limited by the environment variables `{limits}`" if limits else ""
-        lines.append(f"{number}. {processor}{limited}; {row['rounds']} rounds; {rest}.")
+        lines.append(
+            f"{number}. {processor}{limited}; {row['rounds']} rounds; "
+            f"cscsr {row['version']}; {rest}."
+        )
     return "\n".join(lines)
 
 

@@ -25,6 +25,12 @@ from cscsr.weighting import part_of
 DENSE = 0.25
 """The dense method solves for codes of which more than this share is active."""
 
+EARLY = 10
+"""ADMM's iterations after which few active codes, at most `EARLY_SHARE`, end the warm-up."""
+
+EARLY_SHARE = 0.008
+"""The more codes are active, the more a Newton step costs beside a dense iteration."""
+
 SIGMA_GROWTH = 1.5
 """Factor of σ per iteration."""
 
@@ -80,7 +86,8 @@ class ActiveSet(ProximalSolver):
         None or "cpu", the only device it runs on.
     warm_up
         The first iterations, by a dense method (`ADMM`; `FISTA` at the boundary "zero"); none
-        if there is an `init`. The dense method continues at λ = 0 and while over a quarter of the
+        if there is an `init`, and ten of ADMM if at most 0.8 % of the codes are active by then.
+        The dense method continues at λ = 0 and while over a quarter of the
         codes are active.
 
     Raises
@@ -127,6 +134,8 @@ class ActiveSet(ProximalSolver):
         while iterations < self.warm_up or not problem.has_gap or active_share(codes) > DENSE:
             codes, residual, _ = next(dense)
             iterations, operations = iterations + 1, operations + per_iteration
+            if problem.boundary == "circular" and ends_early(iterations, codes):
+                iterations = self.warm_up
             residual = residual if active_share(codes) > DENSE else math.inf
             yield Iterate(codes, residual, operations)
         active = _ActiveCodes(problem, codes, operations)
@@ -139,6 +148,12 @@ class ActiveSet(ProximalSolver):
 def active_share(codes: torch.Tensor) -> float:
     """Return the share of codes that are not zero."""
     return int(codes.count_nonzero()) / codes.numel()
+
+
+def ends_early(iteration: int, codes: torch.Tensor) -> bool:
+    """Return whether so few codes are active after `EARLY` iterations of ADMM that Newton steps
+    are the faster way on."""
+    return iteration == EARLY and active_share(codes) <= EARLY_SHARE
 
 
 class _ActiveCodes:

@@ -14,15 +14,14 @@ from cscsr.errors import InputError
 from cscsr.patch_operator import largest_patch
 from cscsr.problem import SparseCoding
 from cscsr.solver import Solution
-from cscsr.sparse.active_set import ActiveSet, active_share
+from cscsr.sparse.active_set import ActiveSet, active_share, ends_early
 from cscsr.sparse.admm import ADMM
 from cscsr.sparse.ista import FISTA
 from cscsr.sparse.loop import Monitor
 from cscsr.sparse.proximal import Iterate, ProximalSolver
 
 FIRST = 20
-"""Dense iterations before the pick; those that `ActiveSet` begins with."""
-
+"""Dense iterations before the pick, those that `ActiveSet` begins with, unless `ends_early`."""
 
 SHARES = {1e-5: 0.0122, 1e-4: 0.0097, 1e-3: 0.0077, 1e-2: 0.0042}
 """By accuracy: `largest_share` for filters of 64 elements."""
@@ -50,12 +49,12 @@ def largest_share(problem: SparseCoding, accuracy: float) -> float:
 class Auto(ProximalSolver):
     """`ADMM` or `ActiveSet`, by the problem and the accuracy that is asked.
 
-    At the boundary "circular" the first 20 iterations are ADMM's, those that `ActiveSet` begins
-    with. The share of codes that are active by then, which depends on λ/λ_max and on the image,
-    decides which of the two goes on: `ActiveSet` if it is at most `largest_share`. From an `init`
-    that is decided at once. At the boundary "zero" it is always `ActiveSet`. On a GPU, and where
-    λ = 0 for all codes, it is the dense method, `ADMM` or at "zero" `FISTA`. The field `solver`
-    of the solution names the pick.
+    At the boundary "circular" the first 20 iterations are ADMM's, or 10 if few codes are active,
+    those that `ActiveSet` begins with. The share of codes that are active by then, which depends on
+    λ/λ_max and on the image, decides which of the two goes on: `ActiveSet` if it is at most
+    `largest_share`. From an `init` that is decided at once. At the boundary "zero" it is always
+    `ActiveSet`. On a GPU, and where λ = 0 for all codes, it is the dense method, `ADMM` or at
+    "zero" `FISTA`. The field `solver` of the solution names the pick.
 
     Parameters are those of `ProximalSolver`, which the picked solver gets, and:
 
@@ -121,12 +120,15 @@ class _Iterates(Iterator[Iterate]):
         per_iteration = math.prod(problem.codes_shape[:-3]) * problem.operator().operations
         operations, iterates = 0.0, self._dense.iterates(problem, codes)
         newton, circular = self._newton, problem.boundary == "circular"
-        for _ in range(FIRST if circular and not codes.any() else 0):
+        largest = largest_share(problem, self._accuracy) if circular else 1.0
+        for iteration in range(1, FIRST + 1 if circular and not codes.any() else 1):
             iterate = next(iterates)
             operations += per_iteration
             codes = iterate.codes
             yield iterate._replace(operations=operations)
-        largest = largest_share(problem, self._accuracy) if circular else 1.0
+            early = newton is not None and ends_early(iteration, codes)
+            if early and active_share(codes) <= largest:
+                break
         if newton is None or active_share(codes) > largest:
             for iterate in iterates:
                 operations += per_iteration

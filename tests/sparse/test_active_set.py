@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status, make_solver
-from cscsr.sparse.active_set import DENSE, ActiveSet, _ActiveCodes
+from cscsr.data.problems import crop_problem, named_dictionary
+from cscsr.sparse.active_set import DENSE, EARLY, ActiveSet, _ActiveCodes
 from cscsr.sparse.admm import ADMM
 
 
@@ -146,3 +149,14 @@ def test_its_products_are_counted(monkeypatch):
     np.testing.assert_allclose(counts[:20], each * np.arange(1, 21))
     assert np.all(np.diff(counts) >= each / 2)
     assert counts[-1] == 20 * each + 7 * each / 2 + done[0]
+
+
+@pytest.mark.parametrize(("share", "dense"), [(0.5, EARLY), (0.01, 20)])
+def test_few_active_codes_end_the_warm_up_early(share, dense):
+    """Its iterates are ADMM's as long as it is dense, and the next one is not."""
+    problem = crop_problem(32, named_dictionary("G:8x8x32"), 1.0)
+    problem = dataclasses.replace(problem, lam=share * problem.lambda_max())
+    ours = ActiveSet(iterations=dense + 1, tol=0).solve(problem).trace["objective"]
+    admm = ADMM(iterations=dense + 1, tol=0).solve(problem).trace["objective"]
+    np.testing.assert_array_equal(ours[:dense], admm[:dense])
+    assert ours[dense] < admm[dense]

@@ -10,6 +10,7 @@ import pytest
 
 from cscsr import ADMM, ActiveSet, Auto, InputError, SparseCoding
 from cscsr.data.problems import crop_problem, named_dictionary
+from cscsr.sparse.active_set import EARLY
 from cscsr.sparse.auto import FIRST, SHARES, largest_share
 
 
@@ -96,12 +97,12 @@ def test_without_penalty_it_is_dense():
 
 def test_the_trace_counts_the_multiply_adds_of_both():
     problem = sparse_problem(0.5)
-    solution = Auto(iterations=FIRST + 3, tol=0).solve(problem)
+    solution = Auto(iterations=EARLY + 3, tol=0).solve(problem)
     counted = solution.trace["operations"]
     per_iteration = problem.operator().operations
-    np.testing.assert_allclose(counted[:FIRST], per_iteration * np.arange(1, FIRST + 1))
-    whole = ActiveSet(iterations=FIRST + 3, tol=0).solve(problem).trace["operations"]
-    np.testing.assert_allclose(counted[FIRST:], whole[FIRST:])
+    np.testing.assert_allclose(counted[:EARLY], per_iteration * np.arange(1, EARLY + 1))
+    whole = ActiveSet(iterations=EARLY + 3, tol=0).solve(problem).trace["operations"]
+    np.testing.assert_allclose(counted[EARLY:], whole[EARLY:])
 
 
 @pytest.mark.parametrize("accuracy", [0.0, -1.0, math.inf, math.nan])

@@ -25,7 +25,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks._study.admm_levers import AndersonADMM, HalfADMM
+from benchmarks._study.admm_levers import HalfADMM
 from benchmarks._study.command import Report, counted, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
@@ -43,17 +43,12 @@ MAX_SECONDS = 30.0
 
 
 class Lever(NamedTuple):
-    """A change of a solver.
-
-    moved: inside, a kept lever is back, a dropped one is applied; None: it was measured in the
-    commit that is named.
-    """
+    """A change of a solver; inside `moved`, a kept lever is back and a dropped one is applied."""
 
     solver: str
     name: str
     kept: bool
-    moved: Callable[[], AbstractContextManager[Any]] | None
-    commit: str = ""
+    moved: Callable[[], AbstractContextManager[Any]]
 
 
 def constant(module: Any, **values: Any) -> Callable[[], AbstractContextManager[Any]]:
@@ -81,9 +76,7 @@ LEVERS = (
     Lever("admm", "relaxation 1.95, not 1.8", True, options(ADMM, relaxation=1.8)),
     Lever("admm", "shrinkage in one pass", False, constant(admm, shrink_into=_shrink_in_one_pass)),
     Lever("admm", "ρ fixed", False, options(ADMM, auto_rho=False)),
-    Lever("admm", "ρ balances p = 3·d", False, constant(admm, BALANCE=3.0)),
     Lever("admm", "F and Fᵀ in bfloat16", False, options(HalfADMM)),
-    Lever("admm", "Anderson acceleration, 2 changes", False, options(AndersonADMM)),
     Lever(
         "active-set",
         "indices of 32 bits in the sparse matrix",
@@ -96,9 +89,6 @@ LEVERS = (
         True,
         constant(active_set, EARLY=0),
     ),
-    Lever("active-set", "σ starts at 30/ρ", False, constant(active_set, SIGMA_START=30.0)),
-    Lever("active-set", "σ grows by 3", False, constant(active_set, SIGMA_GROWTH=3.0)),
-    Lever("active-set", "steps to 1·‖Δz‖/√σ", False, constant(active_set, ACCURACY=1.0)),
 )
 
 
@@ -121,7 +111,6 @@ def seconds(point: Point, solver: str, optimum: Optimum, limit: float) -> float:
 
 def compare(lever: Lever, point: Point, optimum: Optimum, rounds: int) -> tuple[float, float]:
     """Median seconds without and with a lever."""
-    assert lever.moved is not None
     as_it_stands, moved = [], []
     for _ in range(rounds):
         as_it_stands.append(seconds(point, lever.solver, optimum, MAX_SECONDS))
@@ -149,11 +138,7 @@ def solver_levers(
     """
     if rounds < 1:
         raise InputError(f"the number of rounds must be at least 1, got {rounds}.")
-    chosen = [
-        lever
-        for lever in LEVERS
-        if lever.moved is not None and (not levers or any(part in lever.name for part in levers))
-    ]
+    chosen = [lever for lever in LEVERS if not levers or any(part in lever.name for part in levers)]
     if not chosen:
         raise InputError(f"there is no lever {', '.join(levers)}.")
     points = [Point(size, *which) for which in itertools.product(dictionaries, lams)]
@@ -175,7 +160,6 @@ def solver_levers(
                     "seconds_with": f"{with_it:.4f}",
                     "ratio": f"{without / with_it:.2f}",
                     "kept": "yes" if lever.kept else "no",
-                    "commit": lever.commit,
                     "rounds": str(rounds),
                     "clock": clock,
                     "machine": machine.describe(),
@@ -193,8 +177,7 @@ def table(rows: Sequence[dict[str, str]]) -> str:
     points.sort(key=lambda point: (point[0], float(point[1])))
     ratios: dict[tuple[str, str, str], dict[tuple[str, str], str]] = {}
     for row in rows:
-        kept = row["kept"] + (f" ({row['commit']})" if row["commit"] else "")
-        line = ratios.setdefault((row["solver"], row["lever"], kept), {})
+        line = ratios.setdefault((row["solver"], row["lever"], row["kept"]), {})
         line[row["dictionary"], row["share"]] = row["ratio"]
     heads = [f"{dictionary}, {share}" for dictionary, share in points]
     lines = [

@@ -1,8 +1,7 @@
-"""Changes of our ADMM that were measured and dropped, for `benchmarks.solver_levers`."""
+"""A change of our ADMM that was measured and dropped, for `benchmarks.solver_levers`."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,9 +11,8 @@ import torch.nn.functional as F
 
 from cscsr import SparseCoding
 from cscsr.patch_operator import Block, PatchOperator
-from cscsr.sparse.admm import ADMM, default_rho, frequency_solver
-from cscsr.sparse.loop import as_batch
-from cscsr.sparse.proximal import Iterate, shrink
+from cscsr.sparse.admm import ADMM
+from cscsr.sparse.proximal import Iterate
 
 HALF = torch.bfloat16
 
@@ -53,35 +51,3 @@ class HalfADMM(ADMM):
         operator = own.operator(masked=False)
         operator._patches = _HalfPatches(operator.filters, operator.shape)
         yield from super().iterates(own, codes)
-
-
-@dataclass(frozen=True)
-class AndersonADMM(ADMM):
-    """ADMM at its first ρ with Anderson acceleration of type II over the last `memory` changes."""
-
-    memory: int = 2
-
-    def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
-        operator, observed = problem.operator(), as_batch(problem.observed())
-        rho, solve, alpha = default_rho(problem), frequency_solver(problem), self.relaxation
-        v, image_v = as_batch(codes), torch.zeros_like(observed)
-        history: deque[tuple[torch.Tensor, ...]] = deque(maxlen=self.memory + 1)
-        while True:
-            z = shrink(v, problem.lam / rho, problem.nonnegative)
-            yield Iterate(z if codes.ndim == 4 else z[0])
-            image = operator.synthesis(z)
-            g = solve(observed - 2 * image + image_v, rho)
-            new = v.lerp(z, alpha).add_(operator.adjoint(g), alpha=alpha)
-            new_image = image_v + alpha * (observed - rho * g - image)
-            history.append((new - v, new, new_image))
-            v, image_v = new, new_image
-            pairs = zip(list(history)[1:], list(history)[:-1], strict=True)
-            changes = [tuple(map(torch.sub, *pair)) for pair in pairs]
-            if changes:
-                moves = torch.stack([change[0].flatten() for change in changes]).double()
-                gram, right = moves @ moves.T, moves @ history[-1][0].flatten().double()
-                gram += 1e-8 * gram.diagonal().max() * torch.eye(len(gram), dtype=gram.dtype)
-                for weight, (_, of_v, of_image) in zip(
-                    torch.linalg.solve(gram, right).tolist(), changes, strict=True
-                ):
-                    v, image_v = v - weight * of_v, image_v - weight * of_image

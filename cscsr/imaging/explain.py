@@ -150,7 +150,8 @@ def as_measured(lines: list[Line], psnr_db: float) -> str:
         return f"{psnr_db:.2f} dB is measured by:\n{shown}"
     return (
         f"No choice of channels and border measures {psnr_db:.2f} dB; the nearest:\n{shown}\n"
-        "So the other program scored another file, or a shifted or rescaled image."
+        "The other program may cut off another border, or score another file, or a shifted or "
+        "rescaled image."
     )
 
 

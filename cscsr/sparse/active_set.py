@@ -85,10 +85,10 @@ class ActiveSet(ProximalSolver):
     device
         None or "cpu", the only device it runs on.
     warm_up
-        The first iterations, by a dense method (`ADMM`; `FISTA` at the boundary "zero"); none
-        if there is an `init`, and ten of ADMM if at most 0.8 % of the codes are active by then.
-        The dense method continues at λ = 0 and while over a quarter of the
-        codes are active.
+        The number of first iterations that a dense method makes (`ADMM`; `FISTA` at the boundary
+        "zero"): none from an `init` that is not zero, and no more than ten of ADMM, whatever the
+        number, if at most 0.8 % of the codes are active by then. The dense method continues at
+        λ = 0 and while over a quarter of the codes are active.
 
     Raises
     ------

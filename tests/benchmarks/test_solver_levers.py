@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import solver_levers as study
 from benchmarks._study.curves import read_curves
-from cscsr import InputError
+from cscsr import InputError, operators
+from cscsr.patch_operator import BLOCK_BYTES
+from cscsr.sparse import active_set, admm
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,13 +23,22 @@ def test_the_page_shows_the_file():
 
 @pytest.mark.parametrize("lever", study.LEVERS, ids=lambda lever: lever.name)
 def test_a_lever_is_moved_only_inside(lever):
-    """What a lever patches is there, and is as before afterwards."""
-    if lever.moved is None:
-        return
-    with lever.moved() as first:
-        pass
-    with lever.moved() as second:
-        assert first == second
+    """Inside, one of what the levers patch is another; afterwards all is as before."""
+
+    def state() -> tuple[Any, ...]:
+        constants = (operators.largest_patch, admm.shrink_into, active_set.INDEX, active_set.EARLY)
+        return (*constants, dict(BLOCK_BYTES), study.make)
+
+    before = state()
+    with lever.moved():
+        assert sum(a != b for a, b in zip(state(), before, strict=True)) == 1
+    assert state() == before
+
+
+def test_every_lever_has_been_measured():
+    rows = read_curves(ROOT / "reports" / "reference" / "solver_levers.csv")
+    measured = {(row["solver"], row["lever"], row["kept"] == "yes") for row in rows}
+    assert measured == {(lever.solver, lever.name, lever.kept) for lever in study.LEVERS}
 
 
 def test_ratios_are_without_over_with(monkeypatch):

@@ -2,7 +2,8 @@
 
     python -m benchmarks.readme
 
-Reads reports/reference/table1.csv and rewrites what stands between the two markers of each page.
+Reads table1.csv of reports/reference and of its folder crnet-b, and rewrites what stands between
+the two markers of each page.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ README = ROOT / "README.md"
 PAPER = ROOT / "paper" / "paper.md"
 CSC_SR = ROOT / "docs" / "csc-sr.md"
 TABLE = REFERENCE / "table1.csv"
+WIDER = REFERENCE / "crnet-b" / "table1.csv"
+"""Of a run of its own, with what the first has not."""
 DATASET = "Set5"
 
 Row = dict[str, str]
@@ -42,12 +45,19 @@ def _rows_of(path: Path, label: str, condition: Callable[[Row], object]) -> list
     return rows
 
 
-def table(path: Path = TABLE, dataset: str = DATASET) -> str:
-    """The rows of `dataset` in a table1.csv as Markdown: methods down, scales across.
+def table(*paths: Path, dataset: str = DATASET) -> str:
+    """The rows of `dataset` in one or several table1.csv as Markdown: methods down, published ones
+    last, scales across. A method that several have is that of the first.
 
     Raises InputError if there is no such file or it holds no such rows.
     """
-    rows = _rows_of(path, dataset, lambda row: row["dataset"] == dataset)
+    rows: list[Row] = []
+    for path in paths or (TABLE, WIDER):
+        before = {row["method"] for row in rows}
+        of_set = _rows_of(path, dataset, lambda row: row["dataset"] == dataset)
+        rows += [row for row in of_set if row["method"] not in before]
+    published = {row["method"] for row in rows} - {r["method"] for r in rows if r["psnr_db"]}
+    rows.sort(key=lambda row: row["method"] in published)
     scales = sorted({int(row["scale"]) for row in rows})
     cells = {(row["method"], int(row["scale"])): row for row in rows}
     lines = [

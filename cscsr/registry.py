@@ -127,6 +127,9 @@ _BUILTIN: dict[str, SolverRow] = {
     "srcnn": _network("SRCNN 9-1-5 (Dong et al. 2014), trained briefly", "SRCNN", "srcnn"),
     "crnet-a-small": _network("CRNet-A (pre-upsampling), small", "CRNet-A", "crnet-a-small"),
     "crnet-b-small": _network("CRNet-B (post-upsampling), small", "CRNet-B", "crnet-b-small"),
+    "crnet-b": _network(
+        "CRNet-B of the paper's smaller width, with IMDN as a teacher", "CRNet-B", "crnet-b"
+    ),
     "crnet-b-tied": _network(
         "CRNet-B, small, its recursions held to sparse coding", "CRNet-B", "crnet-b-tied"
     ),
@@ -134,6 +137,12 @@ _BUILTIN: dict[str, SolverRow] = {
         "CRNet-B, small, mean over the 8 flips and rotations",
         "CRNet-B+",
         "crnet-b-small",
+        self_ensemble=True,
+    ),
+    "crnet-b+": _network(
+        "crnet-b, mean over the 8 flips and rotations",
+        "CRNet-B+",
+        "crnet-b",
         self_ensemble=True,
     ),
 }

@@ -52,9 +52,25 @@ def test_table_of_readme_has_methods_down_and_scales_across(tmp_path):
         "| Set5 | ×2 | ×3 | seconds |",
         "|---|---|---|---|",
         "| bicubic | 33.66 / 0.9299 | 30.39 / 0.8682 | 0.0023 |",
-        "| Bicubic (published) | 33.66 / 0.9299 |  |  |",
         "| csc-sr-paper[admm] | 36.51 / 0.9526 |  | 1.3 (×2 alone) |",
+        "| Bicubic (published) | 33.66 / 0.9299 |  |  |",
     ]
+    other = tmp_path / "other.csv"
+    other.write_text(
+        f"{HEADER}\n"
+        "Set5,2,bicubic,30.0,0.9,0.1,5,y,33.66,0.9299\n"
+        "Set5,2,crnet-b,37.654,0.95912,1.0,5,rgb,38.13,0.961\n",
+        encoding="utf-8",
+    )
+    lines = readme.table(path, other).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [
+        "bicubic",
+        "csc-sr-paper[admm]",
+        "crnet-b",
+        "Bicubic (published)",
+    ]
+    assert lines[2] == "| bicubic | 33.66 / 0.9299 | 30.39 / 0.8682 | 0.0023 |"
+    assert lines[4] == "| crnet-b | 37.65 / 0.9591 |  | 1.0 (×2 alone) |"
 
 
 def test_table_of_readme_needs_its_file_and_its_rows(tmp_path):

@@ -650,8 +650,9 @@ def training_log() -> Iterator[str]:
     yield re.sub(
         r"e\+",
         "e",
-        f"after {before:.1e} floating-point operations, to that of the last, after {after:.1e}, the "
-        f"held-out images gained {gain:.2f} dB on average, which is {doubling:.2f} dB per doubling",
+        f"after {before:.1e} floating-point operations, to that of the last, after {after:.1e}, "
+        f"the held-out images gained {gain:.2f} dB on average, which is {doubling:.2f} dB per "
+        "doubling",
     )
     wider = read("crnet-b/table1.csv").query("dataset == 'Set5' and method == 'crnet-b'")
     reached = list(wider.set_index("scale").psnr_db.sort_index())

@@ -236,8 +236,8 @@ def grid() -> Iterator[str]:
             assert first is not None and first["solver"] in race_table.OURS
     threads = [race_table.lead(own, "0.001")[0] for own in two.values()]
     yield (
-        f"On two threads, the lead to 1e-3 is {min(threads):.1f} to {max(threads):.1f} times at the "
-        f"{len(two)} points measured"
+        f"On two threads, the lead to 1e-3 is {min(threads):.1f} to {max(threads):.1f} times at "
+        f"the {len(two)} points measured"
     )
     wide, middle, narrow = words.values()
     yield (

@@ -34,7 +34,7 @@ def small(tmp_path_factory) -> dict[str, str]:
             tensors[f"hr_filters_x{s}"] = 0.1 * rng.standard_normal((9, *shape)).astype(np.float32)
         settings = {"iterations": 12, "tol": 0.0}
         if coder == "admm":
-            settings |= {"rho": 1.0, "auto_rho": False}
+            settings |= {"rho": 1.0, "auto_rho": False, "relaxation": 1.8}
         row = {"lam": 0.004, "settings": settings}
         metadata = {"kind": KIND, "coder": coder, "scales": {"2": row, "3": row}}
         path = folder / f"{coder}.safetensors"

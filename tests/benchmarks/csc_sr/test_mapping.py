@@ -76,10 +76,17 @@ def test_the_study_fits_each_start_and_keeps_its_rows(tmp_path):
     for _, group in fits.groupby(["start", "hr_filters"]):
         best = group.sort_values("psnr_db").iloc[-1]
         assert best.last_gain < 1e-5 or group.rounds.max() == 400
-    # What the ridge form reaches is what a training of the same sizes measures.
+    # What the ridge form reaches is what a training of the same sizes and filters measures.
+    filters = str(out / "runs" / "mapping.safetensors")
     options = replace(Options(), **SIZES, codings={"admm": CODINGS["admm"]})
     (path,) = train_csc_sr(
-        tmp_path, tmp_path / "t", coders=["admm"], scales=[2], options=options, progress=False
+        tmp_path,
+        tmp_path / "t",
+        coders=["admm"],
+        scales=[2],
+        options=options,
+        filters=filters,
+        progress=False,
     )
     measured = weights.load(path)[1]["scales"]["2"]["holdout_psnr_db"]
     for _, row in rows[rows.start == "ridge"].iterrows():

@@ -118,7 +118,7 @@ def block(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
     return [
         {
             "processor": machine.processor(),
-            "limits": " ".join(machine.limits()),
+            "limits": ", ".join(machine.limits()),
             "system": system,
             "precision": precision,
             "seconds": f"{statistics.median(own):.4g}",
@@ -158,7 +158,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines.append("")
     for number, (processor, limits) in enumerate(blocks, 1):
         row = next(r for r in rows if (r["processor"], r["limits"]) == (processor, limits))
-        rest = row["machine"].removeprefix(", ".join([processor, *limits.split()]) + ", ")
+        rest = row["machine"].removeprefix(", ".join(filter(None, (processor, limits))) + ", ")
         limited = f", limited by the environment variables `{limits}`" if limits else ""
         lines.append(
             f"{number}. {processor}{limited}; {row['rounds']} rounds; "

@@ -26,13 +26,15 @@ _LOOKS = {
         {"color": "#0072B2", "linewidth": 1.2, "linestyle": ":"},
     ),
     "sporco-pgm": ("PGM (sporco)", {"color": "#56B4E9", "linewidth": 1.8, "linestyle": "-."}),
+    "auto": ("auto", {"color": "#6A3D9A", "linewidth": 1.8, "linestyle": (0, (1, 1.6))}),
     "lista[step]": ("LISTA, step sizes", {"color": "#D55E00", "linewidth": 1.4}),
     "lista[tied]": ("LISTA, tied", {"color": "#D55E00", "linewidth": 1.4, "linestyle": "--"}),
     "lista[untied]": ("LISTA, untied", {"color": "#D55E00", "linewidth": 1.4, "linestyle": ":"}),
 }
-"""Solver: its label and line, in drawing order; CISTA's dashes lie on ISTA's broad line."""
+"""Solver: its label and line, in drawing order; CISTA's dashes lie on ISTA's broad line, and auto's
+dots on the line of its pick."""
 
-_OTHER_COLOURS = ("#8C6D1F", "#6A3D9A", "#444444", "#B2DF8A")
+_OTHER_COLOURS = ("#8C6D1F", "#444444", "#B2DF8A")
 
 
 def _looks(names: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -81,8 +83,8 @@ def draw_convergence(table: Path, picture: Path) -> None:
         f"high-passed, {first['size']}×{first['size']} pixels, {first.atoms} "
         f"{_whose(first.dictionary)} of {first.filter_size}×{first.filter_size}; "
         f"P* = {first.reference_objective:.5f}, certified to {certified:.0e} by the duality gap\n"
-        "ISTA and CISTA make the same iterates; LISTA takes ISTA's steps after its "
-        f"{STEPS} learned ones; {thread_count(first.threads, 'CPU ')}{busy(first)}",
+        "ISTA and CISTA make the same iterates, auto those of its pick; LISTA takes ISTA's steps "
+        f"after its {STEPS} learned ones; {thread_count(first.threads, 'CPU ')}{busy(first)}",
         fontsize=10,
     )
     plot.save(figure, picture, dpi=120)

@@ -127,7 +127,8 @@ def describe(device: str = "cpu") -> str:
     device
         "cpu", or a GPU such as "cuda:0", whose name the line then includes.
     """
-    parts = [processor(), *limits(), f"{cores()} cores"]
+    count = cores()
+    parts = [processor(), *limits(), f"{count} core{'s' * (count != 1)}"]
     if sys.platform != "win32" and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         parts.append(f"{memory / 2**30:.0f} GiB")

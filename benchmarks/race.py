@@ -15,6 +15,9 @@ thread they are those that the process computed, else those that passed. ADMM of
 runs with the best fixed ρ of a search. `auto` runs once for each gap, since it is told the accuracy
 that is asked.
 
+With ``--device cuda``, those of our solvers that can compute there do so and are named "admm on
+cuda"; the others run on the CPU beside them, and all seconds are wall time.
+
 A row of race_grid.csv is written as soon as a solver is done. The same command goes on where it
 was stopped, and measures again only what was out of time under a smaller limit. The table
 (race_grid.md) and the plot (race_grid.png) are made from that file alone.
@@ -26,6 +29,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,12 +49,14 @@ from benchmarks._study.race import (
     search_rho,
 )
 from benchmarks.drawing.race import draw, write_table
-from cscsr import InputError, Solver, SparseCoding, interrupts, make_solver
+from cscsr import ActiveSet, InputError, Solver, SparseCoding, interrupts, make_solver
+from cscsr.arrays import check_device
 from cscsr.compare import machine
 from cscsr.output import make_folder
 from cscsr.racing import CERTIFIED, measure
 from cscsr.sparse.admm import default_rho
 from cscsr.sparse.loop import IterativeCoder
+from cscsr.sparse.proximal import ProximalSolver
 
 SIZES = (256, 512)
 SHARES = (0.05, 0.2, 0.01)
@@ -121,13 +127,13 @@ class Point(NamedTuple):
 class Table:
     """race_grid.csv.
 
-    clock: the name of the clock that rows are measured by.
+    clock: the name of the clock that rows are measured by. device: where solvers that can compute.
     """
 
-    def __init__(self, path: Path, clock: str) -> None:
+    def __init__(self, path: Path, clock: str, device: str = "cpu") -> None:
         self.path, self.clock = path, clock
         self.threads = machine.threads()
-        self.about = ", ".join([machine.describe(), *versions()])
+        self.about = ", ".join([machine.describe(device), *versions()])
         self.rows = read_curves(path)
 
     def get(self, point: Point, solver: str, gap: float | str = "") -> dict[str, str] | None:
@@ -227,12 +233,26 @@ def make(name: str, rho: float | None, accuracy: float) -> Solver[SparseCoding]:
     return make_solver(name)
 
 
+def placed(solver: Solver[SparseCoding], device: str) -> Solver[SparseCoding]:
+    """The solver on a device, or as it is where it computes on the CPU only."""
+    if device == "cpu" or not isinstance(solver, ProximalSolver) or isinstance(solver, ActiveSet):
+        return solver
+    return replace(solver, device=device)
+
+
+def label_of(name: str, solver: Solver[SparseCoding] | None) -> str:
+    """The name of a solver's rows, which says where it computes if that is a GPU."""
+    device = getattr(solver, "target_device", None)
+    return name if device in (None, "cpu") else f"{name} on {device}"
+
+
 def run_point(
     table: Table,
     point: Point,
     names: Sequence[str],
     gaps: Sequence[float],
     limit: float,
+    device: str,
     say: Callable[[str], None],
     out_of_time: Callable[[], bool],
 ) -> None:
@@ -245,21 +265,22 @@ def run_point(
         say(f"{point}: {name}")
         asked = [(gap,) for gap in gaps] if name == "auto" else [tuple(gaps)]
         for wanted in asked:
-            wanted = [gap for gap in wanted if table.needs(point, name, gap, limit)]
+            reason = missing(name)
+            solver = None if reason else placed(make(name, rho, min(wanted)), device)
+            label = label_of(name, solver)
+            wanted = [gap for gap in wanted if table.needs(point, label, gap, limit)]
             if not wanted or out_of_time():
                 continue
-            reason = missing(name)
             problem = point.problem()
-            solver = None if reason else make(name, rho, min(wanted))
             reason = reason or solver.supports(problem)
             if reason is not None:
                 for gap in wanted:
-                    table.add(point, name, gap=gap, note=reason)
+                    table.add(point, label, gap=gap, note=reason)
                 continue
             run = raced(problem, bound, solver, min(wanted), limit)
             for row in rows_of(run, wanted, limit):
                 setting = f"rho={rho:.4g}" if name in (BEST_RHO, "scico-admm") else run.picked
-                table.add(point, name, lam=f"{problem.lam:.6g}", setting=setting or "", **row)
+                table.add(point, label, lam=f"{problem.lam:.6g}", setting=setting or "", **row)
 
 
 def raced(
@@ -313,6 +334,7 @@ def race(
     solvers: Sequence[str] = SOLVERS,
     images: Sequence[str | Path] = (),
     boundary: str = "circular",
+    device: str = "cpu",
     threads: int | None = None,
     max_seconds: float = MAX_SECONDS,
     minutes: float | None = None,
@@ -321,7 +343,8 @@ def race(
 ) -> list[Path]:
     """Make race_grid.csv, .md and .png in the folder `out`; returns their paths.
 
-    lams: λ/λ_max. threads: of torch, None: as it is. minutes: begin no run after so many.
+    lams: λ/λ_max. device: where those solvers compute that can. threads: of torch, None: as it is.
+    minutes: begin no run after so many.
     only_optima: compute the optima and the best ρ, which take long and are not timed, and no more.
     Raises InputError for a setting out of range or an unknown solver.
     """
@@ -333,6 +356,7 @@ def race(
         raise InputError(f"the time limit must be above 0 s, got {max_seconds:g}.")
     if threads is not None and threads < 1:
         raise InputError(f"the number of threads must be at least 1, got {threads}.")
+    check_device(device)
     for name in solvers:
         if name not in (BEST_RHO, *REQUIRED):
             solver = make_solver(name)
@@ -353,12 +377,12 @@ def race(
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        with own_clock() as clock:
-            table = Table(make_folder(out) / "race_grid.csv", clock)
+        with own_clock() if device == "cpu" else nullcontext("wall time") as clock:
+            table = Table(make_folder(out) / "race_grid.csv", clock, device)
             say = counted(report, len(points) * (len(solvers) + 2))
             for point in points:
                 if only_optima or not out_of_time():
-                    run_point(table, point, solvers, gaps, max_seconds, say, out_of_time)
+                    run_point(table, point, solvers, gaps, max_seconds, device, say, out_of_time)
     finally:
         torch.set_num_threads(before)
     page, picture = (table.path.with_suffix(suffix) for suffix in (".md", ".png"))
@@ -384,6 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--images", nargs="+", type=Path, default=(), metavar="FILE", help="not the embedded ones"
     )
     many.add_argument("--boundary", choices=("circular", "zero"), default="circular")
+    parser.add_argument("--device", default="cpu", help='"cuda": our solvers that can, on a GPU')
     parser.add_argument("--threads", type=int, help="of torch and sporco")
     parser.add_argument(
         "--max-seconds", type=float, default=MAX_SECONDS, help="of a solver (%(default)g)"

@@ -8,7 +8,9 @@ lever that was kept is moved back; one that was dropped is moved forth. The rati
 seconds without and with the lever, medians of the rounds: above 1, the lever is faster.
 
 A row of solver_levers.csv is written as soon as it is measured, and replaces the one of the same
-lever and point. With --page the table in docs/solvers.md is made from that file.
+lever and point. With --screening, solver_screening.csv says instead how many codes gap-safe
+screening would discard at each point. With --page the tables in docs/solvers.md are made from these
+files.
 """
 
 from __future__ import annotations
@@ -25,12 +27,18 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks._study.admm_levers import HalfADMM
 from benchmarks._study.command import Report, counted, run_command, silent, study_parser
 from benchmarks._study.curves import read_curves, write_curves
+from benchmarks._study.dropped_levers import (
+    CoordinateDescent,
+    HalfADMM,
+    HalfFirstADMM,
+    ScaledADMM,
+    preconditioned_direction,
+)
 from benchmarks._study.pages import REFERENCE, ROOT, with_block
 from benchmarks.race import DICTIONARIES, OPTIMUM, SHARES, Point, Table, make, raced
-from cscsr import ADMM, InputError, Solver, SparseCoding, interrupts, operators
+from cscsr import ADMM, ActiveSet, InputError, Solver, SparseCoding, interrupts, operators
 from cscsr.compare import machine
 from cscsr.output import make_folder, write_text
 from cscsr.patch_operator import BLOCK_BYTES
@@ -40,6 +48,9 @@ from cscsr.sparse import active_set, admm
 GAP = 1e-3
 ROUNDS = 3
 MAX_SECONDS = 30.0
+
+SCREENING_GAPS = (1e-2, 1e-3, 1e-4, 1e-5)
+"""Relative duality gaps at which the discarded codes are counted."""
 
 
 class Lever(NamedTuple):
@@ -76,7 +87,28 @@ LEVERS = (
     Lever("admm", "relaxation 1.95, not 1.8", True, options(ADMM, relaxation=1.8)),
     Lever("admm", "shrinkage in one pass", False, constant(admm, shrink_into=_shrink_in_one_pass)),
     Lever("admm", "ρ fixed", False, options(ADMM, auto_rho=False)),
+    Lever("admm", "ρ starts at half the default", False, options(ScaledADMM, factor=0.5)),
+    Lever("admm", "ρ starts at twice the default", False, options(ScaledADMM, factor=2.0)),
+    Lever(
+        "admm",
+        "ρ adapted after 4 and 8 iterations too",
+        False,
+        constant(admm, adapts_after=lambda k: k >= 4 and k & (k - 1) == 0),
+    ),
     Lever("admm", "F and Fᵀ in bfloat16", False, options(HalfADMM)),
+    Lever(
+        "admm",
+        "F and Fᵀ in bfloat16 for 40 iterations, then float32",
+        False,
+        options(HalfFirstADMM),
+    ),
+    Lever(
+        "active-set",
+        "a circulant preconditioner of the Newton systems",
+        False,
+        constant(active_set._ActiveCodes, _newton_direction=preconditioned_direction),
+    ),
+    Lever("active-set", "coordinate descent instead", False, options(CoordinateDescent)),
     Lever(
         "active-set",
         "indices of 32 bits in the sparse matrix",
@@ -120,6 +152,59 @@ def compare(lever: Lever, point: Point, optimum: Optimum, rounds: int) -> tuple[
     return medians[::-1] if lever.kept else medians
 
 
+def _ratio(without: float, with_it: float) -> str:
+    """How many times faster, as text; of what is out of time, a bound."""
+    if with_it < float("inf"):
+        return f"{without / with_it:.2f}"
+    return f"< {without / MAX_SECONDS:.2f}"
+
+
+def discarded(point: Point, gaps: Sequence[float] = SCREENING_GAPS) -> dict[float, float]:
+    """The share of codes that gap-safe screening proves to be zero at the optimum, by the duality
+    gap: at the first iterate of the active-set solver, in float64, that is within it.
+
+    With u = r·min(1, λ/‖Fᵀr‖∞), the optimum of the dual is within √(2·gap) of u, since the dual is
+    strongly concave with modulus 1. So zⱼ = 0 where |fⱼᵀu| + ‖fⱼ‖·√(2·gap) < λ (Ndiaye, Fercoq,
+    Gramfort and Salmon 2017).
+    """
+    problem = point.problem().on(None, "float64")
+    operator, observed = problem.operator(), problem.observed()
+    norms = operator.filters.square().sum((1, 2, 3)).sqrt()[:, None, None]
+    shares: dict[float, float] = {}
+
+    def watch(_: int, codes: np.ndarray) -> bool:
+        residual = observed - operator.synthesis(torch.as_tensor(codes))
+        correlation = operator.adjoint(residual).abs()
+        scale = min(1.0, problem.lam / float(correlation.max()))
+        gap = float(problem.duality_gap(codes))
+        radius = (2 * max(gap, 0.0)) ** 0.5
+        share = float((scale * correlation + norms * radius < problem.lam).double().mean())
+        relative = gap / float(problem.objective(codes))
+        shares.update({asked: share for asked in gaps if asked not in shares and relative <= asked})
+        return len(shares) == len(gaps)
+
+    ActiveSet(iterations=500, tol=0, dtype="float64").solve(problem, callback=watch)
+    return shares
+
+
+def screening(
+    out: str | Path,
+    points: Sequence[Point],
+    report: Report = silent,
+) -> Path:
+    """Make solver_screening.csv in the folder `out`; returns its path."""
+    path = make_folder(out) / "solver_screening.csv"
+    rows: list[dict[str, str]] = []
+    say = counted(report, len(points))
+    for point in points:
+        say(f"{point}: screening")
+        columns = {name: str(value) for name, value in point.columns().items() if value}
+        for gap, share in discarded(point).items():
+            rows.append({**columns, "duality_gap": f"{gap:g}", "discarded": f"{share:.4f}"})
+        write_curves(path, rows)
+    return path
+
+
 def solver_levers(
     out: str | Path,
     *,
@@ -128,12 +213,14 @@ def solver_levers(
     dictionaries: Sequence[str] = DICTIONARIES,
     lams: Sequence[float] = SHARES,
     rounds: int = ROUNDS,
+    only_screening: bool = False,
     page: bool = False,
     report: Report = silent,
 ) -> list[Path]:
     """Make solver_levers.csv in the folder `out`; returns the paths of what was written.
 
-    levers: parts of their names; none: all. lams: λ/λ_max. page: rewrite the table in the docs.
+    levers: parts of their names; none: all. lams: λ/λ_max. only_screening: make
+    solver_screening.csv instead. page: rewrite the tables in the docs.
     Raises InputError for a number of rounds below 1 and for levers of which there are none.
     """
     if rounds < 1:
@@ -142,6 +229,8 @@ def solver_levers(
     if not chosen:
         raise InputError(f"there is no lever {', '.join(levers)}.")
     points = [Point(size, *which) for which in itertools.product(dictionaries, lams)]
+    if only_screening:
+        return [screening(out, points, report), *([write_page(Path(out))] if page else [])]
     path = make_folder(out) / "solver_levers.csv"
     rows = read_curves(path)
     say = counted(report, len(points) * len(chosen))
@@ -158,7 +247,7 @@ def solver_levers(
                     "gap": f"{GAP:g}",
                     "seconds_without": f"{without:.4f}",
                     "seconds_with": f"{with_it:.4f}",
-                    "ratio": f"{without / with_it:.2f}",
+                    "ratio": _ratio(without, with_it),
                     "kept": "yes" if lever.kept else "no",
                     "rounds": str(rounds),
                     "clock": clock,
@@ -168,7 +257,7 @@ def solver_levers(
                 rows = [old for old in rows if any(old[key] != row[key] for key in same)]
                 rows.append(row)
                 write_curves(path, rows)
-    return [path, *([write_page(path)] if page else [])]
+    return [path, *([write_page(path.parent)] if page else [])]
 
 
 def table(rows: Sequence[dict[str, str]]) -> str:
@@ -190,11 +279,31 @@ def table(rows: Sequence[dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def write_page(path: Path) -> Path:
-    """Rewrite the table of levers in docs/solvers.md."""
+def screening_table(rows: Sequence[dict[str, str]]) -> str:
+    """The Markdown table of solver_screening.csv: a line per point, a column per gap."""
+    gaps = list(dict.fromkeys(row["duality_gap"] for row in rows))
+    lines = [f"| dictionary, λ/λ_max | {' | '.join(gaps)} |", f"|---|{'--:|' * len(gaps)}"]
+    by_point: dict[str, dict[str, str]] = {}
+    for row in rows:
+        line = by_point.setdefault(f"{row['dictionary']}, {row['share']}", {})
+        line[row["duality_gap"]] = f"{100 * float(row['discarded']):.1f}"
+    for name, line in by_point.items():
+        lines.append(f"| {name} | {' | '.join(line.get(gap, '') for gap in gaps)} |")
+    return "\n".join(lines)
+
+
+def write_page(folder: Path) -> Path:
+    """Rewrite the tables in docs/solvers.md, from those files that are in `folder`."""
     docs = ROOT / "docs" / "solvers.md"
     text = docs.read_text(encoding="utf-8")
-    write_text(docs, with_block(text, "solver levers", table(read_curves(path))))
+    for file, block, made in (
+        ("solver_levers.csv", "solver levers", table),
+        ("solver_screening.csv", "solver screening", screening_table),
+    ):
+        rows = read_curves(folder / file)
+        if rows:
+            text = with_block(text, block, made(rows))
+    write_text(docs, text)
     return docs
 
 
@@ -208,7 +317,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--lams", nargs="+", type=float, default=SHARES, metavar="L", help="shares of λ_max"
     )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each (%(default)d)")
-    parser.add_argument("--page", action="store_true", help="rewrite the table in docs/solvers.md")
+    parser.add_argument(
+        "--screening",
+        dest="only_screening",
+        action="store_true",
+        help="count the codes that gap-safe screening discards instead",
+    )
+    parser.add_argument("--page", action="store_true", help="rewrite the tables in docs/solvers.md")
     return run_command(solver_levers, vars(parser.parse_args(arguments)))
 
 

@@ -14,6 +14,8 @@ from cscsr.output import write_text
 Row = dict[str, str]
 
 OURS = ("auto", "active-set", "admm", "fista", "ista", "cista")
+"""Our solvers; on a GPU, "admm on cuda" and the like are ours too."""
+
 THEIRS = (SPORCO, BEST_RHO, "sporco-pgm")
 
 _MARKERS = {
@@ -26,6 +28,8 @@ _MARKERS = {
     "sporco-pgm": ("#E69F00", "v"),
     "scico-admm": ("#8C6D1F", "P"),
 }
+
+_OTHER = ("#555555", "*")
 
 
 class Case(NamedTuple):
@@ -79,9 +83,19 @@ def gaps_of(rows: Sequence[Row]) -> list[str]:
 
 
 def fastest(own: dict[tuple[str, str], Row], gap: str, names: Sequence[str]) -> Row | None:
-    """The row of the first of some solvers to be within a gap, None where none is."""
-    there = [row for name in names if (row := own.get((name, gap))) and row["seconds"]]
+    """The row of the first of some solvers to be within a gap, on whatever device, None where none
+    is."""
+    there = [
+        row
+        for (solver, at), row in own.items()
+        if at == gap and row["seconds"] and (solver in names or _method(solver) in names)
+    ]
     return min(there, key=lambda row: float(row["seconds"])) if there else None
+
+
+def _method(solver: str) -> str:
+    """A solver's name without the device that it computes on."""
+    return solver.partition(" on ")[0]
 
 
 def lead(own: dict[tuple[str, str], Row], gap: str) -> tuple[float, bool] | None:
@@ -190,12 +204,12 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
         shown = [case for case in cases if case.threads == threads]
         for panel, gap in zip(line, gaps, strict=True):
             for name in names:
-                colour, marker = _MARKERS.get(name, ("#555555", "*"))
+                colour, marker = _MARKERS.get(name, (_MARKERS.get(_method(name), _OTHER)[0], "*"))
                 at = [(i, cases[c].get((name, gap))) for i, c in enumerate(shown)]
                 places = [(i, float(row["seconds"])) for i, row in at if row and row["seconds"]]
                 panel.plot(
                     [s for _, s in places], [i for i, _ in places], marker, color=colour,
-                    label=name, markersize=6, fillstyle="full" if name in OURS else "none",
+                    label=name, markersize=6, fillstyle="full" if _method(name) in OURS else "none",
                 )  # fmt: skip
             panel.set_title(f"to a gap of {gap}, {thread_count(threads)}", fontsize=10)
             panel.set_xscale("log")

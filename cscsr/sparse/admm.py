@@ -181,6 +181,8 @@ class ADMM(Splitting, ProximalSolver):
     Wohlberg, "Efficient algorithms for convolutional sparse representations", IEEE Trans. Image
     Process. 25 (2016).
     Heide, Heidrich and Wetzstein, "Fast and flexible convolutional sparse coding", CVPR (2015).
+    Veshki and Vorobyov, "Efficient ADMM-based algorithms for convolutional sparse coding" (2021),
+    arXiv:2109.02969: the x-step.
     """
 
     supports_lam_array: ClassVar[bool] = True

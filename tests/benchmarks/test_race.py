@@ -132,6 +132,20 @@ def test_dicodile_reaches_the_optimum_of_its_boundary(nonnegative):
     assert "only the boundary 'zero'" in Dicodile().supports(image_problem(32, 0.1))
 
 
+def test_solvers_are_placed_on_a_gpu_where_they_can_compute_there():
+    labels = {
+        name: study.label_of(name, study.placed(study.make(name, None, 1e-3), "cuda"))
+        for name in ("auto", "admm", "fista", "active-set", SPORCO, "sporco-pgm")
+    }
+    moved = ("auto", "admm", "fista")
+    assert labels == {name: f"{name} on cuda" if name in moved else name for name in labels}
+
+
+def test_ours_on_a_gpu_count_as_ours():
+    rows = {("admm on cuda", "0.1"): {"seconds": "1"}, (SPORCO, "0.1"): {"seconds": "3"}}
+    assert lead(rows, "0.1") == (3.0, False)
+
+
 def test_every_peer_has_its_installation():
     assert missing("admm") is None
     assert all(command.startswith("pip install ") for _, command in REQUIRED.values())
@@ -142,6 +156,7 @@ def test_every_peer_has_its_installation():
     [
         ({"gaps": (1e-9,)}, "gaps must be between 1e-6"),
         ({"max_seconds": 0}, "above 0 s, got 0"),
+        ({"device": "nonsense"}, "expected a device among cpu"),
         ({"threads": 0}, "at least 1, got 0"),
         ({"solvers": ("bicubic",)}, "bicubic is no iterative solver"),
         ({"sizes": (8,)}, "from 16 to 512 pixels a side, got 8"),

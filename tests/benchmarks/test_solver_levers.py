@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+import torch
 
+import cscsr
 from benchmarks import solver_levers as study
 from benchmarks._study.curves import read_curves
+from benchmarks._study.dropped_levers import (
+    CoordinateDescent,
+    HalfFirstADMM,
+    ScaledADMM,
+    preconditioned_direction,
+)
+from benchmarks._study.problems import image_problem
 from cscsr import InputError, operators
 from cscsr.patch_operator import BLOCK_BYTES
 from cscsr.sparse import active_set, admm
@@ -27,7 +38,8 @@ def test_a_lever_is_moved_only_inside(lever):
 
     def state() -> tuple[Any, ...]:
         constants = (operators.largest_patch, admm.shrink_into, active_set.INDEX, active_set.EARLY)
-        return (*constants, dict(BLOCK_BYTES), study.make)
+        functions = (admm.adapts_after, active_set._ActiveCodes._newton_direction)
+        return (*constants, *functions, dict(BLOCK_BYTES), study.make)
 
     before = state()
     with lever.moved():
@@ -64,3 +76,52 @@ def test_a_row_replaces_the_one_of_the_same_point(tmp_path):
 def test_unknown_levers_are_named():
     with pytest.raises(InputError, match="nonsense"):
         study.solver_levers("nowhere", levers=["nonsense"])
+
+
+@pytest.fixture(scope="module")
+def optimum():
+    """A problem and its certified optimum by the solver as it stands."""
+    problem = image_problem(32, 0.1, "G:8x8x32").on(None, "float64")
+    solution = cscsr.ActiveSet(iterations=300, tol=0, gap_tol=1e-9, gap=True).solve(problem)
+    assert solution.trace["duality_gap"][-1] <= 1e-9 * solution.trace["objective"][-1]
+    return problem, float(solution.trace["objective"][-1])
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        CoordinateDescent(iterations=1500, tol=0, record_every=0),
+        ScaledADMM(factor=0.5, iterations=800, tol=0, record_every=0),
+        HalfFirstADMM(half=20, iterations=1000, tol=0, record_every=0),
+    ],
+    ids=lambda solver: type(solver).__name__,
+)
+def test_a_dropped_method_reaches_the_optimum(solver, optimum):
+    problem, objective = optimum
+    assert solver.solve(problem).trace["objective"][-1] == pytest.approx(objective, rel=1e-4)
+
+
+def test_the_preconditioned_direction_solves_newtons_system(optimum):
+    problem, _ = optimum
+    with (
+        patch.multiple(active_set._ActiveCodes, _newton_direction=preconditioned_direction),
+        patch.multiple(active_set, GRADIENT_ACCURACY=1e-10),
+    ):
+        codes = torch.as_tensor(cscsr.ADMM(iterations=20, tol=0).solve(problem).codes)
+        active = active_set._ActiveCodes(problem.on(None, "float64"), codes, 0.0)
+        columns = active._columns(active._places)
+        gradient = np.random.default_rng(0).standard_normal(32 * 32)
+        direction = active._newton_direction(columns, gradient)
+    matrix = columns.toarray()
+    system = np.eye(32 * 32) + active._sigma * matrix.T @ matrix
+    np.testing.assert_allclose(system @ direction, -gradient, atol=1e-6)
+
+
+def test_screening_discards_no_active_code(optimum):
+    """Where codes of an optimum are active, the test of the sphere must not hold."""
+    shares = study.discarded(study.Point(32, "G:8x8x32", 0.1), gaps=(1e-2, 1e-4, 1e-8))
+    problem, _ = optimum
+    codes = np.asarray(cscsr.ActiveSet(iterations=300, tol=0, gap_tol=1e-9).solve(problem).codes)
+    zero = 1 - np.count_nonzero(np.abs(codes) > 1e-9) / codes.size
+    assert shares[1e-2] <= shares[1e-4] <= shares[1e-8] <= zero
+    assert shares[1e-8] > 0.9 * zero

@@ -41,6 +41,7 @@ from benchmarks._study.phases import phases
 from benchmarks._study.workers import results_of
 from benchmarks.drawing.equal_compute import draw
 from cscsr import InputError, interrupts
+from cscsr.compare import machine
 from cscsr.compare.trained_alike import CONFIGURATION, SETS, chosen, table_of
 from cscsr.data.datasets import training_images
 from cscsr.errors import unknown_name
@@ -193,6 +194,7 @@ def trained(
             "seconds": round(trainer.progress.seconds, 1),
             "test_seconds": round(time.process_time() - start, 2),
         }
+        row["machine"] = machine.describe()
     except NonFiniteLoss:
         row |= {"holdout_psnr_db": "", "test_psnr_db": "", "seconds": "", "test_seconds": ""}
     about = {name: row[name] for name in ("key", "network", "budget_flop", "learning_rate", "seed")}

@@ -83,6 +83,8 @@ class Point:
         Processor seconds of training.
     multiply_adds
         Per low-resolution pixel.
+    machines
+        Those that the runs ran on; "" where a row does not say.
     """
 
     network: str
@@ -98,6 +100,7 @@ class Point:
     multiply_adds: float
     parameters: int
     line: str
+    machines: frozenset[str] = frozenset()
 
     @property
     def gain(self) -> float:
@@ -145,6 +148,7 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
                 float(best["multiply_adds_per_pixel"]),
                 int(best["parameters"]),
                 best["line"],
+                frozenset(row.get("machine") or "" for row in same),
             )
         )
     return points
@@ -200,8 +204,15 @@ def caveats(points: Sequence[Point]) -> list[str]:
     sentences = []
     if points and max(point.tried for point in points) == 1:
         sentences.append("One learning rate was tried: another may suit a network better.")
+    by_budget: dict[float, set[int]] = {}
+    for point in points:
+        by_budget.setdefault(point.budget, set()).add(point.tried)
+    if any(len(tried) > 1 for tried in by_budget.values()):
+        sentences.append("Not every learning rate was tried for every network.")
     if points and max(point.seeds for point in points) == 1:
         sentences.append("There is one seed: small differences may be chance.")
+    if len({machine for point in points for machine in point.machines}) > 1:
+        sentences.append("Seconds are of different processors, so they cannot be compared.")
     return sentences
 
 

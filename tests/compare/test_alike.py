@@ -11,7 +11,14 @@ from cscsr import InputError
 from cscsr.compare.page import keep_figures, main
 from cscsr.compare.records import FILE_NAME
 from cscsr.compare.results import Results
-from cscsr.compare.trained_alike import COLUMNS, command_of, latest_rows, points_of, table_of
+from cscsr.compare.trained_alike import (
+    COLUMNS,
+    chosen,
+    command_of,
+    latest_rows,
+    points_of,
+    table_of,
+)
 
 
 def line(network: str, budget: str, rate: str, seed: int, holdout: str, test: str) -> str:
@@ -117,6 +124,22 @@ def test_the_markdown_says_what_the_points_cannot():
         "\n\nOne learning rate was tried: another may suit a network better. There "
         "is one seed: small differences may be chance.\n"
     )
+
+
+def test_seconds_of_two_processors_are_said_not_to_compare():
+    rows = latest_rows(TABLE)
+    same = [{**row, "machine": "one"} for row in rows]
+    other = [*same[:-1], {**same[-1], "machine": "another"}]
+    for machines, differ in ((rows, False), (same, False), (other, True)):
+        assert ("different processors" in table_of(chosen(machines))) == differ
+
+
+def test_rates_that_few_networks_had_are_said():
+    first = latest_rows(TABLE)[0]
+    other = {**first, "network": "srcnn-small"}
+    more = {**other, "learning_rate": "0.1"}
+    assert "Not every learning rate" not in table_of(chosen([first, other]))
+    assert "Not every learning rate" in table_of(chosen([first, other, more]))
 
 
 def test_the_command_names_what_differs_from_the_usual_study():

@@ -4,10 +4,11 @@
 
 Reads the systems (systems.csv) and their published parameters (published_parameters.csv) beside
 this module, the published figures of the package, and of the folder ``--reference`` the means of
-`benchmarks.compare` (table1.csv), of `benchmarks.csc_sr` (csc-sr/ensemble_means.csv), of
-`benchmarks.patch_methods` (patch_methods.csv) and of `benchmarks.published` (published.csv), and
-where there is one, the table of `benchmarks.equal_compute` (equal_compute.csv). Writes systems.csv
-and systems.md, and copies the tables into docs/systems.md, where there is a checkout.
+`benchmarks.compare` (table1.csv, crnet-b/table1.csv), of `benchmarks.csc_sr`
+(csc-sr/ensemble_means.csv), of `benchmarks.patch_methods` (patch_methods.csv) and of
+`benchmarks.published` (published.csv), and where there is one, the table of
+`benchmarks.equal_compute` (equal_compute.csv). Writes systems.csv and systems.md, and copies the
+tables into docs/systems.md, where there is a checkout.
 
 Parameters and multiply-adds are counted, at ×2 and the paper's width, where this code has the
 network, and else are the published ones.
@@ -45,10 +46,13 @@ MEASURED = {
 }
 """The tables of what our solvers measure, and the study that makes each."""
 
+ADDED = "crnet-b/table1"
+"""The means of a network that was added to a run of `benchmarks.compare`; it may be absent."""
+
 PIXELS = 1280 * 720
 """Of the output for which multiply-adds are counted, as the literature since CARN counts them."""
 
-OWN_SCALE = ("lapsrn", "imdn", "edsr", "msrn", "d-dbpn", "rdn")
+OWN_SCALE = ("lapsrn", "imdn", "edsr", "msrn", "d-dbpn", "rdn", "srdensenet")
 """Architectures that their papers train for each scale anew: the network for ×2 is counted."""
 
 Row = dict[str, str]
@@ -74,7 +78,7 @@ def ours(reference: Path, method: str) -> str:
     """The solvers of `MEASURED` that stand beside a method, each with its PSNR at each scale."""
     rows = [
         row
-        for table in MEASURED
+        for table in (*MEASURED, ADDED)
         for row in read_curves(reference / f"{table}.csv")
         if row["dataset"] == DATASET
     ]

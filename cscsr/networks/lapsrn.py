@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import ceil
 from typing import Annotated, cast
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from cscsr.errors import InputError
 from cscsr.networks.base import (
     Channels,
     Convolution,
@@ -20,13 +19,11 @@ from cscsr.networks.base import (
     in_float32,
 )
 from cscsr.networks.cista_block import convolution, start_small
-from cscsr.schema import Distinct, Range
+from cscsr.networks.upsampling import Doublings, doublings
+from cscsr.schema import Range
 
 SLOPE = 0.2
 """Of the leaky ReLU."""
-
-Doublings = Annotated[Sequence[Annotated[int, Range(2, 8)]], Distinct()]
-"""The factors that levels of ×2 can make: 2, 4 and 8."""
 
 
 class _Level(nn.Module):
@@ -104,11 +101,10 @@ class LapSRN(LumaEnlarger):
         scales: Doublings = (2, 4),
     ) -> None:
         super().__init__()
-        if any(scale & (scale - 1) for scale in scales):
-            raise InputError(f"scales should be among 2, 4 and 8, got {list(scales)}.")
+        levels = doublings(scales)
         self.scales = tuple(scales)
         self.pyramids = nn.ModuleDict(
-            {str(scale): _Pyramid(width, depth, scale.bit_length() - 1) for scale in self.scales}
+            {str(scale): _Pyramid(width, depth, levels[scale]) for scale in self.scales}
         )
 
     def pyramid(self, scale: int) -> _Pyramid:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from cscsr.errors import InputError
 from cscsr.networks.base import MEAN_RGB, RGBEnlarger, in_float32
 from cscsr.networks.cista_block import convolution
 from cscsr.schema import Distinct, Range
@@ -19,8 +20,24 @@ from cscsr.schema import Distinct, Range
 UpsampledScales = Annotated[Sequence[Annotated[int, Range(2, 4)]], Distinct()]
 """The factors that `upsampler` knows."""
 
+Doublings = Annotated[Sequence[Annotated[int, Range(2, 8)]], Distinct()]
+"""The factors that levels of ×2 can make; see `doublings`."""
+
 Blocks = Annotated[int, Range(1, 200)]
 """The number of a network's blocks, units or layers."""
+
+
+def doublings(scales: Sequence[int]) -> dict[int, int]:
+    """Return how many times each of the factors 2, 4 and 8 doubles an image.
+
+    Raises
+    ------
+    InputError
+        For a factor that is no power of 2.
+    """
+    if any(scale & (scale - 1) for scale in scales):
+        raise InputError(f"scales should be among 2, 4 and 8, got {list(scales)}.")
+    return {scale: scale.bit_length() - 1 for scale in scales}
 
 
 def bicubic(image: Tensor, scale: int) -> Tensor:

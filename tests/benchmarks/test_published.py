@@ -171,6 +171,6 @@ def test_what_the_page_says_of_the_counts_of_srdensenet():
     assert f"have between {counts[0]:,} and {counts[-1]:,} parameters" in text
     nearest = min(counts, key=lambda count: abs(count - 2_015_000))
     assert abs(nearest - 2_015_000) > 10_000
-    no_reading = "2,015 thousand, from the comparison of CARN, that of no reading"
+    no_reading = "2,015 thousand, from the comparison of CARN, is that of no reading"
     assert f"{no_reading}. The nearest has {nearest:,}." in text
     assert f"({srdensenet(16, True, 4, 128, True):,})" in text

@@ -27,6 +27,7 @@ SMALL = {
     "d-dbpn": {"width": 6, "features": 8, "stages": 3},
     "scn": {"features": 6, "codes": 8},
     "lapsrn": {"width": 6, "depth": 3, "scales": (2, 4)},
+    "srdensenet": {"growth": 3, "first": 4, "blocks": 2, "layers": 3, "width": 6, "scales": (2, 4)},
     "carn-m": {"width": 8},
     "imdn": {"width": 64, "blocks": 1},
 }

@@ -1,5 +1,5 @@
-"""DRRN, DRCN, MemNet, EDSR, MDSR, RDN, MSRN and D-DBPN: the counts of their papers, and their
-equations by numpy."""
+"""DRRN, DRCN, MemNet, EDSR, MDSR, RDN, MSRN, SRDenseNet and D-DBPN: the counts of their papers, and
+their equations by numpy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ assert _spec.loader is not None
 by_numpy = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(by_numpy)
 layer, relu, shuffled = by_numpy.layer, by_numpy.relu, by_numpy.shuffled
-output_of, random_network, tensors_of = (
+output_of, random_network, tensors_of, transposed = (
     by_numpy.output_of,
     by_numpy.random_network,
     by_numpy.tensors_of,
+    by_numpy.transposed,
 )
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -224,6 +225,47 @@ def test_rdn_fuses_dense_blocks():
     fused = layer(layer(np.concatenate(outputs), tensors, "fusion.0"), tensors, "fusion.1")
     expected = upsampled(shallow + fused, tensors, 2) + MEAN
     np.testing.assert_allclose(output_of(network, y, 2), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_srdensenet_sees_all_features_before(scale):
+    network = random_network(
+        "srdensenet", growth=2, first=3, blocks=2, layers=2, width=4, scales=(scale,)
+    )
+    tensors = tensors_of(network)
+    y = np.random.default_rng(0).random((1, 5, 6))
+    features = relu(layer(y, tensors, "head"))
+    for number in range(4):
+        new = relu(layer(features, tensors, f"layers.{number}"))
+        features = np.concatenate([features, new])
+    x = layer(features, tensors, "fusion")
+    for number in range(scale // 2):
+        name = f"up.{scale}.{number}"
+        x = transposed(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])[:, 1:-1, 1:-1]
+    expected = layer(x, tensors, f"tail.{scale}")
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(output_of(network, y, scale), expected, atol=1e-5)
+
+
+def test_srdensenet_adds_the_bicubic_enlargement_where_it_is_asked_to():
+    image = np.random.default_rng(0).random((1, 16, 14))
+    network = random_network(
+        "srdensenet", growth=2, first=2, blocks=1, layers=2, width=3, scales=(2,), residual=True
+    )
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    inside = (..., slice(6, -6), slice(6, -6))
+    np.testing.assert_allclose(
+        output_of(network, image, 2)[inside], imresize(image[0], 2)[None][inside], atol=1e-5
+    )
+
+
+def test_srdensenet_has_the_parameters_that_later_papers_quote():
+    """A sum by hand: 64 layers, each with 16 outputs and 16 inputs more than the one before."""
+    layers = 16 * (9 * 16 * sum(range(1, 65)) + 64)
+    ends = 10 * 16 + (65 * 16 + 1) * 128 + 2 * (16 * 128 + 1) * 128 + 9 * 128 + 1
+    total, _ = parameters("srdensenet", (4,))
+    assert total == layers + ends == 5_452_449
 
 
 def test_msrn_exchanges_features_of_two_scales():

@@ -9,7 +9,6 @@ reason.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import progress
 from benchmarks._study.curves import read_curves
 from benchmarks.benchopt_csc import __main__ as benchopt_csc
 from benchmarks.drawing import race as race_table
@@ -661,29 +661,29 @@ def training_log() -> Iterator[str]:
     steps = training("crnet-b-tied-further")["step"]
     yield f"{gain:.2f} dB from {steps:.0f} after those"
     yield f"{gain:.2f} dB better: not shipped"
-    ends = [training(f"crnet-b-256-{stretch}") for stretch in ("first", "third", "imdn")]
-    step, last = load_recipe("crnet-b-256-imdn").step_operations(), ends[-1]
-    yield f"the last stretch ran at {last['step'] * step / last['seconds'] / 1e12:.2f} TFLOP/s"
-    before, after = ends[0]["step"] * step, sum(end["step"] for end in ends) * step
-    gain = mean_gain("crnet-b-256-imdn", "crnet-b-256-first")
-    doubling = gain / math.log2(after / before)
-    yield re.sub(
-        r"e\+",
-        "e",
-        f"after {before:.1e} floating-point operations, to that of the last, after {after:.1e}, "
-        f"the held-out images gained {gain:.2f} dB on average, which is {doubling:.2f} dB per "
-        "doubling",
+    runs = progress.stretches(ROOT / "reports" / "reference" / "training")
+    fit, step = progress.fit_of(runs), load_recipe(progress.RECIPE).step_operations()
+    last = training(runs[-1].name)
+    speed = last["step"] * step / last["seconds"]
+    yield f"the last stretch ran at {speed / 1e12:.2f} TFLOP/s"
+    flop = [f"{run.flop[-1]:.1e}".replace("e+", "e") for run in runs]
+    yield (
+        f"After {', '.join(flop[:-1])} and {flop[-1]} floating-point operations, at the ends of "
+        f"its {len(runs)} stretches, the held-out images had gained {fit.slope:.2f} ± "
+        f"{fit.error:.2f} dB per doubling"
     )
     wider = read("crnet-b/table1.csv").query("dataset == 'Set5' and method == 'crnet-b'")
     reached = list(wider.set_index("scale").psnr_db.sort_index())
     wanted = [37.75, 34.20, 32.00]
     yield f"`crnet-b` reaches {' / '.join(f'{value:.2f}' for value in reached)}"
     missing = float(np.mean(np.subtract(wanted, reached)))
-    doublings = missing / doubling
-    hours = (2**doublings - 1) * after / (last["step"] * step / last["seconds"]) / 3600
+    doublings = fit.doublings(missing)
+    middle, fewest, most = (
+        f"{(2**count - 1) * runs[-1].flop[-1] / speed / 3600:.0f}" for count in doublings
+    )
     yield (
-        f"the missing {missing:.2f} dB (on average) take {doublings:.1f} doublings, about "
-        f"{hours:.0f} more hours of such a core"
+        f"the missing {missing:.2f} dB (on average) take {doublings[0]:.1f} doublings, about "
+        f"{middle} more hours of such a core ({fewest} to {most} within the error)"
     )
     for name in (*RUNS, "lever-k10", "lever-k16", "lever-muon"):
         row = training(name)

@@ -3,10 +3,11 @@
     python -m benchmarks.progress --out reports/latest
 
 `crnet-b` is trained in stretches, each from the weights of the one before. Operations are counted
-from the recipe, forward and backward, and add up over the stretches; those of a teacher are left
-out. The end of a stretch, where the learning rate has fallen to zero, is a point: the mean PSNR of
-the held-out images over ×2, ×3 and ×4. The line through the points is linear in the logarithm of
-the operations; its slope is in dB per doubling, with the standard error of the regression.
+from the recipe, forward and backward, and add up over the stretches; those of a teacher and of a
+stretch whose weights were dropped are left out. The end of a stretch is a point if its learning
+rate has fallen to zero: the mean PSNR of the held-out images over ×2, ×3 and ×4. The line through
+the points is linear in the logarithm of the operations; its slope is in dB per doubling, with the
+standard error of the regression.
 
 Writes training_progress.csv and training_progress.png from the curves in
 reports/reference/training.
@@ -44,6 +45,8 @@ class Stretch(NamedTuple):
     name: str
     flop: np.ndarray
     psnr_db: np.ndarray
+    complete: bool
+    """Whether it ran to its end, where the learning rate is zero."""
 
 
 class Fit(NamedTuple):
@@ -53,12 +56,6 @@ class Fit(NamedTuple):
     slope: float
     error: float
     offset: float
-
-    def doublings(self, missing_db: float) -> tuple[float, float, float]:
-        """How many doublings of the operations bring so many dB: by the slope, by the slope and
-        its error, and by the slope less its error (infinite where that does not rise)."""
-        slopes = (self.slope, self.slope + self.error, self.slope - self.error)
-        return tuple(missing_db / s if s > 0 else np.inf for s in slopes)  # type: ignore[return-value]
 
 
 def stretches(folder: Path, names: Sequence[str] = STRETCHES) -> list[Stretch]:
@@ -74,16 +71,16 @@ def stretches(folder: Path, names: Sequence[str] = STRETCHES) -> list[Stretch]:
         flop = before + step * np.array([float(row["step"]) for row in rows])
         columns = [f"holdout_psnr_db_x{scale}" for scale in SCALES]
         psnr = np.mean([[float(row[column]) for column in columns] for row in rows], 1)
-        made.append(Stretch(name, flop, psnr))
+        made.append(Stretch(name, flop, psnr, float(rows[-1]["done"]) == 1))
         before = float(flop[-1])
     return made
 
 
 def fit_of(runs: Sequence[Stretch]) -> Fit:
-    """The line through the ends of at least two runs."""
+    """The line through the ends of the complete runs, at least two."""
     from scipy.stats import linregress
 
-    ends = np.array([(run.flop[-1], run.psnr_db[-1]) for run in runs])
+    ends = np.array([(run.flop[-1], run.psnr_db[-1]) for run in runs if run.complete])
     line = linregress(np.log2(ends[:, 0]), ends[:, 1])
     error = float(line.stderr) if len(ends) > 2 else np.inf
     return Fit(float(line.slope), error, float(line.intercept))
@@ -95,7 +92,8 @@ def draw(runs: Sequence[Stretch], fit: Fit, picture: Path) -> None:
     axes = made[0, 0]
     for run, colour in zip(runs, plot.COLOURS, strict=False):
         axes.plot(run.flop, run.psnr_db, color=colour, linewidth=1, label=run.name)
-        axes.plot(run.flop[-1], run.psnr_db[-1], "o", color=colour, markersize=6)
+        if run.complete:
+            axes.plot(run.flop[-1], run.psnr_db[-1], "o", color=colour, markersize=6)
     first, last = runs[0].flop[-1], runs[-1].flop[-1]
     reach = np.geomspace(first / 1.3, 4 * last, 50)
     axes.plot(
@@ -104,7 +102,9 @@ def draw(runs: Sequence[Stretch], fit: Fit, picture: Path) -> None:
         "--",
         color="black",
         linewidth=1,
-        label=f"{fit.slope:.2f} ± {fit.error:.2f} dB per doubling",
+        label="fit to the ends: "
+        + (f"{fit.slope:.2f} ± {fit.error:.2f}" if fit.error < np.inf else f"{fit.slope:.2f}")
+        + " dB per doubling",
     )
     lowest = min(run.psnr_db[-1] for run in runs) - 0.25
     axes.set_ylim(lowest, fit.offset + fit.slope * np.log2(4 * last) + 0.03)
@@ -129,6 +129,7 @@ def progress(out: str | Path, *, report: Report = silent) -> list[Path]:
             "run": run.name,
             "flop": f"{run.flop[-1]:.4e}",
             "holdout_psnr_db": f"{run.psnr_db[-1]:.4f}",
+            "complete": "yes" if run.complete else "no",
             "slope_db_per_doubling": f"{fit.slope:.4f}",
             "slope_error": f"{fit.error:.4f}",
         }

@@ -16,7 +16,8 @@ runs with the best fixed ρ of a search. `auto` runs once for each gap, since it
 that is asked.
 
 With ``--device cuda``, those of our solvers that can compute there do so and are named "admm on
-cuda"; the others run on the CPU beside them, and all seconds are wall time.
+cuda"; so does scico where its jax has a GPU. The others run on the CPU beside them, and all seconds
+are wall time.
 
 A row of race_grid.csv is written as soon as a solver is done. The same command goes on where it
 was stopped, and measures again only what was out of time under a smaller limit. The table
@@ -136,6 +137,15 @@ class Table:
         self.about = ", ".join([machine.describe(device), *versions()])
         self.rows = read_curves(path)
 
+    def check_clock(self) -> None:
+        """Raise InputError where rows of as many threads were measured by another clock."""
+        own = str(self.threads)
+        for row in self.rows:
+            if row["seconds"] and row["threads"] == own and row["clock"] != self.clock:
+                raise InputError(
+                    f"{self.path} has {row['clock']}, not {self.clock}; give --out another folder."
+                )
+
     def get(self, point: Point, solver: str, gap: float | str = "") -> dict[str, str] | None:
         """The row of a solver to a gap, with this process's number of threads; that of the optimum
         with any."""
@@ -242,7 +252,7 @@ def placed(solver: Solver[SparseCoding], device: str) -> Solver[SparseCoding]:
 
 def label_of(name: str, solver: Solver[SparseCoding] | None) -> str:
     """The name of a solver's rows, which says where it computes if that is a GPU."""
-    device = getattr(solver, "target_device", None)
+    device = getattr(solver, "computes_on", getattr(solver, "target_device", None))
     return name if device in (None, "cpu") else f"{name} on {device}"
 
 
@@ -346,7 +356,8 @@ def race(
     lams: λ/λ_max. device: where those solvers compute that can. threads: of torch, None: as it is.
     minutes: begin no run after so many.
     only_optima: compute the optima and the best ρ, which take long and are not timed, and no more.
-    Raises InputError for a setting out of range or an unknown solver.
+    Raises InputError for a setting out of range, an unknown solver, and a folder whose table was
+    measured by another clock.
     """
     import torch
 
@@ -379,6 +390,7 @@ def race(
     try:
         with own_clock() if device == "cpu" else nullcontext("wall time") as clock:
             table = Table(make_folder(out) / "race_grid.csv", clock, device)
+            table.check_clock()
             say = counted(report, len(points) * (len(solvers) + 2))
             for point in points:
                 if only_optima or not out_of_time():

@@ -153,33 +153,41 @@ def compare(lever: Lever, point: Point, optimum: Optimum, rounds: int) -> tuple[
 
 
 def _ratio(without: float, with_it: float) -> str:
-    """How many times faster, as text; of what is out of time, a bound."""
-    if with_it < float("inf"):
-        return f"{without / with_it:.2f}"
-    return f"< {without / MAX_SECONDS:.2f}"
+    """How many times faster, as text; of what is out of time, a bound, or – if both are."""
+    if without == with_it == float("inf"):
+        return "–"
+    if with_it == float("inf"):
+        return f"< {without / MAX_SECONDS:.2f}"
+    if without == float("inf"):
+        return f"> {MAX_SECONDS / with_it:.2f}"
+    return f"{without / with_it:.2f}"
 
 
-def discarded(point: Point, gaps: Sequence[float] = SCREENING_GAPS) -> dict[float, float]:
-    """The share of codes that gap-safe screening proves to be zero at the optimum, by the duality
-    gap: at the first iterate of the active-set solver, in float64, that is within it.
+def safely_zero(problem: SparseCoding, codes: Any) -> torch.Tensor:
+    """Which codes gap-safe screening proves to be zero at the optimum, (M,H,W), from any codes.
 
     With u = r·min(1, λ/‖Fᵀr‖∞), the optimum of the dual is within √(2·gap) of u, since the dual is
     strongly concave with modulus 1. So zⱼ = 0 where |fⱼᵀu| + ‖fⱼ‖·√(2·gap) < λ (Ndiaye, Fercoq,
-    Gramfort and Salmon 2017).
+    Gramfort and Salmon 2017). `problem` is in torch, its codes may be negative.
     """
-    problem = point.problem().on(None, "float64")
-    operator, observed = problem.operator(), problem.observed()
+    operator = problem.operator()
     norms = operator.filters.square().sum((1, 2, 3)).sqrt()[:, None, None]
+    residual = problem.observed() - operator.synthesis(torch.as_tensor(codes))
+    correlation = operator.adjoint(residual).abs()
+    scale = min(1.0, problem.lam / float(correlation.max()))
+    radius = (2 * max(float(problem.duality_gap(codes)), 0.0)) ** 0.5
+    return scale * correlation + norms * radius < problem.lam
+
+
+def discarded(point: Point, gaps: Sequence[float] = SCREENING_GAPS) -> dict[float, float]:
+    """The share of codes that `safely_zero` discards, by the duality gap: at the first iterate of
+    the active-set solver, in float64, that is within it."""
+    problem = point.problem().on(None, "float64")
     shares: dict[float, float] = {}
 
     def watch(_: int, codes: np.ndarray) -> bool:
-        residual = observed - operator.synthesis(torch.as_tensor(codes))
-        correlation = operator.adjoint(residual).abs()
-        scale = min(1.0, problem.lam / float(correlation.max()))
-        gap = float(problem.duality_gap(codes))
-        radius = (2 * max(gap, 0.0)) ** 0.5
-        share = float((scale * correlation + norms * radius < problem.lam).double().mean())
-        relative = gap / float(problem.objective(codes))
+        share = float(safely_zero(problem, codes).double().mean())
+        relative = float(problem.duality_gap(codes)) / float(problem.objective(codes))
         shares.update({asked: share for asked in gaps if asked not in shares and relative <= asked})
         return len(shares) == len(gaps)
 
@@ -192,13 +200,15 @@ def screening(
     points: Sequence[Point],
     report: Report = silent,
 ) -> Path:
-    """Make solver_screening.csv in the folder `out`; returns its path."""
+    """Make solver_screening.csv in the folder `out`, where rows of other points stay; returns its
+    path."""
     path = make_folder(out) / "solver_screening.csv"
-    rows: list[dict[str, str]] = []
+    rows = read_curves(path)
     say = counted(report, len(points))
     for point in points:
         say(f"{point}: screening")
         columns = {name: str(value) for name, value in point.columns().items() if value}
+        rows = [old for old in rows if any(old[key] != columns[key] for key in columns)]
         for gap, share in discarded(point).items():
             rows.append({**columns, "duality_gap": f"{gap:g}", "discarded": f"{share:.4f}"})
         write_curves(path, rows)
@@ -239,6 +249,10 @@ def solver_levers(
             optimum = optimum_of(point)
             for lever in chosen:
                 say(f"{point}: {lever.name}")
+                with lever.moved():
+                    reason = make(lever.solver, None, GAP).supports(point.problem())
+                if reason is not None:  # a lever that cannot be moved at this point
+                    continue
                 without, with_it = compare(lever, point, optimum, rounds)
                 row = {
                     "solver": lever.solver,

@@ -61,7 +61,8 @@ class HalfADMM(ADMM):
 class HalfFirstADMM(HalfADMM):
     """`HalfADMM` for the first `half` iterations, and ADMM in float32 from its codes.
 
-    The multiplier is estimated anew from the codes, since sums of the rounded Fz have drifted.
+    The multiplier is estimated anew from the codes, since sums of the rounded Fz have drifted, and
+    ρ is the default again, fixed from there on.
     """
 
     half: int = 40
@@ -90,12 +91,19 @@ class CoordinateDescent(ProximalSolver):
     The pixels are divided into squares of the filters' size, of which every second in each
     direction makes a class. The codes of two squares of a class share no pixel of the signal, so
     the best code of each square is set to its optimum at once. An iteration goes over the four
-    classes and computes Fᵀr for each. Grids must be even multiples of the filters' size.
+    classes and computes Fᵀr for each. It declines grids that are no even multiples of the filters'
+    size.
     """
 
     @property
     def name(self) -> str:
         return "coordinate-descent"
+
+    def supports(self, problem: SparseCoding) -> str | None:
+        size = np.shape(problem.dictionary)[-1]
+        if any(side % (2 * size) for side in np.shape(problem.signal)[-2:]):
+            return f"{self.name} takes grids whose sides are multiples of {2 * size}."
+        return super().supports(problem)
 
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         operator, z = problem.operator(), codes.contiguous().clone()
@@ -128,7 +136,10 @@ def _squares(codes: torch.Tensor, size: int) -> torch.Tensor:
 
 def preconditioned_direction(self: Any, active: Any, gradient: np.ndarray) -> np.ndarray:
     """`_ActiveCodes._newton_direction` with the preconditioner I + σ p FFᵀ, where p is the share of
-    active codes: what the matrix is on average over all sets of so many codes."""
+    active codes: what the matrix is on average over all sets of so many codes. For the boundary
+    circular, without a mask."""
+    if active.shape[0] == 0:
+        return -gradient
     weight = self._sigma * active.shape[0] / np.prod(self._shape)
     solve = _solver_of(self)
 

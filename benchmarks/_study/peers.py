@@ -84,6 +84,13 @@ class ScicoADMM(Splitting):
     def target_device(self) -> str:
         return "cpu"
 
+    @property
+    def computes_on(self) -> str:
+        """The device of jax, which takes a GPU where it finds one; the codes come from the CPU."""
+        import jax
+
+        return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
     def supports(self, problem: SparseCoding) -> str | None:
         reason = super().supports(problem)
         if reason is not None:

@@ -118,12 +118,14 @@ def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) ->
         lines += [paragraph, ""]
     cases, gaps = results(rows), gaps_of(rows)
     names = [name for name in _names(rows) if any(_ran(cases, name))]
+    devices = any(name != _method(name) for name in names)
     for threads in sorted({case.threads for case in cases}):
         lines += [
             f"## {thread_count(threads).capitalize()}",
             "",
             "Seconds (iterations) to each relative gap, the fastest in bold; > 30: not reached in "
-            "30 s. Lead: how many times faster our fastest solver is than sporco's fastest.",
+            "30 s. Lead: how many times faster our fastest solver is than sporco's fastest"
+            + (", each on its device." if devices else "."),
             "",
             f"| point | gap | {' | '.join(names)} | lead |",
             f"|---|--:|{'--:|' * (len(names) + 1)}",
@@ -134,8 +136,9 @@ def write_table(rows: Sequence[Row], path: Path, introduction: Sequence[str]) ->
                 lines += [_line(case, own, gap, names) for gap in measured]
         lines.append("")
     lines += [*_notes(rows, cases), ""]
-    last = rows[-1]
-    lines += [f"{last['clock'].capitalize()} for one thread; {last['machine']}.", ""]
+    last = {int(row["threads"]): row for row in rows if row["seconds"]}
+    for threads, row in sorted(last.items()):
+        lines += [f"{thread_count(threads).capitalize()}: {row['clock']}; {row['machine']}.", ""]
     write_text(path, "\n".join(lines))
 
 
@@ -179,7 +182,7 @@ def _notes(rows: Sequence[Row], cases: Results) -> Iterator[str]:
     picked: dict[str, list[str]] = {}
     for case, own in cases.items():
         for (solver, gap), row in own.items():
-            if solver == "auto" and row["setting"]:
+            if _method(solver) == "auto" and row["setting"]:
                 picked.setdefault(row["setting"], []).append(f"{case.label} to {gap}")
     for setting, where in picked.items():
         yield f"- auto picked {setting} at: {'; '.join(where)}."

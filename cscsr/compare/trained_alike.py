@@ -85,6 +85,8 @@ class Point:
         Per low-resolution pixel.
     machines
         Those that the runs ran on; "" where a row does not say.
+    rates
+        Those that were tried with the first seed.
     """
 
     network: str
@@ -101,6 +103,7 @@ class Point:
     parameters: int
     line: str
     machines: frozenset[str] = frozenset()
+    rates: frozenset[str] = frozenset()
 
     @property
     def gain(self) -> float:
@@ -149,6 +152,7 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
                 int(best["parameters"]),
                 best["line"],
                 frozenset(row.get("machine") or "" for row in same),
+                frozenset(row["learning_rate"] for row in first),
             )
         )
     return points
@@ -204,15 +208,15 @@ def caveats(points: Sequence[Point]) -> list[str]:
     sentences = []
     if points and max(point.tried for point in points) == 1:
         sentences.append("One learning rate was tried: another may suit a network better.")
-    by_budget: dict[float, set[int]] = {}
+    by_budget: dict[float, set[frozenset[str]]] = {}
     for point in points:
-        by_budget.setdefault(point.budget, set()).add(point.tried)
-    if any(len(tried) > 1 for tried in by_budget.values()):
+        by_budget.setdefault(point.budget, set()).add(point.rates)
+    if any(len(rates) > 1 for rates in by_budget.values()):
         sentences.append("Not every learning rate was tried for every network.")
     if points and max(point.seeds for point in points) == 1:
         sentences.append("There is one seed: small differences may be chance.")
     if len({machine for point in points for machine in point.machines}) > 1:
-        sentences.append("Seconds are of different processors, so they cannot be compared.")
+        sentences.append("Seconds are of different or unnamed machines, so they do not compare.")
     return sentences
 
 

@@ -15,34 +15,30 @@ from cscsr.training.recipe import load_recipe
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 
 
-def curve(path: Path, *rows: tuple[int, float]) -> None:
+def curve(path: Path, *rows: tuple[int, float], done: float = 1.0) -> None:
     names = [f"holdout_psnr_db_x{scale}" for scale in (2, 3, 4)]
-    lines = [",".join(["step", *names])]
-    lines += [f"{step},{psnr + 3},{psnr},{psnr - 3}" for step, psnr in rows]
+    lines = [",".join(["step", "done", *names])]
+    lines += [f"{step},{done},{psnr + 3},{psnr},{psnr - 3}" for step, psnr in rows]
     path.write_text("\n".join(lines) + "\n")
 
 
 def test_operations_add_up_and_the_line_is_that_of_least_squares(tmp_path):
     curve(tmp_path / "a.csv", (100, 30.0), (200, 30.2))
     curve(tmp_path / "b.csv", (300, 30.35))
+    curve(tmp_path / "stopped.csv", (100, 30.3), done=0.5)
     curve(tmp_path / "c.csv", (400, 30.6), (600, 30.75))
-    runs = study.stretches(tmp_path, ("a", "b", "c"))
+    runs = study.stretches(tmp_path, ("a", "b", "stopped", "c"))
     step = load_recipe(study.RECIPE).step_operations()
-    assert [run.flop[-1] / step for run in runs] == pytest.approx([200, 500, 1100])
-    assert runs[2].flop[0] == pytest.approx(900 * step)
+    assert [run.flop[-1] / step for run in runs] == pytest.approx([200, 500, 600, 1200])
+    assert runs[3].flop[0] == pytest.approx(1000 * step)
     assert list(runs[0].psnr_db) == pytest.approx([30.0, 30.2])
-    ends = np.log2([200 * step, 500 * step, 1100 * step])
+    ends = np.log2([200 * step, 500 * step, 1200 * step])  # the stopped run is no point
     (slope, offset), covariance = np.polyfit(ends, [30.2, 30.35, 30.75], 1, cov="unscaled")
     misfit = np.sum((slope * ends + offset - [30.2, 30.35, 30.75]) ** 2)
     fit = study.fit_of(runs)
     assert fit.slope == pytest.approx(slope)
     assert fit.error == pytest.approx(np.sqrt(misfit * covariance[0, 0]))
     assert study.fit_of(runs[:2]).error == np.inf
-
-
-def test_doublings_have_the_error_of_the_slope():
-    assert study.Fit(0.2, 0.1, 0.0).doublings(0.6) == pytest.approx((3, 2, 6))
-    assert study.Fit(0.1, 0.1, 0.0).doublings(0.6)[2] == np.inf
 
 
 def test_a_missing_curve_is_named(tmp_path):

@@ -141,6 +141,13 @@ def test_solvers_are_placed_on_a_gpu_where_they_can_compute_there():
     assert labels == {name: f"{name} on cuda" if name in moved else name for name in labels}
 
 
+@pytest.mark.slow
+def test_a_table_of_another_clock_is_refused(made):
+    table = study.Table(made / "race_grid.csv", "another time")
+    with pytest.raises(InputError, match="give --out another folder"):
+        table.check_clock()
+
+
 def test_ours_on_a_gpu_count_as_ours():
     rows = {("admm on cuda", "0.1"): {"seconds": "1"}, (SPORCO, "0.1"): {"seconds": "3"}}
     assert lead(rows, "0.1") == (3.0, False)

@@ -101,6 +101,20 @@ def test_a_dropped_method_reaches_the_optimum(solver, optimum):
     assert solver.solve(problem).trace["objective"][-1] == pytest.approx(objective, rel=1e-4)
 
 
+def test_coordinate_descent_is_left_out_where_squares_do_not_fit(tmp_path):
+    assert "multiples of 16" in CoordinateDescent().supports(image_problem(24, 0.1, "G:8x8x32"))
+    grid = {"size": 24, "dictionaries": ["G:8x8x32"], "lams": [0.2], "rounds": 1}
+    study.solver_levers(tmp_path, levers=["coordinate"], **grid)
+    assert not (tmp_path / "solver_levers.csv").exists()
+
+
+def test_ratios_of_what_is_out_of_time_are_bounds():
+    late = float("inf")
+    assert study._ratio(3.0, late) == f"< {3 / study.MAX_SECONDS:.2f}"
+    assert study._ratio(late, 3.0) == f"> {study.MAX_SECONDS / 3:.2f}"
+    assert (study._ratio(late, late), study._ratio(3.0, 2.0)) == ("–", "1.50")
+
+
 def test_the_preconditioned_direction_solves_newtons_system(optimum):
     problem, _ = optimum
     with (
@@ -118,10 +132,15 @@ def test_the_preconditioned_direction_solves_newtons_system(optimum):
 
 
 def test_screening_discards_no_active_code(optimum):
-    """Where codes of an optimum are active, the test of the sphere must not hold."""
-    shares = study.discarded(study.Point(32, "G:8x8x32", 0.1), gaps=(1e-2, 1e-4, 1e-8))
     problem, _ = optimum
     codes = np.asarray(cscsr.ActiveSet(iterations=300, tol=0, gap_tol=1e-9).solve(problem).codes)
-    zero = 1 - np.count_nonzero(np.abs(codes) > 1e-9) / codes.size
+    active = np.abs(codes) > 1e-9
+    zero = 1 - active.mean()
+    for iterations in (1, 20, 100, 400):
+        solver = cscsr.FISTA(iterations=iterations, tol=0, record_every=0)
+        safe = study.safely_zero(problem, solver.solve(problem).codes).numpy()
+        assert not (safe & active).any()
+    assert safe.mean() > 0.5
+    shares = study.discarded(study.Point(32, "G:8x8x32", 0.1), gaps=(1e-2, 1e-4, 1e-8))
     assert shares[1e-2] <= shares[1e-4] <= shares[1e-8] <= zero
     assert shares[1e-8] > 0.9 * zero

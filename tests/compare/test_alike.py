@@ -131,7 +131,7 @@ def test_seconds_of_two_processors_are_said_not_to_compare():
     same = [{**row, "machine": "one"} for row in rows]
     other = [*same[:-1], {**same[-1], "machine": "another"}]
     for machines, differ in ((rows, False), (same, False), (other, True)):
-        assert ("different processors" in table_of(chosen(machines))) == differ
+        assert ("unnamed machines" in table_of(chosen(machines))) == differ
 
 
 def test_rates_that_few_networks_had_are_said():
@@ -140,6 +140,7 @@ def test_rates_that_few_networks_had_are_said():
     more = {**other, "learning_rate": "0.1"}
     assert "Not every learning rate" not in table_of(chosen([first, other]))
     assert "Not every learning rate" in table_of(chosen([first, other, more]))
+    assert "Not every learning rate" in table_of(chosen([first, more]))
 
 
 def test_the_command_names_what_differs_from_the_usual_study():

@@ -32,7 +32,12 @@ from cscsr.training.recipe import load_recipe
 RECIPE = "crnet-b-256-imdn"
 """All stretches take its steps."""
 
-STRETCHES = ("crnet-b-256-first", "crnet-b-256-third", "crnet-b-256-imdn")
+STRETCHES = (
+    "crnet-b-256-first",
+    "crnet-b-256-third",
+    "crnet-b-256-imdn",
+    "crnet-b-256-imdn-second",
+)
 """The runs that led to the shipped weights, in their order."""
 
 SCALES = (2, 3, 4)

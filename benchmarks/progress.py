@@ -119,7 +119,7 @@ def draw(runs: Sequence[Stretch], fit: Fit, picture: Path) -> None:
         xlabel="floating-point operations of the training",
         ylabel="held-out PSNR, mean of ×2, ×3, ×4 (dB)",
     )
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left")
     plot.save(figure, picture, colours=64)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cscsr.compare.trained_alike import Point, Spread
+from cscsr.compare.trained_alike import Point, Spread, on_one_machine
 from cscsr.plot import COLOURS, panels, save
 
 MARKERS = "osD^vP"
@@ -49,8 +49,8 @@ def _draw_points(
 
 def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> None:
     """Draw equal_compute.png: PSNR on the held-out images and on the test set against training
-    FLOP, where there are several budgets, multiply-adds of inference and seconds of training; bars
-    from the lowest seed to the highest."""
+    FLOP, where there are several budgets, multiply-adds of inference and, if all ran on one
+    machine, seconds of training; bars from the lowest seed to the highest."""
     from matplotlib.ticker import LogLocator
 
     networks = list(dict.fromkeys(point.network for point in points))
@@ -59,10 +59,9 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
     style = styles(networks)
     budgets = sorted({point.budget for point in points})
     last = f"{budgets[-1]:.0e}".replace("e+", "e")
-    axes = [
-        ("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last} FLOP"),
-        ("seconds", "processor seconds of training"),
-    ]
+    axes = [("multiply_adds", f"10⁶ multiply-adds per input pixel, at {last} FLOP")]
+    if on_one_machine(points):
+        axes.append(("seconds", "processor seconds of training"))
     if len(budgets) > 1:
         axes.insert(0, ("training_flop", f"training FLOP, {len(budgets)} budgets"))
     figure, grid = panels(2, len(axes), (2 + 3.5 * len(axes), 8), sharey="row", sharex="col")

@@ -203,6 +203,11 @@ def command_of(rows: Sequence[Row]) -> str:
     return shlex.join(words)
 
 
+def on_one_machine(points: Iterable[Point]) -> bool:
+    """Whether all rows name the same machine, or none of them any: else seconds do not compare."""
+    return len({machine for point in points for machine in point.machines}) <= 1
+
+
 def caveats(points: Sequence[Point]) -> list[str]:
     """What the points are too few to say, in sentences."""
     sentences = []
@@ -215,7 +220,7 @@ def caveats(points: Sequence[Point]) -> list[str]:
         sentences.append("Not every learning rate was tried for every network.")
     if points and max(point.seeds for point in points) == 1:
         sentences.append("There is one seed: small differences may be chance.")
-    if len({machine for point in points for machine in point.machines}) > 1:
+    if not on_one_machine(points):
         sentences.append("Seconds are of different or unnamed machines, so they do not compare.")
     return sentences
 

@@ -80,11 +80,14 @@ class Point:
     bicubic
         That of bicubic interpolation on the held-out and on the test images, on the network's line.
     seconds
-        Processor seconds of training.
+        Processor seconds of training: the mean of the runs on a machine that every point has runs
+        of, or of all runs.
     multiply_adds
         Per low-resolution pixel.
     machines
-        Those that the runs ran on; "" where a row does not say.
+        Those that the seconds are of; "" where a row does not say.
+    timed
+        How many runs the seconds are of.
     rates
         Those that were tried with the first seed.
     """
@@ -103,6 +106,7 @@ class Point:
     parameters: int
     line: str
     machines: frozenset[str] = frozenset()
+    timed: int = 1
     rates: frozenset[str] = frozenset()
 
     @property
@@ -121,10 +125,10 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
 
     Runs that diverged count only as tried.
     """
-    points = []
     groups: dict[tuple[float, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((float(row["budget_flop"]), row["network"]), []).append(row)
+    runs = []
     for (budget, network), group in sorted(groups.items(), key=lambda item: item[0][0]):
         first = [row for row in group if row["seed"] == "0"]
         finite = [row for row in first if row["holdout_psnr_db"]]
@@ -136,6 +140,11 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
             for row in group
             if row["learning_rate"] == best["learning_rate"] and row["holdout_psnr_db"]
         ]
+        runs.append((network, budget, first, best, same))
+    common = _common_machine([same for *_, same in runs])
+    points = []
+    for network, budget, first, best, same in runs:
+        timed = [row for row in same if common in (None, _machine_of(row))]
         points.append(
             Point(
                 network,
@@ -146,16 +155,33 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
                 Spread.of(same, "holdout_psnr_db"),
                 Spread.of(same, "test_psnr_db"),
                 (float(best["bicubic_holdout_psnr_db"]), float(best["bicubic_test_psnr_db"])),
-                mean(float(row["seconds"]) for row in same),
+                mean(float(row["seconds"]) for row in timed),
                 float(best["training_flop"]),
                 float(best["multiply_adds_per_pixel"]),
                 int(best["parameters"]),
                 best["line"],
-                frozenset(row.get("machine") or "" for row in same),
+                frozenset(_machine_of(row) for row in timed),
+                len(timed),
                 frozenset(row["learning_rate"] for row in first),
             )
         )
     return points
+
+
+def _machine_of(row: Row) -> str:
+    """The machine that a row names, or ""."""
+    return row.get("machine") or ""
+
+
+def _common_machine(groups: Sequence[Sequence[Row]]) -> str | None:
+    """The machine that every group has a row of, the one with the most rows; None without any."""
+    rows = [_machine_of(row) for group in groups for row in group]
+    common = [
+        machine
+        for machine in dict.fromkeys(rows)
+        if all(machine in map(_machine_of, group) for group in groups)
+    ]
+    return max(common, key=rows.count, default=None)
 
 
 def latest_rows(text: str) -> list[dict[str, str]]:
@@ -204,7 +230,8 @@ def command_of(rows: Sequence[Row]) -> str:
 
 
 def on_one_machine(points: Iterable[Point]) -> bool:
-    """Whether all rows name the same machine, or none of them any: else seconds do not compare."""
+    """Whether the seconds of all points are of the same machine, or of rows that name none: else
+    they do not compare."""
     return len({machine for point in points for machine in point.machines}) <= 1
 
 
@@ -220,8 +247,12 @@ def caveats(points: Sequence[Point]) -> list[str]:
         sentences.append("Not every learning rate was tried for every network.")
     if points and max(point.seeds for point in points) == 1:
         sentences.append("There is one seed: small differences may be chance.")
+    elif points and min(point.seeds for point in points) == 1:
+        sentences.append("Where there is one seed, small differences may be chance.")
     if not on_one_machine(points):
         sentences.append("Seconds are of different or unnamed machines, so they do not compare.")
+    elif any(point.timed < point.seeds for point in points):
+        sentences.append("Seconds are of the runs on one machine.")
     return sentences
 
 

@@ -118,7 +118,10 @@ def test_another_table_is_a_sentence(remade, table, reason):
 
 
 def test_the_markdown_says_what_the_points_cannot():
-    assert "seed" not in table_of(points_of(TABLE)).splitlines()[-1]
+    mixed = table_of(points_of(TABLE))
+    assert mixed.endswith("Where there is one seed, small differences may be chance.\n")
+    two = table_of(points_of("\n".join([HEADER, *TABLE.splitlines()[3:5]])))
+    assert "seed," not in two.splitlines()[-1]
     few = table_of(points_of("\n".join(TABLE.splitlines()[:3])))
     assert few.endswith(
         "\n\nOne learning rate was tried: another may suit a network better. There "
@@ -132,6 +135,20 @@ def test_seconds_of_two_processors_are_said_not_to_compare():
     other = [*same[:-1], {**same[-1], "machine": "another"}]
     for machines, differ in ((rows, False), (same, False), (other, True)):
         assert ("unnamed machines" in table_of(chosen(machines))) == differ
+
+
+def test_seconds_are_of_the_machine_that_all_networks_ran_on():
+    drrn, _, vdsr, second, *_ = latest_rows(TABLE)
+    rows = [
+        {**drrn, "machine": "one", "seconds": "10"},
+        {**vdsr, "seconds": "90"},
+        {**second, "machine": "one", "seconds": "30"},
+    ]
+    table = table_of(chosen(rows))
+    assert [point.seconds for point in chosen(rows)] == [10, 30]
+    assert table.endswith("Seconds are of the runs on one machine.\n")
+    assert [point.seconds for point in chosen(rows[:2])] == [10, 90]
+    assert "unnamed machines" in table_of(chosen(rows[:2]))
 
 
 def test_rates_that_few_networks_had_are_said():

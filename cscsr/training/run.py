@@ -34,6 +34,7 @@ from cscsr.locks import folder_lock
 from cscsr.schema import check
 from cscsr.solver import Solver
 from cscsr.super_resolution import SuperResolution
+from cscsr.training.allocator import keep_freed_memory
 from cscsr.training.curve import add_row, cut
 from cscsr.training.optim import learning_rate
 from cscsr.training.pace import Pace, Progress
@@ -78,6 +79,7 @@ def train(
     With `minutes` the time per step is measured first, and the checkpoint keeps the number of steps
     that follows from it. That number changes only when the time per step, averaged over the last
     `PACE_STEPS`, would end the run too late or too early (`Progress.plan`), as on a shared machine.
+    Memory that a step frees stays with this process (`keep_freed_memory`).
     After an interrupt (SIGINT, SIGTERM) the run completes the step, writes the checkpoint and
     raises KeyboardInterrupt, for SIGTERM a `Terminated`. Under ``torchrun`` (see
     `join_processes`), `device` "cuda" means one GPU per process.
@@ -144,6 +146,7 @@ def train(
             )
         watched = [] if watch is None else [truth for _, truth in load_dataset(watch, data)]
         device = join_processes(device)
+        keep_freed_memory()
         banks = load_banks(recipe, data, device)
         truths = holdout_crops(data)
         trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed, init=init)

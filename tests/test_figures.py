@@ -695,7 +695,7 @@ def training_log() -> Iterator[str]:
         f"the missing {missing:.2f} dB (on average) take {doublings:.1f} doublings, about "
         f"{hours:.0f} more hours of such a core"
     )
-    for name in (*RUNS, "lever-k10", "lever-k16", "lever-muon"):
+    for name in (*RUNS, *(f"lever-{end}" for end in ("k10", "k16", "muon", "patch40", "patch64"))):
         row = training(name)
         figures = [f"{value:.2f}" for value in psnr_of(row)]
         if not name.startswith("lever"):

@@ -37,6 +37,7 @@ STRETCHES = (
     "crnet-b-256-third",
     "crnet-b-256-imdn",
     "crnet-b-256-imdn-second",
+    "crnet-b-256-imdn-third",
 )
 """The runs that led to the shipped weights, in their order."""
 

@@ -645,7 +645,7 @@ RUNS = (
     *("crnet-a-small" + run for run in ("-first", "-second", "-third", "-fourth", "")),
     *("crnet-b-small" + run for run in ("-first", "-second", "-third", "-free", "-t91-free")),
     *("crnet-b-small" + run for run in ("-48", "-fourth", "-t91", "")),
-    *("crnet-b-256" + run for run in ("-first", "-second", "-third", "-imdn", "-imdn-second")),
+    *("crnet-b-256" + run for run in ("-first", "-second", "-third", "-imdn", "-imdn-second", "-imdn-third")),
     *("crnet-b-tied" + run for run in ("-first", "-second", "-k12", "", "-further")),
 )
 

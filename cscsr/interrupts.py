@@ -78,6 +78,16 @@ def postponed(seconds: float) -> Iterator[None]:
         _postponed_seconds = before
 
 
+def raise_waiting() -> None:
+    """Raise an interrupt that waits for the end of an import, so that what comes next is not done.
+
+    Nothing is raised inside `postponed`, nor outside of the main thread.
+    """
+    own = threading.current_thread() is threading.main_thread()
+    if own and _waits_since is not None and not _postponed_seconds:
+        _raise_last()
+
+
 def ended(command: Callable[[], int | None]) -> int:
     """Run a command inside `raised`, and return its exit code (None is 0) or, after an interrupt
     and its sentence, that of `exit_code`."""

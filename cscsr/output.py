@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from cscsr import interrupts
 from cscsr.errors import InputError, without_controls
 
 if sys.platform != "win32":  # which does not remove a file that is open
@@ -30,10 +31,10 @@ _swept: set[Path] = set()
 def replacing(path: str | Path) -> Iterator[Path]:
     """Write a file under a temporary name in its folder; at the end of the block it gets its own.
 
-    If the block or the disk fails, the temporary file is removed and an earlier file at `path`
-    stays. The data are on the disk before the name is. The temporary file is locked while it is
-    written: those that nobody has locked were left by processes that were killed, and the first
-    call for a folder removes them.
+    If the block or the disk fails, or an interrupt waits (`interrupts.raise_waiting`), the
+    temporary file is removed and an earlier file at `path` stays. The data are on the disk before
+    the name is. The temporary file is locked while it is written: those that nobody has locked were
+    left by processes that were killed, and the first call for a folder removes them.
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if sys.platform == "win32":
             os.close(lock)
             lock = None
+        interrupts.raise_waiting()
         partial.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error

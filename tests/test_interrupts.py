@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cscsr import interrupts
+from cscsr.output import write_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -122,3 +124,20 @@ def test_an_interrupt_that_waits_is_raised_once(capsys):
 
     assert interrupts.ended(command) == 128 + signal.SIGINT
     assert capsys.readouterr().err == "cscsr: interrupted.\n"
+
+
+@POSIX
+def test_no_file_is_made_after_an_interrupt_that_came_in_an_import(tmp_path, monkeypatch):
+    """Not even at once, before the interrupt that waits for the import has come again."""
+    (tmp_path / "interrupted_module.py").write_text(
+        f"import signal\nsignal.raise_signal({int(signal.SIGTERM)})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    imported = False
+    with pytest.raises(interrupts.Terminated), interrupts.raised():
+        importlib.import_module("interrupted_module")
+        imported = True
+        write_text(tmp_path / "made.txt", "made")
+    assert imported
+    assert not (tmp_path / "made.txt").exists()
+    assert [path.name for path in tmp_path.glob("*.partial")] == []

@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Have glibc's malloc keep freed memory, in the whole process and to its end.
 
     By default, glibc returns each block of more than 32 MiB to the system. A training step
-    allocates tens of them, and the system fills each page with zeros when it is touched again.
+    allocates many of these, and the system fills each page with zeros when it is touched again.
 
     Returns
     -------

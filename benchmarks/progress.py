@@ -3,7 +3,7 @@
     python -m benchmarks.progress --out reports/latest
 
 `crnet-b` is trained in stretches, each from the weights of the one before. Operations are counted
-from the recipe, forward and backward, and add up over the stretches; those of a teacher and of a
+from the recipe of each stretch, forward and backward, and add up; those of a teacher and of a
 stretch whose weights were dropped are left out. The end of a stretch is a point if its learning
 rate has fallen to zero: the mean PSNR of the held-out images over ×2, ×3 and ×4. The line through
 the points is linear in the logarithm of the operations; its slope is in dB per doubling, with the
@@ -16,7 +16,7 @@ reports/reference/training.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,17 +29,14 @@ from cscsr import InputError, interrupts, plot
 from cscsr.output import make_folder
 from cscsr.training.recipe import load_recipe
 
-RECIPE = "crnet-b-256-imdn"
-"""All stretches take its steps."""
-
-STRETCHES = (
-    "crnet-b-256-first",
-    "crnet-b-256-third",
-    "crnet-b-256-imdn",
-    "crnet-b-256-imdn-second",
-    "crnet-b-256-imdn-third",
-)
-"""The runs that led to the shipped weights, in their order."""
+STRETCHES = {
+    "crnet-b-256-first": "crnet-b-256",
+    "crnet-b-256-third": "crnet-b-256",
+    "crnet-b-256-imdn": "crnet-b-256-imdn",
+    "crnet-b-256-imdn-second": "crnet-b-256-imdn",
+    "crnet-b-256-imdn-third": "crnet-b-256-imdn",
+}
+"""The runs that led to the shipped weights, in their order, and the recipe of each one's steps."""
 
 SCALES = (2, 3, 4)
 
@@ -64,16 +61,17 @@ class Fit(NamedTuple):
     offset: float
 
 
-def stretches(folder: Path, names: Sequence[str] = STRETCHES) -> list[Stretch]:
+def stretches(folder: Path, recipes: Mapping[str, str] = STRETCHES) -> list[Stretch]:
     """The runs, from their curves in a folder.
 
     Raises InputError where a curve is missing.
     """
-    step, before, made = load_recipe(RECIPE).step_operations(), 0.0, []
-    for name in names:
+    before, made = 0.0, []
+    for name, recipe in recipes.items():
         rows = read_curves(folder / f"{name}.csv")
         if not rows:
             raise InputError(f"expected the curve of a training run, {folder / name}.csv.")
+        step = load_recipe(recipe).step_operations()
         flop = before + step * np.array([float(row["step"]) for row in rows])
         columns = [f"holdout_psnr_db_x{scale}" for scale in SCALES]
         psnr = np.mean([[float(row[column]) for column in columns] for row in rows], 1)

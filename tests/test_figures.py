@@ -676,8 +676,8 @@ def training_log() -> Iterator[str]:
     yield f"{gain:.2f} dB from {steps:.0f} after those"
     yield f"{gain:.2f} dB better: not shipped"
     runs = progress.stretches(ROOT / "reports" / "reference" / "training")
-    fit, step = progress.fit_of(runs), load_recipe(progress.RECIPE).step_operations()
-    last = training(runs[-1].name)
+    fit, last = progress.fit_of(runs), training(runs[-1].name)
+    step = load_recipe(progress.STRETCHES[runs[-1].name]).step_operations()
     speed = last["step"] * step / last["seconds"]
     yield f"the last stretch ran at {speed / 1e12:.2f} TFLOP/s"
     ends = [f"{run.flop[-1]:.1e}".replace("e+", "e") for run in runs if run.complete]

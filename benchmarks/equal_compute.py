@@ -162,8 +162,10 @@ def trained(
 
     A run whose loss stops being finite has no PSNR.
     """
+    from cscsr.training.allocator import keep_freed_memory
     from cscsr.training.trainer import NonFiniteLoss
 
+    keep_freed_memory()
     recipe = recipe_of(run)
     steps = steps_of(recipe, run.budget)
     trainer, curve = _started(run, recipe, task, banks)

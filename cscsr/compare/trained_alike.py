@@ -80,14 +80,12 @@ class Point:
     bicubic
         That of bicubic interpolation on the held-out and on the test images, on the network's line.
     seconds
-        Processor seconds of training: the mean of the runs on a machine that every point has runs
-        of, or of all runs.
+        Processor seconds of training: of the last run on a machine that every point has runs of,
+        or of the last of all.
     multiply_adds
         Per low-resolution pixel.
-    machines
-        Those that the seconds are of; "" where a row does not say.
-    timed
-        How many runs the seconds are of.
+    machine
+        The one that the seconds are of; "" where the row does not say.
     rates
         Those that were tried with the first seed.
     """
@@ -105,8 +103,7 @@ class Point:
     multiply_adds: float
     parameters: int
     line: str
-    machines: frozenset[str] = frozenset()
-    timed: int = 1
+    machine: str = ""
     rates: frozenset[str] = frozenset()
 
     @property
@@ -144,7 +141,7 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
     common = _common_machine([same for *_, same in runs])
     points = []
     for network, budget, first, best, same in runs:
-        timed = [row for row in same if common in (None, _machine_of(row))]
+        timed = [row for row in same if common in (None, _machine_of(row))][-1]
         points.append(
             Point(
                 network,
@@ -155,13 +152,12 @@ def chosen(rows: Sequence[Row]) -> list[Point]:
                 Spread.of(same, "holdout_psnr_db"),
                 Spread.of(same, "test_psnr_db"),
                 (float(best["bicubic_holdout_psnr_db"]), float(best["bicubic_test_psnr_db"])),
-                mean(float(row["seconds"]) for row in timed),
+                float(timed["seconds"]),
                 float(best["training_flop"]),
                 float(best["multiply_adds_per_pixel"]),
                 int(best["parameters"]),
                 best["line"],
-                frozenset(_machine_of(row) for row in timed),
-                len(timed),
+                _machine_of(timed),
                 frozenset(row["learning_rate"] for row in first),
             )
         )
@@ -232,7 +228,7 @@ def command_of(rows: Sequence[Row]) -> str:
 def on_one_machine(points: Iterable[Point]) -> bool:
     """Whether the seconds of all points are of the same machine, or of rows that name none: else
     they do not compare."""
-    return len({machine for point in points for machine in point.machines}) <= 1
+    return len({point.machine for point in points}) <= 1
 
 
 def caveats(points: Sequence[Point]) -> list[str]:
@@ -251,8 +247,9 @@ def caveats(points: Sequence[Point]) -> list[str]:
         sentences.append("Where there is one seed, small differences may be chance.")
     if not on_one_machine(points):
         sentences.append("Seconds are of different or unnamed machines, so they do not compare.")
-    elif any(point.timed < point.seeds for point in points):
-        sentences.append("Seconds are of the runs on one machine.")
+    elif any(point.seeds > 1 for point in points):
+        place = ", all on one machine" if points[0].machine else ""
+        sentences.append(f"Seconds are of each network's last run{place}.")
     return sentences
 
 

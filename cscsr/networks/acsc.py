@@ -19,7 +19,8 @@ from cscsr.networks.base import (
     Visit,
     in_float32,
 )
-from cscsr.networks.cista_block import convolution, start_small
+from cscsr.networks.cista_block import initialised, start_small
+from cscsr.networks.one_channel import OneChannelConvolution
 from cscsr.networks.tied_block import lipschitz_bound
 
 FIRST_THRESHOLD = 1e-3
@@ -68,9 +69,9 @@ class ACSC(LumaRefiner):
         super().__init__()
         self.scales = tuple(scales)
         self.residual, self.K = residual, recursions
-        self.encode = convolution(1, atoms, kernel, bias=False)
-        self.synthesis = convolution(atoms, 1, kernel, bias=False)
-        self.decode = convolution(atoms, 1, kernel, bias=False)
+        self.encode = initialised(OneChannelConvolution(1, atoms, kernel))
+        self.synthesis = initialised(OneChannelConvolution(atoms, 1, kernel))
+        self.decode = initialised(OneChannelConvolution(atoms, 1, kernel))
         self.raw_threshold = nn.Parameter(torch.full((atoms,), FIRST_THRESHOLD))
         if not self.synthesis.weight.is_meta:
             with torch.no_grad():
@@ -99,8 +100,9 @@ class ACSC(LumaRefiner):
         yield Convolution(self.decode, 1, 1)
 
     def pixel_bytes(self, scale: int) -> int:
-        """z, wₑ⊗(y − w_d⊗z) and their sum."""
-        return 4 * 3 * self.encode.out_channels
+        """z, wₑ⊗(y − w_d⊗z) and their sum; or z and the products of all atoms' taps with it."""
+        atoms, _, kernel, _ = self.encode.weight.shape
+        return 4 * (2 * atoms + max(atoms, kernel * kernel))
 
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Refine luma (B, 1, H, W) that bicubic interpolation has enlarged; see `Network`."""

@@ -20,11 +20,15 @@ from cscsr.networks.base import Convolution, Visit, convolutions_of
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
-    """Return a size-preserving, zero-padded convolution, initialised as in A.4: variance 2 /
-    n_out."""
-    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+    """Return a size-preserving, zero-padded convolution, initialised as in A.4."""
+    return initialised(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias))
+
+
+def initialised(layer: nn.Conv2d) -> nn.Conv2d:
+    """Return the layer with weights as in A.4, of variance 2 / n_out, and biases of zero."""
     if not layer.weight.is_meta:  # see `cscsr.networks.blueprint`; torch takes a second for it
-        nn.init.normal_(layer.weight, std=(2.0 / (kernel * kernel * outputs)) ** 0.5)
+        kernel_size = layer.weight[0, 0].numel()
+        nn.init.normal_(layer.weight, std=(2.0 / (kernel_size * layer.out_channels)) ** 0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer

@@ -119,7 +119,10 @@ def test_another_table_is_a_sentence(remade, table, reason):
 
 def test_the_markdown_says_what_the_points_cannot():
     mixed = table_of(points_of(TABLE))
-    assert mixed.endswith("Where there is one seed, small differences may be chance.\n")
+    assert mixed.endswith(
+        "Where there is one seed, small differences may be chance. "
+        "Seconds are of each network's last run.\n"
+    )
     two = table_of(points_of("\n".join([HEADER, *TABLE.splitlines()[3:5]])))
     assert "seed," not in two.splitlines()[-1]
     few = table_of(points_of("\n".join(TABLE.splitlines()[:3])))
@@ -146,7 +149,9 @@ def test_seconds_are_of_the_machine_that_all_networks_ran_on():
     ]
     table = table_of(chosen(rows))
     assert [point.seconds for point in chosen(rows)] == [10, 30]
-    assert table.endswith("Seconds are of the runs on one machine.\n")
+    later = {**drrn, "seed": "1", "machine": "one", "seconds": "20"}
+    assert [point.seconds for point in chosen([*rows, later])] == [20, 30]
+    assert table.endswith("Seconds are of each network's last run, all on one machine.\n")
     assert [point.seconds for point in chosen(rows[:2])] == [10, 90]
     assert "unnamed machines" in table_of(chosen(rows[:2]))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from cscsr.networks.base import (
     MEAN_Y,
@@ -25,6 +27,24 @@ from cscsr.networks.tied_block import lipschitz_bound
 
 FIRST_THRESHOLD = 1e-3
 """θ before training. A high one makes all codes zero, and a training never leaves that."""
+
+
+class Shrinkage(Function):
+    """h_θ(z), whose gradient needs the result alone."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, threshold: Tensor) -> Tensor:
+        result = z - z.clamp(-threshold, threshold)
+        ctx.save_for_backward(result)
+        ctx.shape = threshold.shape
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        (result,) = ctx.saved_tensors
+        sign = result.sign()
+        falling = (gradient * sign).sum_to_size(ctx.shape)
+        return gradient * sign.abs_(), -falling
 
 
 class ACSC(LumaRefiner):
@@ -92,7 +112,7 @@ class ACSC(LumaRefiner):
 
     def shrink(self, z: Tensor) -> Tensor:
         """Return h_θ(z), z moved towards zero by θ, both (B, m, H, W)."""
-        return z - z.clamp(-self.threshold, self.threshold)
+        return Shrinkage.apply(z, self.threshold)
 
     def convolutions(self, scale: int) -> Iterator[Convolution]:
         yield Convolution(self.encode, self.K + 1, 1)

@@ -41,8 +41,15 @@ class OneChannelConvolution(nn.Conv2d):
 
 def to_one(z: Tensor, weight: Tensor) -> Tensor:
     """Convolve z (B, m, H, W) with weight (1, m, k, k) to (B, 1, H, W)."""
-    taps = weight[0].flatten(1).flip(1)
-    return fold(taps.T @ z.flatten(2), z.shape[2:], weight.shape[-1], padding=weight.shape[-1] // 2)
+    taps, kernel = weight[0].flatten(1).flip(1), weight.shape[-1]
+    return fold((_pixels(z) @ taps).mT, z.shape[2:], kernel, padding=kernel // 2)
+
+
+def _pixels(z: Tensor) -> Tensor:
+    """z (B, m, H, W) as (B, H·W, m), a view where its layout is one of torch's two."""
+    if z.is_contiguous(memory_format=torch.channels_last):
+        return z.permute(0, 2, 3, 1).flatten(1, 2)
+    return z.flatten(2).mT
 
 
 def from_one(y: Tensor, weight: Tensor) -> Tensor:
@@ -59,8 +66,8 @@ def correlation(y: Tensor, z: Tensor, kernel: int) -> Tensor:
     """Correlate z (B, m, H, W) with the shifts of y (B, 1, H, W): (m, 1, k, k), the gradient of the
     weights of `from_one` where z is that of its output."""
     total = y.new_zeros(z.shape[1], kernel * kernel)
-    for image, codes in zip(y, z.flatten(2), strict=True):  # so that the shifts stay in the cache
-        total.addmm_(codes, unfold(image, kernel, padding=kernel // 2).T)
+    for image, codes in zip(y, _pixels(z), strict=True):  # so that the shifts stay in the cache
+        total.addmm_(codes.T, unfold(image, kernel, padding=kernel // 2).T)
     return total.view(-1, 1, kernel, kernel)
 
 

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate
+from torch.nn.functional import conv2d, interpolate, softshrink
 
 from cscsr.networks.base import (
     BICUBIC_REACH,
@@ -38,12 +38,6 @@ BLUR_SIGMA, BLUR_REACH = 0.5, 3
 
 TINY = 1e-12
 """The least norm that is divided by; a window without features has none."""
-
-
-def _shrink(codes: Tensor) -> Tensor:
-    """Soft-thresholding by 1: the thresholds are part of the filters around it (the paper's Fig. 2,
-    bottom)."""
-    return codes - codes.clamp(-1, 1)
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -104,7 +98,7 @@ class _Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         padded = _mirrored(x, BORDER)
         drive = self.encode(_normalised(self.features(padded)))
-        codes = _shrink(drive + self.recur(_shrink(drive)))
+        codes = softshrink(drive + self.recur(softshrink(drive, 1.0)), 1.0)  # θ is in the filters
         patches = _normalised(self.decode(codes))
         norms = conv2d(padded, self.patch_taps).norm(dim=1, keepdim=True)
         weighting = GAIN * self.weighting.view(1, -1, 1, 1)

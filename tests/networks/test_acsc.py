@@ -9,7 +9,7 @@ from scipy.signal import correlate2d
 
 from cscsr import ISTA, SparseCoding
 from cscsr.networks import blueprint, build
-from cscsr.networks.acsc import ACSC
+from cscsr.networks.acsc import ACSC, Shrinkage
 
 MEAN = 0.4415
 
@@ -120,3 +120,14 @@ def test_it_learns(losses_of_learning):
     torch.manual_seed(3)
     losses = losses_of_learning(build("acsc", atoms=8, kernel=5, recursions=4, scales=(2,)))
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_gradients_of_shrinkage_with_one_threshold_per_channel():
+    """By differences; entries within 0.05 of their threshold would cross it."""
+    generator = torch.Generator().manual_seed(4)
+    threshold = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)[:, None, None]
+    z = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=generator)
+    z = torch.where((z.abs() - threshold).abs() < 0.05, z + 0.2, z)
+    assert 0.2 < (z.abs() < threshold).double().mean() < 0.8
+    arguments = (z.requires_grad_(), threshold.requires_grad_())
+    assert torch.autograd.gradcheck(lambda z, t: Shrinkage.apply(z, t.abs()), arguments, eps=1e-4)

@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ from benchmarks._study.workers import results_of
 from benchmarks.drawing.equal_compute import draw
 from cscsr import InputError, interrupts
 from cscsr.compare import machine
-from cscsr.compare.trained_alike import CONFIGURATION, SETS, chosen, table_of
+from cscsr.compare.trained_alike import COLUMNS, CONFIGURATION, SETS, chosen, table_of
 from cscsr.data.datasets import training_images
 from cscsr.errors import unknown_name
 from cscsr.imaging import read_image
@@ -89,7 +90,7 @@ class Run:
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.network}, {self.budget:.0e} FLOP, rate {self.rate:g}, seed {self.seed}"
+        return f"{self.network}, {self.budget:.3g} FLOP, rate {self.rate:g}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,12 @@ def recipe_of(run: Run) -> Recipe:
         network=recipe.network,
         optimiser=Optimiser(batch=BATCH, patch=patch, learning_rate=run.rate, **SETTINGS),
     )
+
+
+def exact(budget: float) -> str:
+    """The budget as the tables have it: 2e+13, or all digits where these say another number."""
+    short = f"{budget:g}"
+    return short if float(short) == budget else repr(budget)
 
 
 def steps_of(recipe: Recipe, budget: float) -> int:
@@ -175,7 +182,7 @@ def trained(
         CONFIGURATION: configuration(task.digests),
         **images_of(task.digests),
         "network": run.network,
-        "budget_flop": f"{run.budget:g}",
+        "budget_flop": exact(run.budget),
         "learning_rate": run.rate,
         "seed": run.seed,
         "line": line,
@@ -278,15 +285,31 @@ def make_banks(images: Sequence[np.ndarray], networks: Sequence[str]) -> dict[st
     }
 
 
+def _earlier(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table of the study.
+
+    Raises InputError for a file that is none.
+    """
+    rows: list[dict[str, Any]] = list(read_curves(path))
+    missing = {"key", *columns}.difference(*rows[:1]) if rows else set()
+    if missing:
+        raise InputError(f"{path} is no table of this study: it has no {min(missing)}.")
+    return rows
+
+
 class _Results:
     """The rows of equal_compute.csv and of its curves, and what is drawn of them."""
 
     def __init__(self, out: Path, task: Task, budgets: Sequence[float]) -> None:
         self.out, self.task, self.budgets = out, task, sorted(budgets)
         rows, curves, *_ = self.paths()
-        self.rows: list[dict[str, Any]] = list(read_curves(rows))
-        self.curves: list[dict[str, Any]] = list(read_curves(curves))
+        self.rows: list[dict[str, Any]] = _earlier(rows, COLUMNS)
+        self.curves: list[dict[str, Any]] = _earlier(curves, ())
         self.keys = {row["key"] for row in self.rows}
+        try:
+            chosen(self.own())
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{rows} is damaged: {error}.") from error
         for row in self.own():  # of a release that did not name the images
             row.update(images_of(task.digests))
 
@@ -299,7 +322,7 @@ class _Results:
         """Write a run's row, and remove its checkpoint."""
         row, curve = result
         self.rows.append({name: str(value) for name, value in row.items()})
-        self.curves += curve
+        self.curves = [line for line in self.curves if line["key"] != row["key"]] + curve
         self.keys.add(row["key"])
         self.write()
         checkpoint_of(run, self.task).unlink(missing_ok=True)
@@ -353,13 +376,14 @@ def equal_compute(
     positive, missing images, and as `results_of` does.
     """
     known = network_names()
-    networks = list(networks or known)
+    networks = list(dict.fromkeys(networks or known))
+    budgets, rates = list(dict.fromkeys(budgets)), list(dict.fromkeys(rates))
     for name in networks:
         if name not in known:
             raise unknown_name("network", name, known)
     for words, numbers in (("budgets", budgets), ("rates", rates), ("seeds", [seeds])):
-        if not all(number > 0 for number in numbers):
-            raise InputError(f"the study needs positive {words}, got {list(numbers)}.")
+        if not all(0 < number < inf for number in numbers):
+            raise InputError(f"the study needs positive, finite {words}, got {list(numbers)}.")
     out = make_folder(out)
     with folder_lock(out, "trains"):
         task, banks = _prepared(needed_data(data), out, networks, sets)
@@ -410,12 +434,22 @@ def _prepared(
     return task, make_banks(images, networks)
 
 
+def _words(numbers: Sequence[float]) -> str:
+    """Numbers as a command has them."""
+    return " ".join(f"{number:g}".replace("e+", "e") for number in numbers)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m benchmarks.equal_compute`."""
     parser = study_parser("equal_compute", __doc__.split("\n\n")[0])
     add_data(parser)
     parser.add_argument(
-        "--budgets", type=float, nargs="+", default=BUDGETS, metavar="FLOP", help="%(default)s"
+        "--budgets",
+        type=float,
+        nargs="+",
+        default=BUDGETS,
+        metavar="FLOP",
+        help=f"operations of a training (default: {_words(BUDGETS)})",
     )
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="(default: all)")
     parser.add_argument(
@@ -424,7 +458,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         default=RATES,
         metavar="RATE",
-        help="peak learning rates, the likeliest first; %(default)s",
+        help=f"peak learning rates, the likeliest first (default: {_words(RATES)})",
     )
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of the best (%(default)s)")
     parser.add_argument(
@@ -433,7 +467,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="first",
         help="try all rates at the first budget, or at each (%(default)s)",
     )
-    parser.add_argument("--sets", nargs="+", default=SETS, metavar="SET", help="%(default)s")
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        default=SETS,
+        metavar="SET",
+        help=f"of the training images (default: {' '.join(SETS)})",
+    )
     add_worker_options(parser)
     return run_command(equal_compute, vars(parser.parse_args(arguments)))
 

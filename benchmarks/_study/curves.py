@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cscsr.errors import InputError
 from cscsr.output import write_bytes
 
 
@@ -31,12 +32,18 @@ def write_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, compressed or not; none if there is no file."""
-    if not path.is_file():
+    """The rows of a CSV file, compressed or not; none if there is no file.
+
+    Raises InputError for a file of another kind, and for a folder.
+    """
+    if not path.exists():
         return []
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with opener(path, "rt", newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}.") from error
 
 
 def made_with(path: Path, settings: Mapping[str, Any]) -> bool:

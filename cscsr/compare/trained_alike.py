@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from cscsr.compare.text import signed
+from cscsr.compare.text import enumeration, signed
 from cscsr.errors import InputError
 
 NAME = "equal_compute"
@@ -236,6 +236,13 @@ def caveats(points: Sequence[Point]) -> list[str]:
     sentences = []
     if points and max(point.tried for point in points) == 1:
         sentences.append("One learning rate was tried: another may suit a network better.")
+    for end, word, beyond in ((max, "largest", "larger"), (min, "smallest", "smaller")):
+        edge = [p.network for p in points if p.tried > 1 and p.rate == end(map(float, p.rates))]
+        if names := list(dict.fromkeys(edge)):
+            sentences.append(
+                f"For {enumeration(names)}, the {word} rate tried is the best: "
+                f"a {beyond} one may be better still."
+            )
     by_budget: dict[float, set[frozenset[str]]] = {}
     for point in points:
         by_budget.setdefault(point.budget, set()).add(point.rates)
@@ -275,7 +282,7 @@ def table_of(points: Sequence[Point]) -> str:
     order = sorted(points, key=lambda point: (point.budget, -point.gain))
     for point in order:
         cells = [
-            f"{point.budget:.0e}",
+            f"{point.budget:.3g}",
             point.network,
             f"`{point.line}`",
             f"{point.parameters:,}",

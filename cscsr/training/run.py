@@ -270,8 +270,8 @@ class _Run:
         others = {name: trainer.evaluate(images) for name, images in self.watched.items() if images}
         rate = learning_rate(trainer.recipe.optimiser, progress.done)
         add_row(self.out / "curve.csv", progress, rate, self.losses, {"holdout": psnr, **others})
-        _save(self.out / "checkpoint.pt", trainer, [])
         export(trainer, self.out / "weights.safetensors", psnr)
+        _save(self.out / "checkpoint.pt", trainer, [])  # last: what is done has its weights
         self.losses.clear()
         return psnr
 
@@ -314,7 +314,7 @@ def begins_cooldown(recipe: Recipe, progress: Progress) -> bool:
     """Return whether the last step was the last one before the cooldown of the schedule "wsd"."""
     if recipe.optimiser.schedule != "wsd":
         return False
-    begin = 1 - recipe.optimiser.cooldown
+    begin = 1 - recipe.optimiser.cooldown - 1e-9  # whatever the rounding, one step begins it
     return progress.done - progress.per_step < begin <= progress.done
 
 

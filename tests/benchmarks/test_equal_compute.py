@@ -272,9 +272,72 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, data):
 def test_wrong_options_are_a_sentence(tmp_path, data, capsys):
     for words, reason in {
         ("--networks", "edsr-smal"): "did you mean edsr-small",
-        ("--budgets", "-1"): "the study needs positive budgets, got [-1.0]",
-        ("--rates", "0"): "positive rates",
-        ("--seeds", "0"): "positive seeds",
+        ("--budgets", "-1"): "the study needs positive, finite budgets, got [-1.0]",
+        ("--budgets", "inf"): "positive, finite budgets, got [inf]",
+        ("--rates", "0"): "positive, finite rates",
+        ("--seeds", "0"): "positive, finite seeds",
     }.items():
         assert study.main(["--data", data, "--out", str(tmp_path / "out"), *words]) == 2
         assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("equal_compute.csv", b"a,b\n1,2\n", "no table of this study: it has no bicubic"),
+        ("equal_compute.csv", b"\xff\xfe,b\n1,2\n", "cannot be read as a table"),
+        ("equal_compute_curves.csv", b"a\n1\n", "no table of this study: it has no key"),
+        ("equal_compute.csv", None, "cannot be read as a table"),
+    ],
+)
+def test_what_is_no_table_is_a_sentence_before_anything_is_trained(
+    tmp_path, data, capsys, name, content, reason
+):
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    words = ["--networks", "drrn-small", "--sets", "T91", "--out", str(tmp_path)]
+    assert study.main(["--data", data, *words]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_number_that_is_none_is_a_sentence(tmp_path, data, capsys):
+    words = ["--networks", "drrn-small", "--sets", "T91", "--out", str(tmp_path), "--seeds", "1"]
+    words += ["--budgets", "1e10", "--rates", "1e-3"]
+    assert study.main(["--data", data, *words]) == 0
+    path = tmp_path / "equal_compute.csv"
+    damaged = [{**each, "budget_flop": "x"} for each in read_curves(path)]
+    write_curves(path, damaged)
+    assert study.main(["--data", data, *words]) == 2
+    assert "is damaged: could not convert string to float: 'x'" in capsys.readouterr().err
+
+
+def test_words_said_twice_and_long_budgets(tmp_path, data):
+    """No run is made twice, and a budget of many digits has its second seed."""
+    words = ["--data", data, "--sets", "T91", "--out", str(tmp_path), "--rates", "1e-3", "1e-3"]
+    words += ["--networks", "drrn-small", "drrn-small", "--budgets", "12345678901", "12345678901"]
+    assert study.main([*words, "--seeds", "2"]) == 0
+    rows = read_curves(tmp_path / "equal_compute.csv")
+    assert [(each["budget_flop"], each["seed"]) for each in rows] == [
+        ("12345678901.0", "0"),
+        ("12345678901.0", "1"),
+    ]
+
+
+def test_a_curve_whose_row_was_not_written_is_replaced(tmp_path, data, monkeypatch):
+    words = ["--data", data, "--sets", "T91", "--out", str(tmp_path), "--rates", "1e-3"]
+    words += ["--networks", "drrn-small", "--budgets", "1e10", "--seeds", "1"]
+    write = study.write_curves
+
+    def full(path, rows):
+        if path.name == "equal_compute.csv":
+            raise OSError("the disk is full")
+        write(path, rows)
+
+    with monkeypatch.context() as context:
+        context.setattr(study, "write_curves", full)
+        with pytest.raises(OSError, match="the disk is full"):
+            study.main(words)
+    shares = [each["share"] for each in read_curves(tmp_path / "equal_compute_curves.csv")]
+    assert study.main(words) == 0
+    again = [each["share"] for each in read_curves(tmp_path / "equal_compute_curves.csv")]
+    assert again == shares

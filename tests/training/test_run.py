@@ -18,9 +18,10 @@ import torch
 from cscsr import InputError, checkpoints, weights
 from cscsr.imaging import degrade, imresize, read_image, score
 from cscsr.locks import folder_lock
+from cscsr.training.pace import Progress
 from cscsr.training.patches import load_banks
 from cscsr.training.recipe import load_recipe
-from cscsr.training.run import train
+from cscsr.training.run import begins_cooldown, train
 from cscsr.training.trainer import NonFiniteLoss, Trainer
 
 
@@ -35,6 +36,36 @@ def test_a_later_run_can_go_on_from_before_the_cooldown(data, tmp_path, small_re
     stable, _ = weights.load(tmp_path / "stable.safetensors")
     for name, tensor in without_cooldown.network.state_dict().items():
         np.testing.assert_allclose(stable[name], tensor.numpy(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("cooldown", [0.3, 0.4, 0.5])
+def test_one_step_begins_the_cooldown(small_recipe, cooldown):
+    """However the share that is done was rounded."""
+    recipe = small_recipe(schedule="wsd", cooldown=cooldown)
+    for steps in range(2, 400):
+        progress, begun = Progress(per_step=1 / steps), []
+        for step in range(steps):
+            progress.done += progress.per_step
+            if begins_cooldown(recipe, progress):
+                begun.append(step + 1)
+        [step] = begun
+        assert -1e-6 < step - steps * (1 - cooldown) < 1
+
+
+def test_a_run_whose_last_weights_were_not_written_writes_them(
+    data, tmp_path, small_recipe, monkeypatch
+):
+    def fail(*_arguments, **_options):
+        raise OSError("the disk is full")
+
+    recipe = small_recipe()
+    with monkeypatch.context() as full, pytest.raises(OSError, match="full"):
+        full.setattr("cscsr.training.run.export", fail)
+        train(recipe, data, tmp_path, steps=2, bf16=False)
+    path = train(
+        recipe, data, tmp_path, steps=2, bf16=False, resume=(tmp_path / "checkpoint.pt").exists()
+    )
+    assert weights.load(path)[1]["trained"]["steps"] == 2
 
 
 @pytest.mark.slow

@@ -242,7 +242,8 @@ def table_of(means: Sequence[Row]) -> str:
             "" if math.isnan(gap) else f"{gap:+.2f}".replace("-", "−") + mark,
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += [""] + [f"\\* {PUBLISHED[name].method}: {text}." for name, text in remarks.items()]
+    for name, text in remarks.items():
+        lines += ["", f"\\* {PUBLISHED[name].method}: {text}."]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -588,6 +588,11 @@ def tied_network(facts: pd.DataFrame, walks: pd.DataFrame) -> Iterator[str]:
     )
     k, last = int(row.recursions), walk.index.max()
     assert (np.diff(walk.energy) < 0).all()
+    best = walk.psnr_db.idxmax()
+    yield (
+        f"Its PSNR is highest at k = {best}, {walk.psnr_db[best] - walk.psnr_db[k]:.2f} dB above "
+        f"that at K = {k}"
+    )
     yield (
         f"At 2K it loses {walk.psnr_db[k] - walk.psnr_db[2 * k]:.2f} dB and at nearly 3K "
         f"{walk.psnr_db[k] - walk.psnr_db[last]:.2f} dB; the share of codes that are not zero "
@@ -716,15 +721,16 @@ def training_log() -> Iterator[str]:
         gain = signed((psnr_db[lever] - base).mean(), 3) if lever != "as it stands" else ""
         cells = f"{LEVERS.get(lever, lever)} | {psnr_db[lever].mean():.2f} | {gain}"
         yield f"| {cells.strip()} |"
-    yield f"The same run differs by up to {base.max() - base.min():.2f} dB between seeds"
+    spread = (psnr_db.max() - psnr_db.min()).max()
+    yield f"The same run differs by up to {spread:.2f} dB between seeds"
     best = "Muon, and S = n − A∘B with 16 filters"
     gain = psnr_db[f"VDSR as a teacher, {best}"] - psnr_db[best]
     yield f"it brings {gain.mean():.3f} dB at the same steps"
     narrow, vdsr = cost("crnet-a", n0=16, m0=32, recursions=4), cost("vdsr")
-    yield f"VDSR's pass costs {vdsr[3] / (3 * narrow[3]):.1f} times the rest of a step"
+    yield f"VDSR's pass takes {vdsr[3] / (3 * narrow[3]):.1f} times the operations of the rest"
     wide, imdn = cost("crnet-b", **load_recipe("crnet-b-256").network), cost("imdn")
     shares = [100 * imdn[scale] / (3 * wide[scale]) for scale in (2, 3, 4)]
-    yield f"a pass of IMDN costs {min(shares):.0f} to {max(shares):.0f} % of a step"
+    yield f"IMDN takes {min(shares):.0f} to {max(shares):.0f} % of those of a step"
     gain = mean_gain("crnet-a-small-fourth", "crnet-a-small-third")
     yield f"from scratch came out {gain:.2f} dB better than"
     gain = mean_gain("crnet-b-small-fourth", "crnet-b-small-free")

@@ -23,10 +23,11 @@ from cscsr.compare.trained_alike import (
 from cscsr.errors import InputError
 
 _ABOUT = (
-    "Each network has its paper's depth (RDN is shallower), and the width at which it takes the "
-    "multiply-adds of a small CRNet. All see the same patches in the same order, with the same "
-    "optimiser, for the same number of floating-point operations. These are not the solvers of the "
-    "tables above. "
+    "Each network has its paper's depth, EDSR and MDSR that of the paper's baselines, except that "
+    "the CRNets and LW-CSC have 10 or 8 recursions, and RDN fewer layers. Its width is the one at "
+    "which it takes the multiply-adds of a small CRNet. All see the same patches in the same "
+    "order, with the same optimiser, for the same number of floating-point operations. These are "
+    "not the solvers of the tables above. "
     "Networks of line y get luma, the others RGB of 8 bits: compare what they gain over bicubic "
     "interpolation of the same input. The learning rate is the one that is best on the held-out "
     "images; the test set chooses nothing."
@@ -58,8 +59,8 @@ def alike_section(figure: Figure | None) -> str:
     if figure.png:
         address = data_address("image/png", figure.png)
         picture = (
-            f'<figure class="picture" id="{NAME}"><img src="{address}" alt="PSNR against '
-            'operations of training, multiply-adds per pixel and seconds of training."></figure>'
+            f'<figure class="picture" id="{NAME}"><img src="{address}" alt="PSNR of '
+            'each network on the held-out and the test images."></figure>'
         )
     return (
         f'<p class="remark">{origin_chip(figure)}{escaped(" ".join([_ABOUT, *caveats(points)]))}'

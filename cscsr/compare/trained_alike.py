@@ -207,15 +207,15 @@ def points_of(text: str) -> list[Point]:
 def command_of(rows: Sequence[Row]) -> str:
     """The command that makes these rows in an empty folder, and those of all other networks."""
     first = [row for row in rows if row["seed"] == "0"]
-    budgets = sorted({float(row["budget_flop"]) for row in first})
+    budgets = sorted({row["budget_flop"] for row in first}, key=float)
     words = ["python", "-m", "benchmarks.equal_compute", "--data", "DIR"]
-    words += ["--budgets", *(f"{budget:g}".replace("e+", "e") for budget in budgets)]
+    words += ["--budgets", *(budget.replace("e+", "e") for budget in budgets)]
     words += ["--rates", *dict.fromkeys(row["learning_rate"] for row in first)]
     words += ["--seeds", str(1 + max(int(row["seed"]) for row in rows))]
     later = [
         (row["network"], row["budget_flop"])
         for row in first
-        if float(row["budget_flop"]) > budgets[0]
+        if float(row["budget_flop"]) > float(budgets[0])
     ]
     if len(later) > len(set(later)):
         words += ["--search", "each"]

@@ -321,6 +321,8 @@ def test_words_said_twice_and_long_budgets(tmp_path, data):
         ("12345678901.0", "0"),
         ("12345678901.0", "1"),
     ]
+    text = (tmp_path / "equal_compute.csv").read_text()
+    assert "--budgets 12345678901.0 --rates 0.001 --seeds 2" in command_of(latest_rows(text))
 
 
 def test_a_curve_whose_row_was_not_written_is_replaced(tmp_path, data, monkeypatch):

@@ -35,6 +35,7 @@ STRETCHES = {
     "crnet-b-256-imdn": "crnet-b-256-imdn",
     "crnet-b-256-imdn-second": "crnet-b-256-imdn",
     "crnet-b-256-imdn-third": "crnet-b-256-imdn",
+    "crnet-b-256-imdn-k12": "crnet-b-256-imdn-k12",
 }
 """The runs that led to the shipped weights, in their order, and the recipe of each one's steps."""
 
@@ -92,7 +93,7 @@ def fit_of(runs: Sequence[Stretch]) -> Fit:
 
 def draw(runs: Sequence[Stretch], fit: Fit, picture: Path) -> None:
     """Draw training_progress.png: the curves, their ends, and the fit two doublings further."""
-    figure, made = plot.panels(size=(6.4, 4.2))
+    figure, made = plot.panels(size=(6.4, 4.8))
     axes = made[0, 0]
     for run, colour in zip(runs, plot.COLOURS, strict=False):
         axes.plot(run.flop, run.psnr_db, color=colour, linewidth=1, label=run.name)
@@ -118,8 +119,8 @@ def draw(runs: Sequence[Stretch], fit: Fit, picture: Path) -> None:
         xlabel="floating-point operations of the training",
         ylabel="held-out PSNR, mean of ×2, ×3, ×4 (dB)",
     )
-    axes.legend(frameon=False, loc="upper left")
-    plot.save(figure, picture, colours=64)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
+    plot.save(figure, picture)
 
 
 def progress(out: str | Path, *, report: Report = silent) -> list[Path]:

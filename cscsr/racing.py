@@ -298,7 +298,7 @@ class Race:
         write_text(paths[0], _as_csv(self.rows()))
         write_text(paths[1], _as_csv(list(self._curves())))
         write_text(paths[2], f"{self.problem!r}\n\n{self.table()}\n")
-        save(self.figure(), paths[3], colours=64)
+        save(self.figure(), paths[3])
         return paths
 
     def _curves(self) -> Iterator[dict[str, Any]]:

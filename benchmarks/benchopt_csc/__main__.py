@@ -241,7 +241,7 @@ def draw(table: Path, picture: Path) -> None:
         f"{thread_count(first.threads, 'CPU ')}{busy(first)}",
         fontsize=10,
     )
-    plot.save(figure, picture, dpi=110, colours=64)
+    plot.save(figure, picture, dpi=110)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

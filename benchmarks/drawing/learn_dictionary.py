@@ -155,4 +155,4 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    save(figure, picture, colours=64)
+    save(figure, picture)

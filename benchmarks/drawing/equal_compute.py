@@ -116,7 +116,8 @@ def draw(points: Sequence[Point], test_set: str, scale: int, picture: Path) -> N
     budgets = sorted({point.budget for point in points})
     budget = largest_common_budget(points) or budgets[-1]
     timed, several = on_one_machine(points), len(budgets) > 1
-    size = (4.5 + 2.8 * (1 + timed), (1 + several) * (1.6 + 0.19 * len(networks)) + 0.3)
+    height = max(3.3, 1.6 + 0.19 * len(networks))
+    size = (4.5 + 2.8 * (1 + timed), (1 + several) * height + 0.3)
     figure, grid = panels(1 + several, 2 + timed, size)
     for panel in grid[0][1:]:
         panel.sharey(grid[0][0])

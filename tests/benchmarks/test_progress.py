@@ -27,12 +27,16 @@ def test_operations_add_up_and_the_line_is_that_of_least_squares(tmp_path):
     curve(tmp_path / "b.csv", (300, 30.35))
     curve(tmp_path / "stopped.csv", (100, 30.3), done=0.5)
     curve(tmp_path / "c.csv", (400, 30.6), (600, 30.75))
-    runs = study.stretches(tmp_path, ("a", "b", "stopped", "c"))
-    step = load_recipe(study.RECIPE).step_operations()
-    assert [run.flop[-1] / step for run in runs] == pytest.approx([200, 500, 600, 1200])
-    assert runs[3].flop[0] == pytest.approx(1000 * step)
+    recipes = dict.fromkeys(("a", "b", "stopped"), "crnet-b-256")
+    runs = study.stretches(tmp_path, {**recipes, "c": "crnet-b-small"})
+    step = load_recipe("crnet-b-256").step_operations()
+    last = load_recipe("crnet-b-small").step_operations() / step
+    assert last < 0.5
+    steps = [200, 500, 600, 600 + 600 * last]
+    assert [run.flop[-1] / step for run in runs] == pytest.approx(steps)
+    assert runs[3].flop[0] == pytest.approx((600 + 400 * last) * step)
     assert list(runs[0].psnr_db) == pytest.approx([30.0, 30.2])
-    ends = np.log2([200 * step, 500 * step, 1200 * step])  # the stopped run is no point
+    ends = np.log2(np.multiply(step, [200, 500, steps[-1]]))  # the stopped run is no point
     (slope, offset), covariance = np.polyfit(ends, [30.2, 30.35, 30.75], 1, cov="unscaled")
     misfit = np.sum((slope * ends + offset - [30.2, 30.35, 30.75]) ** 2)
     fit = study.fit_of(runs)
@@ -43,7 +47,7 @@ def test_operations_add_up_and_the_line_is_that_of_least_squares(tmp_path):
 
 def test_a_missing_curve_is_named(tmp_path):
     with pytest.raises(InputError, match="nothing"):
-        study.stretches(tmp_path, ("nothing",))
+        study.stretches(tmp_path, {"nothing": "crnet-b-256"})
 
 
 def test_the_files_of_the_reference_run_are_made_from_its_curves(tmp_path):

@@ -94,6 +94,7 @@ class Chain:
                 layer.out_channels,
                 layer.kernel_size,
                 padding=layer.padding,
+                groups=layer.groups,
                 bias=layer.bias is not None,
             )
             layers.append(plain.to(x.device, dtype, memory_format=torch.channels_last))

@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from cscsr.networks.base import Convolution, Visit, convolutions_of
+from cscsr.networks.pointwise import PointwiseConvolution
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
     """Return a size-preserving, zero-padded convolution, initialised as in A.4."""
+    if kernel == 1:
+        return initialised(PointwiseConvolution(inputs, outputs, bias))
     return initialised(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias))
 
 

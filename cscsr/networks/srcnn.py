@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from cscsr.networks.base import Channels, LumaRefiner, Scales, Visit, in_float32
-from cscsr.networks.cista_block import convolution
+from cscsr.networks.cista_block import convolution, initialised
+from cscsr.networks.one_channel import OneChannelConvolution
 
 
 class SRCNN(LumaRefiner):
@@ -35,7 +36,7 @@ class SRCNN(LumaRefiner):
         self.scales = tuple(scales)
         self.extraction = convolution(1, n1, 9)
         self.mapping = convolution(n1, n2, 1)
-        self.reconstruction = convolution(n2, 1, 5)
+        self.reconstruction = initialised(OneChannelConvolution(n2, 1, 5, bias=True))
 
     def forward(self, x: Tensor, scale: int, visit: Visit | None = None) -> Tensor:
         """Refine luma (B, 1, H, W) that bicubic interpolation has enlarged; see `Network`."""

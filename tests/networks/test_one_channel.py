@@ -12,11 +12,12 @@ from cscsr.networks.one_channel import OneChannelConvolution
 SHAPES = [(1, 5, 3), (5, 1, 3), (1, 4, 7), (4, 1, 7), (1, 1, 5)]
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("inputs", "outputs", "kernel"), SHAPES)
 @pytest.mark.parametrize("size", [(9, 12), (2, 3)])
-def test_values(inputs, outputs, kernel, size):
+def test_values(inputs, outputs, kernel, size, bias):
     """Of images also smaller than the filters, and where torch's own convolution takes over."""
-    layer = OneChannelConvolution(inputs, outputs, kernel).double()
+    layer = OneChannelConvolution(inputs, outputs, kernel, bias).double()
     x = torch.randn(2, inputs, *size, dtype=torch.float64)
     expected = np.zeros((2, outputs, *size))
     reach = kernel // 2
@@ -24,6 +25,8 @@ def test_values(inputs, outputs, kernel, size):
         padded = np.pad(image, [(0, 0), (reach, reach), (reach, reach)])
         for filters, plane in zip(layer.weight.detach().numpy(), result, strict=True):
             plane += correlate(padded, filters, "valid", "direct")[0]
+    if bias:
+        expected += layer.bias.detach().numpy()[:, None, None]
     np.testing.assert_allclose(layer(x).detach(), expected, atol=1e-12)
     exported = torch.export.export(layer, (x,)).module()
     np.testing.assert_allclose(exported(x).detach(), expected, atol=1e-12)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.readme
 
-Reads table1.csv of reports/reference and of its folder crnet-b, and rewrites what stands between
+Reads table1.csv of reports/reference and of its folder wide, and rewrites what stands between
 the two markers of each page.
 """
 
@@ -25,7 +25,7 @@ README = ROOT / "README.md"
 PAPER = ROOT / "paper" / "paper.md"
 CSC_SR = ROOT / "docs" / "csc-sr.md"
 TABLE = REFERENCE / "table1.csv"
-WIDER = REFERENCE / "crnet-b" / "table1.csv"
+WIDER = REFERENCE / "wide" / "table1.csv"
 """Of a run of its own, with what the first has not."""
 DATASET = "Set5"
 

@@ -4,7 +4,7 @@
 
 Reads the systems (systems.csv) and their published parameters (published_parameters.csv) beside
 this module, the published figures of the package, and of the folder ``--reference`` the means of
-`benchmarks.compare` (table1.csv, crnet-b/table1.csv), of `benchmarks.csc_sr`
+`benchmarks.compare` (table1.csv, wide/table1.csv), of `benchmarks.csc_sr`
 (csc-sr/ensemble_means.csv), of `benchmarks.patch_methods` (patch_methods.csv) and of
 `benchmarks.published` (published.csv), and where there is one, the table of
 `benchmarks.equal_compute` (equal_compute.csv). Writes systems.csv and systems.md, and copies the
@@ -46,8 +46,8 @@ MEASURED = {
 }
 """The tables of what our solvers measure, and the study that makes each."""
 
-ADDED = "crnet-b/table1"
-"""The means of a network that was added to a run of `benchmarks.compare`; it may be absent."""
+ADDED = "wide/table1"
+"""The means of networks that were added to a run of `benchmarks.compare`; may be absent."""
 
 PIXELS = 1280 * 720
 """Of the output for which multiply-adds are counted, as the literature since CARN counts them."""

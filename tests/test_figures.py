@@ -700,7 +700,7 @@ def training_log() -> Iterator[str]:
         f"{len(ends)} stretches, the held-out images had gained {fit.slope:.2f}{error} dB per "
         "doubling"
     )
-    wider = read("crnet-b/table1.csv").query("dataset == 'Set5' and method == 'crnet-b'")
+    wider = read("wide/table1.csv").query("dataset == 'Set5' and method == 'crnet-b'")
     reached = list(wider.set_index("scale").psnr_db.sort_index())
     wanted = [37.75, 34.20, 32.00]
     yield f"`crnet-b` reaches {' / '.join(f'{value:.2f}' for value in reached)}"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from cscsr import SparseCoding
 from cscsr.patch_operator import Block, PatchOperator
 from cscsr.sparse import active_set
-from cscsr.sparse.admm import ADMM, default_rho, frequency_solver
+from cscsr.sparse.admm import ADMM, FrequencySolver, default_rho
 from cscsr.sparse.proximal import Iterate, ProximalSolver, shrink
 
 HALF = torch.bfloat16
@@ -170,5 +170,5 @@ def preconditioned_direction(self: Any, active: Any, gradient: np.ndarray) -> np
 def _solver_of(codes: Any) -> Callable[[torch.Tensor, float], torch.Tensor]:
     """The solver of (FFᵀ + ρI), made once for a problem."""
     if not hasattr(codes, "frequency_solver"):
-        codes.frequency_solver = frequency_solver(codes._problem)
+        codes.frequency_solver = FrequencySolver(codes._problem)
     return codes.frequency_solver

@@ -9,7 +9,7 @@ import itertools
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from typing import ClassVar, Self
@@ -82,33 +82,60 @@ def dual_of(problem: SparseCoding, codes: torch.Tensor) -> torch.Tensor:
     return dual.clamp_(None if problem.nonnegative else -bound, bound)
 
 
-def frequency_solver(problem: SparseCoding) -> Callable[[torch.Tensor, float], torch.Tensor]:
-    """Return the map (s, ρ) ↦ (FFᵀ + ρI)⁻¹ s of signals ([B,]C,H,W).
+class FrequencySolver:
+    """The map (s, ρ) ↦ (FFᵀ + ρI)⁻¹ s of signals ([B,]C,H,W) in the range of F.
 
     FFᵀ is a C×C matrix at each frequency, which is diagonalised once and inverted for each new ρ.
     By the Woodbury identity, x = w + Fᵀg with g = (FFᵀ + ρI)⁻¹(y − Fw) solves
     (FᵀF + ρI) x = Fᵀy + ρw (for C = 1 this is the Sherman–Morrison formula), and then Fx = y − ρg.
+
+    What F cannot represent, such as the mean of a signal with zero-mean filters, is no part of any
+    Fw and vanishes in Fᵀg, but g would hold it, divided by ρ: the rounding of so large a number
+    would spoil the rest. `in_range` removes it from y, and it is left out of g.
+
+    Parameters
+    ----------
+    problem
+        A circular one in torch; its mask is ignored.
     """
-    operator, observed = problem.operator(masked=False), problem.observed()
-    channels = operator.channels
-    gram, basis = torch.linalg.eigh(operator.gram)
-    gram = gram.movedim(-1, 0).clamp(min=0).to(observed.dtype)
-    basis = basis.to(torch.promote_types(observed.dtype, torch.complex64)).movedim((-2, -1), (0, 1))
 
-    @lru_cache(maxsize=1)
-    def inverse(rho: float) -> torch.Tensor:
-        """The matrices (FFᵀ + ρI)⁻¹, (C,C,·,·)."""
-        if channels == 1:
-            return (1.0 / (gram + rho))[None]
-        scaled = basis / (gram + rho)
-        return torch.einsum("cehw,dehw->cdhw", scaled, basis.conj()).contiguous()
+    def __init__(self, problem: SparseCoding) -> None:
+        operator = problem.operator(masked=False)
+        dtype = problem.observed().dtype
+        gram, basis = torch.linalg.eigh(operator.gram)
+        # A filter's elements are rounded by half of eps: what is smaller is not known to be there.
+        null = gram <= (4 * torch.finfo(dtype).eps) ** 2 * gram.max()
+        self._grid = operator.grid
+        self._gram = gram.movedim(-1, 0).clamp(min=0).to(dtype)
+        self._null = null.movedim(-1, 0)
+        basis = basis.to(torch.promote_types(dtype, torch.complex64))
+        self._basis = basis.movedim((-2, -1), (0, 1))
+        self._matrices = lru_cache(maxsize=1)(self._inverse)
 
-    def solve(signal: torch.Tensor, rho: float) -> torch.Tensor:
-        spectrum, matrices = torch.fft.rfft2(signal), inverse(rho)
-        columns = (matrices[:, c] * spectrum[..., c : c + 1, :, :] for c in range(channels))
-        return torch.fft.irfft2(reduce(torch.add, columns), operator.grid)
+    def __call__(self, signal: torch.Tensor, rho: float) -> torch.Tensor:
+        """Return (FFᵀ + ρI)⁻¹ times the part of the signal in the range of F."""
+        return self._filtered(signal, self._matrices(rho))
 
-    return solve
+    def in_range(self, signal: torch.Tensor) -> torch.Tensor:
+        """Return the part of the signal that F can represent: all of it where FFᵀ is regular."""
+        return signal - self._filtered(signal, self._function(self._null.to(signal.dtype)))
+
+    def _inverse(self, rho: float) -> torch.Tensor:
+        return self._function((1.0 / (self._gram + rho)).masked_fill(self._null, 0.0))
+
+    def _function(self, values: torch.Tensor) -> torch.Tensor:
+        """The matrices (C,C,·,·) with FFᵀ's eigenvectors and other eigenvalues."""
+        if len(values) == 1:
+            return values[None]
+        scaled = self._basis * values
+        return torch.einsum("cehw,dehw->cdhw", scaled, self._basis.conj()).contiguous()
+
+    def _filtered(self, signal: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft2(signal)
+        columns = (
+            matrices[:, c] * spectrum[..., c : c + 1, :, :] for c in range(matrices.shape[1])
+        )
+        return torch.fft.irfft2(reduce(torch.add, columns), self._grid)
 
 
 class _MaskedMisfit:
@@ -116,7 +143,7 @@ class _MaskedMisfit:
 
         p = αFx + (1 − α)s_before + q,   s ← argmin ½‖m∘(y − s)‖² + ½‖p − s‖²,   q ← p − s,
 
-    so that x still has the signal s − q everywhere and `frequency_solver` finds it (Heide, Heidrich
+    so that x still has the signal s − q everywhere and `FrequencySolver` finds it (Heide, Heidrich
     and Wetzstein 2015). The penalty of Fx = s is 1, the curvature of the misfit where the signal is
     observed. `target` is s − q.
     """
@@ -199,8 +226,12 @@ class ADMM(Splitting, ProximalSolver):
     def iterates(self, problem: SparseCoding, codes: torch.Tensor) -> Iterator[Iterate]:
         """Yield zₖ and ‖x − zₖ₋₁‖/‖zₖ‖, the size of the step, which bounds what remains."""
         rho = default_rho(problem) if self.rho is None else self.rho
-        operator, target_image = problem.operator(masked=False), as_batch(problem.observed())
-        solve, lam = frequency_solver(problem), problem.weights()
+        operator, solve, lam = (
+            problem.operator(masked=False),
+            FrequencySolver(problem),
+            problem.weights(),
+        )
+        target_image = solve.in_range(as_batch(problem.observed()))
         start = as_batch(codes)
         # From zero codes u starts at zero as well: Fᵀy is no estimate of the multiplier there.
         v = dual_of(problem, codes).div_(rho) if codes.any() else torch.zeros_like(codes)
@@ -213,7 +244,7 @@ class ADMM(Splitting, ProximalSolver):
             adapts = self.auto_rho and self.rho_growth == 1 and adapts_after(iteration)
             norms = _Norms() if adapts or self.tol > 0 else None
             if misfit is not None:
-                target_image = misfit.target
+                target_image = solve.in_range(misfit.target)
             g = solve(target_image - image + image_u, rho)
             threshold = lam / rho
             target = old

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cscsr import InputError, SparseCoding, Status
-from cscsr.sparse.admm import ADMM, default_rho, dual_of, frequency_solver
+from cscsr.sparse.admm import ADMM, FrequencySolver, default_rho, dual_of
 from cscsr.sparse.ista import FISTA
 from cscsr.sparse.sporco import SporcoADMM
 
@@ -49,14 +49,40 @@ def test_the_x_step_solves_its_linear_system(problem, ratio):
     rho = ratio * operator.lipschitz
     rng = np.random.default_rng(0)
     point = torch.from_numpy(rng.standard_normal(problem.codes_shape))
-    solved = frequency_solver(torch_problem)(observed - operator.synthesis(point), rho)
+    solve = FrequencySolver(torch_problem)
+    solved = solve(observed - operator.synthesis(point), rho)
     x = point + operator.adjoint(solved)
     right = operator.adjoint(observed) + rho * point
     left = operator.adjoint(operator.synthesis(x)) + rho * x
     scale = (operator.lipschitz + rho) * x.norm() + right.norm()
     assert float((left - right).norm()) <= 1e-13 * float(scale)
-    image = observed - rho * solved
+    image = solve.in_range(observed) - rho * solved
     torch.testing.assert_close(operator.synthesis(x), image, rtol=0, atol=1e-13 * float(scale))
+
+
+def unrepresentable(kind):
+    """A signal, and filters that cannot represent all of it at any frequency, or at one."""
+    rng = np.random.default_rng(0)
+    signal = 0.5 + 0.1 * rng.standard_normal((3, 24, 20)).cumsum(1)
+    if kind == "fewer atoms than channels":
+        return signal, rng.standard_normal((2, 3, 5, 5))
+    differences = np.zeros((2, 3, 3))
+    differences[0, 1, 1:] = differences[1, 1:, 1] = 1, -1
+    return signal[0], differences
+
+
+@pytest.mark.parametrize("kind", ["fewer atoms than channels", "zero-mean filters"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_float32_bears_signals_that_the_filters_cannot_represent(kind, masked):
+    """ρ becomes small, and what is divided by it must not drown the rest."""
+    signal, dictionary = unrepresentable(kind)
+    mask = np.random.default_rng(1).random(signal.shape[-2:]) < 0.7 if masked else None
+    problem = SparseCoding(signal, dictionary, 1e-4, mask=mask)
+    exact = FISTA(iterations=20000, tol=1e-10, record_every=0).solve(problem)
+    single = SparseCoding(*(a.astype(np.float32) for a in (signal, dictionary)), 1e-4, mask=mask)
+    codes = ADMM(iterations=1000, record_every=0).solve(single).codes.astype(float)
+    best, zero = exact.trace["objective"][-1], problem.objective(np.zeros(problem.codes_shape))
+    assert problem.objective(codes) - best <= 2e-4 * (zero - best)
 
 
 def small_problem(seed=0, channels=1, batch=(), **changes):

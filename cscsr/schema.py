@@ -73,6 +73,9 @@ class Distinct:
         return None if len(set(value)) == len(value) else "a list without repetitions"
 
 
+Seed = Annotated[int, Range(0, 2**32 - 1)]
+"""A seed of random numbers, as every generator takes it."""
+
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 

@@ -11,6 +11,7 @@ from cscsr.csc_sr.hr_filters import check_hr_atoms
 from cscsr.csc_sr.mapping import check_support
 from cscsr.errors import InputError, unknown_name
 from cscsr.registry import make_solver
+from cscsr.schema import Seed, check
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,7 @@ def check_options(options: Options, coders: Sequence[str], seed: int) -> None:
     InputError
         For an option, a coder's parameter or a seed out of range.
     """
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, got {seed}.")
+    check(Seed, seed, "seed")
     if options.atoms < 2:
         raise InputError(f"at least 2 filters can be learned, got {options.atoms}.")
     check_hr_atoms(options.atoms, options.hr_atoms)

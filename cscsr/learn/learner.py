@@ -21,6 +21,7 @@ from cscsr.learn.signals import CheckedSignals, Observed, Signals
 from cscsr.learn.statistics import Quadratic, Statistics
 from cscsr.learn.update import update_filters
 from cscsr.problem import SparseCoding
+from cscsr.schema import Seed, check
 from cscsr.sparse.admm import ADMM
 from cscsr.sparse.ista import FISTA
 
@@ -60,8 +61,9 @@ class Options:
     update_iterations: int
 
     def __post_init__(self) -> None:
-        least = {"crop": self.size, "seed": 0}
-        whole = ("atoms", "size", "channels", "steps", "crop", "batch", "seed")
+        check(Seed, self.seed, "seed")
+        least = {"crop": self.size}
+        whole = ("atoms", "size", "channels", "steps", "crop", "batch")
         for name in (*whole, "coding_iterations", "update_iterations"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

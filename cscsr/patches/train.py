@@ -32,7 +32,7 @@ from cscsr.patches.regression import ANCHOR_SAMPLES, anchored_regressors, learn_
 from cscsr.patches.samples import Samples, draw_samples
 from cscsr.patches.scsr import CoupledScale, ScSR
 from cscsr.patches.weight_file import ScaleWeights, tensors_of
-from cscsr.schema import LARGEST_SCALE, Distinct, Range, check_fields
+from cscsr.schema import LARGEST_SCALE, Distinct, Range, Seed, check_fields
 
 HOLDOUT_CROP = 128
 """Side in pixels of the central crops of the held-out images that are scored."""
@@ -64,7 +64,7 @@ class Options:
     samples: Annotated[int, Range(1, 10**8)] = 1_000_000
     scales: Annotated[Sequence[Annotated[int, Range(2, LARGEST_SCALE)]], Distinct()] = (2, 3, 4)
     sets: Annotated[Sequence[str], Distinct()] = ("T91",)
-    seed: Annotated[int, Range(0)] = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         check_fields(self)

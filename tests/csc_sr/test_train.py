@@ -165,7 +165,7 @@ def test_coder_without_a_map_of_its_own(data, tmp_path):
         ("--iterations 0", "iterations must be at least 1, got 0"),
         ("--coder admm --rho -1", "rho must be a finite number above 0, got -1.0"),
         ("--lam nan", "lambda must be a finite number of at least 0, got nan"),
-        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--seed -1", "seed should be in [0, 4294967295], got -1"),
         ("--ship ../mine", "a name without folders, got '../mine'"),
         ("--scale 0", "scale must be a whole number of at least 1, got 0"),
     ],

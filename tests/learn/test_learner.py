@@ -187,6 +187,7 @@ def test_lists_need_not_fit_into_memory(tmp_path, monkeypatch):
         ({"size": 2.5}, "size must be a whole number"),
         ({"boundary": "valid"}, "boundary must be circular or zero"),
         ({"crop": 4}, "crop must be at least 6, got 4"),
+        ({"seed": 2**32}, r"seed should be in \[0, 4294967295\], got 4294967296"),
         ({"channels": 3}, r"signal \d+ must have shape \(3, H, W\) with sides of at least 6"),
     ],
 )

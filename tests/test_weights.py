@@ -44,6 +44,14 @@ def test_unknown_names_are_answered_with_near_ones():
         weights.load("nowhere.safetensors")
 
 
+def test_a_file_of_another_kind_is_not_called_an_unknown_name(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"PNG")
+    with pytest.raises(InputError, match=r"photo\.png is no weight file, whose name ends in"):
+        weights.load(tmp_path / "photo.png")
+    with pytest.raises(InputError, match=r"no weight file at .*, which is a folder"):
+        weights.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", sorted(weights.manifest()))
 def test_every_shipped_file_matches_its_manifest_and_has_a_card(name):
     weights.load(name)

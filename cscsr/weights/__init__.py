@@ -121,6 +121,9 @@ def weights_path(name: str | os.PathLike[str]) -> Path:
     if name in TRAINED:
         return needed_trained(str(name))
     if name not in manifest():
+        if os.path.exists(name):
+            _stat(Path(name))
+            raise InputError(f"{name} is no weight file, whose name ends in .safetensors.")
         raise unknown_name("weights", str(name), manifest())
     path = FOLDER / f"{name}.safetensors"
     if not path.is_file():

@@ -21,7 +21,8 @@ def add_row(
     losses: list[float],
     psnr: dict[str, dict[int, float]],
 ) -> None:
-    """Add a row to the curve, which is whole at any time."""
+    """Add a row to the curve, which is whole at any time; in a column that earlier rows lack, these
+    are empty."""
     row = {
         "step": progress.step,
         "seconds": round(progress.seconds, 1),
@@ -34,8 +35,11 @@ def add_row(
             for scale, value in values.items()
         },
     }
-    rows = read_rows(path) or [list(row)]
-    write_rows(path, [*rows, [row.get(column, "") for column in rows[0]]])
+    header, *earlier = read_rows(path) or [list(row)]
+    new = [column for column in row if column not in header]
+    columns = [*header, *new]
+    rows = [[*values, *[""] * len(new)] for values in earlier]
+    write_rows(path, [columns, *rows, [row.get(column, "") for column in columns]])
 
 
 def cut(path: Path, step: int) -> None:

@@ -36,15 +36,19 @@ def add_parser(commands: Commands) -> None:
     budget.add_argument(
         "--minutes",
         type=float,
-        help="time to train for; reading the images and evaluating them takes more (default: the "
-        "recipe's steps, or 10 minutes)",
+        help="time to train for, that before --resume included; reading the images and evaluating "
+        "them takes more (default: the recipe's steps, or 10 minutes)",
     )
-    budget.add_argument("--steps", type=int, help="updates to train for")
+    budget.add_argument(
+        "--steps", type=int, help="updates to train for, those before --resume included"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where the weights go (default: runs/RECIPE)"
     )
     parser.add_argument("--device", help="cpu (default), cuda, cuda:1")
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, help="of the random numbers (default: 0, or the resumed run's)"
+    )
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="(default: whichever is faster here)"
     )

@@ -56,6 +56,18 @@ class Progress:
         if abs(needed - left) > OFF_PLAN * left:
             self.per_step = (1 - self.done) / max(1.0, left / pace)
 
+    def plan_steps(self, total: int) -> None:
+        """Set `per_step` so that the run ends after `total` steps; keep it if it does so anyway.
+
+        Parameters
+        ----------
+        total
+            Steps of the whole run, more than those made.
+        """
+        left = total - self.step
+        if not self.per_step or round((1 - self.done) / self.per_step) != left:
+            self.per_step = (1 - self.done) / left
+
 
 class Pace:
     """Seconds per step, averaged over the last `PACE_STEPS` of a run.

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from cscsr.errors import InputError
 from cscsr.imaging import degrade, read_image, score
 from cscsr.interrupts import Terminated
 from cscsr.locks import folder_lock
-from cscsr.schema import check
+from cscsr.networks import blueprint
+from cscsr.schema import Seed, check
 from cscsr.solver import Solver
 from cscsr.super_resolution import SuperResolution
 from cscsr.training.allocator import keep_freed_memory
@@ -40,9 +41,19 @@ from cscsr.training.optim import learning_rate
 from cscsr.training.pace import Pace, Progress
 from cscsr.training.patches import load_banks
 from cscsr.training.recipe import Recipe
-from cscsr.training.trainer import NonFiniteLoss, Trainer, join_processes
+from cscsr.training.trainer import (
+    NonFiniteLoss,
+    Trainer,
+    check_recipe,
+    join_processes,
+    read_start,
+    teacher_of,
+)
 
 __all__ = ["HOLDOUT_CROP", "NonFiniteLoss", "export", "holdout_crops", "holdout_psnr", "train"]
+
+RESULTS = ("checkpoint.pt", "weights.safetensors", "stable.safetensors", "curve.csv")
+"""The files that a run leaves in its folder."""
 
 HOLDOUT_CROP = 192
 """Side in pixels of the central crops of the held-out images, which evaluate a run."""
@@ -68,7 +79,7 @@ def train(
     steps: int | None = None,
     device: str = "cpu",
     bf16: bool | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     init: str | os.PathLike[str] | None = None,
     resume: bool = False,
     evaluate_every: float = 4.0,
@@ -76,6 +87,9 @@ def train(
 ) -> Path:
     """Train `recipe`, for `minutes` or for `steps`, or else for the recipe's own steps.
 
+    The budget is that of the whole run, with what was trained before it was resumed. A resumed run
+    with another number of steps goes on where the schedule is, which then ends with these steps; a
+    run that has made them already, or is done, says so, and keeps its weights.
     With `minutes` the time per step is measured first, and the checkpoint keeps the number of steps
     that follows from it. That number changes only when the time per step, averaged over the last
     `PACE_STEPS`, would end the run too late or too early (`Progress.plan`), as on a shared machine.
@@ -97,16 +111,17 @@ def train(
     minutes
         The time in training steps, without evaluations.
     steps
-        Updates of the weights.
+        Updates of the weights, in the whole run.
     device
         "cpu", "cuda", "cuda:1".
     bf16
         Whether to use bfloat16 autocast; None: the faster of the two (some processors with the
         instructions are slower in bfloat16).
     seed
-        The random seed. A resumed run keeps its seed, and its precision if `bf16` is None.
+        The random seed; None: 0, or that of a resumed run, which also keeps its precision if `bf16`
+        is None.
     init
-        Weights to start from.
+        Weights to start from; a resumed run needs none.
     resume
         Whether to continue from the checkpoint in `out`.
     evaluate_every
@@ -123,8 +138,9 @@ def train(
     Raises
     ------
     InputError
-        For an invalid budget or device, a missing data set, a checkpoint that exists without
-        `resume`, and a file or folder that cannot be written; what was written before stays.
+        For an invalid budget, seed or device, a missing data set, results of a run in `out`
+        without `resume` or without their checkpoint, a resumed run of another recipe, `seed` or
+        `init`, and a file or folder that cannot be written; what was written before stays.
     NonFiniteLoss
         If the loss or the weights stop being finite; the last good checkpoint remains.
     """
@@ -134,25 +150,38 @@ def train(
         raise InputError("training needs either minutes or steps, not both or neither.")
     budget = steps if minutes is None else 60 * minutes
     if budget is None or not 0 < budget < math.inf:
-        raise InputError(f"training needs a positive budget, got {steps or minutes}.")
+        asked = f"{steps} steps" if minutes is None else f"{minutes} minutes"
+        raise InputError(f"training needs a positive budget, got {asked}.")
+    if seed is not None:
+        check(Seed, seed, "seed")
     recipe.check_network()
     check_device(device)
     out = Path(out)
     leads = os.environ.get("RANK", "0") == "0"  # under torchrun one process writes
     with folder_lock(out, "trains") if leads else nullcontext():
-        if (out / "checkpoint.pt").exists() and not resume:
-            raise InputError(
-                f"{out / 'checkpoint.pt'} exists: continue it with --resume or give another --out."
-            )
+        _check_folder(out, resume)
         watched = [] if watch is None else [truth for _, truth in load_dataset(watch, data)]
+        start = None if init is None else read_start(recipe, init)[1]
         device = join_processes(device)
+        if recipe.teacher is not None:
+            plan = blueprint(recipe.architecture, {**recipe.network, "scales": recipe.scales})
+            teacher_of(recipe.teacher, plan, device)
+        state = None
+        if (out / "checkpoint.pt").exists():
+            state = checkpoints.read(out / "checkpoint.pt", device)
+            with _faults_of(out / "checkpoint.pt"):
+                check_recipe(state, recipe)
+                _check_same_run(state, seed, init, start)
         keep_freed_memory()
         banks = load_banks(recipe, data, device)
         truths = holdout_crops(data)
-        trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed, init=init)
+        trainer = Trainer(recipe, banks, device=device, bf16=bool(bf16), seed=seed or 0, init=init)
         losses: list[float] = []
-        if resume and (out / "checkpoint.pt").exists():
-            losses = _resume(trainer, out / "checkpoint.pt")
+        if state is not None:
+            with _faults_of(out / "checkpoint.pt"):
+                trainer.restore(state)
+                losses = check(list[float], state["losses"], "losses")
+                checkpoints.check_finite(losses, "losses")
             if bf16 is not None:
                 trainer.bf16 = bf16
         elif bf16 is None:
@@ -165,16 +194,43 @@ def train(
     return out / "weights.safetensors"
 
 
-def _resume(trainer: Trainer, checkpoint: Path) -> list[float]:
-    """Take up a checkpoint; returns the losses since the last row of the curve."""
-    state = checkpoints.read(checkpoint, str(trainer.device))
+def _check_folder(out: Path, resume: bool) -> None:
+    """Check that a run overwrites no result of another one."""
+    found = [out / name for name in RESULTS if (out / name).exists()]
+    if not found or (resume and (out / "checkpoint.pt").exists()):
+        return
+    if (out / "checkpoint.pt").exists():
+        raise InputError(f"{found[0]} exists: continue it with --resume or give another --out.")
+    raise InputError(
+        f"{found[0]} is the result of a run whose checkpoint.pt is missing: move it away or give "
+        "another --out."
+    )
+
+
+@contextmanager
+def _faults_of(checkpoint: Path) -> Iterator[None]:
+    """Name the checkpoint in the sentence on a fault of its content."""
     try:
-        trainer.restore(state)
-        losses = check(list[float], state["losses"], "losses")
-        checkpoints.check_finite(losses, "losses")
+        yield
     except InputError as error:
         raise InputError(f"checkpoint {checkpoint}: {error}") from error
-    return losses
+
+
+def _check_same_run(
+    state: Mapping[str, Any],
+    seed: int | None,
+    init: str | os.PathLike[str] | None,
+    start: dict[str, Any] | None,
+) -> None:
+    """Check that a checkpoint has the seed and the start that a resumed run is asked for, if it is.
+
+    `start` is the training of the weights `init`, as in `Trainer.start`.
+    """
+    own = check(Seed, state["seed"], "seed")
+    if seed is not None and seed != own:
+        raise InputError(f"the run has the seed {own}, not {seed}: leave out --seed.")
+    if init is not None and start != state["start"]:
+        raise InputError(f"the run did not start from the weights {init}: leave out --init.")
 
 
 class _Run:
@@ -212,11 +268,17 @@ class _Run:
         trainer = self.trainer
         recipe, progress, first = trainer.recipe, trainer.progress, trainer.rank == 0
         if first:
+            if not (self.out / "checkpoint.pt").exists():  # else a kill could leave weights alone
+                _save(self.out / "checkpoint.pt", trainer, self.losses)
             cut(self.out / "curve.csv", progress.step)
             self._say_start()
+        if progress.done >= 1 or (not timed and progress.step >= budget):
+            if first:
+                self._say_end(budget)
+            return
         pace = Pace(trainer.seconds_per_step() if timed else 0.0)
         if not timed:
-            progress.per_step = 1 / budget
+            progress.plan_steps(int(budget))
         since = time.perf_counter()
         settings = {"desc": recipe.name, "bar_format": _BAR, "disable": not first}
         with (
@@ -249,12 +311,27 @@ class _Run:
 
     def _say_start(self) -> None:
         """Print what bicubic interpolation reaches on the held-out images, and the network now."""
-        trainer = self.trainer
+        trainer, step = self.trainer, self.trainer.progress.step
         scales, line = trainer.recipe.scales, trainer.network.line
         self.bicubic = holdout_psnr(Bicubic(), self.truths, scales, line)
         start = self._described(trainer.evaluate(self.truths))
-        text = f"{trainer.recipe.name}: PSNR on held-out images before training {start}"
+        when = f"after {step} steps" if step else "before training"
+        text = f"{trainer.recipe.name}: PSNR on held-out images {when} {start}"
         tqdm.write(text, file=sys.stderr)
+
+    def _say_end(self, budget: float) -> None:
+        """Print why no step is made, after writing the weights if they were not yet."""
+        trainer, progress = self.trainer, self.trainer.progress
+        path = self.out / "weights.safetensors"
+        if self.losses:
+            self._evaluate()
+        elif not path.exists():
+            export(trainer, path, trainer.evaluate(self.truths))
+        reason = f"the run has made {progress.step} of {budget:g} steps already"
+        if progress.done >= 1:
+            reason = f"the run is done after {progress.step} steps, at the end of its schedule"
+        remedy = f"to train on from {path}, give it to --init, with another --out"
+        tqdm.write(f"{trainer.recipe.name}: {reason}; {remedy}.", file=sys.stderr)
 
     def _described(self, psnr: dict[int, float]) -> str:
         return ", ".join(

@@ -7,11 +7,12 @@ numpy.
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,9 +26,9 @@ from cscsr import checkpoints, weights
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
 from cscsr.network import NetworkSolver, read_network
-from cscsr.networks import Network, build
+from cscsr.networks import Network, architecture, blueprint, build
 from cscsr.registry import make_solver
-from cscsr.schema import check, check_table, shown
+from cscsr.schema import Seed, check, check_table, shown
 from cscsr.training.optim import Muon, clip_gradient, learning_rate, loss_of, make_optimisers
 from cscsr.training.pace import Progress
 from cscsr.training.patches import Partition, PatchBank
@@ -92,8 +93,8 @@ class Trainer:
     Raises
     ------
     InputError
-        For an unknown architecture or argument, `init` weights of another network, and a teacher
-        that is no network, takes another input or lacks a scale.
+        For an unknown architecture or argument, a seed out of range, `init` weights of another
+        network, and a teacher that is no network, takes another input or lacks a scale.
     """
 
     def __init__(
@@ -106,13 +107,14 @@ class Trainer:
         seed: int = 0,
         init: str | os.PathLike[str] | None = None,
     ) -> None:
-        torch.manual_seed(seed)
+        torch.manual_seed(check(Seed, seed, "seed"))
         self.recipe, self.banks, self.bf16, self.seed = recipe, banks, bf16, seed
         self.device = torch.device(device)
         self.network: Network = build(recipe.architecture, **recipe.network, scales=recipe.scales)
         self.start: dict[str, Any] | None = None
         if init is not None:
-            self._load(init)
+            tensors, self.start = read_start(recipe, init)
+            self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
         self.teacher: Network | None = None
         if recipe.teacher is not None:
             self.teacher = teacher_of(recipe.teacher, self.network, str(self.device))
@@ -139,24 +141,6 @@ class Trainer:
         if recipe.sampling == "partition":
             self.partition = Partition(banks[0], recipe.optimiser.patch, seed)
         self.loss_weight = self._balance()
-
-    def _load(self, init: str | os.PathLike[str]) -> None:
-        """Start from a weight file of the same network; K may differ, as all recursions share S."""
-        tensors, about = read_network(init)
-        recipe = self.recipe
-        name, arguments = about.architecture, about.network
-        if name != recipe.architecture or {**arguments, "recursions": 0} != {
-            **recipe.network,
-            "recursions": 0,
-        }:
-            raise InputError(
-                f"{init} does not hold the network of the recipe {recipe.name}: expected "
-                f"{recipe.architecture} with {recipe.network}, got {name} with {arguments}."
-            )
-        self.start = about.trained
-        shapes = {key: tuple(value.shape) for key, value in self.network.state_dict().items()}
-        weights.check_shapes(init, tensors, shapes)
-        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
 
     def _balance(self) -> dict[int, float]:
         """The weight of each scale's loss: the inverse error of bicubic interpolation. Otherwise
@@ -364,16 +348,12 @@ class Trainer:
             If the state belongs to another recipe, lacks something, or holds a value of another
             type, out of its bounds or not finite.
         """
-        if state["recipe"] != self.recipe.as_dict():
-            raise InputError(
-                f"the checkpoint belongs to another recipe than {self.recipe.name}; "
-                "give another --out, or leave out --resume."
-            )
+        check_recipe(state, self.recipe)
         for part in ("network", "average"):
             checkpoints.check_like(state[part], self.average, part)
         progress = check_table(Progress, state["progress"], "progress")
         start = check(dict[str, Any] | None, state["start"], "start")
-        seed, bf16 = check(int, state["seed"], "seed"), check(bool, state["bf16"], "bf16")
+        seed, bf16 = check(Seed, state["seed"], "seed"), check(bool, state["bf16"], "bf16")
         random_state = state["generator"]
         if not (isinstance(random_state, Tensor) and random_state.dtype == torch.uint8):
             raise InputError(f"generator should be a random state, got {shown(random_state)}.")
@@ -421,6 +401,54 @@ class Trainer:
         tensors = [*self.network.parameters(), *self.average.values()]
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise NonFiniteLoss(f"the weights stopped being finite at step {self.progress.step}.")
+
+
+def check_recipe(state: Mapping[str, Any], recipe: Recipe) -> None:
+    """Check that a `Trainer.state` belongs to a recipe.
+
+    Raises
+    ------
+    InputError
+        If it belongs to another one.
+    """
+    if state["recipe"] != recipe.as_dict():
+        raise InputError(
+            f"the checkpoint belongs to another recipe than {recipe.name}; give another --out."
+        )
+
+
+def read_start(
+    recipe: Recipe, init: str | os.PathLike[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+    """Return the tensors of weights to start from, and their training, from their metadata.
+
+    K may differ from the recipe's, as all recursions share S.
+
+    Raises
+    ------
+    InputError
+        For weights that cannot be read, or of another network than the recipe's.
+    """
+    tensors, about = read_network(init)
+    name, arguments = about.architecture, about.network
+    if name != recipe.architecture or _but_recursions(name, arguments) != _but_recursions(
+        name, recipe.network
+    ):
+        raise InputError(
+            f"{init} does not hold the network of the recipe {recipe.name}: expected "
+            f"{recipe.architecture} with {recipe.network}, got {name} with {arguments}."
+        )
+    network = blueprint(name, {**recipe.network, "scales": recipe.scales})
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    weights.check_shapes(init, tensors, shapes)
+    return tensors, about.trained
+
+
+def _but_recursions(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of an architecture, without K and with the defaults of those left out."""
+    parameters = inspect.signature(architecture(name)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    return {**defaults, **arguments, "recursions": 0}
 
 
 def teacher_of(settings: Teacher, network: Network, device: str) -> Network:

@@ -40,7 +40,7 @@ longer over a step."""
 
 WEIGHTS = "weights.safetensors"
 
-BEFORE_STEPS = "before training"
+BEFORE_STEPS = "PSNR on held-out images"
 """What a training says after its imports, just before its first step."""
 
 SUFFIXES = (".png", ".jpg", ".tif")

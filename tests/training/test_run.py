@@ -62,9 +62,7 @@ def test_a_run_whose_last_weights_were_not_written_writes_them(
     with monkeypatch.context() as full, pytest.raises(OSError, match="full"):
         full.setattr("cscsr.training.run.export", fail)
         train(recipe, data, tmp_path, steps=2, bf16=False)
-    path = train(
-        recipe, data, tmp_path, steps=2, bf16=False, resume=(tmp_path / "checkpoint.pt").exists()
-    )
+    path = train(recipe, data, tmp_path, steps=2, bf16=False, resume=True)
     assert weights.load(path)[1]["trained"]["steps"] == 2
 
 
@@ -176,6 +174,121 @@ def test_an_interrupt_leaves_a_checkpoint_and_the_whole_curve(
     assert rows[0] == rows[1]
 
 
+def _interrupted(recipe, data, out, monkeypatch, *, after, **budget):
+    """Leave a run in a folder that SIGINT ended after some steps."""
+    step = Trainer.step
+
+    def interrupted(trainer):
+        if trainer.progress.step == after - 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(trainer)
+
+    with monkeypatch.context() as signals, pytest.raises(KeyboardInterrupt):
+        signals.setattr(Trainer, "step", interrupted)
+        train(recipe, data, out, bf16=False, **budget)
+
+
+@pytest.mark.parametrize(
+    "results", [["weights.safetensors"], ["curve.csv"], ["stable.safetensors"]]
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_results_without_their_checkpoint_are_not_overwritten(
+    tmp_path, small_recipe, results, resume
+):
+    for name in results:
+        (tmp_path / name).write_text("of a run")
+    with pytest.raises(InputError, match=r"whose checkpoint\.pt is missing.*another --out"):
+        train(small_recipe(), tmp_path / "no data is read", tmp_path, steps=2, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == results
+    assert all((tmp_path / name).read_text() == "of a run" for name in results)
+
+
+@pytest.mark.parametrize("steps", [6, 12])
+def test_steps_are_those_of_the_whole_run(tmp_path, data, small_recipe, monkeypatch, steps):
+    """From where a run of 8 steps was stopped, the rate falls to zero at another last step."""
+    recipe = small_recipe(warmup=0.0)
+    _interrupted(recipe, data, tmp_path, monkeypatch, after=4, steps=8)
+    path = train(recipe, data, tmp_path, steps=steps, bf16=False, resume=True, evaluate_every=1e-9)
+    assert weights.load(path)[1]["trained"]["steps"] == steps
+    with (tmp_path / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(5, steps + 1))
+    left = steps - 4
+    expected = [0.5 + 0.5 * (k + 1) / left for k in range(left)]
+    assert [float(row["done"]) for row in rows] == pytest.approx(expected, abs=1e-5)
+    assert float(rows[-1]["learning_rate"]) < 1e-9
+
+
+def test_a_run_with_fewer_steps_than_are_made_writes_its_weights_and_can_go_on(
+    tmp_path, data, small_recipe, monkeypatch, capsys
+):
+    recipe, out = small_recipe(), tmp_path / "out"
+    whole = train(recipe, data, tmp_path / "whole", steps=8, bf16=False)
+    _interrupted(recipe, data, out, monkeypatch, after=4, steps=8)
+    assert not (out / "weights.safetensors").exists()
+    for _ in range(2):
+        capsys.readouterr()
+        path = train(recipe, data, out, steps=3, bf16=False, resume=True)
+        assert "the run has made 4 of 3 steps already" in capsys.readouterr().err
+        assert weights.load(path)[1]["trained"]["steps"] == 4
+        with (out / "curve.csv").open() as file:
+            assert [row["step"] for row in csv.DictReader(file)] == ["4"]
+    train(recipe, data, out, steps=8, bf16=False, resume=True)
+    for key, value in weights.load(whole)[0].items():
+        np.testing.assert_array_equal(weights.load(path)[0][key], value)
+
+
+def test_a_run_that_is_done_says_so(tmp_path, data, small_recipe, capsys):
+    recipe = small_recipe()
+    path = train(recipe, data, tmp_path, steps=2, bf16=False)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for budget in ({"steps": 2}, {"steps": 9}, {"minutes": 1}):
+        capsys.readouterr()
+        assert train(recipe, data, tmp_path, bf16=False, resume=True, **budget) == path
+        said = capsys.readouterr().err
+        assert "the run is done after 2 steps" in said and "--init" in said
+        assert "PSNR on held-out images after 2 steps" in said
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    path.unlink()
+    train(recipe, data, tmp_path, steps=2, bf16=False, resume=True)
+    assert weights.load(path)[1]["trained"]["steps"] == 2
+
+
+def test_a_resumed_run_has_no_other_seed_and_no_other_start(tmp_path, data, small_recipe):
+    """Both are refused before the images are read; the command that began the run goes on."""
+    recipe, out = small_recipe(), tmp_path / "out"
+    first, other = (
+        train(recipe, data, tmp_path / str(steps), steps=steps, bf16=False) for steps in (1, 2)
+    )
+    begun = {"steps": 2, "bf16": False, "seed": 7, "init": first}
+    train(recipe, data, out, **begun)
+    empty = tmp_path / "no data is read"
+    with pytest.raises(InputError, match="the run has the seed 7, not 0: leave out --seed"):
+        train(recipe, empty, out, resume=True, **{**begun, "seed": 0})
+    with pytest.raises(InputError, match=r"did not start from the weights .*: leave out --init"):
+        train(recipe, empty, out, resume=True, **{**begun, "init": other})
+    with pytest.raises(InputError, match="did not start from the weights"):
+        train(recipe, empty, first.parent, steps=1, resume=True, init=other)
+    train(recipe, data, out, resume=True, **begun)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"init": "nosuch"}, "unknown weights 'nosuch'"),
+        ({"init": "crnet-b-small"}, "does not hold the network"),
+        ({"watch": "nosuch"}, "unknown data set 'nosuch'"),
+    ],
+)
+def test_bad_options_are_refused_before_the_images_are_read(
+    tmp_path, data, small_recipe, capsys, options, reason
+):
+    with pytest.raises(InputError, match=reason):
+        train(small_recipe(), data, tmp_path / "out", steps=1, **options)
+    assert "reading" not in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_ignored_signal_stays_ignored(tmp_path, data, monkeypatch, small_recipe):
     """A shell starts background jobs so that the Ctrl-C of another command does not end them."""
     step = Trainer.step
@@ -243,6 +356,8 @@ def test_bad_budgets_are_refused(tmp_path, data, small_recipe):
     for budget in ({}, {"minutes": 1, "steps": 2}, {"steps": 0}, {"minutes": -1}):
         with pytest.raises(InputError, match=r"budget|either"):
             train(small_recipe(), data, tmp_path / "run", **budget)
+    with pytest.raises(InputError, match="needs a positive budget, got 0 steps"):
+        train(small_recipe(), data, tmp_path / "run", steps=0)
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path, data, small_recipe):
@@ -370,6 +485,18 @@ def test_a_broken_curve_is_refused(tmp_path, data, small_recipe, content, reason
         train(recipe, data, tmp_path, steps=1, bf16=False, resume=True)
 
 
+def test_a_curve_takes_up_a_set_that_is_watched_later(tmp_path, data, small_recipe):
+    recipe, curve = small_recipe(), tmp_path / "curve.csv"
+    train(recipe, data, tmp_path, steps=2, bf16=False)
+    _spoil(tmp_path / "checkpoint.pt", lambda state: state["progress"].update(done=0.5))
+    train(recipe, data, tmp_path, steps=4, bf16=False, resume=True, watch="demo")
+    with curve.open() as file:
+        before, after = csv.DictReader(file)
+    assert (before["step"], before["demo_psnr_db_x2"]) == ("2", "")
+    assert (after["step"], float(after["demo_psnr_db_x2"]) > 15) == ("4", True)
+    assert float(before["holdout_psnr_db_x3"]) > 0
+
+
 def test_the_first_line_says_what_bicubic_reaches(tmp_path, data, small_recipe, capsys):
     recipe = small_recipe()
     train(recipe, data, tmp_path, steps=1, bf16=False)
@@ -495,9 +622,13 @@ def test_a_killed_process_goes_on_to_the_same_curve_bit_for_bit(tmp_path, data):
 
 def test_the_bar_is_closed_before_an_error_is_reported(tmp_path, data, small_recipe, capsys):
     """Else the sentence would stand on the line of the bar."""
-    (tmp_path / "out" / "weights.safetensors").mkdir(parents=True)
+    path = train(small_recipe(), data, tmp_path / "out", steps=2, bf16=False)
+    _spoil(tmp_path / "out" / "checkpoint.pt", lambda state: state["progress"].update(done=0.5))
+    path.unlink()
+    path.mkdir()
+    capsys.readouterr()
     try:
-        train(small_recipe(), data, tmp_path / "out", steps=2, bf16=False)
+        train(small_recipe(), data, tmp_path / "out", steps=4, bf16=False, resume=True)
     except InputError:  # as the command does, which prints while the frames are alive
         assert capsys.readouterr().err.endswith("\n")
     else:

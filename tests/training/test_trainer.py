@@ -19,7 +19,7 @@ from cscsr.training.pace import Progress
 from cscsr.training.patches import PatchBank, load_banks
 from cscsr.training.recipe import Teacher, load_recipe, recipe_names
 from cscsr.training.run import train
-from cscsr.training.trainer import NonFiniteLoss, Trainer
+from cscsr.training.trainer import NonFiniteLoss, Trainer, read_start
 
 
 def _through_a_file(state):
@@ -139,6 +139,26 @@ def test_a_run_from_weights_starts_where_they_are(tmp_path, data, small_recipe):
     assert again.start["steps"] == 3
     with pytest.raises(InputError, match="does not hold the network"):
         Trainer(small_recipe("crnet-b"), load_banks(recipe, data), init=path)
+
+
+def test_a_run_from_weights_need_not_state_the_networks_defaults(data, small_recipe):
+    """The metadata of srcnn name n1 and n2, the recipe leaves them at their defaults."""
+    recipe = replace(small_recipe("srcnn"), network={}, scales=[2, 3, 4])
+    tensors, start = read_start(recipe, "srcnn")
+    network = networks.build("srcnn", scales=recipe.scales)
+    assert tensors.keys() == network.state_dict().keys()
+    assert start["steps"] > 0
+    with pytest.raises(InputError, match="does not hold the network"):
+        read_start(replace(recipe, network={"n1": 32}), "srcnn")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+def test_a_seed_out_of_range_is_refused_before_anything_is_read(tmp_path, small_recipe, seed):
+    with pytest.raises(InputError, match=r"seed should be in \[0, 4294967295\], got"):
+        train(small_recipe(), tmp_path / "no data is read", tmp_path / "run", steps=1, seed=seed)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="seed should be in"):
+        Trainer(small_recipe(), {}, seed=seed)
 
 
 def test_a_resumed_run_gives_the_same_losses_bit_for_bit(data, small_recipe):

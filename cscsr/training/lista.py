@@ -16,10 +16,11 @@ and tqdm.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +38,7 @@ from cscsr.imaging import degrade, read_image
 from cscsr.locks import folder_lock
 from cscsr.output import printable, write_text
 from cscsr.problem import SparseCoding
-from cscsr.schema import Range, check
+from cscsr.schema import Range, Seed, check, check_fields
 from cscsr.sparse.lista import (
     FORMS,
     KIND,
@@ -76,16 +77,24 @@ class Options:
         atoms). Both follow a cosine schedule to zero.
     scales
         The factors of the residuals in the training set.
+
+    Raises
+    ------
+    InputError
+        For a number out of range.
     """
 
-    steps: int = STEPS
-    updates: int = 600
-    batch: int = 6
-    crop: int = 32
+    steps: Annotated[int, Range(1, 1000)] = STEPS
+    updates: Annotated[int, Range(1, 10**9)] = 600
+    batch: Annotated[int, Range(1, 2**16)] = 6
+    crop: Annotated[int, Range(1, 2**12)] = 32
     lams: tuple[float, float] = (0.005, 0.1)
-    rate: float = 0.03
-    filter_rate: float = 1e-3
+    rate: Annotated[float, Range(0, math.inf, open_low=True, open_high=True)] = 0.03
+    filter_rate: Annotated[float, Range(0, math.inf, open_low=True, open_high=True)] = 1e-3
     scales: tuple[int, ...] = (2, 3, 4)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarray]:
@@ -155,9 +164,10 @@ def train(
     Raises
     ------
     InputError
-        If no image is as large as a crop, if the checkpoint has other options, and if the loss is
-        not finite.
+        For a seed out of range, if no image is as large as a crop, if the checkpoint has other
+        options, another seed, dictionary, start or other images, and if the loss is not finite.
     """
+    check(Seed, seed, "seed")
     images = [image for image in images if min(image.shape) >= options.crop]
     if not images:
         raise InputError(
@@ -176,13 +186,20 @@ def train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, options.updates)
     generator = torch.Generator().manual_seed(seed)
     stateful: dict[str, Any] = {"learner": learner, "adam": adam, "schedule": schedule}
-    about = {**asdict(options), "form": form, "seed": seed}
+    about = {**asdict(options), "form": form, "seed": seed, "dictionary": _sha256([dictionary])}
+    about["images"] = _sha256(images)
+    if start is not None:
+        about["start"] = _sha256(t.numpy() for t in vars(start).values() if t is not None)
     done, seconds = 0, 0.0
     if checkpoint is not None and checkpoint.is_file():
         state = checkpoints.read(checkpoint)
-        if state["about"] != about:
-            raise InputError(f"{checkpoint} belongs to a run with other options; remove it.")
         try:
+            own = check(dict[str, Any], state["about"], "about")
+            if other := [k for k in sorted({*own, *about}) if own.get(k) != about.get(k)]:
+                raise InputError(
+                    f"it belongs to a run with other options ({', '.join(other)}); give another "
+                    "--out."
+                )
             done, seconds = _restore(state, stateful, generator, options)
         except InputError as error:
             raise InputError(f"checkpoint {checkpoint}: {error}") from error
@@ -214,6 +231,14 @@ def train(
         learned = learner.learned()
     tensors = {name: t.detach() for name, t in vars(learned).items() if t is not None}
     return LearnedSteps(**tensors), seconds
+
+
+def _sha256(arrays: Iterable[np.ndarray]) -> str:
+    """The SHA-256, as a hex digest, of the shapes and the elements of arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}{array.dtype.str}".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _restore(
@@ -307,9 +332,11 @@ def train_lista(
     Raises
     ------
     InputError
-        If the data or the filters are missing, and if the images are too small.
+        If the data or the filters are missing, if the images are too small, if `out` holds weights
+        without their checkpoint or the form before for another dictionary, and as in `train`.
     """
     options = options or Options()
+    check(Seed, seed, "seed")
     folder = data_folder(data)
     if folder is None:
         raise InputError("training needs a data folder; name it with --data or CSCSR_DATA.")
@@ -330,6 +357,19 @@ def _train_forms(
     seed: int,
 ) -> list[Path]:
     """`train_lista`, in a folder that belongs to this process."""
+    forms = [form for form in FORMS if form in forms]
+    for path in [out / f"lista-{form}.safetensors" for form in forms]:
+        if path.exists() and not path.with_suffix(".checkpoint").exists():
+            raise InputError(
+                f"{path} is the result of a run whose checkpoint is missing: move it away or give "
+                "another --out."
+            )
+    start, starts_at = None, ""
+    if forms and forms[0] != FORMS[0]:
+        before = out / f"lista-{FORMS[FORMS.index(forms[0]) - 1]}.safetensors"
+        if before.is_file():
+            start = _start(before, dictionary, options)
+            starts_at = f"{before.name}, SHA-256 {weights.sha256(before)}"
     paths = training_images(folder, [TRAINING_SET])
     images = list(residuals(paths, options.scales))
     held_out = list(residuals(holdout_images(folder), (2,)))
@@ -338,11 +378,8 @@ def _train_forms(
             f"training needs a held-out image with a residual of at least {HELD_OUT_CROP}x"
             f"{HELD_OUT_CROP} pixels at x2."
         )
-    start, written = None, []
-    for form in [form for form in FORMS if form in forms]:
-        before = out / f"lista-{FORMS[max(FORMS.index(form) - 1, 0)]}.safetensors"
-        if start is None and form != "step" and before.is_file():
-            start = LISTA(form=FORMS[FORMS.index(form) - 1], weights=str(before))._learned()[0]
+    written = []
+    for number, form in enumerate(forms):
         checkpoint = out / f"lista-{form}.checkpoint"
         learned, seconds = train(
             form, images, dictionary, options, start=start, checkpoint=checkpoint, seed=seed
@@ -356,12 +393,26 @@ def _train_forms(
             held_out,
             dictionary,
         )
-        text = card(name, form, options, seconds, len(paths), filters, seed, gaps)
+        made = forms[: number + 1]
+        text = card(name, made, options, seconds, len(paths), filters, seed, gaps, starts_at, ship)
         write_text(path.with_suffix(".md"), text)
         if ship:
             path = weights.save(name, *weights.load(path), text)
         written.append(path)
     return written
+
+
+def _start(path: Path, dictionary: np.ndarray, options: Options) -> LearnedSteps:
+    """The steps of the form before, as many as are trained and for the same dictionary."""
+    form = path.stem.removeprefix("lista-")
+    learned, bank = LISTA(form=form, weights=str(path))._learned()
+    if len(learned) != options.steps:
+        raise InputError(
+            f"the start {path} has {len(learned)} steps, not {options.steps}; give another --out."
+        )
+    if not np.array_equal(bank, dictionary):
+        raise InputError(f"the start {path} is of another dictionary; give another --out.")
+    return learned
 
 
 def _dictionary(filters: str) -> np.ndarray:
@@ -393,15 +444,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--filter-rate", type=float, default=usual.filter_rate)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    options = Options(
-        steps=chosen.steps,
-        updates=chosen.updates,
-        batch=chosen.batch,
-        crop=chosen.crop,
-        rate=chosen.rate,
-        filter_rate=chosen.filter_rate,
-    )
     try:
+        options = Options(
+            steps=chosen.steps,
+            updates=chosen.updates,
+            batch=chosen.batch,
+            crop=chosen.crop,
+            rate=chosen.rate,
+            filter_rate=chosen.filter_rate,
+        )
         written = train_lista(
             chosen.data,
             chosen.out,

@@ -6,6 +6,7 @@ Needs numpy, and torch for the solvers that it compares.
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -63,15 +64,42 @@ def held_out_gaps(
 
 def card(
     name: str,
-    form: str,
+    forms: Sequence[str],
     options: Options,
     seconds: float,
     images: int,
     filters: str,
     seed: int,
     gaps: dict[float, dict[str, float]],
+    start: str = "",
+    ship: bool = False,
 ) -> str:
-    """Return the model card, as Markdown."""
+    """Return the model card, as Markdown.
+
+    Parameters
+    ----------
+    name
+        The name of the weights.
+    forms
+        The forms that were trained one after another up to this one, the last.
+    options
+        The settings of the training.
+    seconds
+        The time of all updates.
+    images
+        The number of training images.
+    filters
+        The weights that the dictionary is taken from.
+    seed
+        The seed.
+    gaps
+        As from `held_out_gaps`.
+    start
+        The file that the first of `forms` started from; "": ISTA.
+    ship
+        Whether the weights are put among the shipped ones.
+    """
+    form = forms[-1]
     names = list(next(iter(gaps.values())))
     rows = "\n".join(
         f"| {lam:g} | " + " | ".join(f"{row[n]:.4f}" for n in names) + " |"
@@ -83,6 +111,10 @@ def card(
         else "Its own dictionary only, which the file holds and whose SHA-256 is checked."
     )
     low, high = options.lams
+    words = ["--form", *forms, "--filters", filters, "--seed", str(seed)]
+    for key in ("steps", "updates", "batch", "crop", "rate", "filter_rate"):
+        words += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
+    command = shlex.join(words + ["--ship"] * ship)
     return f"""# {name}
 
 {options.steps} learned iterations of CISTA, form "{form}" (docs/solvers.md). {bound}
@@ -94,9 +126,8 @@ steps), without codes of another solver, for the filters of {filters} and λ dra
 images of {TRAINING_SET} (Yang et al.) that are neither held out nor copies of test images; \
 {options.updates} updates of {options.batch} crops of {options.crop}x{options.crop}, seed {seed}, \
 {seconds / 60:.1f} minutes on one thread of a shared machine.
-- Command: `python -m cscsr.training.lista --data DIR --form {form} --updates \
-{options.updates} --batch {options.batch} --crop {options.crop} --ship`, on \
-{datetime.date.today().isoformat()}.
+- Command: `python -m cscsr.training.lista --data DIR {command}`, on \
+{datetime.date.today().isoformat()}{f", in a folder with {start}" * bool(start)}.
 {licence_of_weights([TRAINING_SET])}
 
 Relative objective gap (P(z) − P*)/P* after {options.steps} iterations, on the central \

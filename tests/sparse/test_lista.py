@@ -296,4 +296,4 @@ def test_registered_under_the_forms_that_are_shipped():
 
 def test_the_card_names_the_training_images_and_their_terms():
     gaps = {0.01: {"ista": 0.5, "lista[step]": 0.25}}
-    assert licence_of_weights([TRAINING_SET]) in card("a", "step", Options(), 60, 3, "b", 0, gaps)
+    assert licence_of_weights([TRAINING_SET]) in card("a", ["step"], Options(), 60, 3, "b", 0, gaps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -76,6 +77,13 @@ def test_trained_steps_code_better_than_ista_and_the_next_form_starts_from_them(
         (["--crop", "200"], "training needs residuals of at least 200x200 pixels"),
         (["--filters", "crnet-a-small"], "crnet-a-small holds no filters"),
         (["--data", "nowhere"], "nowhere"),
+        (["--steps", "0"], "steps should be in [1, 1000], got 0"),
+        (["--updates", "0"], "updates should be in [1, 1000000000], got 0"),
+        (["--batch", "0"], "batch should be in [1, 65536], got 0"),
+        (["--crop", "0"], "crop should be in [1, 4096], got 0"),
+        (["--rate", "nan"], "rate should be positive and finite, got nan"),
+        (["--seed", "-1"], "seed should be in [0, 4294967295], got -1"),
+        (["--seed", "9" * 30], "seed should be in [0, 4294967295], got 9999"),
         ([], "a held-out image with a residual of at least 48x48 pixels at x2"),
     ],
 )
@@ -103,7 +111,63 @@ def test_a_run_with_other_options_is_not_continued(tmp_path, large, capsys):
     command += ["--steps", "2", "--batch", "2"]
     assert main([*command, "--updates", "1"]) == 0
     assert main([*command, "--updates", "2"]) == 2
-    assert "belongs to a run with other options; remove it" in capsys.readouterr().err
+    assert "belongs to a run with other options (updates)" in capsys.readouterr().err
+
+
+TINY = ["--steps", "3", "--updates", "2", "--batch", "1", "--crop", "16"]
+
+
+def test_a_run_for_another_dictionary_or_other_images_is_not_continued(tmp_path, large, capsys):
+    out = tmp_path / "out"
+    command = ["--data", str(large), "--out", str(out), *TINY]
+    assert main([*command, "--form", "step"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def refused(*words):
+        assert main([*command, *words]) == 2
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        return capsys.readouterr().err.split("\r")[-1]
+
+    other = ("--filters", "csc-sr-fista")
+    assert "a run with other options (dictionary)" in refused("--form", "step", *other)
+    assert "lista-step.safetensors is of another dictionary" in refused("--form", "tied", *other)
+    assert "has 3 steps, not 2" in refused("--form", "tied", "--steps", "2")
+    (large / "T91" / "held.png").rename(large / "T91" / "b.png")
+    (large / "holdout.txt").write_text("T91/b.png\n")
+    assert main([*command, "--form", "step"]) == 0, "the training images are the same"
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    write_image(large / "T91" / "more.png", demo().images[1].read()[:96, :96])
+    assert "a run with other options (images)" in refused("--form", "step")
+    (out / "lista-step.checkpoint").unlink()
+    del before["lista-step.checkpoint"]
+    assert "whose checkpoint is missing" in refused("--form", "step")
+
+
+@pytest.mark.slow
+def test_the_command_of_a_card_makes_its_weights_again(tmp_path, large):
+    """Also those of a form that starts from another one, and with an option that is not usual."""
+    first, again = tmp_path / "first", tmp_path / "again"
+    options = ["--form", "step", "tied", "--rate", "0.0123456789", "--filter-rate", "0.002"]
+    options += ["--seed", "5", "--filters", "csc-sr-fista"]
+    assert main(["--data", str(large), "--out", str(first), *TINY, *options]) == 0
+    card = (first / "lista-tied.md").read_text(encoding="utf-8")
+    command = card.split("python -m cscsr.training.lista --data DIR ")[1].split("`")[0]
+    assert main(["--data", str(large), "--out", str(again), *shlex.split(command)]) == 0
+    tensors, expected = (
+        weights.load(folder / "lista-tied.safetensors")[0] for folder in (again, first)
+    )
+    assert tensors.keys() == expected.keys()
+    assert all(np.array_equal(tensors[name], expected[name]) for name in expected)
+    # From the file of the form before, which the card names.
+    (again / "lista-tied.safetensors").unlink()
+    (again / "lista-tied.checkpoint").unlink()
+    assert (
+        main(["--data", str(large), "--out", str(again), *TINY, *options[:1], "tied", *options[3:]])
+        == 0
+    )
+    card = (again / "lista-tied.md").read_text(encoding="utf-8")
+    digest = weights.sha256(again / "lista-step.safetensors")
+    assert "--form tied " in card and f"lista-step.safetensors, SHA-256 {digest}" in card
 
 
 @pytest.mark.slow

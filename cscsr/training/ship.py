@@ -2,8 +2,8 @@
 
     python -m cscsr.training.ship runs/crnet-b-small crnet-b-small --data DIR
 
-Weights are shipped only if they beat the shipped ones on the images of holdout.txt, unless
-``--replace`` is given.
+Weights are shipped only if they beat bicubic interpolation on the images of holdout.txt and, unless
+``--replace`` is given, the shipped ones.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def publish(
     Raises
     ------
     InputError
-        If the run has no weights, if they are changed while they are scored, or if the shipped
-        weights of that name are at least as good on the held-out images, by the mean over scales,
-        and `replace` is False.
+        If the run has no weights, if they are changed while they are scored, or if bicubic
+        interpolation or, unless `replace` is True, the shipped weights of that name are at least as
+        good on the held-out images, by the mean over scales.
     """
     source = Path(run) / "weights.safetensors"
     if half:
@@ -78,6 +78,13 @@ def publish(
     if solver.weights_sha256() != digest:
         raise InputError(f"{source} was changed while it was scored; ship it when it is finished.")
     metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
+    bicubic = holdout_psnr(Bicubic(), truths, scales, line)
+    if np.mean(list(bicubic.values())) >= np.mean(list(ours.values())):
+        rounded = {str(scale): round(value, 3) for scale, value in bicubic.items()}
+        raise InputError(
+            f"bicubic interpolation is better on the held-out images ({rounded}) than {source} "
+            f"({metadata['holdout_psnr_db']}); train it for longer."
+        )
     if name in weights.manifest() and not replace:
         before = weights.load(name)[1]["holdout_psnr_db"]
         if np.mean(list(before.values())) >= np.mean(list(ours.values())):
@@ -85,7 +92,6 @@ def publish(
                 f"the shipped {name} is better on the held-out images ({before}) than {source} "
                 f"({metadata['holdout_psnr_db']}); give --replace to ship it anyway."
             )
-    bicubic = holdout_psnr(Bicubic(), truths, scales, line)
     count = len(training_images(Path(data), metadata["recipe"]["sets"]))
     return weights.save(name, tensors, metadata, card(name, metadata, bicubic, count, half))
 

@@ -13,13 +13,23 @@ from cscsr.training.run import train
 from cscsr.training.ship import card, publish
 
 
+def test_a_network_below_bicubic_is_not_shipped(tmp_path, data, monkeypatch, small_recipe):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    train(small_recipe(learning_rate=0.5), data, tmp_path / "bad", steps=3, bf16=False)
+    before = {path.name for path in tmp_path.iterdir()}
+    for replace in (False, True):
+        with pytest.raises(InputError, match="bicubic interpolation is better"):
+            publish(tmp_path / "bad", "nosuch", data, replace=replace)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
 def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(
     tmp_path, data, monkeypatch, small_recipe
 ):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    good, bad = small_recipe(learning_rate=1e-3), small_recipe(learning_rate=0.5)
-    train(good, data, tmp_path / "good", steps=40, bf16=False)
-    train(bad, data, tmp_path / "bad", steps=3, bf16=False)
+    recipe = small_recipe(learning_rate=1e-3)
+    train(recipe, data, tmp_path / "good", steps=40, bf16=False)
+    train(recipe, data, tmp_path / "worse", steps=20, bf16=False)
     path = publish(tmp_path / "good", "crnet-a-tiny", data)
     _, metadata = weights.load("crnet-a-tiny")
     assert metadata["holdout_psnr_db"].keys() == {"2", "3"}
@@ -29,10 +39,10 @@ def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(
     assert f"{metadata['holdout_psnr_db']['2']:.2f}" in card
     digest = weights.sha256(path)
     with pytest.raises(InputError, match="better on the held-out images"):
-        publish(tmp_path / "bad", "crnet-a-tiny", data)
+        publish(tmp_path / "worse", "crnet-a-tiny", data)
     assert weights.sha256(path) == digest
-    publish(tmp_path / "bad", "crnet-a-tiny", data, replace=True)
-    assert weights.load("crnet-a-tiny")[1]["trained"]["steps"] == 3
+    publish(tmp_path / "worse", "crnet-a-tiny", data, replace=True)
+    assert weights.load("crnet-a-tiny")[1]["trained"]["steps"] == 20
     publish(tmp_path / "good", "crnet-a-half", data, half=True)
     half, whole = (
         weights.load(name)[0]

@@ -135,6 +135,21 @@ def test_update_is_the_minimiser_in_the_unit_balls():
             assert float((slope + along * filter_).norm()) < 3e-3 * scale
 
 
+def test_update_is_faster_than_plain_gradient_steps():
+    """Momentum that is dropped where it helps, or kept where it points uphill, does no better."""
+    problem, codes = coded("circular", 2, density=0.2)
+    sums = Statistics.empty(5, 2, 4)
+    sums.add(problem, codes)
+    quadratic = Quadratic(sums)
+    start = torch.zeros(5, 2, 4, 4)
+    best = quadratic.value(update_filters(quadratic, start, 5000, tol=0.0))
+    plain = start
+    for _ in range(40):  # each call takes one step, without momentum
+        plain = update_filters(quadratic, plain, 1, tol=0.0)
+    accelerated = quadratic.value(update_filters(quadratic, start, 40, tol=0.0))
+    assert accelerated - best < 0.1 * (quadratic.value(plain) - best)
+
+
 def test_projection_is_onto_the_unit_ball_of_each_filter():
     filters = torch.tensor([3.0, 0.1]).view(2, 1, 1, 1) * torch.ones(2, 1, 2, 2)
     np.testing.assert_allclose(project(filters).flatten(1).norm(dim=1), [1.0, 0.2], rtol=1e-6)

@@ -73,6 +73,13 @@ def test_directions_without_features_are_replaced():
     assert np.abs(anchors @ features.T).max(axis=0) == pytest.approx(1)
 
 
+def test_directions_without_features_become_those_that_are_represented_worst():
+    features = np.repeat(np.eye(3, dtype=np.float32), [20, 20, 1], axis=0)
+    for seed in range(5):  # of which some draw no anchor near the last, but two near one other
+        anchors = learn_anchors(features, 3, 3, np.random.default_rng(seed), progress=False)
+        assert np.abs(anchors @ features.T).max(axis=0) == pytest.approx(1)
+
+
 def test_nearest_anchor_is_that_of_the_largest_product():
     features, anchors = directions(5000, 4), directions(9, 4, seed=1)
     nearest, correlations = assign(features, anchors)

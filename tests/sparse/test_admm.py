@@ -92,6 +92,16 @@ def small_problem(seed=0, channels=1, batch=(), **changes):
     return SparseCoding(**{"signal": signal, "dictionary": dictionary, "lam": 4.0, **changes})
 
 
+@pytest.mark.parametrize("exponent", [-60, 60])
+def test_a_penalty_goes_with_the_square_of_the_unit_of_the_filters(exponent):
+    problem, unit = small_problem().on(dtype="float32"), 2.0**exponent
+    scaled = SparseCoding(problem.signal, unit * problem.dictionary, unit * problem.lam)
+    settings = {"iterations": 40, "tol": 0.0}
+    codes = ADMM(rho=3.0, **settings).solve(problem).codes
+    others = ADMM(rho=3.0 * unit**2, **settings).solve(scaled).codes
+    torch.testing.assert_close(unit * others, codes, rtol=0, atol=0)
+
+
 def textbook_admm(
     problem: SparseCoding, matrix: np.ndarray, solver: ADMM, rho: float
 ) -> np.ndarray:

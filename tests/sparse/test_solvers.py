@@ -11,7 +11,7 @@ import torch
 
 from cscsr import InputError, SparseCoding, Status, SuperResolution, list_solvers, make_solver
 from cscsr.operators import ConvDictionary
-from cscsr.sparse.loop import GAP_EVERY, relative_change
+from cscsr.sparse.loop import CONVERGED_GAP, GAP_EVERY, relative_change
 from cscsr.weighting import PIECE
 
 OURS = ["cista", "fista", "ista"]
@@ -97,6 +97,23 @@ def test_a_warm_start_goes_on(name):
     assert warm.trace["objective"][-1] == pytest.approx(cold.trace["objective"][-1], rel=1e-6)
     with pytest.raises(InputError, match="codes must have shape"):
         solver.solve(problem, init=cold.codes[:2])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_bad_start_is_not_taken_for_divergence(name):
+    problem = small_problem()
+    start = 1e4 * np.random.default_rng(1).standard_normal(problem.codes_shape)
+    solution = make_solver(name, iterations=50).solve(problem, init=start)
+    assert solution.status is Status.MAX_ITERATIONS
+    assert problem.objective(solution.codes) < 0.5 * problem.objective(start)
+
+
+def test_a_large_tolerance_is_one_of_the_gap_as_well():
+    problem, tol = small_problem(), 0.2
+    solution = make_solver("ista", tol=tol, gap=True).solve(problem)
+    share = solution.trace["duality_gap"][-1] / solution.trace["objective"][-1]
+    assert solution.status is Status.CONVERGED
+    assert CONVERGED_GAP < share <= tol
 
 
 @pytest.mark.parametrize("name", NAMES)

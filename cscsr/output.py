@@ -105,6 +105,24 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def check_folder(path: str | Path) -> None:
+    """Check before any work is done that files can be written into a folder, which may have to be
+    made; it is not made here.
+
+    Raises
+    ------
+    InputError
+        If it, or one above it, is a file or read-only.
+    """
+    folder = Path(path)
+    while not (folder.exists() or folder.is_symlink()) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"cannot write into the folder {path}: {folder} is no folder.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write into the folder {path}: {folder} is read-only.")
+
+
 def printable(text: str) -> str:
     r"""`text` on one line, without what UTF-8 cannot hold and without commands to a terminal.
 

@@ -258,8 +258,10 @@ class Race:
 
         figure, made = panels(size=(6.4, 4.0))
         axes = made[0, 0]
+        drawn = False
         for number, (name, run) in enumerate(self.runs.items()):
             shown = (run.gap > 0) & (run.seconds > 0)
+            drawn = drawn or bool(shown.any())
             axes.plot(
                 run.seconds[shown],
                 run.gap[shown],
@@ -269,11 +271,14 @@ class Race:
             )
         axes.axhline(self.gap, color="#888888", linewidth=0.8, linestyle=":")
         axes.set(
-            xscale="log",
+            xscale="log" if drawn else "linear",  # matplotlib fails to scale no points
             yscale="log",
             xlabel=f"seconds ({self.clock})",
             ylabel="relative gap, certified",
         )
+        if not drawn:
+            note = "no gap above 0 after 0 seconds"
+            axes.text(0.5, 0.5, note, ha="center", transform=axes.transAxes)
         if self.runs:
             axes.legend(frameon=False)
         return figure
@@ -376,14 +381,22 @@ def race(
     Raises
     ------
     InputError
-        For a gap or a cap out of range, an unknown solver or one of another problem, a problem
-        without a duality gap or whose optimum is 0, and an optimum that cannot be certified.
+        For a gap or a cap out of range, an unknown solver or one of another problem, solvers that
+        all decline, what is no `SparseCoding`, one without a duality gap or whose optimum is 0,
+        and an optimum that cannot be certified.
     """
+    if not isinstance(problem, SparseCoding):
+        raise InputError(f"a race needs a SparseCoding, got {type(problem).__name__}.")
     if not 0 < gap < math.inf:
         raise InputError(f"gap must be a finite number above 0, got {gap!r}.")
     if not problem.has_gap:
         raise InputError("a race needs a problem with lam above 0, which has a duality gap.")
     entries = _entries(solvers, iterations, max_seconds)
+    reasons = {name: solver.supports(problem) for name, solver in entries.items()}
+    declined = {name: reason for name, reason in reasons.items() if reason is not None}
+    if len(declined) == len(entries):
+        why = "; ".join(reason.rstrip(".") for reason in declined.values())
+        raise InputError(f"no solver can race: {why}.")
     bar = tqdm(total=len(entries) + 1, disable=not progress, leave=False, unit="solver")
     with bar:
         bar.set_description_str("the certified optimum")
@@ -397,7 +410,6 @@ def race(
             )
         bound = Optimum(optimum.lower_bound, optimum.duality_gap)
         runs: dict[str, Run] = {}
-        declined: dict[str, str] = {}
         megabytes: dict[str, float] = {}
         on_gpu = device_of(problem.signal).startswith("cuda")
         with (
@@ -407,9 +419,7 @@ def race(
             for name, solver in entries.items():
                 bar.update()
                 bar.set_description_str(name)
-                reason = solver.supports(problem)
-                if reason is not None:
-                    declined[name] = reason
+                if name in declined:
                     continue
                 if isinstance(solver, IterativeCoder):
                     replace(solver, iterations=2).solve(problem)

@@ -64,14 +64,18 @@ def test_folder_that_is_read_only(tmp_path):
     """As a user who is not root, to whom no folder is read-only."""
     code = """
     import os, sys
+    from pathlib import Path
     from cscsr import InputError
-    from cscsr.output import write_bytes
+    from cscsr.output import check_folder, write_bytes
     if os.getuid() == 0:
         os.setuid(65534)
-    try:
-        write_bytes(sys.argv[1], b"new")
-    except InputError as error:
-        print(error)
+    path = Path(sys.argv[1])
+    newer = path.parent / "new" / "newer"
+    for function, *arguments in ((write_bytes, path, b"new"), (check_folder, newer)):
+        try:
+            function(*arguments)
+        except InputError as error:
+            print(error)
     """
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
@@ -79,7 +83,11 @@ def test_folder_that_is_read_only(tmp_path):
     (tmp_path / "a" / "x.txt").write_text("old")
     (tmp_path / "a").chmod(0o555)
     outcome = python(code, tmp_path / "a" / "x.txt")
-    assert outcome.stdout == f"{tmp_path / 'a' / 'x.txt'} cannot be written: Permission denied.\n"
+    folder = tmp_path / "a"
+    assert outcome.stdout.splitlines() == [
+        f"{folder / 'x.txt'} cannot be written: Permission denied.",
+        f"cannot write into the folder {folder / 'new' / 'newer'}: {folder} is read-only.",
+    ]
     assert (tmp_path / "a" / "x.txt").read_text() == "old"
     assert names(tmp_path / "a") == ["x.txt"]
 

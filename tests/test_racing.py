@@ -144,14 +144,21 @@ def test_files_hold_the_rows_and_every_iteration(raced, tmp_path):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
 
 
-def test_where_zero_is_optimal_all_are_there_at_once(problem):
+def test_where_zero_is_optimal_all_are_there_at_once(problem, tmp_path):
     zero = SparseCoding(problem.signal, problem.dictionary, 1.1 * problem.lambda_max())
     result = race(zero, ["fista", "active-set"])
     assert [(r["reached"], r["iterations"], r["nnz"]) for r in result.rows()] == [(True, 0, 0)] * 2
     assert result.optimum.objective == pytest.approx(
         0.5 * float(np.square(np.asarray(zero.signal)).sum())
     )
-    result.figure()
+    assert result.figure().axes[0].texts[0].get_text() == "no gap above 0 after 0 seconds"
+    assert all(path.stat().st_size for path in result.save(tmp_path))
+
+
+def test_a_dictionary_of_zeros_is_raced(problem, tmp_path):
+    result = race(SparseCoding(problem.signal, 0 * problem.dictionary, 0.1), ["fista"])
+    assert [row["reached"] for row in result.rows()] == [True]
+    assert all(path.stat().st_size for path in result.save(tmp_path))
 
 
 def test_tensors_are_raced_as_arrays_are(problem):
@@ -202,6 +209,13 @@ def test_problems_without_a_gap_are_a_sentence(problem):
         race(SparseCoding(problem.signal, problem.dictionary, 0.0))
     with pytest.raises(InputError, match="the optimum is 0"):
         race(SparseCoding(np.zeros((16, 16)), problem.dictionary, 0.1))
+    with pytest.raises(InputError, match="a race needs a SparseCoding, got SuperResolution"):
+        race(cscsr.SuperResolution(np.zeros((8, 8)), 2), ["fista"])
+
+
+def test_a_race_without_a_solver_that_can_is_a_sentence(problem):
+    with pytest.raises(InputError, match=r"no solver can race: lista\[tied\] .*; lista\[untied\] "):
+        race(problem, ["lista[tied]", "lista[untied]"])
 
 
 def test_repr_is_one_line(raced):

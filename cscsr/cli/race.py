@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cscsr.cli.options import Commands
 from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option
+from cscsr.output import check_folder, make_folder, write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +78,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the race. Raises InputError for bad input."""
     out = arguments.out
+    check_folder(out)
     for name in (*FILES, LEARNED) if arguments.learn else FILES:
         if (out / name).exists() and not arguments.force:
             raise InputError(f"{out / name} exists already; replace it with --force.")
@@ -86,7 +88,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     from cscsr.imaging import read_image
     from cscsr.learn import ImageSignals, learn_dictionary
-    from cscsr.output import make_folder, write_bytes
     from cscsr.problem import SparseCoding
     from cscsr.racing import SOLVERS, race
 
@@ -126,8 +127,9 @@ def run(arguments: argparse.Namespace) -> None:
         memory=arguments.memory,
         progress=True,
     )
+    print(f"{problem!r}\n\n{result}\n", flush=True)  # before the disk can fail
     result.save(out)
-    print(f"{problem!r}\n\n{result}\n\n{', '.join(FILES)} are in {out}")
+    print(f"{', '.join(FILES)} are in {out}")
 
 
 def _learned_shape(text: str) -> tuple[int, int]:

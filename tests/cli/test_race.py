@@ -120,6 +120,24 @@ def test_bad_input_is_a_sentence(image, filters, tmp_path, refused):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_noticed_first(image, filters, tmp_path, refused):
+    given = ("race", image, "--dictionary", filters, "--solvers", "lista[tied]", "--out")
+    assert f"cannot write into the folder {image}: {image} is no folder" in refused(*given, image)
+    assert "is no folder" in refused(*given, image / "race" / "new")
+    assert "no solver can race: lista[tied] " in refused(*given, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_is_printed_though_the_files_cannot_be_written(image, filters, tmp_path, capsys):
+    out = tmp_path / "out"
+    (out / "race.csv").mkdir(parents=True)
+    given = (image, "--dictionary", filters, *FAST, "--lam", "1e9")
+    assert run(*given, "--force", "--out", out) == 2
+    printed = capsys.readouterr()
+    assert "| fista " in printed.out
+    assert "race.csv cannot be written" in printed.err
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

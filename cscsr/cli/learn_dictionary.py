@@ -9,6 +9,7 @@ from pathlib import Path
 from cscsr.cli.options import Commands
 from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option
+from cscsr.output import check_folder, make_folder, write_bytes
 
 
 def add_parser(commands: Commands) -> None:
@@ -49,10 +50,11 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Learn the filters. Raises InputError for bad input."""
     out = arguments.out
-    picture = out.with_suffix(".png")
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
     if out.suffix != ".npy":
         raise InputError(f"--out must name a .npy file, got {out}.")
+    check_folder(out.parent)
+    picture = out.with_suffix(".png")
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
     for path in (out, picture):
         if path.exists() and not arguments.force:
             raise InputError(f"{path} exists already; replace it with --force.")
@@ -67,7 +69,6 @@ def run(arguments: argparse.Namespace) -> None:
     from cscsr.imaging import read_image, write_image
     from cscsr.learn import ImageSignals, learn_dictionary
     from cscsr.learn.picture import picture_of
-    from cscsr.output import make_folder, write_bytes
 
     make_folder(out.parent)
     for path in tqdm(paths, desc="checking images", unit="image", leave=False, delay=1):

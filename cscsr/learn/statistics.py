@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
 
 
@@ -39,11 +40,18 @@ class Statistics:
 
     @classmethod
     def empty(cls, atoms: int, channels: int, size: int) -> Statistics:
-        """Return the sums over no signal."""
-        return cls(
-            torch.zeros(atoms, atoms, 2 * size - 1, 2 * size - 1, dtype=torch.float64),
-            torch.zeros(atoms, channels, size, size, dtype=torch.float64),
-        )
+        """Return the sums over no signal. Raises InputError where there is no memory for them."""
+        lags = 2 * size - 1
+        try:
+            return cls(
+                torch.zeros(atoms, atoms, lags, lags, dtype=torch.float64),
+                torch.zeros(atoms, channels, size, size, dtype=torch.float64),
+            )
+        except RuntimeError as error:  # torch's for memory that cannot be had
+            raise InputError(
+                f"{atoms} filters of {size}x{size} need {8 * (atoms * lags) ** 2 / 1e9:.3g} GB of "
+                "memory, more than there is; learn fewer or smaller ones."
+            ) from error
 
     def fade(self, factor: float) -> None:
         """Multiply all sums by `factor`, so that later signals count more."""

@@ -79,7 +79,11 @@ def test_what_cannot_be_learned_from_is_a_sentence(photos, tmp_path, refused):
     assert "atoms must be at least 1, got 0" in said(photos, "--atoms", 0)
     assert "there is no file" in said(tmp_path / "none.png")
     assert "64x64 pixels, but the filters have 65x65" in said(photos, "--size", 65)
-    assert ".npy" in refused("learn-dictionary", photos, "--out", tmp_path / "atoms.png")
+    assert "need 1.8e+10 GB of memory" in said(photos, "--atoms", 10**8)
+    file = next(photos.iterdir())
+    for out in (tmp_path / "atoms.png", ".", "", "/"):
+        assert "--out must name a .npy file" in refused("learn-dictionary", photos, "--out", out)
+    assert "is no folder" in refused("learn-dictionary", photos, "--out", file / "a.npy")
     Image.fromarray(np.full((20, 20), 9, np.uint8)).save(tmp_path / "flat.png")
     assert "contrast" in said(tmp_path / "flat.png")
     assert not list(tmp_path.glob("atoms*"))

@@ -24,6 +24,7 @@ from cscsr.errors import InputError
 from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, blueprint, build
 from cscsr.networks.base import BICUBIC_REACH
+from cscsr.published_weights import row_of_solver
 from cscsr.schema import check_table
 from cscsr.self_ensemble import mean_over_orientations
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
@@ -94,6 +95,27 @@ def read_network(
     shapes = {name: tuple(tensor.shape) for name, tensor in plan.state_dict().items()}
     weights.check_shapes(source, tensors, shapes)
     return tensors, about
+
+
+def check_architecture(solver: Solver[Any]) -> None:
+    """Check that a solver whose weights are a file of the user's is what its name says.
+
+    Raises
+    ------
+    InputError
+        For a `NetworkSolver` with weights of another architecture than those that belong to its
+        name, and for a file that holds no network.
+    """
+    if not isinstance(solver, NetworkSolver) or solver.weights is None:
+        return
+    row = row_of_solver(solver.model)
+    expected = row.architecture if row else read_network(solver.model)[1].architecture
+    found = read_network(solver.weights)[1].architecture
+    if found != expected:
+        raise InputError(
+            f"weight file {solver.weights} holds the architecture {found}, but {solver.name} is "
+            f"{expected}; name a solver of {found}, or none."
+        )
 
 
 @lru_cache(maxsize=8)

@@ -37,9 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
     options = {} if arguments.weights is None else {"weights": arguments.weights}
 
     from cscsr.export import export
+    from cscsr.network import check_architecture
     from cscsr.registry import make_solver
 
     solver = make_solver(arguments.solver, **options)
+    check_architecture(solver)
     written = export(solver, arguments.file, scale, force=arguments.force, say=_say)
     print(f"{written.path}: {solver.name} at x{scale}")
     print(f"  takes {written.input}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 import cscsr
 from cscsr.arrays import check_device
@@ -46,7 +48,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--scale", required=True, help="the factor, a whole number")
     solver = parser.add_mutually_exclusive_group()
     solver.add_argument(
-        "--solver", default=DEFAULT_SOLVER, help="one of 'cscsr solvers' (default: %(default)s)"
+        "--solver",
+        help=f"one of 'cscsr solvers' (default: {DEFAULT_SOLVER}, or the network of --weights)",
     )
     solver.add_argument(
         "--best", action="store_true", help=f"the best there is, however slow: {BEST_SOLVER}"
@@ -85,7 +88,10 @@ def add_parser(commands: Commands) -> None:
         "--device", help="where the solver computes, if it can choose: cpu (default), cuda, cuda:1"
     )
     parser.add_argument(
-        "--weights", metavar="FILE", help="a .safetensors file in place of the solver's shipped one"
+        "--weights",
+        metavar="FILE",
+        help="a .safetensors file in place of the solver's shipped one; without --solver, any "
+        "network, which is named for its file",
     )
     add_max_pixels_option(parser)
     parser.add_argument(
@@ -113,12 +119,19 @@ def run(arguments: argparse.Namespace) -> int:
     """
     scale = parse_scale(arguments.scale)
     processes = parse_jobs(arguments.jobs)
-    name = BEST_SOLVER if arguments.best else arguments.solver
+    name = BEST_SOLVER if arguments.best else arguments.solver or DEFAULT_SOLVER
     device = None if arguments.device is None else check_device(arguments.device)
     options = {"device": device, "weights": arguments.weights}
     solver = cscsr.make_solver(
         name, **{name: value for name, value in options.items() if value is not None}
     )
+    if arguments.weights is not None:
+        from cscsr.network import NetworkSolver, check_architecture
+
+        if isinstance(solver, NetworkSolver) and arguments.solver is None:
+            solver = replace(solver, model=Path(arguments.weights).stem)
+        else:
+            check_architecture(solver)
     if solver.problem_type is not cscsr.SuperResolution:
         names = ", ".join(cscsr.list_solvers("SuperResolution"))
         raise InputError(f"{solver.name} does not enlarge images; these do: {names}.")

@@ -168,3 +168,22 @@ def test_weight_file_that_is_missing_or_of_another_kind(photo, tmp_path, refused
     network = weights.weights_path("crnet-b-small")
     start = ["upscale", photo, "--scale", 2, "--weights", network]
     assert str(network) in refused(*start, "--solver", "csc-sr[ista]")
+
+
+def test_weights_without_a_solver_name_the_network(photo, tmp_path, capsys, refused):
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(weights.weights_path("srcnn").read_bytes())
+    start = ["upscale", photo, "--scale", 3, "--weights", file, "-o", tmp_path / "{solver}.png"]
+    assert main([*map(str, start)]) == 0
+    assert "by mine in" in capsys.readouterr().out
+    named = [*start[:-3], weights.weights_path("srcnn"), "--solver", "srcnn", *start[-2:]]
+    assert main([*map(str, named)]) == 0
+    capsys.readouterr()
+    assert (tmp_path / "mine.png").read_bytes() == (tmp_path / "srcnn.png").read_bytes()
+    said = refused(*start, "--force", "--solver", "crnet-b-small")
+    assert "mine.safetensors holds the architecture srcnn, but crnet-b-small is crnet-b" in said
+    assert "mine.safetensors holds the architecture srcnn" in refused(
+        "export", "crnet-a-small", tmp_path / "a.pt2", "--weights", file
+    )
+    assert main([*map(str, start), "--best"]) == 0
+    assert (tmp_path / "mine+.png").is_file()

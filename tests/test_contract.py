@@ -351,6 +351,27 @@ def test_a_coder_with_a_fault_is_caught(rule):
     CHECKS[rule](Coder())
 
 
+@dataclass(frozen=True)
+class Starting(Coder):
+    """A coder that ignores every start, or uses the wrong ones too, or fails at them."""
+
+    def solve(self, problem, *, init=None, callback=None):
+        wrong = init is not None and init.shape != problem.codes_shape
+        if wrong and self.fault == "crash":
+            raise IndexError("out of bounds")
+        if wrong and self.fault == "use":
+            return super().solve(problem, init=np.ones(problem.codes_shape))
+        return super().solve(problem, callback=callback)
+
+
+def test_a_start_may_be_ignored_but_a_wrong_one_not_used():
+    CHECKS["init"](Starting())
+    with pytest.raises(AssertionError, match=r"another shape must be refused .* or ignored"):
+        CHECKS["init"](Starting(fault="use"))
+    with pytest.raises(SolverError, match="coder failed: IndexError"):
+        CHECKS["init"](Starting(fault="crash"))
+
+
 def test_problems_are_of_the_solvers_kind():
     assert isinstance(problem_for(cscsr.FISTA()), SparseCoding)
     problem = problem_for(Sound(), "torch", "float64", 3)

@@ -51,6 +51,12 @@ def dtype_name(array: Any) -> str:
     return str(getattr(array, "dtype", None)).removeprefix("torch.")
 
 
+def check_float_dtype(dtype: Any) -> None:
+    """Raise InputError unless `dtype` is "float32", "float64", torch's of these, or None."""
+    if dtype is not None and str(dtype).removeprefix("torch.") not in ("float32", "float64"):
+        raise InputError(f"dtype must be float32 or float64, got {dtype!r}.")
+
+
 def plain(name: str, array: Any) -> Any:
     """Return a numpy array without a subclass (memory map, matrix, masked array), not copied, and
     a tensor unchanged.
@@ -83,6 +89,11 @@ def plain(name: str, array: Any) -> Any:
             )
         return array.data.view(np.ndarray)
     return array.view(np.ndarray) if type(array) is not np.ndarray else array
+
+
+def copied(array: Any) -> Any:
+    """Return a copy of a numpy array, or of a tensor on its device and in its graph."""
+    return array.clone() if is_tensor(array) else array.copy()
 
 
 def value_range(array: Any) -> tuple[float, float]:

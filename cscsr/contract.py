@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cscsr.arrays import is_tensor
+from cscsr.arrays import copied, is_tensor
 from cscsr.errors import SolverError, failures_of, one_line
 from cscsr.problem import SparseCoding
 from cscsr.solver import Callback, Solution, Solver, Status, Trace
@@ -115,7 +115,7 @@ def checked_solve(
         If the solver refuses the problem.
     """
     inputs = _inputs(problem)
-    before = {name: _copied(array) for name, array in inputs.items()}
+    before = {name: copied(array) for name, array in inputs.items()}
     options = {"init": init, "callback": callback}
     options = {name: value for name, value in options.items() if value is not None}
     with failures_of(f"{solver.name} failed"):
@@ -183,10 +183,6 @@ def _inputs(problem: Problem) -> dict[str, Any]:
     names = ("signal", "dictionary", "lam", "mask") if sparse else ("lr", "truth")
     arrays = {name: getattr(problem, name) for name in names}
     return {name: array for name, array in arrays.items() if getattr(array, "shape", ())}
-
-
-def _copied(array: Any) -> Any:
-    return array.detach().clone() if is_tensor(array) else array.copy()
 
 
 def _equal(array: Any, other: Any) -> bool:

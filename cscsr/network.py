@@ -25,7 +25,7 @@ from cscsr.imaging import luma_psnr
 from cscsr.networks import Network, Visit, blueprint, build
 from cscsr.networks.base import BICUBIC_REACH
 from cscsr.published_weights import row_of_solver
-from cscsr.schema import check_table
+from cscsr.schema import check, check_table
 from cscsr.self_ensemble import mean_over_orientations
 from cscsr.solver import Callback, Solution, Solver, Status, Stopwatch, Trace
 from cscsr.super_resolution import SuperResolution
@@ -187,7 +187,7 @@ class NetworkSolver(Solver[SuperResolution]):
     Raises
     ------
     InputError
-        For an unknown precision or a negative tile.
+        For an unknown precision, and a tile that is no whole number of at least 0.
     """
 
     model: str = "crnet-b-small"
@@ -203,7 +203,7 @@ class NetworkSolver(Solver[SuperResolution]):
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise InputError(f"precision must be fp32 or bf16, got {self.precision!r}.")
-        if self.tile < 0:
+        if check(int, self.tile, "tile") < 0:
             raise InputError(f"tile must be at least 0, got {self.tile!r}.")
 
     @property

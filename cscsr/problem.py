@@ -13,6 +13,8 @@ import numpy as np
 
 from cscsr.arrays import (
     check_device,
+    check_float_dtype,
+    copied,
     described,
     dtype_name,
     plain,
@@ -43,6 +45,9 @@ class SparseCoding:
     of a batch are sums over it. With A = m∘F and b = m∘y, P(z) = ½‖b − Az‖² + Σⱼ λⱼ|zⱼ|: `operator`
     is A and `observed` is b.
 
+    The problem holds copies of its arrays, which are small beside codes, so that changing the
+    originals changes no problem. Only a λ of one element per code is not copied: leave it as it is.
+
     Parameters
     ----------
     signal
@@ -71,8 +76,8 @@ class SparseCoding:
     Raises
     ------
     InputError
-        If a shape, a value (NaN, infinity), λ, the mask or the boundary is wrong, and for a masked
-        array in which anything is masked.
+        If a shape, a value (NaN, infinity), λ, `nonnegative`, the mask or the boundary is wrong,
+        and for a masked array in which anything is masked.
     """
 
     signal: Any
@@ -109,13 +114,17 @@ class SparseCoding:
         for name, array in (("signal", self.signal), ("dictionary", self.dictionary)):
             if dtype_name(array) not in ("float32", "float64"):
                 raise InputError(f"{name} must be float32 or float64, got {array.dtype}.")
-            object.__setattr__(self, name, plain(name, array))
+            object.__setattr__(self, name, copied(plain(name, array)))
             if not all(map(np.isfinite, value_range(getattr(self, name)))):
                 remedy = "; give missing elements any number" if self.mask is not None else ""
                 raise InputError(f"{name} must be finite, but it holds NaN or infinity{remedy}.")
-        object.__setattr__(self, "lam", checked_lam(self.lam, self.codes_shape))
+        lam = checked_lam(self.lam, self.codes_shape)
+        small = getattr(lam, "shape", None) not in (None, self.codes_shape)
+        object.__setattr__(self, "lam", copied(lam) if small else lam)
         if self.mask is not None:
-            object.__setattr__(self, "mask", checked_mask(self.mask, signal))
+            object.__setattr__(self, "mask", copied(checked_mask(self.mask, signal)))
+        if not isinstance(self.nonnegative, (bool, np.bool_)):
+            raise InputError(f"nonnegative must be True or False, got {self.nonnegative!r}.")
         if self.boundary not in ("circular", "zero"):
             raise unknown_name("boundary", str(self.boundary), ("circular", "zero"))
 
@@ -191,9 +200,8 @@ class SparseCoding:
     def _convert(self, device: Any, dtype: Any) -> SparseCoding:
         import torch
 
-        torch_dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-        if torch_dtype not in (None, torch.float32, torch.float64):
-            raise InputError(f"dtype must be float32 or float64, got {dtype!r}.")
+        check_float_dtype(dtype)
+        torch_dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         if device is not None:
             check_device(str(device))
         signal = to_tensor(self.signal, device, torch_dtype)
@@ -263,13 +271,16 @@ class SparseCoding:
         Raises
         ------
         InputError
-            If their shape is not `codes_shape`, and for a masked array in which anything is masked.
+            If their shape is not `codes_shape` or they are no real numbers, and for a masked array
+            in which anything is masked.
         """
         if tuple(getattr(codes, "shape", ())) != self.codes_shape:
             raise InputError(
                 f"codes must have shape {self.codes_shape}, "
                 f"got {tuple(getattr(codes, 'shape', ()))}."
             )
+        if not dtype_name(codes).startswith(("float", "bfloat", "int", "uint", "bool")):
+            raise InputError(f"codes must hold real numbers, got {codes.dtype}.")
         observed = self.observed()
         return to_tensor(plain("codes", codes), observed.device, observed.dtype)
 

@@ -225,10 +225,13 @@ def make_solver(name: str, **params: Any) -> Solver:
     ------
     InputError
         For an unknown name (with the nearest known ones), for a parameter that the solver does
-        not have, and for weights that are neither shipped nor imported nor made.
+        not have or whose value it refuses, and for weights that are neither shipped nor imported
+        nor made.
     SolverError
         Where another package's solver cannot be loaded or made, or is no solver.
     """
+    if not isinstance(name, str):
+        raise InputError(f"the name of a solver must be a text, got {name!r}.")
     name = _ALIASES.get(name, name)
     if name in _OURS:
         row = _OURS[name]

@@ -23,11 +23,11 @@ def checked_lam(lam: Any, codes_shape: tuple[int, ...]) -> Any:
     """λ as a number or a plain array; see `SparseCoding`."""
     if getattr(lam, "shape", None) == () and not isinstance(lam, np.number):
         lam = lam.item()
-    if isinstance(lam, (int, float, np.number)):
+    if isinstance(lam, (int, float, np.number)) and not isinstance(lam, (bool, np.complexfloating)):
         if not 0 <= lam < np.inf:
             raise InputError(f"lam must be a finite number of at least 0, got {lam!r}.")
         return lam.item() if isinstance(lam, np.number) else lam
-    if not hasattr(lam, "shape"):
+    if not getattr(lam, "shape", ()):
         raise InputError(f"lam must be a finite number of at least 0 or an array, got {lam!r}.")
     lam = plain("lam", lam)
     shape, atoms = tuple(lam.shape), codes_shape[-3]

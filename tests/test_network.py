@@ -72,6 +72,9 @@ def test_more_recursions_go_on_from_the_trained_ones(tmp_path):
             replace(trained, recursions=wrong).solve(problem)
     with pytest.raises(InputError, match="recursions"):
         NetworkSolver("srcnn", recursions=3).solve(problem)
+    for wrong in (-1, 2.5, "a"):
+        with pytest.raises(InputError, match="tile"):
+            NetworkSolver("srcnn", tile=wrong)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's peaks")

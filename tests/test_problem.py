@@ -138,6 +138,16 @@ SIGNAL, DICTIONARY = np.ones((8, 9)), np.ones((4, 3, 3))
         ((SIGNAL, DICTIONARY, "0.1"), "lam must be"),
         ((SIGNAL, DICTIONARY, 0.1, False, "periodic"), "unknown boundary 'periodic'"),
         ((torch.full((8, 9), torch.nan), DICTIONARY, 0.1), "signal must be finite"),
+        (
+            (SIGNAL, DICTIONARY, True),
+            "lam must be a finite number of at least 0 or an array, got True",
+        ),
+        (
+            (SIGNAL, DICTIONARY, np.True_),
+            "lam must be a finite number of at least 0 or an array, got True",
+        ),
+        ((SIGNAL, DICTIONARY, np.complex128(1)), "lam must be a finite number of at least 0"),
+        ((SIGNAL, DICTIONARY, 0.1, "no"), "nonnegative must be True or False, got 'no'"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, sentence):
@@ -150,8 +160,36 @@ def test_bad_codes_and_dtype():
     problem = SparseCoding(SIGNAL, DICTIONARY, 0.1)
     with pytest.raises(InputError, match=r"codes must have shape \(4, 8, 9\), got \(4, 9, 8\)"):
         problem.objective(np.ones((4, 9, 8)))
-    with pytest.raises(InputError, match="dtype must be float32 or float64, got 'half'"):
-        problem.on(dtype="half")
+    for codes in (np.ones((4, 8, 9), complex), torch.ones(4, 8, 9, dtype=torch.complex64)):
+        with pytest.raises(InputError, match=r"codes must hold real numbers, got .*complex"):
+            problem.objective(codes)
+    for dtype in ("half", "float", "double", torch.half):
+        with pytest.raises(InputError, match="dtype must be float32 or float64"):
+            problem.on(dtype=dtype)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("name", ["signal", "dictionary", "lam", "mask"])
+def test_a_problem_stays_as_it_was_when_its_arrays_change(kind, name):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "signal": kind(rng.standard_normal((9, 8))),
+        "dictionary": kind(rng.standard_normal((4, 3, 3))),
+        "lam": kind(rng.uniform(0.5, 1, (4, 1, 1))),
+        "mask": kind(rng.uniform(0, 1, (9, 8))),
+    }
+    problem = SparseCoding(**arrays)
+    changed = SparseCoding(**arrays)
+    codes = rng.standard_normal((4, 9, 8))
+    before = problem.objective(codes), problem.lambda_max()
+    arrays[name][:] = 0
+    assert (problem.objective(codes), problem.lambda_max()) == before
+    assert (changed.objective(codes), changed.lambda_max()) == before
+
+
+def test_a_lam_by_code_is_not_held_twice():
+    lam = np.ones((4, 8, 9))
+    assert np.shares_memory(SparseCoding(SIGNAL, DICTIONARY, lam).lam, lam)
 
 
 def test_no_gap_without_lam():

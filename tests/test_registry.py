@@ -75,6 +75,9 @@ def test_no_solver_of_ours_refuses_an_ordinary_problem(name):
 def test_unknown_name_comes_with_the_nearest():
     with pytest.raises(InputError, match=r"unknown solver 'fsta': did you mean fista"):
         cscsr.make_solver("fsta")
+    for wrong in (None, ["fista"]):
+        with pytest.raises(InputError, match="the name of a solver must be a text, got"):
+            cscsr.make_solver(wrong)
 
 
 def test_unknown_parameter_comes_with_the_known():

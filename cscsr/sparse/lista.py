@@ -19,6 +19,7 @@ The last two work only with the dictionary they were trained for, identified by 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -140,7 +141,7 @@ class LISTA(ProximalSolver):
     iterations: int = STEPS
     tol: float = 0.0
     form: str = "step"
-    weights: str | None = None
+    weights: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
-from cscsr.arrays import ordinary_torch, to_type_of
+from cscsr.arrays import check_float_dtype, ordinary_torch, to_type_of
 from cscsr.errors import InputError
 from cscsr.problem import SparseCoding
+from cscsr.schema import check_fields
 from cscsr.solver import Callback, Solution, Solver, Status, Trace
 from cscsr.sparse.units import Units, multiplied
 from cscsr.weighting import in_pieces
@@ -80,7 +81,7 @@ class IterativeCoder(Solver[SparseCoding]):
     Raises
     ------
     InputError
-        For a parameter out of range.
+        For a parameter of another type or out of range.
 
     Attributes
     ----------
@@ -103,6 +104,8 @@ class IterativeCoder(Solver[SparseCoding]):
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_float_dtype(self.dtype)
         if self.iterations < 1:
             raise InputError(f"iterations must be at least 1, got {self.iterations!r}.")
         for name in ("tol", "gap_tol"):

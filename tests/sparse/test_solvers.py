@@ -97,6 +97,8 @@ def test_a_warm_start_goes_on(name):
     assert warm.trace["objective"][-1] == pytest.approx(cold.trace["objective"][-1], rel=1e-6)
     with pytest.raises(InputError, match="codes must have shape"):
         solver.solve(problem, init=cold.codes[:2])
+    with pytest.raises(InputError, match="codes must hold real numbers"):
+        solver.solve(problem, init=cold.codes + 1j)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -215,6 +217,24 @@ def test_it_stops_by_the_duality_gap_or_by_time_and_says_so(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_parameter_of_another_type_is_a_sentence(name):
+    for parameter, value in (
+        ("iterations", 2.5),
+        ("iterations", True),
+        ("tol", "a"),
+        ("gap", "no"),
+        ("gap_tol", None),
+        ("max_seconds", "1"),
+        ("record_every", 1.5),
+    ):
+        with pytest.raises(InputError, match=rf"^{parameter} should be .*, got {value!r}\.$"):
+            make_solver(name, **{parameter: value})
+    for dtype in ("float", "double", np.float32, 32):
+        with pytest.raises(InputError, match="dtype must be float32 or float64"):
+            make_solver(name, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_where_it_stops_does_not_depend_on_the_unit_of_the_signal(name):
     """In a unit of 2⁻⁷ the objective is 2¹⁴ times as large; a power of 2 rounds nothing."""
     # sporco's ρ, 50λ + 1, and the ratio of residuals that it adapts it to depend on λ's unit.
@@ -259,12 +279,12 @@ def test_the_relative_change_of_codes_in_many_pieces():
 @pytest.mark.parametrize("name", NAMES)
 def test_nan_that_appears_in_a_solve_ends_it_with_the_last_good_codes(name, record_every):
     problem = small_problem(lam=2.0)
+    solver = make_solver(name, iterations=5000, tol=0, record_every=record_every)
 
     def spoil(iteration, codes):
         if iteration == 30:
-            problem.on().operator().filters.fill_(np.nan)
+            problem.on(solver.target_device).operator().filters.fill_(np.nan)
 
-    solver = make_solver(name, iterations=5000, tol=0, record_every=record_every)
     solution = solver.solve(problem, callback=spoil)
     assert solution.status is Status.DIVERGED
     assert 30 <= solution.trace["iteration"][-1] <= 55

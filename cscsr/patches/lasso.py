@@ -13,8 +13,8 @@ TOLERANCE = 1e-6
 """How far, relative to λ, a product with the residual may exceed λ at the end."""
 
 _REGULAR = 1e-10
-"""Added to the diagonal of the systems, so that atoms which depend on each other can be solved for.
-"""
+"""Added to the diagonal of the systems, as a share of it, so that atoms which depend on each other
+can be solved for."""
 
 BLOCK = 1024
 """Signals that are coded together."""
@@ -122,7 +122,8 @@ class _Search:
         system = self.gram[atoms[:, :, None], atoms[:, None, :]]
         system *= active[:, :, None] & active[:, None, :]
         diagonal = np.arange(width)
-        system[:, diagonal, diagonal] += ~active + _REGULAR
+        system[:, diagonal, diagonal] *= 1 + _REGULAR
+        system[:, diagonal, diagonal] += ~active
         right = np.einsum("nd,nmd->nm", self.signals[rows], self.dictionary[atoms])
         right = (right - self.lam * signs) * active
         minimum = np.linalg.solve(system, right[:, :, None])[:, :, 0]

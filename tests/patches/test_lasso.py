@@ -35,6 +35,16 @@ def test_answers_meet_the_conditions_of_a_minimum(atoms, dimensions, lam, seed):
     check_optimal(signals, dictionary, lam, codes)
 
 
+@pytest.mark.parametrize("factor", [2.0**-20, 1e3, 2.0**20])
+@pytest.mark.parametrize("lam", [1e-4, 0.05])
+def test_codes_do_not_depend_on_the_unit(factor, lam):
+    rng = np.random.default_rng(0)
+    dictionary, signals = rng.standard_normal((40, 6)), rng.standard_normal((60, 6))
+    codes = lasso_codes(signals, dictionary, lam).toarray()
+    scaled = lasso_codes(factor * signals, factor * dictionary, factor**2 * lam).toarray()
+    np.testing.assert_allclose(scaled, codes, atol=1e-6)
+
+
 def test_orthonormal_atoms_shrink():
     rng = np.random.default_rng(0)
     dictionary = np.linalg.qr(rng.standard_normal((6, 6)))[0]

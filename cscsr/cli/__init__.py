@@ -101,7 +101,8 @@ def _run(words: list[str]) -> int:
         return train.run_own(words[1], words[2:])
     arguments = _parser().parse_args(words)
     code = arguments.run(arguments)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # closed before the command began
+        sys.stdout.flush()
     return code or 0
 
 
@@ -112,6 +113,8 @@ def _failed(sentence: str) -> int:
 
 def _drop_output() -> None:
     """Lose what is still to be printed, at which the interpreter would fail once more."""
+    if sys.stdout is None:
+        return
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

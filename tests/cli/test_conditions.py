@@ -107,6 +107,24 @@ def test_output_that_nobody_can_write_to_is_a_sentence():
     assert outcome.stderr == b"cscsr: the output cannot be used: No space left on device.\n"
 
 
+@POSIX
+def test_output_that_is_closed_is_not_missed(photo, tmp_path):
+    out = tmp_path / "large.png"
+    for words in (
+        ["solvers"],
+        ["data", "list"],
+        ["weights", "list"],
+        ["upscale", photo, *BICUBIC, "-o", out],
+        ["score", photo, photo, "--scale", "2"],
+    ):
+        command = [sys.executable, "-m", "cscsr", *map(str, words)]
+        outcome = subprocess.run(
+            command, stderr=subprocess.PIPE, timeout=60, preexec_fn=lambda: os.close(1)
+        )
+        assert (outcome.returncode, outcome.stderr) == (0, b""), words
+    assert Image.open(out).size == (60, 48)
+
+
 DEMO_TABLE = ("compare", "--datasets", "demo", "--scales", "2", "--solvers", "bicubic")
 
 

@@ -9,6 +9,7 @@ import os
 from cscsr.cli.options import Commands, add_data_option
 from cscsr.errors import InputError
 from cscsr.limits import add_max_pixels_option
+from cscsr.output import printable
 
 
 def add_parser(commands: Commands) -> None:
@@ -92,18 +93,26 @@ def run_check_leaks(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from cscsr.data.datasets import join_datasets
-    from cscsr.data.leaks import find_leaks
+    from cscsr.data.leaks import FEWEST, find_leaks
 
     train, test = (
         join_datasets(names.split(","), arguments.data)
         for names in (arguments.train, arguments.test)
     )
     with tqdm(total=len(train) + len(test), unit="image", leave=False, disable=None) as bar:
-        leaks = find_leaks(train, test, lambda name, done, total: bar.update(done - bar.n))
+        leaks, unchecked = find_leaks(
+            train, test, lambda name, done, total: bar.update(done - bar.n)
+        )
     for leak in leaks:
         print(leak)
     count = len({leak.train for leak in leaks})
     print(f"{count} of {len(train)} images show one of the {len(test)} of {arguments.test}")
+    if unchecked:
+        named = ", ".join(map(printable, unchecked[:5])) + ", …" * (len(unchecked) > 5)
+        print(
+            f"{len(unchecked)} images could not be checked, as they have less than 32x32 pixels or "
+            f"fewer than {FEWEST} corners: {named}"
+        )
 
 
 def run_fetch(arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,9 @@ NEAREST = 50
 
 RATIO = 0.85
 """Largest distance of a match relative to that of the second nearest corner (Lowe's ratio)."""
+
+LEAST_PIXELS = 32 * 32
+"""The least number of pixels that both images must show."""
 
 TOLERANCE = 4.0
 """The most pixels by which a match may deviate from the transform."""
@@ -82,6 +86,22 @@ class Leak:
         )
 
 
+class Findings(NamedTuple):
+    """What a search for leaks found.
+
+    Attributes
+    ----------
+    leaks
+        The leaks, in the order of the training images.
+    unchecked
+        The files, as FOLDER/FILE, of the images of either set in which nothing can be recognised:
+        they have less than `LEAST_PIXELS` or fewer than `FEWEST` corners.
+    """
+
+    leaks: list[Leak]
+    unchecked: list[str]
+
+
 @dataclass(frozen=True)
 class _Features:
     """Corners of an image: `places` (N,2), x and y in its pixels; `descriptors` (N,256), ±1."""
@@ -95,8 +115,8 @@ class _Features:
 
 def find_leaks(
     train: Dataset, test: Dataset, progress: Callable[[str, int, int], None] | None = None
-) -> list[Leak]:
-    """Return the training images that show a test image.
+) -> Findings:
+    """Return the training images that show a test image, and the images that cannot be checked.
 
     Parameters
     ----------
@@ -107,8 +127,7 @@ def find_leaks(
 
     Returns
     -------
-    list[Leak]
-        The leaks in the order of `train`.
+    Findings
 
     Raises
     ------
@@ -118,11 +137,14 @@ def find_leaks(
     if not len(train) or not len(test):
         raise InputError("a search for leaks needs at least one training image and one test image.")
     sources = [*test.images, *train.images]
+    unchecked: dict[str, None] = {}
 
     def features(index: int, mirrored: Sequence[bool]) -> list[_Features]:
         source = sources[index]
         name, image = f"{source.path.parent.name}/{source.path.name}", source.read()
         corners = [_features(name, image, each) for each in mirrored]
+        if image.shape[0] * image.shape[1] < LEAST_PIXELS or len(corners[0].places) < FEWEST:
+            unchecked[name] = None
         if progress is not None:
             progress(source.name, index + 1, len(sources))
         return corners
@@ -142,7 +164,7 @@ def find_leaks(
             leak = _verified(image, other, ours[chosen], theirs[chosen] - start)
             if leak is not None:
                 leaks.append(leak)
-    return leaks
+    return Findings(leaks, list(unchecked))
 
 
 def _features(name: str, image: np.ndarray, mirrored: bool) -> _Features:
@@ -196,7 +218,7 @@ def _verified(
         return None  # a few corners in one place agree on any transform
     warped = warp(train.image, model, output_shape=test.image.shape, cval=np.nan)
     both = np.isfinite(warped)
-    if both.sum() < 32 * 32:
+    if both.sum() < LEAST_PIXELS:
         return None
     correlation = np.corrcoef(warped[both], test.image[both])[0, 1]
     if not correlation >= LEAST_CORRELATION:

@@ -37,7 +37,9 @@ def test_crops_and_other_sizes_are_found_and_other_scenes_are_not(tmp_path):
             "flat": textures["moon"][:64, :64] // 64 * 64,
         },
     )
-    leaks = {leak.train: leak for leak in find_leaks(train, test)}
+    found = find_leaks(train, test)
+    assert found.unchecked == ["train/flat.png"]
+    leaks = {leak.train: leak for leak in found.leaks}
     names = {"larger", "crop", "smaller", "mirrored", "turned"}
     assert set(leaks) == {f"train/{name}.png" for name in names}
     assert [name for name, leak in leaks.items() if leak.mirrored] == ["train/mirrored.png"]
@@ -58,7 +60,7 @@ def test_the_known_leak_is_found(shared_data):
     wanted = ("302003", "100075", "woman", "baby")
     train, test = (Dataset(d.name, tuple(i for i in d.images if i.name in wanted)) for d in sets)
     assert (len(train), len(test)) == (2, 2)
-    (leak,) = find_leaks(train, test)
+    (leak,) = find_leaks(train, test).leaks
     assert (leak.train, leak.test) == ("BSD200/302003.jpg", "Set5/woman.png")
     assert leak.size == pytest.approx(1.4, abs=0.03)
     assert leak.correlation > 0.95

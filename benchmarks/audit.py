@@ -4,7 +4,7 @@
 
 pip-audit, in a temporary environment, asks PyPI's advisories about each version of constraints.txt.
 Where the network does not allow that, one sentence says so, and the exit code is 0: no answer is no
-fault of the dependencies. It is 1 if there are advisories.
+fault of the dependencies. It is 1 if there are advisories, and 2 if the file cannot be read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from cscsr import interrupts
+from cscsr import InputError, interrupts
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 300
@@ -52,13 +52,19 @@ def report(answer: str) -> tuple[str, int]:
 
 
 def audit(pins: Path) -> tuple[str, int]:
-    """Check a constraints file; returns the text to print and the exit code."""
+    """Check a constraints file; returns the text to print and the exit code. Raises InputError if
+    it cannot be read."""
+    try:
+        pinned = public_pins(pins.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(f"{pins} cannot be read: {reason}.") from error
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         venv.create(folder / "venv", with_pip=True)
         python = folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         requirements = folder / "requirements.txt"
-        requirements.write_text(public_pins(pins.read_text(encoding="utf-8")), encoding="utf-8")
+        requirements.write_text(pinned, encoding="utf-8")
         install = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         check = ["-m", "pip_audit", "--no-deps", "--disable-pip", "--format", "json"]
         check += ["--progress-spinner", "off", "--timeout", "30", "--requirement", requirements]
@@ -88,7 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.audit", description=__doc__.split("\n\n")[2]
     )
     parser.add_argument("--pins", type=Path, default=ROOT / "constraints.txt", metavar="FILE")
-    text, code = audit(parser.parse_args(arguments).pins)
+    try:
+        text, code = audit(parser.parse_args(arguments).pins)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(text, file=sys.stderr if code else sys.stdout)
     return code
 

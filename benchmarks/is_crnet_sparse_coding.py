@@ -32,7 +32,7 @@ from benchmarks._study.command import (
 )
 from benchmarks._study.curves import made_with, write_curves
 from benchmarks._study.followed import followed, mean_rows, networks, weight_hashes
-from benchmarks._study.images import central, problem_of
+from benchmarks._study.images import central, check_scorable, problem_of
 from benchmarks._study.recurrence import (
     balanced,
     best_scale,
@@ -258,6 +258,7 @@ def is_crnet_sparse_coding(
     }
     if not (made_with(walks, settings) and made_with(facts, settings)):
         images = [central(image, crop) for _, image in load_dataset(dataset, data)]
+        check_scorable(images, scale)
         walk_rows, fact_rows = measure(settings, names, images, report)
         write_curves(facts, fact_rows)
         write_curves(walks, walk_rows)

@@ -40,7 +40,7 @@ from benchmarks._study.followed import (
     operations_by_iteration,
     weight_hashes,
 )
-from benchmarks._study.images import bicubic_psnr, central, problem_of
+from benchmarks._study.images import bicubic_psnr, central, check_scorable, problem_of
 from benchmarks.drawing.sr_convergence import describe_table, draw
 from cscsr import InputError, interrupts
 from cscsr.compare.machine import describe, load, threads
@@ -141,7 +141,7 @@ def sr_convergence(
     crop: side in pixels of the part in the middle of each image that is taken, 0 for all.
 
     Nothing is solved where the table is there already, with the same settings and weights.
-    Raises InputError for an unknown data set or solver.
+    Raises InputError for an unknown data set or solver, and images too small to be scored.
     """
     names = list(solvers or (n for n in iterative_solvers() if n != SAME_AS_ISTA))
     for name in names:
@@ -159,6 +159,7 @@ def sr_convergence(
     }
     if not made_with(table, settings):
         images = [central(image, crop) for _, image in load_dataset(dataset, data)]
+        check_scorable(images, max(scales))
         rows = measure(settings, names, scales, images, report)
         if not rows:
             raise InputError("no solver can be followed on these images.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cscsr import SuperResolution, make_solver
+from cscsr import InputError, SuperResolution, make_solver
 from cscsr.compare.plan import Image
 from cscsr.data.datasets import data_folder, find_datasets, load_dataset
 from cscsr.imaging import crop_to_multiple, degrade, luma_of, luma_psnr
@@ -41,6 +41,17 @@ def central(image: np.ndarray, side: int) -> np.ndarray:
         return image
     top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
     return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def check_scorable(images: Sequence[np.ndarray], scale: int) -> None:
+    """Raise InputError, before anything is solved, where the protocol's border leaves nothing of an
+    image."""
+    side, needed = min(min(image.shape[:2]) for image in images), 3 * scale
+    if side < needed:
+        raise InputError(
+            f"to be scored at x{scale} an image needs sides of at least {needed} pixels, "
+            f"but one has {side}."
+        )
 
 
 def problem_of(truth: np.ndarray, scale: int, line: str) -> SuperResolution:

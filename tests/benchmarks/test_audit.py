@@ -39,6 +39,13 @@ def test_pins_are_asked_for_without_local_versions():
     assert audit.public_pins(pins) == "\ntorch==2.13.0\nsix==1.0; python_version < '3.12'\n"
 
 
+def test_a_file_of_pins_that_cannot_be_read_is_a_sentence(tmp_path, capsys):
+    assert audit.main(["--pins", str(tmp_path / "none.txt")]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'none.txt'} cannot be read: " + (
+        "No such file or directory.\n"
+    )
+
+
 @pytest.mark.slow
 def test_an_unreachable_index_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks._study.followed import followed, iterative_solvers, operations_by_iteration
 from benchmarks._study.images import problem_of
+from benchmarks.is_crnet_sparse_coding import main as of_crnet
 from benchmarks.sr_convergence import follow, main, sr_convergence
 from cscsr import InputError, make_solver
 from cscsr.data.datasets import demo
@@ -54,6 +55,17 @@ def test_names():
     assert not {"bicubic", "crnet-b-small+"} & set(iterative_solvers())
     with pytest.raises(InputError, match="bicubic has no iterates"), followed("bicubic", 2, 2):
         pass
+
+
+def test_images_too_small_to_be_scored_are_a_sentence(tmp_path, image, capsys):
+    (tmp_path / "one").mkdir()
+    write_image(tmp_path / "one" / "cat.png", image)
+    study = ["--data", str(tmp_path), "--dataset", "one", "--out", str(tmp_path / "out")]
+    for command, options in ((main, ["--scales", "2", "4"]), (of_crnet, ["--scale", "4"])):
+        assert command([*study, *options, "--crop", "11", "--solvers", "crnet-b-small"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "to be scored at x4 an image needs sides of at least 12 pixels, but one has 11."
+        )
 
 
 @pytest.mark.slow

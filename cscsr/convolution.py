@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from cscsr.arrays import ordinary_torch, to_tensor, to_type_of
+from cscsr.arrays import ordinary_torch, plain, to_tensor, to_type_of, value_range
 from cscsr.errors import InputError
 
 
@@ -73,15 +73,18 @@ def stack_filters(filters: Iterable[Any]) -> Any:
     Raises
     ------
     InputError
-        If there are none, or they differ in their number of dimensions or channels.
+        If there are none, they differ in their number of dimensions or channels, or they hold NaN
+        or infinity.
     """
-    arrays = list(filters)
+    arrays = [plain("a filter", one) for one in filters]
     shapes = {tuple(getattr(array, "shape", ())) for array in arrays}
     if len({shape[:-2] for shape in shapes}) != 1 or {len(shape) for shape in shapes} - {2, 3}:
         raise InputError(
             "the filters must all have shape (C, h, w) with one C, or all (h, w), got "
             f"{', '.join(map(str, sorted(shapes))) or 'none'}."
         )
+    if not all(map(math.isfinite, (v for array in arrays for v in value_range(array)))):
+        raise InputError("the filters must be finite, but they hold NaN or infinity.")
     height, width = (max(shape[axis] for shape in shapes) for axis in (-2, -1))
     padded = []
     for array in arrays:

@@ -64,6 +64,8 @@ def upscale(
         raise unknown_name("layout", str(layout), LAYOUTS)
     if isinstance(solver, str):
         solver = make_solver(solver)
+    if not isinstance(solver, Solver):
+        raise InputError(f"expected the name of a solver or a solver, got {solver!r}.")
     if solver.problem_type is not SuperResolution:
         raise InputError(f"{solver.name} does not enlarge images.")
     shape = tuple(getattr(images, "shape", ()))
@@ -76,6 +78,10 @@ def upscale(
             f"channels, got {shape}."
         )
     images = plain("images", images)
+    if dtype_name(images) not in (*_LARGEST, "float16", "float32", "float64"):
+        raise InputError(
+            f"images must be floating point in [0, 1], uint8 or uint16, got {images.dtype}."
+        )
     if len(shape) == 4:
         members = [_enlarged(image, scale, solver, channel) for image in images]
         return _stacked(members)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from cscsr.arrays import to_numpy
+from cscsr.arrays import plain, to_numpy
 from cscsr.errors import InputError
 from cscsr.output import replacing
 from cscsr.solver import Solution, Trace
@@ -237,6 +237,14 @@ def montage(filters: np.ndarray, columns: int | None = None) -> np.ndarray:
     return sheet
 
 
+def _finite(name: str, array: Any) -> np.ndarray:
+    """An array as float64. Raises InputError for what is none, NaN and infinity."""
+    values = to_numpy(plain(name, array)).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
+    return values
+
+
 def dictionary(filters: Any, *, columns: int | None = None, ax: Axes | None = None) -> Axes:
     """Draw the atoms of a dictionary side by side: grey is 0, and each atom fills the range.
 
@@ -252,9 +260,9 @@ def dictionary(filters: Any, *, columns: int | None = None, ax: Axes | None = No
     Raises
     ------
     InputError
-        For another shape.
+        For another shape, NaN or infinity.
     """
-    atoms = to_numpy(filters).astype(np.float64)
+    atoms = _finite("a dictionary", filters)
     shape = atoms.shape
     if not (len(shape) == 3 or (len(shape) == 4 and shape[1] in (1, 3))) or 0 in shape:
         raise InputError(
@@ -306,14 +314,14 @@ def codes(
     Raises
     ------
     InputError
-        For another shape, and for a dictionary of another number of atoms.
+        For another shape, NaN or infinity, and for a dictionary of another number of atoms.
     """
-    maps = to_numpy(codes).astype(np.float64)
+    maps = _finite("codes", codes)
     if maps.ndim != 3 or 0 in maps.shape:
         raise InputError(
             f"codes must have shape (M, H, W), got {maps.shape}; of a batch, take one: codes[0]."
         )
-    atoms = None if filters is None else to_numpy(filters).astype(np.float64)
+    atoms = None if filters is None else _finite("a dictionary", filters)
     if atoms is not None and len(atoms) != len(maps):
         raise InputError(f"the codes have {len(maps)} maps, but the dictionary {len(atoms)} atoms.")
     sizes = np.abs(maps).sum((1, 2))

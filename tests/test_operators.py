@@ -314,6 +314,9 @@ def test_filters_of_different_sizes_are_centred():
     for wrong in ([], [np.ones((3, 3)), np.ones((1, 3, 3))], [np.ones(3)]):
         with pytest.raises(InputError, match="must all have shape"):
             stack_filters(wrong)
+    for wrong in (np.full((3, 3), np.nan), torch.full((3, 3), torch.inf)):
+        with pytest.raises(InputError, match="the filters must be finite"):
+            stack_filters([wrong])
 
 
 def test_bad_input():

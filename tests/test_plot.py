@@ -108,6 +108,9 @@ def test_a_flat_atom_is_grey_and_torch_and_colour_are_drawn():
     assert colour.shape[2] == 3 and colour.min() >= 0 and colour.max() <= 1
     with pytest.raises(InputError, match="C = 1 or 3, got"):
         plot.dictionary(np.zeros((5, 2, 4, 4)))
+    for draw in (plot.dictionary, plot.codes):
+        with pytest.raises(InputError, match="must be finite"):
+            draw(np.full((5, 4, 4), np.nan))
 
 
 def test_the_strongest_maps_are_drawn_in_their_order(problem, solutions):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cscsr.arrays import check_unit_range
 from cscsr.errors import InputError
 from cscsr.imaging.resize import imresize
 
@@ -37,9 +38,9 @@ def rgb_to_y(image: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        For another shape or dtype.
+        For another shape or dtype, and floating point that is not on the [0,1] scale.
     """
-    _check_colour(image)
+    _check_rgb(image)
     if image.dtype == np.uint8:
         weighted = image.astype(np.int64) @ _Y_THOUSANDTHS
         return (16 + (weighted + 127_500) // 255_000).astype(np.uint8)
@@ -58,9 +59,9 @@ def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        For another shape or dtype.
+        For another shape or dtype, and values that are not on the [0,1] scale.
     """
-    _check_colour(image, floating=True)
+    _check_rgb(image, floating=True)
     return ((image @ _MATRIX.T + _OFFSET) / 255).astype(image.dtype)
 
 
@@ -135,7 +136,14 @@ def to_samples(image: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     if not np.isfinite(image).all():
         raise InputError("an image must be finite, but it holds NaN or infinity.")
     largest = float(np.iinfo(dtype).max)
+    image = image.astype(np.promote_types(image.dtype, np.float32), copy=False)
     return np.floor(image * largest + 0.5).clip(0, largest).astype(dtype)
+
+
+def _check_rgb(image: np.ndarray, floating: bool = False) -> None:
+    _check_colour(image, floating)
+    if image.size and image.dtype != np.uint8:
+        check_unit_range("a colour image", image)
 
 
 def _check_colour(image: np.ndarray, floating: bool = False) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cscsr.arrays import is_tensor, plain, to_numpy
+from cscsr.arrays import dtype_name, is_tensor, plain, to_numpy
 from cscsr.errors import InputError, unknown_name
+from cscsr.super_resolution import check_scale
 
 PEAK = 255.0
 
@@ -42,8 +43,9 @@ def psnr(a: Any, b: Any) -> float:
     Raises
     ------
     InputError
-        If the shapes differ, for a masked array in which anything is masked, and where both
-        images are on the [0,1] scale: fractions, none of them above 1.
+        If the shapes differ, for values that are no finite real numbers, for a masked array in
+        which anything is masked, and where both images are on the [0,1] scale: fractions, none of
+        them above 1.
     """
     a, b = _pair(a, b)
     error = float(np.mean((a - b) ** 2))
@@ -155,8 +157,12 @@ def _gradient_magnitude(image: np.ndarray) -> np.ndarray:
 
 
 def _pair(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both arrays as float64; refuses two shapes, empty and masked arrays, and the [0,1] scale."""
+    """Both arrays as float64; refuses two shapes, empty and masked arrays, what is no finite real
+    number, and the [0,1] scale."""
     a, b = (plain("an image", image) for image in (a, b))
+    for image in (a, b):
+        if not dtype_name(image).startswith(("uint", "int", "float", "bool")):
+            raise InputError(f"an image must be uint8 or floating point, got {image.dtype}.")
     if _is_fraction(a) and _is_fraction(b):
         raise InputError(
             "two images are compared on the 0-255 scale, but all values of both are fractions of "
@@ -168,6 +174,8 @@ def _pair(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
             "two images to compare must have the same shape and not be empty, "
             f"got {a.shape} and {b.shape}."
         )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise InputError("an image must be finite, but it holds NaN or infinity.")
     return a, b
 
 
@@ -261,8 +269,9 @@ def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
     Raises
     ------
     InputError
-        For an image smaller than the scale.
+        For an image smaller than the scale, and a scale that is no whole number of at least 1.
     """
+    scale = check_scale(scale)
     height, width = image.shape[:2]
     if min(height, width) < scale:
         raise InputError(f"an image of {height}x{width} pixels is smaller than the scale {scale}.")
@@ -287,8 +296,10 @@ def crop_border(image: np.ndarray, pixels: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If nothing would be left.
+        If nothing would be left, and for fewer pixels than 0.
     """
+    if pixels < 0:
+        raise InputError(f"the pixels to cut off must be at least 0, got {pixels!r}.")
     height, width = image.shape[:2]
     if min(height, width) <= 2 * pixels:
         raise InputError(

@@ -10,7 +10,16 @@ from hypothesis.extra.numpy import arrays
 from skimage.color import rgb2ycbcr
 
 from cscsr import InputError
-from cscsr.imaging import imresize, rgb_to_y, rgb_to_ycbcr, to_uint8, with_luma, ycbcr_to_rgb
+from cscsr.imaging import (
+    imresize,
+    luma_of,
+    rgb_to_y,
+    rgb_to_ycbcr,
+    to_uint8,
+    with_luma,
+    ycbcr_to_rgb,
+)
+from cscsr.imaging.colour import to_samples
 
 colour_images = arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)))
 
@@ -67,6 +76,17 @@ def test_bad_input_is_told_in_one_sentence():
         rgb_to_ycbcr(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(InputError, match="NaN"):
         to_uint8(np.array([[np.nan]]))
+    for function in (rgb_to_y, luma_of, rgb_to_ycbcr):
+        with pytest.raises(InputError, match=r"from 166\.6 to 166\.6; divide 8-bit values by 255"):
+            function(np.full((4, 4, 3), 166.6))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_half_precision_is_computed_in_single(dtype):
+    image = np.linspace(0, 1, 999, dtype=np.float16)
+    expected = to_samples(image.astype(np.float32), dtype)
+    np.testing.assert_array_equal(to_samples(image, dtype), expected)
+    assert expected[-1] == np.iinfo(dtype).max
 
 
 def test_with_luma_keeps_the_luma_and_interpolates_chroma():

@@ -136,5 +136,16 @@ def test_bad_input_is_told_in_one_sentence():
         gmsd(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))
     with pytest.raises(InputError, match="2x9 pixels is smaller than the scale 3"):
         crop_to_multiple(np.zeros((2, 9)), 3)
+    for scale in (0, -1, 1.5):
+        with pytest.raises(InputError, match="scale must be a whole number of at least 1"):
+            crop_to_multiple(np.zeros((2, 9)), scale)
     with pytest.raises(InputError, match="nothing is left"):
         crop_border(np.zeros((4, 9)), 2)
+    with pytest.raises(InputError, match="at least 0, got -1"):
+        crop_border(np.zeros((4, 9)), -1)
+    image = np.full((12, 12), 9.0)
+    for value, sentence in ((np.inf, "finite"), (np.nan, "finite"), (1j, "got complex128")):
+        for measure in (psnr, ssim, gmsd):
+            for pair in ((image, image * value), (image * value, image)):
+                with pytest.raises(InputError, match=sentence):
+                    measure(*pair)

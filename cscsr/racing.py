@@ -277,8 +277,8 @@ class Race:
             ylabel="relative gap, certified",
         )
         if not drawn:
-            note = "no gap above 0 after 0 seconds"
-            axes.text(0.5, 0.5, note, ha="center", transform=axes.transAxes)
+            note = "every solver is there at the start"
+            axes.text(0.5, 0.25, note, ha="center", transform=axes.transAxes)
         if self.runs:
             axes.legend(frameon=False)
         return figure

@@ -151,7 +151,7 @@ def test_where_zero_is_optimal_all_are_there_at_once(problem, tmp_path):
     assert result.optimum.objective == pytest.approx(
         0.5 * float(np.square(np.asarray(zero.signal)).sum())
     )
-    assert result.figure().axes[0].texts[0].get_text() == "no gap above 0 after 0 seconds"
+    assert result.figure().axes[0].texts[0].get_text() == "every solver is there at the start"
     assert all(path.stat().st_size for path in result.save(tmp_path))
 
 

@@ -112,11 +112,14 @@ def check_folder(path: str | Path) -> None:
     Raises
     ------
     InputError
-        If it, or one above it, is a file or read-only.
+        If it, or one above it, is a file, read-only or closed to the user.
     """
     folder = Path(path)
-    while not (folder.exists() or folder.is_symlink()) and folder != folder.parent:
-        folder = folder.parent
+    try:
+        while not (folder.exists() or folder.is_symlink()) and folder != folder.parent:
+            folder = folder.parent
+    except PermissionError as error:
+        raise InputError(f"cannot write into the folder {path}: {error.strerror}.") from error
     if not folder.is_dir():
         raise InputError(f"cannot write into the folder {path}: {folder} is no folder.")
     if not os.access(folder, os.W_OK):

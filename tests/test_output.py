@@ -70,24 +70,31 @@ def test_folder_that_is_read_only(tmp_path):
     if os.getuid() == 0:
         os.setuid(65534)
     path = Path(sys.argv[1])
-    newer = path.parent / "new" / "newer"
-    for function, *arguments in ((write_bytes, path, b"new"), (check_folder, newer)):
+    newer, closed = path.parent / "new" / "newer", path.parent.parent / "closed" / "new"
+    for function, *arguments in (
+        (write_bytes, path, b"new"),
+        (check_folder, newer),
+        (check_folder, closed),
+    ):
         try:
             function(*arguments)
         except InputError as error:
             print(error)
     """
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents[:3]) if os.getuid() == 0 else ():
+        folder.chmod(folder.stat().st_mode | 0o055)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.txt").write_text("old")
     (tmp_path / "a").chmod(0o555)
+    (tmp_path / "closed").mkdir(mode=0o000)
     outcome = python(code, tmp_path / "a" / "x.txt")
     folder = tmp_path / "a"
     assert outcome.stdout.splitlines() == [
         f"{folder / 'x.txt'} cannot be written: Permission denied.",
         f"cannot write into the folder {folder / 'new' / 'newer'}: {folder} is read-only.",
+        f"cannot write into the folder {tmp_path / 'closed' / 'new'}: Permission denied.",
     ]
+    (tmp_path / "closed").chmod(0o700)
     assert (tmp_path / "a" / "x.txt").read_text() == "old"
     assert names(tmp_path / "a") == ["x.txt"]
 

@@ -343,11 +343,11 @@ def test_numbers_out_of_range_end_as_diverged_or_at_the_cap(name, boundary, chan
 @pytest.mark.parametrize("name", NAMES)
 def test_a_diverged_solve_has_its_last_row_without_others(name):
     problem = small_problem(lam=2.0)
+    solver = make_solver(name, iterations=5000, tol=0, record_every=0)
 
     def spoil(iteration, codes):
-        problem.on().operator().filters.fill_(np.nan)
+        problem.on(solver.target_device).operator().filters.fill_(np.nan)
 
-    solver = make_solver(name, iterations=5000, tol=0, record_every=0)
     solution = solver.solve(problem, callback=spoil)
     assert solution.status is Status.DIVERGED
     assert len(solution.trace) == 1

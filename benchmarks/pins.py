@@ -36,7 +36,14 @@ from cscsr.registry import is_builtin
 
 COLUMNS = ("dataset", "image", "scale", "solver", "psnr_db", "ssim")
 
-EXPENSIVE = ("crnet-b", "crnet-b-small+", "csc-sr[admm]+", "csc-sr[cista]", "csc-sr[sporco-admm]")
+EXPENSIVE = (
+    "crnet-a",
+    "crnet-b",
+    "crnet-b-small+",
+    "csc-sr[admm]+",
+    "csc-sr[cista]",
+    "csc-sr[sporco-admm]",
+)
 """Solvers that take seconds for an image: here at ×4 only, where the images are smallest."""
 
 LONGEST = {"crnet-b+": {"demo": ("chelsea",), "Set5": ("butterfly",), "Set14": ("comic",)}}
@@ -53,7 +60,7 @@ WHOLE_SET14 = {
 SET5_AT_4 = (*EXPENSIVE, "crnet-a-small")
 """Solvers of which a test can afford Set5 at ×4 only."""
 
-UNTABLED = ("csc-sr[ista]", "csc-sr[admm]+", "crnet-b", "crnet-b+", "crnet-b-tied")
+UNTABLED = ("csc-sr[ista]", "csc-sr[admm]+", "crnet-a", "crnet-b", "crnet-b+", "crnet-b-tied")
 """Solvers that no table has on Set5."""
 
 FEW = ("comic", "face")

@@ -127,6 +127,9 @@ _BUILTIN: dict[str, SolverRow] = {
     "srcnn": _network("SRCNN 9-1-5 (Dong et al. 2014), trained briefly", "SRCNN", "srcnn"),
     "crnet-a-small": _network("CRNet-A (pre-upsampling), small", "CRNet-A", "crnet-a-small"),
     "crnet-b-small": _network("CRNet-B (post-upsampling), small", "CRNet-B", "crnet-b-small"),
+    "crnet-a": _network(
+        "CRNet-A of twice the small one's width, with VDSR as a teacher", "CRNet-A", "crnet-a"
+    ),
     "crnet-b": _network(
         "CRNet-B of the paper's smaller width, with IMDN as a teacher", "CRNet-B", "crnet-b"
     ),

@@ -94,7 +94,11 @@ def test_default_and_best_solver_are_those_that_measured_best():
     with command.SOLVERS_CSV.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert command.choice(rows) == (DEFAULT_SOLVER, BEST_SOLVER)
-    taught = {"crnet-b", "crnet-b+"}  # by another network: upscale takes them only by name
+    taught = {
+        "crnet-a",
+        "crnet-b",
+        "crnet-b+",
+    }  # by another network: upscale takes them only by name
     shipped = {
         name for name in list_solvers("SuperResolution") if name.startswith("crnet")
     } - taught

@@ -7,10 +7,11 @@ figure is to change (new weights, another method), run the command and commit wh
 All solvers are pinned on Set5, Set14 and the embedded set, most at all their scales. To keep the
 file below three minutes of one core:
 
-- `csc-sr[cista]`, `csc-sr[sporco-admm]`, `csc-sr[admm]+`, `crnet-b` and `crnet-b-small+`, seconds
-  for an image, have ×4 only, where they are cheapest, and of Set14 two images. Their weights, but
-  for `crnet-b`, are those of `csc-sr[ista]`, `csc-sr[admm]` and `crnet-b-small`, which are pinned
-  at every scale. `crnet-b+` has a small image of each set.
+- `csc-sr[cista]`, `csc-sr[sporco-admm]`, `csc-sr[admm]+`, `crnet-a`, `crnet-b` and
+  `crnet-b-small+`, seconds for an image, have ×4 only, where they are cheapest, and of Set14 two
+  images. Their weights, but for `crnet-a` and `crnet-b`, are those of `csc-sr[ista]`,
+  `csc-sr[admm]` and `crnet-b-small`, which are pinned at every scale. `crnet-b+` has a small image
+  of each set.
 - `crnet-a-small` has Set5 at ×4 and two images of Set14 at each scale; `csc-sr[admm]` and
   `crnet-b-small` have all of Set14 at ×4, and two images of it at ×2 and ×3.
 - `csc-ridge`, `csc-sr[ista]` and `csc-sr[fista]` (×4) and `csc-sr-paper[admm]` (×2) have these two

@@ -11,8 +11,8 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve x (B, C, H, W) with weight (M, C, 1, 1) to (B, M, H, W).
 
     With one thread, torch leaves this to MKL's product of matrices unless the filters are dilated.
-    A dilation means nothing to a filter of one pixel, and makes torch call oneDNN. On AMD's
-    processors that is up to twice as fast; docs/decisions.md says how to measure it.
+    A dilation means nothing to a filter of one pixel, and makes torch call oneDNN. On an EPYC that
+    was up to twice as fast; docs/decisions.md says how to measure it.
     """
     dilation = 2 if x.device.type == "cpu" and not torch.compiler.is_compiling() else 1
     return conv2d(x, weight, bias, dilation=dilation)

@@ -23,6 +23,14 @@ def coded(boundary, channels, seed=0, density=0.3):
     return problem, torch.from_numpy(codes)
 
 
+def summed():
+    """A problem, its codes and their quadratic function."""
+    problem, codes = coded("circular", 2, density=0.2)
+    sums = Statistics.empty(5, 2, 4)
+    sums.add(problem, codes)
+    return problem, codes, Quadratic(sums)
+
+
 @pytest.mark.parametrize("boundary", ["circular", "zero"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_quadratic_function_of_the_sums_is_the_objective(boundary, channels):
@@ -103,10 +111,7 @@ def test_no_codes_give_no_sums():
 
 def test_update_is_the_minimiser_in_the_unit_balls():
     """No feasible direction of a dense matrix of the quadratic function leads downhill."""
-    problem, codes = coded("circular", 2, density=0.2)
-    sums = Statistics.empty(5, 2, 4)
-    sums.add(problem, codes)
-    quadratic = Quadratic(sums)
+    problem, codes, quadratic = summed()
     start = torch.zeros(5, 2, 4, 4)
     filters = update_filters(quadratic, start, 5000, tol=0.0)
     columns = []  # of the operator: filters to signal, codes fixed
@@ -137,10 +142,7 @@ def test_update_is_the_minimiser_in_the_unit_balls():
 
 def test_update_is_faster_than_plain_gradient_steps():
     """Momentum that is dropped where it helps, or kept where it points uphill, does no better."""
-    problem, codes = coded("circular", 2, density=0.2)
-    sums = Statistics.empty(5, 2, 4)
-    sums.add(problem, codes)
-    quadratic = Quadratic(sums)
+    _, _, quadratic = summed()
     start = torch.zeros(5, 2, 4, 4)
     best = quadratic.value(update_filters(quadratic, start, 5000, tol=0.0))
     plain = start

@@ -110,11 +110,11 @@ def check_architecture(solver: Solver[Any]) -> None:
         return
     row = row_of_solver(solver.model)
     expected = row.architecture if row else read_network(solver.model)[1].architecture
-    found = read_network(solver.weights)[1].architecture
-    if found != expected:
+    own = read_network(solver.weights)[1].architecture
+    if own != expected:
         raise InputError(
-            f"weight file {solver.weights} holds the architecture {found}, but {solver.name} is "
-            f"{expected}; name a solver of {found}, or none."
+            f"weight file {solver.weights} holds the architecture {own}, but {solver.name} is "
+            f"{expected}; name a solver of {own}, or none."
         )
 
 

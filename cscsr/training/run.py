@@ -196,13 +196,13 @@ def train(
 
 def _check_folder(out: Path, resume: bool) -> None:
     """Check that a run overwrites no result of another one."""
-    found = [out / name for name in RESULTS if (out / name).exists()]
-    if not found or (resume and (out / "checkpoint.pt").exists()):
+    results = [out / name for name in RESULTS if (out / name).exists()]
+    if not results or (resume and (out / "checkpoint.pt").exists()):
         return
     if (out / "checkpoint.pt").exists():
-        raise InputError(f"{found[0]} exists: continue it with --resume or give another --out.")
+        raise InputError(f"{results[0]} exists: continue it with --resume or give another --out.")
     raise InputError(
-        f"{found[0]} is the result of a run whose checkpoint.pt is missing: move it away or give "
+        f"{results[0]} is the result of a run whose checkpoint.pt is missing: move it away or give "
         "another --out."
     )
 

@@ -105,34 +105,34 @@ def test_bad_input_is_a_sentence(image, filters, tmp_path, refused):
     def said(*arguments):
         return refused("race", *arguments, "--out", tmp_path / "out")
 
-    given = ("--dictionary", filters)
+    words = ("--dictionary", filters)
     assert "one of the arguments --dictionary --learn is required" in said(image)
-    assert "there is no file" in said(tmp_path / "none.png", *given)
+    assert "there is no file" in said(tmp_path / "none.png", *words)
     assert "none.npy cannot be read" in said(image, "--dictionary", tmp_path / "none.npy")
     assert "G:8x8x64" in said(image, "--dictionary", "G:8x8x65")
     assert "like 64x8" in said(image, "--learn", "64")
     assert "atoms must be at least 1" in said(image, "--learn", "0x8")
-    assert "--crop must be at least 0" in said(image, *given, "--crop", -1)
-    assert "filters must fit into the signal" in said(image, *given, "--crop", 3)
-    assert "gap must be" in said(image, *given, "--gap", 0)
-    assert "lam" in said(image, *given, "--lam", -1)
-    assert "no-solver" in said(image, *given, "--solvers", "no-solver")
+    assert "--crop must be at least 0" in said(image, *words, "--crop", -1)
+    assert "filters must fit into the signal" in said(image, *words, "--crop", 3)
+    assert "gap must be" in said(image, *words, "--gap", 0)
+    assert "lam" in said(image, *words, "--lam", -1)
+    assert "no-solver" in said(image, *words, "--solvers", "no-solver")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_noticed_first(image, filters, tmp_path, refused):
-    given = ("race", image, "--dictionary", filters, "--solvers", "lista[tied]", "--out")
-    assert f"cannot write into the folder {image}: {image} is no folder" in refused(*given, image)
-    assert "is no folder" in refused(*given, image / "race" / "new")
-    assert "no solver can race: lista[tied] " in refused(*given, tmp_path / "out")
+    words = ("race", image, "--dictionary", filters, "--solvers", "lista[tied]", "--out")
+    assert f"cannot write into the folder {image}: {image} is no folder" in refused(*words, image)
+    assert "is no folder" in refused(*words, image / "race" / "new")
+    assert "no solver can race: lista[tied] " in refused(*words, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_the_table_is_printed_though_the_files_cannot_be_written(image, filters, tmp_path, capsys):
     out = tmp_path / "out"
     (out / "race.csv").mkdir(parents=True)
-    given = (image, "--dictionary", filters, *FAST, "--lam", "1e9")
-    assert run(*given, "--force", "--out", out) == 2
+    words = (image, "--dictionary", filters, *FAST, "--lam", "1e9")
+    assert run(*words, "--force", "--out", out) == 2
     printed = capsys.readouterr()
     assert "| fista " in printed.out
     assert "race.csv cannot be written" in printed.err

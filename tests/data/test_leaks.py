@@ -37,9 +37,9 @@ def test_crops_and_other_sizes_are_found_and_other_scenes_are_not(tmp_path):
             "flat": textures["moon"][:64, :64] // 64 * 64,
         },
     )
-    found = find_leaks(train, test)
-    assert found.unchecked == ["train/flat.png"]
-    leaks = {leak.train: leak for leak in found.leaks}
+    findings = find_leaks(train, test)
+    assert findings.unchecked == ["train/flat.png"]
+    leaks = {leak.train: leak for leak in findings.leaks}
     names = {"larger", "crop", "smaller", "mirrored", "turned"}
     assert set(leaks) == {f"train/{name}.png" for name in names}
     assert [name for name, leak in leaks.items() if leak.mirrored] == ["train/mirrored.png"]

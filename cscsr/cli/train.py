@@ -52,7 +52,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="(default: whichever is faster here)"
     )
-    parser.add_argument("--init", metavar="FILE", help="start from these weights")
+    parser.add_argument(
+        "--init", metavar="FILE", help="start from these weights, which may be of other scales"
+    )
     parser.add_argument(
         "--resume", action="store_true", help="continue from the checkpoint in --out"
     )

@@ -121,7 +121,8 @@ def train(
         The random seed; None: 0, or that of a resumed run, which also keeps its precision if `bf16`
         is None.
     init
-        Weights to start from; a resumed run needs none.
+        Weights to start from, of any scales and K: what they share with the recipe's network is
+        taken. A resumed run needs none.
     resume
         Whether to continue from the checkpoint in `out`.
     evaluate_every

@@ -22,7 +22,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import interpolate, l1_loss
 from torch.nn.parallel import DistributedDataParallel
 
-from cscsr import checkpoints, weights
+from cscsr import checkpoints
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
 from cscsr.network import NetworkSolver, read_network
@@ -77,7 +77,7 @@ class Trainer:
     seed
         The random seed.
     init
-        Weights to start from: a name or a file.
+        Weights to start from, a name or a file; see `read_start`.
 
     Attributes
     ----------
@@ -114,7 +114,9 @@ class Trainer:
         self.start: dict[str, Any] | None = None
         if init is not None:
             tensors, self.start = read_start(recipe, init)
-            self.network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
+            self.network.load_state_dict(
+                self.network.state_dict() | {k: torch.from_numpy(v) for k, v in tensors.items()}
+            )
         self.teacher: Network | None = None
         if recipe.teacher is not None:
             self.teacher = teacher_of(recipe.teacher, self.network, str(self.device))
@@ -422,12 +424,15 @@ def read_start(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
     """Return the tensors of weights to start from, and their training, from their metadata.
 
-    K may differ from the recipe's, as all recursions share S.
+    K may differ from the recipe's, as all recursions share S. So may the scales, as when EDSR's
+    ×3 and ×4 start from its ×2 (Lim et al. 2017, section 4.2): the tensors are those that both
+    networks have, without the parts of scales that only one of them has.
 
     Raises
     ------
     InputError
-        For weights that cannot be read, or of another network than the recipe's.
+        For weights that cannot be read, of another network than the recipe's, or of other scales
+        where each scale has a network of its own.
     """
     tensors, about = read_network(init)
     name, arguments = about.architecture, about.network
@@ -438,10 +443,14 @@ def read_start(
             f"{init} does not hold the network of the recipe {recipe.name}: expected "
             f"{recipe.architecture} with {recipe.network}, got {name} with {arguments}."
         )
-    network = blueprint(name, {**recipe.network, "scales": recipe.scales})
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    weights.check_shapes(init, tensors, shapes)
-    return tensors, about.trained
+    names = blueprint(name, {**recipe.network, "scales": recipe.scales}).state_dict()
+    shared = {key: tensor for key, tensor in tensors.items() if key in names}
+    if not shared:
+        raise InputError(
+            f"{init} holds nothing for the scales {list(recipe.scales)} of the recipe "
+            f"{recipe.name}: {name} has a network of its own for each of {list(about.scales)}."
+        )
+    return shared, about.trained
 
 
 def _but_recursions(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

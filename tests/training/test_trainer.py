@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from dataclasses import replace
 
@@ -150,6 +151,52 @@ def test_a_run_from_weights_need_not_state_the_networks_defaults(data, small_rec
     assert start["steps"] > 0
     with pytest.raises(InputError, match="does not hold the network"):
         read_start(replace(recipe, network={"n1": 32}), "srcnn")
+
+
+def test_a_run_may_start_from_weights_of_other_scales(tmp_path, data, small_recipe):
+    """As EDSR's x3 and x4 start from its x2: the trunk is taken, and what belongs to a scale only
+    if both have the scale; the rest is as without `init`."""
+    doubling = replace(small_recipe("crnet-b"), scales=[2])
+    path = train(doubling, data, tmp_path / "x2", steps=2, bf16=False)
+    recipe = replace(doubling, scales=[2, 3])
+    banks = load_banks(recipe, data)
+    fresh = Trainer(recipe, banks, bf16=False, seed=5).network.state_dict()
+    trainer = Trainer(recipe, banks, bf16=False, seed=5, init=path)
+    doubled = weights.load(path)[0]
+    for key, value in trainer.network.state_dict().items():
+        torch.testing.assert_close(
+            value,
+            torch.from_numpy(doubled[key]) if ".3." not in key else fresh[key],
+            rtol=0,
+            atol=0,
+        )
+        torch.testing.assert_close(trainer.average[key], value, rtol=0, atol=0)
+    trainer.step()
+    trainer.check_finite()
+
+
+@pytest.mark.parametrize("name", networks.architectures())
+def test_what_networks_of_other_scales_share_has_one_shape(name):
+    shapes = [
+        {
+            key: tensor.shape
+            for key, tensor in networks.blueprint(name, arguments).state_dict().items()
+        }
+        for arguments in ({"scales": [2]}, {"scales": [4]}, {"scales": [2, 4]})
+    ]
+    for first, second in itertools.combinations(shapes, 2):
+        for key in first.keys() & second.keys():
+            assert first[key] == second[key], key
+    assert shapes[2].keys() == shapes[0].keys() | shapes[1].keys()
+
+
+def test_weights_of_other_scales_are_refused_where_each_has_its_own_network(
+    tmp_path, data, small_recipe
+):
+    recipe = replace(small_recipe("imdn"), network={"width": 8, "blocks": 1}, scales=[2])
+    path = train(recipe, data, tmp_path / "x2", steps=1, bf16=False)
+    with pytest.raises(InputError, match=r"holds nothing for the scales \[3\] .* each of \[2\]"):
+        read_start(replace(recipe, scales=[3]), path)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30])

@@ -32,7 +32,7 @@ from cscsr import InputError
 from cscsr.arrays import check_device
 from cscsr.data.datasets import data_folder, find_datasets, training_images, training_textures
 from cscsr.imaging import read_image
-from cscsr.output import make_folder
+from cscsr.output import make_folder, write_text
 from cscsr.parallel import add_worker_options
 
 if TYPE_CHECKING:
@@ -271,6 +271,60 @@ def caption(rows: Any) -> str:
     )
 
 
+def alike(rows: Any) -> dict[str, list[str]]:
+    """For each variant of a table (a DataFrame), those of its architecture that its runs do not
+    tell it from: neither's runs are all better than all of the other's."""
+    ranges = rows.groupby("variant", sort=False).agg(
+        low=("psnr_db", "min"), high=("psnr_db", "max"), architecture=("architecture", "first")
+    )
+    return {
+        one.Index: [
+            other.Index
+            for other in ranges.itertuples()
+            if other.Index != one.Index
+            and other.architecture == one.architecture
+            and one.low <= other.high
+            and other.low <= one.high
+        ]
+        for one in ranges.itertuples()
+    }
+
+
+def write_spread(table: Path, page: Path) -> None:
+    """Write a page with the mean and the range of each variant's runs, from the table of a study
+    of the paper."""
+    import pandas as pd
+
+    rows = pd.read_csv(table, keep_default_na=False)
+    first, others = rows.iloc[0], alike(rows)
+    lines = [
+        f"| network | parameters | PSNR ×{first.scale}, dB | lowest to highest | runs "
+        "| not told apart from |",
+        "|---|--:|--:|:-:|--:|---|",
+    ]
+    for variant, runs in rows.groupby("variant", sort=False):
+        psnr = runs.psnr_db
+        spread = f"{psnr.min():.2f} to {psnr.max():.2f}" if len(runs) > 1 else ""
+        lines.append(
+            f"| {variant} | {runs.parameters.iloc[0]:,} | {psnr.mean():.2f} | {spread} "
+            f"| {len(runs)} | {'; '.join(others[variant])} |"
+        )
+    sizes = rows[["n0", "m0", "recursions"]]
+    common = [
+        f"{symbol} = {sizes[key].iloc[0]}"
+        for key, symbol in (("n0", "n₀"), ("m0", "m₀"), ("recursions", "K"))
+        if sizes[key].nunique() == 1
+    ]
+    lines += [
+        "",
+        f"{', '.join([*common, f'{first.steps} steps'])} of {BATCH} patches from "
+        f"{first.trained_on}, tested on {first.dataset} (bicubic: {first.bicubic_psnr_db:.2f} dB). "
+        f"A network has more than one run where the first is within {CLOSE_DB} dB of another's. "
+        "Two are told apart where all runs of one are better than all of the other.",
+    ]
+    write_text(page, "\n".join(lines) + "\n")
+
+
 def study_command(
     command: str,
     description: str,
@@ -285,8 +339,9 @@ def study_command(
     drawn of it, in the folder ``--out``.
 
     variants: those of a width n₀ and of K, or of several K where `recursions`, the default,
-    has several. draw: makes the file of the second path from the table at the first. timed: its
-    page shows seconds, so that it has no ``--jobs``.
+    has several. draw: makes the file of the second path from the table at the first: the page of
+    a study on held-out images, else a picture, and `write_spread` makes the page. timed: its page
+    shows seconds, so that it has no ``--jobs``.
     """
     name, one = command.split()[-1], isinstance(recursions, int)
     parser = study_parser(command, description)
@@ -317,6 +372,10 @@ def study_command(
         chosen = variants(width, recursions)
         run_variants(table, name, chosen, report=report, held_out=held_out, **options)
         draw(table, drawing)
-        return [table, drawing]
+        if held_out:
+            return [table, drawing]
+        page = table.with_suffix(".md")
+        write_spread(table, page)
+        return [table, drawing, page]
 
     return run_command(make, vars(parser.parse_args(arguments)))

@@ -28,6 +28,7 @@ def test_widths_and_recursions_are_drawn(tmp_path, data, is_drawn):
         rows = pd.read_csv(out / f"{name}.csv")
         assert (rows.groupby("architecture")[column].nunique() >= 3).all()
         assert is_drawn(out / f"{name}.png")
+        assert (out / f"{name}.md").is_file()
 
 
 @pytest.mark.slow

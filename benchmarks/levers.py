@@ -23,7 +23,7 @@ RECURSIONS = 4
 
 
 def start_near_cista(network: Any) -> None:
-    """Start S at n − (1/L) flip(f)⊗f for the f that W holds, cut to 3×3 (eq. 10)."""
+    """Start S at n − (1/L) flip(f)⊗f for the f that W holds, cut to 3×3 (eq. 8)."""
     import torch
     from torch.nn.functional import conv2d
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SparseCoding:
-    """Find the codes z that minimise P(z) = ½‖m∘(y − Σᵢ fᵢ⊗zᵢ)‖² + Σⱼ λⱼ|zⱼ| (eq. 4 for m = 1 and
+    """Find the codes z that minimise P(z) = ½‖m∘(y − Σᵢ fᵢ⊗zᵢ)‖² + Σⱼ λⱼ|zⱼ| (eq. 3 for m = 1 and
     one number λ).
 
     Codes are (M,H,W), or (B,M,H,W) for a batch, numpy or torch. The objective and the duality gap

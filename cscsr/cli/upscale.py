@@ -52,7 +52,9 @@ def add_parser(commands: Commands) -> None:
         help=f"one of 'cscsr solvers' (default: {DEFAULT_SOLVER}, or the network of --weights)",
     )
     solver.add_argument(
-        "--best", action="store_true", help=f"the best there is, however slow: {BEST_SOLVER}"
+        "--best",
+        action="store_true",
+        help=f"the best that learned from images alone, however slow: {BEST_SOLVER}",
     )
     parser.add_argument(
         "-o",

@@ -127,7 +127,7 @@ def fused_recursion(
 
 
 class FactoredS(nn.Module):
-    """S⊗z = z − A⊗(B⊗z), the form of n − (1/L) flip(f)⊗f in eq. (10).
+    """S⊗z = z − A⊗(B⊗z), the form of n − (1/L) flip(f)⊗f in eq. (8).
 
     With `rank` filters in B it takes 2·rank/m₀ of the multiply-adds of a free S of the same
     kernel. It is initialised to an iteration of ISTA: A is the adjoint of a random B, divided by

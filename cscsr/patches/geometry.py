@@ -30,9 +30,8 @@ are centred up to one pixel away."""
 def derivatives(enlarged: np.ndarray, scale: int) -> np.ndarray:
     """Return the first and second derivatives that patches are described by.
 
-    The filters are [−1, 0, 1] and [½, 0, −1, 0, ½] along rows and along columns, with s−1 and
-    2(s−1) zeros more, so that they span one low-resolution pixel a side (Zeyde et al. 2010,
-    Timofte et al. 2014).
+    They are x(i + s) − x(i − s) and ½x(i − s) − x(i) + ½x(i + s) along rows and along columns, so
+    that they span one low-resolution pixel a side (Zeyde et al. 2010, Timofte et al. 2014).
 
     Parameters
     ----------

@@ -197,7 +197,7 @@ class ADMM(Splitting, ProximalSolver):
     auto_rho
         Balance the residuals p = ‖x − z‖/max(‖x‖, ‖z‖) and d = ‖z − z_before‖/‖u‖: after the
         iterations 16, 32, 64, … multiply ρ by √q, q = p/(1.5·d), clamped to [1/10, 10], unless q is
-        between 1 and 10. As the changes become ever rarer, they cannot keep ADMM from converging.
+        between 1 and 10. The changes become ever rarer, so that ADMM settles between them.
     relaxation
         1.95 unless set.
     tol

@@ -18,7 +18,7 @@ from cscsr.sparse.loop import IterativeCoder, Monitor
 
 
 def shrink(codes: torch.Tensor, threshold: Any, nonnegative: bool = False) -> torch.Tensor:
-    """Return h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 6); nonnegative: max(z − θ, 0). θ is a number
+    """Return h_θ(z) = sign(z)·max(|z| − θ, 0) (eq. 5); nonnegative: max(z − θ, 0). θ is a number
     or a tensor that broadcasts to the codes."""
     if nonnegative:
         return F.relu(codes - threshold)

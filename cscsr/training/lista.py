@@ -2,7 +2,7 @@
 
     python -m cscsr.training.lista --data DIR --out runs/lista
 
-The loss is the mean of log P(zₖ), P being eq. 4, over the steps k = 1 … K and the crops of a batch.
+The loss is the mean of log P(zₖ), P being eq. 3, over the steps k = 1 … K and the crops of a batch.
 Its gradient is that of the objective relative to its value, so that a crop with little contrast
 counts as much as any other. Every step is trained to be the last one. For each batch λ is drawn
 log-uniformly. The crops are low-resolution residuals of T91 as CSC-SR codes them, without held-out

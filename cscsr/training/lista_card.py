@@ -119,7 +119,7 @@ def card(
 
 {options.steps} learned iterations of CISTA, form "{form}" (docs/solvers.md). {bound}
 
-- Trained on the objective itself (eq. 4; the mean of its logarithm over all {options.steps} \
+- Trained on the objective itself (eq. 3; the mean of its logarithm over all {options.steps} \
 steps), without codes of another solver, for the filters of {filters} and λ drawn from \
 {low:g} to {high:g}.
 - Data: low-resolution residuals at {", ".join(f"x{s}" for s in options.scales)} of the {images} \

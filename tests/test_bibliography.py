@@ -10,6 +10,7 @@ import yaml
 
 from cscsr import list_solvers
 from cscsr.data.sources import SOURCES
+from cscsr.networks import architectures
 from cscsr.published_weights import PUBLISHED
 from cscsr.registry import is_builtin
 from cscsr.trained_weights import TRAINED
@@ -77,6 +78,12 @@ def test_every_solver_has_a_source(solver):
     }
     base = solver.partition("[")[0].removesuffix("+")
     assert f"`{family.get(base, base)}`" in names()
+
+
+@pytest.mark.parametrize("architecture", architectures())
+def test_every_network_has_a_source(architecture):
+    name = {"crnet-b-tied": "crnet-b"}.get(architecture, architecture)
+    assert re.search(rf"`{name}(\[published\])?`", names())
 
 
 def test_every_data_set_and_published_network_has_a_source():

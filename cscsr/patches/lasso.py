@@ -23,7 +23,7 @@ BLOCK = 1024
 def lasso_codes(signals: np.ndarray, dictionary: np.ndarray, lam: float) -> csr_array:
     """Return the codes that minimise ½‖y − Dα‖² + λ‖α‖₁ for each signal y.
 
-    Feature-sign search (Lee et al. 2007, Algorithm 1): the code with the largest product |⟨dₖ, r⟩|
+    Feature-sign search (Lee et al. 2006, Algorithm 1): the code with the largest product |⟨dₖ, r⟩|
     with the residual r becomes active, if that exceeds λ, with its sign. With the signs fixed, the
     minimum over the active codes solves a small linear system; on the way there, the first code
     that would change its sign becomes zero and leaves. The objective falls in each step, so no set

@@ -60,7 +60,7 @@ def draw(table: Path, picture: Path) -> None:
     """Draw ablation.png from ablation.csv: our runs on the left, the published on the right."""
     import pandas as pd
 
-    rows = pd.read_csv(table, keep_default_na=False)
+    rows = pd.read_csv(table)
     labels = [label(switches) for switches in PUBLISHED]
     places = {name: len(labels) - index for index, name in enumerate(labels)}
     figure, made = plot.panels(1, 2, (9, 4.4), sharey=True)

@@ -18,8 +18,6 @@ page.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +34,7 @@ from benchmarks._study.command import (
     silent,
     study_parser,
 )
-from benchmarks._study.curves import read_curves, write_curves
+from benchmarks._study.curves import digest, read_curves, write_curves
 from benchmarks._study.images import pixels_sha256, tested_images
 from benchmarks._study.phases import phases
 from benchmarks._study.workers import results_of
@@ -144,7 +142,7 @@ def steps_of(recipe: Recipe, budget: float) -> int:
 def configuration(digests: Mapping[str, str]) -> str:
     """A digest of what all runs share, which tells rows of other settings apart."""
     shared = {"scale": SCALE, "batch": BATCH, "patch": PATCH, **SETTINGS, **digests}
-    return _digest(shared)
+    return digest(shared)
 
 
 def images_of(digests: Mapping[str, str]) -> dict[str, str]:
@@ -155,11 +153,7 @@ def images_of(digests: Mapping[str, str]) -> dict[str, str]:
 def key_of(run: Run, digests: Mapping[str, str]) -> str:
     """A digest of all that a run's result depends on, but the code."""
     recipe = recipe_of(run).as_dict()
-    return _digest({"recipe": recipe, "budget": run.budget, "seed": run.seed, **digests})
-
-
-def _digest(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return digest({"recipe": recipe, "budget": run.budget, "seed": run.seed, **digests})
 
 
 def trained(

@@ -96,7 +96,7 @@ def write(table: Path, page: Path) -> None:
         "|---|--:|--:|--:|",
     ]
     for variant, runs in rows.groupby("variant", sort=False):
-        gain = (runs.set_index("seed").psnr_db - base.psnr_db).dropna()
+        gain = runs.set_index("seed").psnr_db - base.psnr_db
         lines.append(
             f"| {variant} | {runs.psnr_db.mean():.3f} | {gain.mean():+.3f} | {len(runs)} |"
         )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,11 @@ def read_curves(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table: {error}.") from error
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """A digest of settings that JSON can hold, by which rows of other settings are told apart."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def made_with(path: Path, settings: Mapping[str, Any]) -> bool:

@@ -1,14 +1,15 @@
 """Short training runs of narrow networks, for studies that compare variants.
 
 Each run is a row of a CSV file, written when it is done, so that a study that is stopped goes
-on where it stopped, and one that was made with other settings is made anew. All runs of a
-study see the same patches in the same order. Trained on T91 where it is found (else on
+on where it stopped, and one that was made with other settings is made anew. Runs of one seed
+see the same patches in the same order. Trained on T91 where it is found (else on
 embedded textures), and tested at ×3: the paper's studies on Set5 as in the paper (else on
 `demo`), those that a choice is made by on the held-out images. Every row names them.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from benchmarks._study.command import (
     silent,
     study_parser,
 )
-from benchmarks._study.curves import read_curves, write_curves
+from benchmarks._study.curves import digest, read_curves, write_curves
 from benchmarks._study.images import bicubic_psnr, pixels_sha256, tested_images
 from benchmarks._study.workers import results_of
 from cscsr import InputError
@@ -37,7 +38,7 @@ from cscsr.parallel import add_worker_options
 
 if TYPE_CHECKING:
     from cscsr.training.patches import PatchBank
-    from cscsr.training.recipe import Teacher
+    from cscsr.training.recipe import Recipe, Teacher
     from cscsr.training.trainer import Trainer
 
 SCALE = 3
@@ -45,12 +46,17 @@ BATCH = 8
 PATCH = {"crnet-a": 24, "crnet-b": 12}
 LEARNING_RATE = 2e-3
 
-CLOSE_DB = 0.1
-"""Variants whose first runs are no further apart than this are run with more seeds."""
-
 SEEDS = 3
 
-SETTINGS = ["dataset", "images_sha256", "trained_on", "scale", "steps", "device"]
+SETTINGS = [
+    "dataset",
+    "images_sha256",
+    "trained_on",
+    "trained_sha256",
+    "scale",
+    "steps",
+    "device",
+]
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,9 @@ def training_bank(
     return PatchBank([training_pair(image, SCALE) for image in images], device)
 
 
-def make_trainer(
-    variant: Variant, bank: PatchBank, steps: int, seed: int, device: str = "cpu"
-) -> Trainer:
-    """What trains a variant in `steps` steps, before the first of them."""
+def recipe_of(variant: Variant) -> Recipe:
+    """The recipe by which a variant is trained."""
     from cscsr.training.recipe import Optimiser, Recipe
-    from cscsr.training.trainer import Trainer
 
     settings = {
         "batch": BATCH,
@@ -95,7 +98,7 @@ def make_trainer(
         "ema": 0.98,
         **variant.optimiser,
     }
-    recipe = Recipe(
+    return Recipe(
         name=variant.label,
         architecture=variant.architecture,
         sets=[],
@@ -104,7 +107,16 @@ def make_trainer(
         network=variant.network,
         teacher=variant.teacher,
     )
-    trainer = Trainer(recipe, {SCALE: bank}, device=device, bf16=variant.bf16, seed=seed)
+
+
+def make_trainer(
+    variant: Variant, bank: PatchBank, steps: int, seed: int, device: str = "cpu"
+) -> Trainer:
+    """What trains a variant in `steps` steps, before the first of them."""
+    from cscsr.training.trainer import Trainer
+
+    recipe, banks = recipe_of(variant), {SCALE: bank}
+    trainer = Trainer(recipe, banks, device=device, bf16=variant.bf16, seed=seed)
     trainer.progress.per_step = 1 / steps
     return trainer
 
@@ -123,9 +135,11 @@ def psnr_after(
     truths: Sequence[np.ndarray],
     steps: int,
     device: str,
-) -> tuple[float, int, float]:
-    """Train a variant with a seed for `steps`; its mean PSNR in dB, its parameters, and the
-    seconds. banks: by architecture."""
+) -> tuple[float | None, int, float]:
+    """Train a variant with a seed for `steps`; its mean PSNR in dB, None if its loss stopped being
+    finite, its parameters, and the seconds. banks: by architecture."""
+    from cscsr.training.trainer import NonFiniteLoss
+
     variant, seed = run
     trainer = make_trainer(variant, banks[variant.architecture], steps, seed, device)
     if variant.start is not None:
@@ -137,6 +151,10 @@ def psnr_after(
         trainer.step()
     seconds = time.perf_counter() - start
     parameters = sum(p.numel() for p in trainer.network.parameters())
+    try:
+        trainer.check_finite()
+    except NonFiniteLoss:
+        return None, parameters, seconds
     return trainer.evaluate(truths)[SCALE], parameters, seconds
 
 
@@ -154,31 +172,24 @@ def _tested(data: str | Path | None, held_out: bool) -> tuple[str, str, list[np.
 NETWORK = ("n0", "m0", "recursions")
 
 
+def training_of(variant: Variant) -> str:
+    """A digest of how a variant is trained, for its column `training`."""
+    changes = [hook.__qualname__ for hook in (variant.start, variant.during) if hook is not None]
+    return digest(
+        {"recipe": recipe_of(variant).as_dict(), "bf16": variant.bf16, "changes": changes}
+    )
+
+
 def _reusable(
     path: Path, settings: dict[str, Any], variants: Sequence[Variant]
 ) -> list[dict[str, Any]]:
-    """The rows of `path` that were made with `settings`, of the networks of `variants`."""
-    networks = {v.label: [str(v.network[key]) for key in NETWORK] for v in variants}
+    """The rows of `path` that were made with `settings` by the training of one of `variants`."""
+    trainings = {variant.label: training_of(variant) for variant in variants}
     return [
         row
         for row in read_curves(path)
-        if all(row[key] == str(settings[key]) for key in SETTINGS)
-        and networks.get(row["variant"]) == [row[key] for key in NETWORK]
-    ]
-
-
-def _close(variants: Sequence[Variant], rows: list[dict[str, Any]]) -> list[Variant]:
-    """Those whose first run is within `CLOSE_DB` of another's of the same architecture."""
-    first = {row["variant"]: float(row["psnr_db"]) for row in rows if int(row["seed"]) == 0}
-    return [
-        one
-        for one in variants
-        if any(
-            other is not one
-            and other.architecture == one.architecture
-            and abs(first[one.label] - first[other.label]) <= CLOSE_DB
-            for other in variants
-        )
+        if all(row.get(key) == str(settings[key]) for key in SETTINGS)
+        and trainings.get(row["variant"]) == row.get("training")
     ]
 
 
@@ -196,7 +207,8 @@ def run_variants(
     scheduler: str | None = None,
     report: Report = silent,
 ) -> None:
-    """Train what is not in `table` yet, with seed 0, then the close ones with all `seeds`.
+    """Train what is not in `table` yet, each variant with each of `seeds` seeds, the first seed
+    first.
 
     held_out: test on the images of holdout.txt (their central crops) rather than on Set5.
     jobs, scheduler: where the runs are made, see `benchmarks._study.workers`.
@@ -209,54 +221,52 @@ def run_variants(
     check_device(device)
     if device != "cpu" and (scheduler is not None or str(jobs) != "1"):
         raise InputError(f"workers train on the CPU: leave out --device {device}.")
-    tested, digest, truths = _tested(data, held_out)
+    tested, digest_of_tests, truths = _tested(data, held_out)
     trained_on, images = _training_images(data)
     architectures = dict.fromkeys(variant.architecture for variant in variants)
     banks = {name: training_bank(images, name, device) for name in architectures}
-    values = [tested, digest, trained_on, SCALE, steps, device]
+    digest_of_training = pixels_sha256(enumerate(images))
+    values = [tested, digest_of_tests, trained_on, digest_of_training, SCALE, steps, device]
     settings = dict(zip(SETTINGS, values, strict=True))
     rows = _reusable(table, settings, variants)
     bicubic = round(bicubic_psnr(truths, SCALE), 4)
 
-    def run(chosen: Sequence[Variant], numbers: Sequence[int]) -> None:
-        there = {(row["variant"], int(row["seed"])) for row in rows}
-        tasks = [
-            (variant, seed)
-            for seed in numbers
-            for variant in chosen
-            if (variant.label, seed) not in there
-        ]
-        results = results_of(
-            psnr_after,
-            tasks,
-            banks,
-            truths,
-            steps,
-            device,
-            jobs=jobs,
-            scheduler=scheduler,
-            label=lambda task: f"{task[0].label}, seed {task[1]}",
-            report=report,
+    there = {(row["variant"], int(row["seed"])) for row in rows}
+    tasks = [
+        (variant, seed)
+        for seed in range(seeds)
+        for variant in variants
+        if (variant.label, seed) not in there
+    ]
+    results = results_of(
+        psnr_after,
+        tasks,
+        banks,
+        truths,
+        steps,
+        device,
+        jobs=jobs,
+        scheduler=scheduler,
+        label=lambda task: f"{task[0].label}, seed {task[1]}",
+        report=report,
+    )
+    for (variant, seed), (psnr_db, parameters, seconds) in results:
+        rows.append(
+            {
+                **settings,
+                "study": study,
+                "variant": variant.label,
+                "training": training_of(variant),
+                "architecture": variant.architecture,
+                **{key: variant.network[key] for key in NETWORK},
+                "parameters": parameters,
+                "seed": seed,
+                "psnr_db": "" if psnr_db is None else round(psnr_db, 4),
+                "bicubic_psnr_db": bicubic,
+                "seconds": round(seconds, 1),
+            }
         )
-        for (variant, seed), (psnr, parameters, seconds) in results:
-            rows.append(
-                {
-                    **settings,
-                    "study": study,
-                    "variant": variant.label,
-                    "architecture": variant.architecture,
-                    **{key: variant.network[key] for key in NETWORK},
-                    "parameters": parameters,
-                    "seed": seed,
-                    "psnr_db": round(psnr, 4),
-                    "bicubic_psnr_db": bicubic,
-                    "seconds": round(seconds, 1),
-                }
-            )
-            write_curves(table, rows)
-
-    run(variants, [0])
-    run(_close(variants, rows), range(1, seeds))
+        write_curves(table, rows)
     rows.sort(key=lambda r: ([v.label for v in variants].index(r["variant"]), int(r["seed"])))
     write_curves(table, rows)
 
@@ -267,7 +277,7 @@ def caption(rows: Any) -> str:
     seeds = rows.seed.nunique()
     return (
         f"here: {first.steps} steps of {BATCH} patches from {first.trained_on}, "
-        f"{'up to ' * (seeds > 1)}{seeds} seed{'s' * (seeds > 1)} each (small dots: single runs)"
+        f"{seeds} seed{'s' * (seeds > 1)} each (small dots: single runs)"
     )
 
 
@@ -292,23 +302,36 @@ def alike(rows: Any) -> dict[str, list[str]]:
 
 def write_spread(table: Path, page: Path) -> None:
     """Write a page with the mean and the range of each variant's runs, from the table of a study
-    of the paper."""
+    of the paper, and with the variants that they do not tell it from, if all have several runs.
+
+    A run that stopped being finite counts as none here, but for the column of the runs.
+    """
     import pandas as pd
 
-    rows = pd.read_csv(table, keep_default_na=False)
+    rows = pd.read_csv(table)
     first, others = rows.iloc[0], alike(rows)
+    runs_each = rows.groupby("variant").psnr_db.count()
+    several = bool(runs_each.min() > 1)
+    head = ["network", "parameters", f"PSNR ×{first.scale}, dB", "lowest to highest", "runs"]
     lines = [
-        f"| network | parameters | PSNR ×{first.scale}, dB | lowest to highest | runs "
-        "| not told apart from |",
-        "|---|--:|--:|:-:|--:|---|",
+        f"| {' | '.join([*head, *['not told apart from'] * several])} |",
+        f"|---|--:|--:|:-:|---|{'---|' * several}",
     ]
     for variant, runs in rows.groupby("variant", sort=False):
-        psnr = runs.psnr_db
-        spread = f"{psnr.min():.2f} to {psnr.max():.2f}" if len(runs) > 1 else ""
-        lines.append(
-            f"| {variant} | {runs.parameters.iloc[0]:,} | {psnr.mean():.2f} | {spread} "
-            f"| {len(runs)} | {'; '.join(others[variant])} |"
+        psnr_db = runs.psnr_db.dropna()
+        idle = int((psnr_db <= runs.bicubic_psnr_db.iloc[0]).sum())
+        lost = len(runs) - len(psnr_db)
+        remarks = [f"{idle} no better than bicubic"] * bool(idle) + [f"{lost} diverged"] * bool(
+            lost
         )
+        cells = [
+            variant,
+            f"{runs.parameters.iloc[0]:,}",
+            f"{psnr_db.mean():.2f}" if len(psnr_db) else "",
+            f"{psnr_db.min():.2f} to {psnr_db.max():.2f}" if len(psnr_db) > 1 else "",
+            f"{len(runs)}" + (f" ({', '.join(remarks)})" if remarks else ""),
+        ]
+        lines.append(f"| {' | '.join([*cells, *['; '.join(others[variant])] * several])} |")
     sizes = rows[["n0", "m0", "recursions"]]
     common = [
         f"{symbol} = {sizes[key].iloc[0]}"
@@ -318,10 +341,15 @@ def write_spread(table: Path, page: Path) -> None:
     lines += [
         "",
         f"{', '.join([*common, f'{first.steps} steps'])} of {BATCH} patches from "
-        f"{first.trained_on}, tested on {first.dataset} (bicubic: {first.bicubic_psnr_db:.2f} dB). "
-        f"A network has more than one run where the first is within {CLOSE_DB} dB of another's. "
-        "Two are told apart where all runs of one are better than all of the other.",
+        f"{first.trained_on}, tested on {first.dataset} (bicubic: {first.bicubic_psnr_db:.2f} dB).",
     ]
+    if several:
+        least = runs_each.min()
+        lines[-1] += (
+            " Two networks of one architecture are told apart where all runs of one are better "
+            f"than all of the other. With {least} runs each, chance alone does that to one in "
+            f"{math.comb(2 * least, least) / 2:g} pairs of equal networks."
+        )
     write_text(page, "\n".join(lines) + "\n")
 
 
@@ -360,7 +388,7 @@ def study_command(
         "--seeds",
         type=int,
         default=SEEDS,
-        help=f"runs of what comes out within {CLOSE_DB} dB of another (%(default)s)",
+        help="runs of each network (%(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="%(default)s")
     if not timed:

@@ -1,12 +1,22 @@
-"""Short trainings: which are made again, and which with more seeds."""
+"""Short trainings: which are made again, and what their spread tells apart."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from benchmarks import parameters
-from benchmarks._study.short_runs import Variant, _close
+from benchmarks import ablation, parameters
+from benchmarks._study.curves import write_curves
+from benchmarks._study.short_runs import (
+    SETTINGS,
+    Variant,
+    _reusable,
+    alike,
+    training_of,
+    write_spread,
+)
 
 
 @pytest.mark.slow
@@ -19,8 +29,87 @@ def test_runs_of_another_width_are_made_anew(tmp_path, data):
         assert not rows.duplicated(["variant", "seed"]).any()
 
 
-def test_only_close_variants_are_run_with_more_seeds():
-    variants = [Variant(name, "crnet-a") for name in "abc"] + [Variant("d", "crnet-b")]
-    psnr = {"a": 30.0, "b": 30.09, "c": 30.3, "d": 30.0}
-    rows = [{"variant": name, "seed": 0, "psnr_db": value} for name, value in psnr.items()]
-    assert [variant.label for variant in _close(variants, rows)] == ["a", "b"]
+def test_only_runs_of_the_same_images_and_training_are_used_again(tmp_path):
+    variant = ablation.variants(4)[0]
+    settings = {key: f"this {key}" for key in SETTINGS}
+    row = {**settings, "variant": variant.label, "training": training_of(variant), "seed": 0}
+    table = tmp_path / "study.csv"
+    write_curves(table, [row])
+    assert len(_reusable(table, settings, [variant])) == 1
+    for key in SETTINGS:
+        assert not _reusable(table, settings | {key: "another"}, [variant])
+    changes = [
+        {"network": variant.network | {"s_kernel": 5}},
+        {"optimiser": {"learning_rate": 1e-3}},
+        {"bf16": True},
+        {"during": print},
+    ]
+    for change in changes:
+        assert not _reusable(table, settings, [replace(variant, **change)]), change
+
+
+def test_a_table_of_something_else_has_no_runs(tmp_path):
+    (tmp_path / "study.csv").write_text("step,psnr_db\n1,30.0\n", encoding="utf-8")
+    assert (
+        _reusable(tmp_path / "study.csv", dict.fromkeys(SETTINGS), [Variant("a", "crnet-a")]) == []
+    )
+
+
+def _table(path, runs):
+    common = {"scale": 3, "steps": 9, "trained_on": "T91", "dataset": "Set5", "m0": 8}
+    rows = [
+        {
+            **common,
+            "variant": name,
+            "architecture": architecture,
+            "parameters": 1000 * width,
+            "n0": width,
+            "recursions": 2,
+            "psnr_db": psnr_db,
+            "bicubic_psnr_db": 29.5,
+        }
+        for name, architecture, width, psnr_db in runs
+    ]
+    write_curves(path, rows)
+
+
+def test_the_spread_of_a_study_is_as_worked_out_by_hand(tmp_path):
+    runs = [
+        ("none", "crnet-a", 1, 29.8),
+        ("none", "crnet-a", 1, 30.2),
+        ("wide", "crnet-a", 2, 30.1),  # between those of "none"
+        ("wide", "crnet-a", 2, 30.6),
+        ("wider", "crnet-a", 3, 30.7),  # above all others of its architecture
+        ("wider", "crnet-a", 3, 30.8),
+        ("wider", "crnet-a", 3, ""),  # it diverged
+        ("other", "crnet-b", 4, 29.5),  # bicubic's, and of another architecture
+        ("other", "crnet-b", 4, 30.0),
+    ]
+    _table(tmp_path / "study.csv", runs)
+    write_spread(tmp_path / "study.csv", tmp_path / "study.md")
+    assert (tmp_path / "study.md").read_text(encoding="utf-8").splitlines() == [
+        "| network | parameters | PSNR ×3, dB | lowest to highest | runs | not told apart from |",
+        "|---|--:|--:|:-:|---|---|",
+        "| none | 1,000 | 30.00 | 29.80 to 30.20 | 2 | wide |",
+        "| wide | 2,000 | 30.35 | 30.10 to 30.60 | 2 | none |",
+        "| wider | 3,000 | 30.75 | 30.70 to 30.80 | 3 (1 diverged) |  |",
+        "| other | 4,000 | 29.75 | 29.50 to 30.00 | 2 (1 no better than bicubic) |  |",
+        "",
+        "m₀ = 8, K = 2, 9 steps of 8 patches from T91, tested on Set5 (bicubic: 29.50 dB). Two "
+        "networks of one architecture are told apart where all runs of one are better than all "
+        "of the other. With 2 runs each, chance alone does that to one in 3 pairs of equal "
+        "networks.",
+    ]
+
+
+def test_single_runs_tell_nothing_apart(tmp_path):
+    _table(tmp_path / "study.csv", [("a", "crnet-a", 1, 30.0), ("b", "crnet-a", 1, 30.5)])
+    write_spread(tmp_path / "study.csv", tmp_path / "study.md")
+    assert "apart" not in (tmp_path / "study.md").read_text(encoding="utf-8")
+
+
+def test_ranges_that_touch_are_not_told_apart():
+    rows = pd.DataFrame(
+        [("a", 1.0), ("a", 2.0), ("b", 2.0), ("b", 3.0)], columns=["variant", "psnr_db"]
+    ).assign(architecture="crnet-a")
+    assert alike(rows) == {"a": ["b"], "b": ["a"]}

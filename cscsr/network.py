@@ -275,7 +275,7 @@ class NetworkSolver(Solver[SuperResolution]):
             return None
         ratio = network.input_ratio(scale)
         fits = math.isqrt(TILE_BYTES // (ratio**2 * network.pixel_bytes(scale)))
-        return min(self.tile // ratio, max(fits - 2 * halo, SMALLEST_TILE))
+        return min(max(self.tile // ratio, 1), max(fits - 2 * halo, SMALLEST_TILE))
 
     @ordinary_torch()
     def prepare(self, problem: SuperResolution) -> None:

@@ -59,6 +59,20 @@ def test_networks_in_parts_are_the_whole(name, monkeypatch):
     assert (seams != 0).mean() > 1e-3, "a halo that is too small makes seams"
 
 
+def test_the_least_tile_is_one_pixel_of_the_image():
+    """A tile of 2 pixels of the network's input, which has 3x3 of them for each of the image's."""
+    image, length = photo(30, 4), 30
+    whole, solver = (cscsr.make_solver("crnet-a-small", tile=tile) for tile in (0, 2))
+    halo = solver.halo(3)
+    heights = [min(length, row + halo + 1) - max(0, row - halo) for row in range(length)]
+    problem = SuperResolution((image / 255).astype(np.float32), 3)
+    expected = solver.network().multiply_adds(3) * 4 * sum(heights)
+    assert solver.operations(problem) == pytest.approx(expected)
+    parts = enlarged(solver, Picture(image), 3)
+    different = parts.astype(int) - enlarged(whole, Picture(image), 3)
+    assert np.abs(different).max() <= 1
+
+
 CSC = [name for name in cscsr.list_solvers("SuperResolution") if name.startswith("csc-")]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from cscsr.errors import InputError
 from cscsr.networks.base import (
     Channels,
     Convolution,
@@ -115,6 +116,11 @@ class IMDN(RGBEnlarger):
         Add the bicubic enlargement to the output, which the paper does not; the last layer then
         starts small.
 
+    Raises
+    ------
+    InputError
+        For a width that is no multiple of 4.
+
     References
     ----------
     Z. Hui, X. Gao, Y. Yang, X. Wang, "Lightweight Image Super-Resolution with Information
@@ -129,6 +135,8 @@ class IMDN(RGBEnlarger):
         residual: bool = False,
     ) -> None:
         super().__init__()
+        if width % 4:
+            raise InputError(f"width should be a multiple of 4, got {width}.")
         self.scales = tuple(scales)
         self.residual = residual
         self.bodies = nn.ModuleDict(

@@ -219,3 +219,9 @@ def test_scn_of_a_flat_image_is_flat():
         for level in (0.0, 0.5):
             output = output_of(network, np.full((1, 3, 2), level), scale)
             np.testing.assert_allclose(output, level, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 6])
+def test_imdn_sets_no_quarter_aside_of_a_width_that_has_none(width):
+    with pytest.raises(InputError, match=rf"width should be a multiple of 4, got {width}\.$"):
+        blueprint("imdn", {"width": width, "scales": [2]})

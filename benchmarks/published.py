@@ -138,7 +138,7 @@ def published(
 ) -> list[Path]:
     """Make published_images.csv.gz, published.csv and published.md in the folder `out`.
 
-    Raises InputError where a data set or all weights are missing.
+    Raises InputError where a data set is missing, or the weights of all networks.
     """
     folder, out = needed_data(data), make_folder(out)
     table = out / "published_images.csv.gz"
@@ -159,6 +159,8 @@ def published(
             for scale in solver.network().scales
             for image in load_dataset(dataset, folder)
         ]
+        if not tasks:
+            raise InputError(f"{weights} holds the files of none of {', '.join(networks)}.")
         for index, (row, solver, dataset, (image, truth), scale) in enumerate(tasks):
             if (row.name, dataset, image, scale) in done:
                 continue

@@ -15,6 +15,7 @@ from benchmarks.systems import PAGE, counted, page_of, rows_of
 from benchmarks.systems import main as systems_main
 from benchmarks.systems import table_of as systems_table
 from cscsr.compare.published import PUBLISHED_IMAGES, read_published
+from cscsr.network import NetworkSolver
 from cscsr.networks import architectures, blueprint
 from cscsr.published_weights import PUBLISHED
 
@@ -75,6 +76,15 @@ def test_the_study_says_what_it_needs(tmp_path, capsys, shared_data):
     assert "holds none of the files that 'cscsr weights list' names" in capsys.readouterr().err
     assert main([*words, str(tmp_path / "none")]) == 2
     assert "expected a folder of published weights" in capsys.readouterr().err
+
+
+def test_networks_without_files_are_a_sentence(tmp_path, capsys, monkeypatch, shared_data):
+    """A folder with the file of another network alone."""
+    other = NetworkSolver("srcnn")
+    monkeypatch.setattr("benchmarks.published.solvers_of", lambda *_: [(PUBLISHED["scn"], other)])
+    words = ["--data", str(shared_data), "--out", str(tmp_path / "out"), "--weights", str(tmp_path)]
+    assert main([*words, "--networks", "vdsr", "imdn"]) == 2
+    assert f"{tmp_path} holds the files of none of vdsr, imdn." in capsys.readouterr().err
 
 
 def test_the_page_has_the_tables_of_the_reference(tmp_path):

@@ -131,7 +131,8 @@ class FactoredS(nn.Module):
 
     With `rank` filters in B it takes 2·rank/m₀ of the multiply-adds of a free S of the same
     kernel. It is initialised to an iteration of ISTA: A is the adjoint of a random B, divided by
-    ‖B‖².
+    ‖B‖². That is the largest value at 16×16 frequencies, or at 4(k−1) a side for larger kernels,
+    hence at least half of ‖B‖² (see `cscsr.networks.tied_block.lipschitz_bound`): ‖S‖ ≤ 1.
 
     Parameters
     ----------
@@ -153,7 +154,8 @@ class FactoredS(nn.Module):
             return
         with torch.no_grad():
             adjoint = self.B.weight.transpose(0, 1).flip(-2, -1)
-            spectrum = torch.fft.rfft2(self.B.weight, (16, 16)).permute(2, 3, 0, 1)
+            grid = (max(16, 4 * (kernel - 1)),) * 2
+            spectrum = torch.fft.rfft2(self.B.weight, grid).permute(2, 3, 0, 1)
             self.A.weight.copy_(adjoint / torch.linalg.matrix_norm(spectrum, 2).max() ** 2)
 
     def forward(self, z: Tensor) -> Tensor:

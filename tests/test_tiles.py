@@ -114,6 +114,30 @@ def test_alpha_is_enlarged_and_hidden_colours_do_not_bleed():
     assert not hidden[..., 3].any()
 
 
+@pytest.mark.parametrize("side", [None, 16])
+def test_hidden_pixels_take_the_nearest_colour_of_the_whole_picture(side):
+    """Of two visible pixels the second lies outside the window of the part that holds the first. No
+    pixel is as near to the one as to the other: the squares of their distances differ in parity."""
+    colours, places = np.array([(250, 10, 90), (20, 240, 130)], np.uint8), ((8, 15), (8, 18))
+    image, alpha = np.full((40, 48, 3), 128, np.uint8), np.zeros((40, 48), np.uint8)
+    for colour, place in zip(colours, places, strict=True):
+        image[place], alpha[place] = colour, 255
+    rows, columns = np.mgrid[:40, :48]
+    squares = [(rows - row) ** 2 + (columns - column) ** 2 for row, column in places]
+    filled = colours[np.argmin(squares, axis=0)]
+    expected = to_uint8(imresize((filled / np.float32(255)).astype(np.float32), 2))
+    out = enlarged(cscsr.make_solver("bicubic"), Picture(image, alpha), 2, side=side)
+    np.testing.assert_array_equal(out[..., :3], expected)
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_parts_of_a_picture_that_is_mostly_hidden_are_the_whole(channels):
+    alpha = np.where(np.random.default_rng(0).random((96, 96)) < 0.03, 255, 0).astype(np.uint8)
+    picture, solver = Picture(photo(96, 96, channels), alpha), cscsr.make_solver("bicubic")
+    whole, parts = (enlarged(solver, picture, 2, side=side) for side in (96, 16))
+    np.testing.assert_array_equal(parts, whole)
+
+
 def test_memory_does_not_grow_with_the_height():
     """Beyond the image itself: a band and the work on one part, whatever the number of bands."""
     solver = cscsr.make_solver("bicubic")

@@ -333,14 +333,14 @@ class _Run:
         """Patches of unit norm, drawn from the signals where they have contrast, (count,C,s,s)."""
         size = self._options.size
         random = np.random.default_rng((self._options.seed, step, 1))
-        tried = []
-        for index in random.integers(len(self._signals), size=4 * count):
-            part = self._signals[int(index)].random_part(size, random)
-            tried.append(part.signal if part.mask is None else part.signal * part.mask)
+        tried = [
+            self._signals[int(index)].random_part(size, random).masked()
+            for index in random.integers(len(self._signals), size=4 * count)
+        ]
+        if not any(patch.any() for patch in tried):
+            tried = self._patches_with_contrast(4 * count, random)
         patches = torch.from_numpy(np.stack(tried))
         norms = patches.flatten(1).norm(dim=1)
-        if not float(norms.max()) > 0:
-            raise InputError("learning a dictionary needs signals with contrast, got flat ones.")
         drawn = (norms >= FLATTEST * norms.mean()).nonzero()[:count, 0]
         if len(drawn) < count:  # flat signals with few details: the patches that have most
             drawn = norms.argsort(descending=True, stable=True)[:count]
@@ -349,6 +349,19 @@ class _Run:
             patches[drawn] / norms[drawn].clamp_min(1e-12)[:, None, None, None]
             + NOISE * noise.float()
         )
+
+    def _patches_with_contrast(self, count: int, random: np.random.Generator) -> list[np.ndarray]:
+        """Patches (C,s,s) around pixels that are not zero, all of one signal."""
+        size = self._options.size
+        for index in random.permutation(len(self._signals)):
+            signal = self._signals[int(index)].masked()
+            pixels = np.argwhere(signal.any(axis=0))
+            if len(pixels):
+                ends = np.array(signal.shape[1:]) - size
+                centres = pixels[random.integers(len(pixels), size=count)]
+                corners = np.clip(centres - size // 2, 0, ends)
+                return [signal[:, top : top + size, left : left + size] for top, left in corners]
+        raise InputError("learning a dictionary needs signals with contrast, got flat ones.")
 
     def _digest(self, init: Any) -> str:
         """What tells this run from others: the options, the start, and of the signals how many

@@ -69,6 +69,10 @@ class Observed(NamedTuple):
         """Bytes of both."""
         return self.signal.nbytes + (0 if self.mask is None else self.mask.nbytes)
 
+    def masked(self) -> np.ndarray:
+        """The signal with zeros where it is not observed."""
+        return self.signal if self.mask is None else self.signal * self.mask
+
     def random_part(self, side: int, random: np.random.Generator) -> Observed:
         """A part of at most `side` pixels a side."""
         top, left = (int(random.integers(max(n - side, 0) + 1)) for n in self.signal.shape[1:])

@@ -162,6 +162,32 @@ def test_an_atom_without_codes_is_drawn_anew():
     assert abs((learned[0] * useless).sum()) / np.linalg.norm(useless) < 0.1
 
 
+@pytest.mark.parametrize("atoms", [1, 8])
+def test_filters_come_from_the_little_contrast_there_is(atoms):
+    """Nothing exceeds λ, so that all atoms are drawn anew at each step: they are parts of the one
+    signal of three that is not flat where it is observed."""
+    details = np.random.default_rng(0).standard_normal((6, 6))
+    signals, masks = np.zeros((3, 128, 128)), np.ones((3, 128, 128))
+    signals[1, 60:66, 90:96] = details
+    signals[2, 5, 7], masks[2, 5, 7] = 1.0, 0.0
+    options = {"steps": 3, "lam": 1e3, "masks": list(masks)}
+    learned = learn_dictionary(list(signals), atoms, 5, **options).filters
+    patches = np.lib.stride_tricks.sliding_window_view(signals[1], (5, 5)).reshape(-1, 25)
+    patches = patches[patches.any(axis=1)]
+    patches /= np.linalg.norm(patches, axis=1, keepdims=True)
+    assert ((learned.reshape(atoms, 25) @ patches.T).max(axis=1) > 0.999).all()
+    again = learn_dictionary(list(signals), atoms, 5, **options).filters
+    np.testing.assert_array_equal(learned, again)
+
+
+def test_learning_does_not_end_at_an_unused_atom_of_mostly_flat_signals():
+    signal = np.zeros((128, 128), np.float32)
+    signal[40:72, 40:72] = np.random.default_rng(0).standard_normal((32, 32))
+    options = {"steps": 14, "batch": 2, "crop": 128, "coding_iterations": 5}
+    learned = learn_dictionary([signal], 24, 5, 4.0, **options)
+    assert len(learned.objective) == 14
+
+
 def test_lists_need_not_fit_into_memory(tmp_path, monkeypatch):
     """With room for one signal the filters are those of signals that are all in memory."""
     paths = [image.path for image in demo().images]

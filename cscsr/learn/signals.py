@@ -99,7 +99,8 @@ class CheckedSignals:
     ------
     InputError
         If there is none, or another number of masks; on use, for a signal of another shape, dtype
-        or with NaN or infinity, and for a mask that `cscsr.SparseCoding` refuses.
+        or with NaN, infinity or numbers beyond the range of float32, and for a mask that
+        `cscsr.SparseCoding` refuses.
     """
 
     def __init__(self, signals: Signals, masks: Signals | None, channels: int, size: int) -> None:
@@ -144,7 +145,14 @@ class CheckedSignals:
             raise InputError(f"{name} must be float32 or float64, got {array.dtype}.")
         if not np.isfinite(array).all():
             raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            signal = array.astype(np.float32)
+        if not np.isfinite(signal).all():
+            raise InputError(
+                f"{name} must lie within the range of float32, but reaches "
+                f"{np.abs(array).max():.3g}; divide it by its largest value."
+            )
+        return signal
 
     def _checked_mask(self, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
         if self._masks is None:

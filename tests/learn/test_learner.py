@@ -228,6 +228,10 @@ def test_options_out_of_range_are_a_sentence(residuals, options, sentence):
         ([], "at least one signal"),
         ([np.zeros((40, 40), np.float32)], "contrast"),
         ([np.full((40, 40), np.nan, np.float32)], "finite"),
+        (
+            [np.full((40, 40), 1e39)],
+            r"signal 0 must lie within .* float32, but reaches 1e\+39; div",
+        ),
         ([np.zeros((40, 40), np.uint8)], "float32 or float64, got uint8"),
         ([np.zeros((40, 5), np.float32)], "sides of at least 6 pixels"),
     ],

@@ -8,20 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from cscsr import checkpoints
-from cscsr.arrays import ordinary_torch, to_numpy
+from cscsr.arrays import dtype_name, ordinary_torch, plain, to_numpy, to_tensor
 from cscsr.errors import InputError
 from cscsr.learn.signals import CheckedSignals, Observed, Signals
 from cscsr.learn.statistics import Quadratic, Statistics
 from cscsr.learn.update import update_filters
 from cscsr.problem import SparseCoding
-from cscsr.schema import Seed, check
+from cscsr.schema import Range, Seed, check
 from cscsr.sparse.admm import ADMM
 from cscsr.sparse.ista import FISTA
 
@@ -161,7 +161,8 @@ def learn_dictionary(
         missing. At each step the codes fill in what is missing before the filters are updated,
         which lowers the objective of what is observed (`cscsr.learn.statistics`).
     init
-        Filters to start from, of the shape of the result; None: random patches of the signals.
+        Filters to start from, (M,s,s) or (M,C,s,s), float32 or float64, numpy or torch; None:
+        random patches of the signals.
     checkpoint
         A file to go on from if it is there, and to write to as the run proceeds.
     progress
@@ -185,8 +186,8 @@ def learn_dictionary(
     Raises
     ------
     InputError
-        For an option or a signal out of range, signals without contrast, a checkpoint of another
-        run, and one that cannot be read or written.
+        For an option or a signal out of range, signals without contrast, an `init` of another
+        shape, a checkpoint of another run, and one that is damaged or cannot be read or written.
 
     References
     ----------
@@ -239,6 +240,7 @@ class _Run:
         self.seconds: list[float] = []
         self._statistics = Statistics.empty(options.atoms, options.channels, options.size)
         self._codes: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        start = None if init is None else _checked_start(init, shape)
         self._identity = self._digest(init)
         iterations = options.coding_iterations
         self._coder: ADMM | FISTA = ADMM(iterations, tol=0.0, record_every=0)
@@ -246,15 +248,8 @@ class _Run:
             self._coder = FISTA(3 * iterations, tol=0.0, record_every=0)
         if self._checkpoint is not None and self._checkpoint.exists():
             self._load(self._checkpoint)
-        elif init is None:
-            self._filters = self._patches(options.atoms, 0)
         else:
-            filters = to_numpy(init)
-            if filters.size != np.prod(shape) or not np.isfinite(filters).all():
-                raise InputError(
-                    f"init must be finite filters of shape {shape}, got shape {filters.shape}."
-                )
-            self._filters = _unit(torch.from_numpy(filters.reshape(shape).astype(np.float32)))
+            self._filters = self._patches(options.atoms, 0) if start is None else start
 
     def result(self) -> np.ndarray:
         """A copy of the filters, (M,s,s) or (M,C,s,s)."""
@@ -399,10 +394,51 @@ class _Run:
                 f"{path} is the checkpoint of a run with other options or signals; remove it, or "
                 "name another one."
             )
-        self.step, self._filters = state["step"], state["filters"]
-        self._statistics = Statistics(*state["sums"])
+        step = check(Annotated[int, Range(0, self._options.steps)], state["step"], f"{path}: step")
+        sums, trace = self._statistics, torch.zeros(step, dtype=torch.float64)
+        like = {
+            "filters": sums.signal,  # of the same shape
+            "sums": [sums.codes, sums.signal],
+            "objective": trace,
+            "seconds": trace,
+        }
+        for name, part in like.items():
+            checkpoints.check_like(state[name], part, f"{path}: {name}")
+        codes = check(dict[str, list[Any]], state["codes"], f"{path}: codes")
+        self.step, self._filters = step, state["filters"].float()
+        self._statistics = Statistics(*(part.double() for part in state["sums"]))
         self.objective, self.seconds = state["objective"].tolist(), state["seconds"].tolist()
-        self._codes = {int(index): tuple(pair) for index, pair in state["codes"].items()}
+        for index in range(len(self._signals)):
+            if (pair := codes.get(str(index))) is not None:
+                size = self._options.atoms * self._signals[index].signal[0].size
+                self._codes[index] = _checked_codes(pair, size, f"{path}: codes.{index}")
+
+
+def _checked_codes(pair: list[Any], size: int, where: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The places and values of codes that are not zero, among `size` codes. Raises InputError for
+    anything else."""
+    count = len(pair[0]) if pair and isinstance(pair[0], torch.Tensor) and pair[0].ndim else 0
+    checkpoints.check_like(pair, [torch.zeros(count, dtype=torch.int64), torch.zeros(count)], where)
+    places, values = pair[0].long(), pair[1].float()
+    if count and not 0 <= int(places.min()) <= int(places.max()) < size:
+        raise InputError(f"{where} should be places from 0 to {size - 1}.")
+    return places, values
+
+
+def _checked_start(init: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """Filters to start from, of unit norm and of the shape (M,C,s,s), float32. Raises InputError
+    unless they are finite, float32 or float64, and of that shape, or (M,s,s) where C is 1."""
+    filters = plain("init", init)
+    shapes = [shape] if shape[1] > 1 else [shape, (shape[0], *shape[2:])]
+    if tuple(filters.shape) not in shapes:
+        known = " or ".join(map(str, shapes))
+        raise InputError(f"init must have shape {known}, got {tuple(filters.shape)}.")
+    if dtype_name(filters) not in ("float32", "float64"):
+        raise InputError(f"init must be float32 or float64, got {filters.dtype}.")
+    start = to_tensor(filters, "cpu", torch.float32).detach().reshape(shape)
+    if not bool(start.isfinite().all()):
+        raise InputError("init must be finite in float32, but it holds NaN or infinity.")
+    return _unit(start)
 
 
 def _unit(filters: torch.Tensor) -> torch.Tensor:

@@ -142,13 +142,77 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, residuals, online):
         learn_dictionary(signals, checkpoint=checkpoint, **{**options, "lam": 0.1})
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, residuals):
+    """The checkpoint of a run over all signals, what it holds, and its arguments."""
+    path = tmp_path_factory.mktemp("run") / "checkpoint"
+    signals = [residual[:32, :32] for residual in residuals[:2]]
+    options = {**SHORT, "steps": 2, "online": False, "checkpoint": path}
+    learn_dictionary(signals, **options)
+    return path, torch.load(path, weights_only=True), lambda: learn_dictionary(signals, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "sentence"),
+    [
+        ("filters", lambda filters: filters[:2], r"filters should have the shape \(8, 1, 6, 6\)"),
+        ("filters", lambda filters: filters * np.nan, "filters holds a number that is not finite"),
+        ("step", lambda _: "x", "step should be a whole number, got 'x'"),
+        ("step", lambda _: 3, r"step should be in \[0, 2\], got 3"),
+        ("sums", lambda sums: sums[:1], "sums should be a list of 2"),
+        ("objective", lambda values: values[:1], r"objective should have the shape \(2,\)"),
+        ("seconds", lambda values: values.tolist(), "seconds should be a tensor"),
+        ("codes", lambda _: 3, "codes should be a table, got 3"),
+        ("codes", lambda codes: {"0": codes["0"][:1]}, r"codes\.0 should be a list of 2"),
+        (
+            "codes",
+            lambda codes: {"0": [codes["0"][0] + 8 * 32 * 32, codes["0"][1]]},
+            r"codes\.0 should be places from 0 to 8191",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_a_sentence(checkpoint, name, wrong, sentence):
+    path, state, learn = checkpoint
+    torch.save({**state, name: wrong(state[name])}, path)
+    with pytest.raises(InputError, match=rf"checkpoint: {sentence}"):
+        learn()
+    torch.save(state, path)
+    np.testing.assert_array_equal(learn().filters, state["filters"][:, 0])
+
+
 def test_start_and_codes_that_are_not_negative(residuals):
     init = np.random.default_rng(0).standard_normal((8, 6, 6))
     options = {**SHORT, "steps": 1}
     learned = learn_dictionary(residuals, init=init, nonnegative=True, **options)
     assert (learn_dictionary(residuals, init=init, **options).filters != learned.filters).any()
-    with pytest.raises(InputError, match=r"init must be finite filters of shape \(8, 1, 6, 6\)"):
-        learn_dictionary(residuals, init=init[:7], **options)
+    for same in (init[:, None], torch.from_numpy(init).requires_grad_()):
+        again = learn_dictionary(residuals, init=same, nonnegative=True, **options).filters
+        np.testing.assert_array_equal(again, learned.filters)
+
+
+@pytest.mark.parametrize(
+    ("init", "sentence"),
+    [
+        (
+            np.ones((7, 6, 6)),
+            r"init must have shape \(8, 1, 6, 6\) or \(8, 6, 6\), got \(7, 6, 6\)",
+        ),
+        (np.ones((6, 6, 8)), r"init must have shape .*, got \(6, 6, 8\)"),
+        (np.ones((8, 6, 6), int), "init must be float32 or float64, got int64"),
+        (np.full((8, 6, 6), np.nan), "init must be finite"),
+        (torch.full((8, 6, 6), 1e39, dtype=torch.float64), "init must be finite in float32"),
+        ("abc", "init must be a numpy array or a torch tensor, got str"),
+    ],
+)
+def test_another_start_is_a_sentence(residuals, init, sentence):
+    with pytest.raises(InputError, match=sentence):
+        learn_dictionary(residuals, init=init, **{**SHORT, "steps": 1})
+
+
+def test_a_start_of_several_channels_has_their_axis():
+    signals = [planted(channels=3)[0][0]]
+    with pytest.raises(InputError, match=r"init must have shape \(8, 3, 6, 6\), got \(8, 6, 18\)"):
+        learn_dictionary(signals, channels=3, init=np.ones((8, 6, 18)), **SHORT)
 
 
 def test_an_atom_without_codes_is_drawn_anew():

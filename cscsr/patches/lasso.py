@@ -16,6 +16,11 @@ _REGULAR = 1e-10
 """Added to the diagonal of the systems, as a share of it, so that atoms which depend on each other
 can be solved for."""
 
+LEAST_LAM = 0.01
+"""The least λ whose codes are exact to `TOLERANCE` for signals of norm 1 and atoms of squared norms
+of up to 2. `_REGULAR` lets the product of an active atom d with the residual exceed λ by a share
+1e-10·‖d‖²|α|/λ, and λ|α| ≤ ½‖y‖², which is the objective at α = 0."""
+
 BLOCK = 1024
 """Signals that are coded together."""
 
@@ -36,7 +41,8 @@ def lasso_codes(signals: np.ndarray, dictionary: np.ndarray, lam: float) -> csr_
     dictionary
         (K,d), float64, one atom a row.
     lam
-        λ > 0.
+        λ > 0. Below `LEAST_LAM`, or its like in other units, the codes may be less exact than
+        `TOLERANCE`.
 
     Returns
     -------

@@ -14,7 +14,7 @@ import numpy as np
 from cscsr.imaging import imresize
 from cscsr.imaging.back_projection import PROJECTION_REACH, back_projected
 from cscsr.patches.geometry import HALO, SUPPORT, features_of, mean_of_patches, patch_elements
-from cscsr.patches.lasso import lasso_codes
+from cscsr.patches.lasso import LEAST_LAM, lasso_codes
 from cscsr.patches.solver import PatchSolver
 from cscsr.patches.weight_file import Shape
 from cscsr.schema import Range, check_fields
@@ -64,14 +64,14 @@ class ScSR(PatchSolver[CoupledScale]):
         A ``.safetensors`` file from ``cscsr train scsr``; None: the one that this command made last
         without ``--out``.
     lam
-        λ of the lasso, for features of unit norm.
+        λ of the lasso, for features of unit norm; at least 0.01, from where on the codes are exact.
     back_projections
         Steps of back-projection, which bring the estimate, shrunk, nearer to the input.
 
     Raises
     ------
     InputError
-        For a λ that is not positive, and a number of steps that is negative or above 100.
+        For a λ below 0.01 or above 1, and a number of steps that is negative or above 100.
 
     References
     ----------
@@ -81,7 +81,7 @@ class ScSR(PatchSolver[CoupledScale]):
 
     weights_type: ClassVar[Any] = CoupledScale
 
-    lam: Annotated[float, Range(0, 1, open_low=True)] = 0.05
+    lam: Annotated[float, Range(LEAST_LAM, 1)] = 0.05
     back_projections: Annotated[int, Range(0, 100)] = 2
 
     def __post_init__(self) -> None:

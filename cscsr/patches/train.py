@@ -28,6 +28,7 @@ from cscsr.output import make_folder, write_text
 from cscsr.patches import a_plus, scsr
 from cscsr.patches.a_plus import AnchoredScale
 from cscsr.patches.coupled import learn_coupled
+from cscsr.patches.lasso import LEAST_LAM
 from cscsr.patches.regression import ANCHOR_SAMPLES, anchored_regressors, learn_anchors
 from cscsr.patches.samples import Samples, draw_samples
 from cscsr.patches.scsr import CoupledScale, ScSR
@@ -131,7 +132,7 @@ class ScSROptions(Options):
     atoms
         K.
     lam
-        λ of the joint codes.
+        λ of the joint codes; at least 0.01, from where on they are exact.
     steps
         Steps of the dictionary learning.
     """
@@ -140,7 +141,7 @@ class ScSROptions(Options):
 
     samples: Annotated[int, Range(1, 10**8)] = 500_000
     atoms: Annotated[int, Range(1, 2**14)] = 512
-    lam: Annotated[float, Range(0, 1, open_low=True)] = 0.15
+    lam: Annotated[float, Range(LEAST_LAM, 1)] = 0.15
     steps: Annotated[int, Range(1, 10**6)] = 100
 
     def fit(self, samples: Samples, rng: np.random.Generator, progress: bool) -> CoupledScale:

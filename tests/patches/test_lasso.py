@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cscsr.patches.lasso import BLOCK, TOLERANCE, lasso_codes
+from cscsr.patches.lasso import BLOCK, LEAST_LAM, TOLERANCE, lasso_codes
 
 
 def unit_rows(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
@@ -68,6 +68,20 @@ def test_equal_and_opposite_atoms_end_at_a_minimum():
     dictionary = np.vstack([dictionary, dictionary, -dictionary])
     signals = unit_rows(rng, 30, 5)
     check_optimal(signals, dictionary, 0.05, lasso_codes(signals, dictionary, 0.05).toarray())
+
+
+def test_large_codes_are_exact_down_to_the_least_lambda():
+    """Two long atoms at a small angle θ, sin ½θ = √2 λ, and a signal along their difference: its
+    codes are ±1/(8λ)."""
+    lam = LEAST_LAM
+    sine = np.sqrt(2) * lam
+    cosine = np.sqrt(1 - sine**2)
+    dictionary = np.sqrt(2) * np.array([[cosine, sine], [cosine, -sine]])
+    signal = np.array([[0.0, 1.0]])
+    codes = lasso_codes(signal, dictionary, lam).toarray()
+    np.testing.assert_allclose(codes, [[1 / (8 * lam), -1 / (8 * lam)]], rtol=1e-6)
+    products = (signal - codes @ dictionary) @ dictionary.T
+    np.testing.assert_allclose(products, [[lam, -lam]], rtol=TOLERANCE)
 
 
 def test_signals_of_several_blocks_are_coded_as_alone():

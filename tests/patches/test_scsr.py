@@ -122,7 +122,8 @@ def test_scsr_keeps_the_contract(rule, scsr_file):
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"lam": 0.0}, r"lam should be in \(0, 1\], got 0.0"),
+        ({"lam": 0.0}, r"lam should be in \[0.01, 1\], got 0.0"),
+        ({"lam": 1e-9}, r"lam should be in \[0.01, 1\], got 1e-09"),
         ({"lam": "0.1"}, "lam should be a number"),
         ({"back_projections": -1}, r"back_projections should be in \[0, 100\], got -1"),
     ],

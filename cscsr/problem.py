@@ -128,6 +128,11 @@ class SparseCoding:
         if self.boundary not in ("circular", "zero"):
             raise unknown_name("boundary", str(self.boundary), ("circular", "zero"))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseCoding:
+        """The same problem with arrays of its own. Tensors remain in their graphs, which their own
+        deep copy refuses."""
+        return replace(self, lam=copied(self.lam) if self.has_lam_array else self.lam)
+
     def __repr__(self) -> str:
         height, width = self.dictionary.shape[-2:]
         parts = [

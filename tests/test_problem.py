@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -241,3 +242,25 @@ def test_sums_of_single_precision_are_taken_in_double():
     objective, gap = silent.objective_and_gap(codes)
     assert objective == pytest.approx(0.5 * squares + 0.25 * sizes, rel=1e-13)
     assert gap == pytest.approx(0.25 * sizes, rel=1e-12)  # u = y is the dual optimum
+
+
+@pytest.mark.parametrize("shape", [None, (3, 1, 1), (3, 9, 8)])
+def test_a_deep_copy_has_arrays_of_its_own_in_the_same_graph(shape):
+    rng = np.random.default_rng(0)
+    signal, filters = rng.standard_normal((1, 9, 8)), rng.standard_normal((3, 1, 3, 3))
+    tensor = torch.from_numpy(filters.copy()).requires_grad_()
+    lam = 0.1 if shape is None else torch.full(shape, 0.1, dtype=torch.float64)
+    problem = SparseCoding(torch.from_numpy(signal), tensor, lam, mask=np.eye(9, 8))
+    expected = problem.lambda_max()
+    copied = copy.deepcopy(problem)
+    copied.dictionary.square().sum().backward()
+    np.testing.assert_array_equal(tensor.grad, 2 * filters)
+    with torch.no_grad():
+        problem.signal.zero_()
+        problem.dictionary.zero_()
+        if shape is not None:
+            problem.lam.zero_()
+    np.testing.assert_array_equal(copied.signal, signal)
+    np.testing.assert_array_equal(copied.dictionary.detach(), filters)
+    assert np.asarray(copied.lam).max() == 0.1
+    assert copied.lambda_max() == expected

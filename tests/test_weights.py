@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -34,6 +35,15 @@ def test_a_file_cut_short_is_refused(tmp_path, share):
     weights.write(path, {"a": np.zeros((64, 64))}, {})
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(InputError, match="cut short"):
+        weights.load(path)
+
+
+@pytest.mark.parametrize("entry", [{}, {"__metadata__": None}, {"__metadata__": {}}])
+def test_a_file_of_tensors_without_metadata_is_refused(tmp_path, entry):
+    header = json.dumps(entry | {"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}})
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0")
+    with pytest.raises(InputError, match="but not one written by this toolkit"):
         weights.load(path)
 
 

@@ -219,7 +219,7 @@ def load(
             f"{path} should be a safetensors weight file but cannot be read ({error}): "
             "it is cut short or of another kind."
         ) from error
-    text = header.get("__metadata__", {}).get(_METADATA_KEY)
+    text = (header.get("__metadata__") or {}).get(_METADATA_KEY)
     if text is None:
         raise InputError(f"{path} is a safetensors file, but not one written by this toolkit.")
     metadata = _parsed(text)

@@ -38,7 +38,7 @@ from cscsr.imaging import degrade, read_image
 from cscsr.locks import folder_lock
 from cscsr.output import printable, write_text
 from cscsr.problem import SparseCoding
-from cscsr.schema import Range, Seed, check, check_fields
+from cscsr.schema import Distinct, Range, Seed, check, check_fields, shown
 from cscsr.sparse.lista import (
     FORMS,
     KIND,
@@ -54,6 +54,9 @@ FILTERS = "csc-sr-ista"
 """Shipped weights whose filters are the default dictionary."""
 
 CHECKPOINT_EVERY = 10
+
+Positive = Annotated[float, Range(0, math.inf, open_low=True, open_high=True)]
+"""A number above zero, and finite."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Options:
     crop
         Side of a crop in pixels.
     lams
-        The range of λ.
+        The lowest and the highest λ.
     rate, filter_rate
         Adam's learning rates: for log γ and log θ, and for the elements of W and B (unit-norm
         atoms). Both follow a cosine schedule to zero.
@@ -81,20 +84,22 @@ class Options:
     Raises
     ------
     InputError
-        For a number out of range.
+        For a number out of range, and `lams` other than a low and a high one.
     """
 
     steps: Annotated[int, Range(1, 1000)] = STEPS
     updates: Annotated[int, Range(1, 10**9)] = 600
     batch: Annotated[int, Range(1, 2**16)] = 6
     crop: Annotated[int, Range(1, 2**12)] = 32
-    lams: tuple[float, float] = (0.005, 0.1)
-    rate: Annotated[float, Range(0, math.inf, open_low=True, open_high=True)] = 0.03
-    filter_rate: Annotated[float, Range(0, math.inf, open_low=True, open_high=True)] = 1e-3
-    scales: tuple[int, ...] = (2, 3, 4)
+    lams: Sequence[Positive] = (0.005, 0.1)
+    rate: Positive = 0.03
+    filter_rate: Positive = 1e-3
+    scales: Annotated[Sequence[Annotated[int, Range(2, 16)]], Distinct()] = (2, 3, 4)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if len(self.lams) != 2 or self.lams[0] > self.lams[1]:
+            raise InputError(f"lams should be a low and a high one, got {shown(self.lams)}.")
 
 
 def residuals(paths: Sequence[Path], scales: Sequence[int]) -> Iterator[np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import signal
 import subprocess
@@ -10,12 +12,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
-from cscsr import SparseCoding, make_solver, weights
+from cscsr import InputError, SparseCoding, make_solver, weights
 from cscsr.data.datasets import demo, training_textures
 from cscsr.imaging import write_image
 from cscsr.sparse.lista import LISTA
-from cscsr.training.lista import main
+from cscsr.training.lista import Options, draw, main
 
 
 @pytest.fixture
@@ -95,6 +98,36 @@ def test_bad_input_is_a_sentence(tmp_path, data, large, capsys, words, sentence)
     assert last.startswith("cscsr: ") and last.count("\n") == 1
     assert sentence in last
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lams": (0.0, 0.1)}, "each of lams should be positive and finite, got 0.0"),
+        ({"lams": (0.1, math.inf)}, "each of lams should be positive and finite, got inf"),
+        ({"lams": (0.2, 0.1)}, "lams should be a low and a high one, got (0.2, 0.1)"),
+        ({"lams": (0.1,)}, "lams should be a low and a high one, got (0.1,)"),
+        ({"scales": (1,)}, "each of scales should be in [2, 16], got 1"),
+        ({"scales": (2.5,)}, "each of scales should be a whole number, got 2.5"),
+        ({"scales": ()}, "scales should be a list of at least one item, got []"),
+    ],
+)
+def test_options_made_in_python_are_checked_too(options, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        Options(**options)
+
+
+def test_lambda_is_drawn_evenly_by_its_logarithm():
+    """From a range of one number, that number."""
+    generator = torch.Generator().manual_seed(0)
+    image = [np.zeros((4, 4), np.float32)]
+    options = Options(batch=1, crop=4, lams=(0.01, 1.0))
+    drawn = [draw(image, options, generator)[1] for _ in range(2000)]
+    assert min(drawn) >= 0.01 and max(drawn) <= 1.0
+    assert np.mean(np.log10(drawn)) == pytest.approx(-1, abs=0.05)
+    assert draw(image, Options(batch=1, crop=4, lams=(0.3, 0.3)), generator)[1] == (
+        pytest.approx(0.3)
+    )
 
 
 def test_a_run_with_other_options_is_not_continued(tmp_path, large, capsys):

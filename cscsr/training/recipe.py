@@ -53,7 +53,8 @@ class Optimiser(_Checked):
     Attributes
     ----------
     batch
-        Patches per step.
+        Patches per step. Where a step takes all scales (`joint_scales` of a network), each of n
+        scales has the same number of them, batch // n, and the remainder is left out.
     patch
         Side of the network's input patch in pixels.
     learning_rate
@@ -191,7 +192,10 @@ class Recipe(_Checked):
 
         network = blueprint(self.architecture, {**self.network, "scales": self.scales})
         per_pixel = [network.multiply_adds(s) / network.input_ratio(s) ** 2 for s in self.scales]
-        pixels = self.optimiser.batch * self.optimiser.patch**2
+        patches = self.optimiser.batch
+        if network.joint_scales and self.sampling == "random":
+            patches -= patches % len(self.scales)
+        pixels = patches * self.optimiser.patch**2
         return 2.0 * PASSES * pixels * sum(per_pixel) / len(per_pixel)
 
     @classmethod

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cscsr import InputError
 from cscsr.cli import main
 from cscsr.networks import LumaRefiner, architecture, architectures, blueprint, build
+from cscsr.training.patches import load_banks
 from cscsr.training.recipe import (
     FOLDER,
     SMALL,
@@ -22,6 +23,7 @@ from cscsr.training.recipe import (
     recipe_file,
     recipe_names,
 )
+from cscsr.training.trainer import Trainer
 
 GOOD = """
 architecture = "crnet-a"
@@ -71,6 +73,21 @@ def test_operations_of_a_step_are_the_mean_of_what_torch_counts_at_its_scales(sm
             network(x, scale).mean().backward()
         counted.append(counter.get_total_flops())
     assert 0.9 * recipe.step_operations() < np.mean(counted) <= recipe.step_operations()
+
+
+@pytest.mark.parametrize(
+    ("name", "sampling"),
+    [("crnet-a", "random"), ("crnet-a", "partition"), ("crnet-b", "random")],
+)
+def test_operations_of_a_step_are_those_of_the_patches_that_it_takes(
+    data, small_recipe, name, sampling
+):
+    """Seven patches are three for each of two scales, unless a step takes patches of any scale."""
+    recipe = replace(small_recipe(name, batch=7), sampling=sampling)
+    trainer = Trainer(recipe, load_banks(recipe, data), bf16=False)
+    patches = sum(len(source) for source, _ in trainer.batch().values())
+    one = replace(recipe, optimiser=replace(recipe.optimiser, batch=2)).step_operations() / 2
+    assert recipe.step_operations() == pytest.approx(patches * one)
 
 
 def test_a_recipe_is_what_its_file_says(tmp_path):

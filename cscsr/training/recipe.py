@@ -73,7 +73,7 @@ class Optimiser(_Checked):
     schedule
         "cosine" falls to zero; "step" multiplies the rate by `decay` after each share `decay_every`
         of the run; "wsd" (warmup, stable, decay) stays at the peak and falls linearly to zero over
-        the last share `cooldown` of the run.
+        the last share `cooldown` of the run, which is below 1 and begins after the warmup.
     decay, decay_every, cooldown
         See `schedule`.
     loss
@@ -88,7 +88,8 @@ class Optimiser(_Checked):
     Raises
     ------
     InputError
-        For a name that is not one of these, and a number out of range.
+        For a name that is not one of these, a number out of range, and a cooldown of "wsd" that is
+        the whole run or begins in the warmup.
     """
 
     batch: Annotated[int, Range(1, 2**16)]
@@ -106,6 +107,18 @@ class Optimiser(_Checked):
     loss: Literal["l1", "charbonnier", "mse"] = "l1"
     balance: bool = True
     clip_by: Literal["norm", "rate"] = "norm"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.schedule != "wsd":
+            return
+        if self.cooldown == 1:
+            raise InputError("cooldown should be below 1 in the schedule wsd, got 1.")
+        if self.warmup + self.cooldown > 1:
+            raise InputError(
+                "warmup and cooldown should be at most 1 together in the schedule wsd, "
+                f"got {self.warmup:g} and {self.cooldown:g}."
+            )
 
 
 @dataclass(frozen=True)

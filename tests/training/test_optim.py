@@ -44,6 +44,14 @@ def test_a_rate_stays_at_its_peak_until_the_cooldown(small_recipe):
     np.testing.assert_allclose(rates, expected, atol=1e-15)
 
 
+@pytest.mark.parametrize("warmup", [0.05, 0.1, 0.3, 0.7])
+def test_a_cooldown_may_begin_where_the_warmup_ends(small_recipe, warmup):
+    recipe = small_recipe(schedule="wsd", warmup=warmup, cooldown=1 - warmup)
+    done = np.linspace(0, 1, 101)
+    rates = [learning_rate(recipe.optimiser, d) for d in done]
+    np.testing.assert_allclose(rates, 2e-3 * np.interp(done, [0, warmup, 1], [0, 1, 0]), atol=1e-15)
+
+
 def test_sgd_is_momentum_on_the_clipped_gradient_and_the_decay(data, small_recipe):
     settings = {"method": "sgd", "weight_decay": 0.1, "clip": 1e-6, "clip_by": "rate"}
     recipe = small_recipe(**settings, learning_rate=1e-3, schedule="step", warmup=0.0)

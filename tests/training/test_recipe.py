@@ -158,6 +158,16 @@ def test_small_networks_take_the_arithmetic_of_a_small_crnet():
         ("patch = 16", "patch = 16\nema = 1", r"ema should be in \[0, 1\), got 1.0"),
         ("patch = 16", "patch = 16\nloss = 'l2'", "unknown loss 'l2'"),
         ("patch = 16", "patch = 16\nschedule = 'wds'", "did you mean wsd"),
+        (
+            "patch = 16",
+            "patch = 16\nschedule = 'wsd'\nwarmup = 0\ncooldown = 1",
+            "cooldown should be below 1 in the schedule wsd, got 1",
+        ),
+        (
+            "patch = 16",
+            "patch = 16\nschedule = 'wsd'\nwarmup = 0.5\ncooldown = 0.9",
+            "at most 1 together in the schedule wsd, got 0.5 and 0.9",
+        ),
         ("patch = 16", "patch = 16\nema = 2", r"ema should be in \[0, 1\), got 2"),
         ("patch = 16", "patch = 16\nclip = -1", "clip should be positive, got -1"),
         ("patch = 16", "patch = 16\nclip = nan", "clip should be positive, got nan"),

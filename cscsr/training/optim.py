@@ -92,8 +92,8 @@ def make_optimisers(settings: Optimiser, network: nn.Module) -> list[torch.optim
     inner = inner_convolutions(network) if settings.method == "muon" else []
     others = [p for p in network.parameters() if not any(p is q for q in inner)]
     rate, decay = settings.learning_rate, settings.weight_decay
-    if settings.method == "sgd":
-        return [torch.optim.SGD(others, rate, momentum=0.9, weight_decay=decay, fused=True)]
+    if settings.method == "sgd":  # not fused, which needs a gradient of every weight at every step
+        return [torch.optim.SGD(others, rate, momentum=0.9, weight_decay=decay)]
     adam = torch.optim.Adam(others, rate, weight_decay=decay, fused=True)
     return [adam, Muon(inner, rate)] if inner else [adam]
 

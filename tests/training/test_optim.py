@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,29 @@ def test_sgd_is_momentum_on_the_clipped_gradient_and_the_decay(data, small_recip
         momentum = 0.9 * momentum + gradient
         expected -= 1e-3 * momentum
         torch.testing.assert_close(weight.detach(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_sgd_leaves_the_layers_of_other_scales_and_their_momentum(data, small_recipe):
+    """Each step takes one scale; a run that goes on from a checkpoint does the same."""
+    recipe = small_recipe("crnet-b", method="sgd", clip=math.inf, schedule="step", warmup=0.0)
+    banks = load_banks(recipe, data)
+    trainer = Trainer(recipe, banks, bf16=False)
+    weights = dict(trainer.network.named_parameters())
+    expected = {name: weight.detach().clone() for name, weight in weights.items()}
+    momenta = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for step in range(5):
+        if step == 1:  # before the layers of the second scale have had a gradient
+            resumed = Trainer(recipe, banks, bf16=False, seed=4)
+            resumed.restore(trainer.state())
+            trainer, weights = resumed, dict(resumed.network.named_parameters())
+        trainer.step()
+        without_gradient = {name for name, weight in weights.items() if weight.grad is None}
+        assert without_gradient
+        for name in weights.keys() - without_gradient:
+            momenta[name] = 0.9 * momenta[name] + weights[name].grad
+            expected[name] -= recipe.optimiser.learning_rate * momenta[name]
+        for name, weight in weights.items():
+            torch.testing.assert_close(weight.detach(), expected[name], rtol=1e-5, atol=1e-7)
 
 
 def test_gradients_are_clipped_in_proportion_to_the_inverse_rate(data, small_recipe):

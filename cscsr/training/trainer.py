@@ -42,6 +42,10 @@ MOMENTA: dict[type, set[str]] = {
 """The names of the state that each optimiser keeps of a parameter."""
 
 
+ROUNDING = 1e-6
+"""The largest error of bicubic interpolation, of pixels in [0, 1], that rounding alone causes."""
+
+
 class NonFiniteLoss(RuntimeError):
     """The loss or the weights stopped being finite; the last checkpoint is still finite."""
 
@@ -94,7 +98,8 @@ class Trainer:
     ------
     InputError
         For an unknown architecture or argument, a seed out of range, `init` weights of another
-        network, and a teacher that is no network, takes another input or lacks a scale.
+        network, a teacher that is no network, takes another input or lacks a scale, and training
+        images without contrast, whose losses cannot be balanced.
     """
 
     def __init__(
@@ -156,6 +161,11 @@ class Trainer:
             if bank.ratio > 1:
                 source = interpolate(source, scale_factor=bank.ratio, mode="bicubic")
             errors[scale] = l1_loss(source, target).item()
+        if min(errors.values()) < ROUNDING:
+            raise InputError(
+                "the training images have too little contrast to balance the losses of the scales: "
+                "add images with detail, or set balance = false in the recipe's [optimiser]."
+            )
         mean = sum(errors.values()) / len(errors)
         return {scale: mean / error for scale, error in errors.items()}
 

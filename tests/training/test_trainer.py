@@ -131,6 +131,21 @@ def test_every_recipe_trains_when_made_small(data, name):
     assert any(not torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
 
 
+@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize("architecture", ["crnet-a", "crnet-b"])
+def test_images_without_contrast_are_refused_unless_the_losses_are_not_balanced(
+    small_recipe, architecture, level
+):
+    """Bicubic interpolation makes no error there, whose inverse would be a weight."""
+    flat, network = np.full((64, 64, 3), level, np.uint8), networks.architecture(architecture)
+    banks = {scale: PatchBank([network.training_pair(flat, scale)]) for scale in (2, 3)}
+    with pytest.raises(InputError, match=r"too little contrast .* set balance = false"):
+        Trainer(small_recipe(architecture), banks)
+    trainer = Trainer(small_recipe(architecture, balance=False), banks, bf16=False)
+    assert trainer.loss_weight == {2: 1.0, 3: 1.0}
+    assert math.isfinite(trainer.step())
+
+
 def test_a_run_from_weights_starts_where_they_are(tmp_path, data, small_recipe):
     recipe = small_recipe()
     path = train(recipe, data, tmp_path / "first", steps=3, bf16=False)

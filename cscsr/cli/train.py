@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def add_parser(commands: Commands) -> None:
         "--minutes",
         type=float,
         help="time to train for, that before --resume included; reading the images and evaluating "
-        "them takes more (default: the recipe's steps, or 10 minutes)",
+        "them takes more (default: the budget before --resume, the recipe's steps, or 10 minutes)",
     )
     budget.add_argument(
         "--steps", type=int, help="updates to train for, those before --resume included"
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
     from cscsr.training.run import NonFiniteLoss, train
 
     minutes = arguments.minutes
-    if minutes is None and arguments.steps is None and recipe.steps is None:
+    resumed = arguments.resume and os.path.exists(out / "checkpoint.pt")
+    if minutes is None and arguments.steps is None and recipe.steps is None and not resumed:
         minutes = 10.0
     try:
         path = train(

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
+from cscsr.errors import InputError
 from cscsr.schema import Range
 
 OFF_PLAN = 0.1
@@ -67,6 +68,44 @@ class Progress:
         left = total - self.step
         if not self.per_step or round((1 - self.done) / self.per_step) != left:
             self.per_step = (1 - self.done) / left
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may take, with what was trained before it was resumed.
+
+    Attributes
+    ----------
+    minutes
+        The time in training steps; None: `steps` are given.
+    steps
+        Updates of the weights; None: `minutes` are given.
+
+    Raises
+    ------
+    InputError
+        For both or neither, and for one that is not positive or not finite.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise InputError("training needs either minutes or steps, not both or neither.")
+        if not 0 < (self.minutes or self.steps or 0) < math.inf:
+            raise InputError(f"training needs a positive budget, got {self}.")
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps" if self.minutes is None else f"{self.minutes:g} minutes"
+
+    def spent(self, progress: Progress) -> str | None:
+        """Return what a run has spent if that is all of the budget, for a sentence; else None."""
+        if self.minutes is None:
+            assert self.steps is not None
+            return f"made {progress.step}" if progress.step >= self.steps else None
+        minutes = progress.seconds / 60
+        return f"trained for {minutes:.2f}" if minutes >= self.minutes else None
 
 
 class Pace:

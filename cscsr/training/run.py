@@ -7,7 +7,6 @@ tqdm.
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,13 @@ from cscsr.imaging import degrade, read_image, score
 from cscsr.interrupts import Terminated
 from cscsr.locks import folder_lock
 from cscsr.networks import blueprint
-from cscsr.schema import Seed, check
+from cscsr.schema import Seed, check, check_table
 from cscsr.solver import Solver
 from cscsr.super_resolution import SuperResolution
 from cscsr.training.allocator import keep_freed_memory
 from cscsr.training.curve import add_row, cut
 from cscsr.training.optim import learning_rate
-from cscsr.training.pace import Pace, Progress
+from cscsr.training.pace import Budget, Pace, Progress
 from cscsr.training.patches import load_banks
 from cscsr.training.recipe import Recipe
 from cscsr.training.trainer import (
@@ -88,8 +88,9 @@ def train(
     """Train `recipe`, for `minutes` or for `steps`, or else for the recipe's own steps.
 
     The budget is that of the whole run, with what was trained before it was resumed. A resumed run
-    with another number of steps goes on where the schedule is, which then ends with these steps; a
-    run that has made them already, or is done, says so, and keeps its weights.
+    keeps its budget if it gets none. With another one it goes on where the schedule is, which then
+    ends with the new budget; a run that has spent it already, or is done, says so, and keeps its
+    weights.
     With `minutes` the time per step is measured first, and the checkpoint keeps the number of steps
     that follows from it. That number changes only when the time per step, averaged over the last
     `PACE_STEPS`, would end the run too late or too early (`Progress.plan`), as on a shared machine.
@@ -139,25 +140,22 @@ def train(
     Raises
     ------
     InputError
-        For an invalid budget, seed or device, a missing data set, results of a run in `out`
-        without `resume` or without their checkpoint, a resumed run of another recipe, `seed` or
-        `init`, and a file or folder that cannot be written; what was written before stays.
+        For an invalid budget, seed or device, a missing data set, images without contrast, results
+        of a run in `out` without `resume` or without their checkpoint, a resumed run of another
+        recipe, `seed` or `init`, and a file or folder that cannot be written; what was written
+        before stays.
     NonFiniteLoss
         If the loss or the weights stop being finite; the last good checkpoint remains.
     """
-    if minutes is None and steps is None:
-        steps = recipe.steps
-    if (minutes is None) == (steps is None):
-        raise InputError("training needs either minutes or steps, not both or neither.")
-    budget = steps if minutes is None else 60 * minutes
-    if budget is None or not 0 < budget < math.inf:
-        asked = f"{steps} steps" if minutes is None else f"{minutes} minutes"
-        raise InputError(f"training needs a positive budget, got {asked}.")
+    out = Path(out)
+    asked: Budget | None = None
+    if minutes is not None or steps is not None or not (resume and _has_checkpoint(out)):
+        steps = recipe.steps if minutes is None and steps is None else steps
+        asked = check_table(Budget, {"minutes": minutes, "steps": steps}, "the budget")
     if seed is not None:
         check(Seed, seed, "seed")
     recipe.check_network()
     check_device(device)
-    out = Path(out)
     leads = os.environ.get("RANK", "0") == "0"  # under torchrun one process writes
     with folder_lock(out, "trains") if leads else nullcontext():
         _check_folder(out, resume)
@@ -167,10 +165,11 @@ def train(
         if recipe.teacher is not None:
             plan = blueprint(recipe.architecture, {**recipe.network, "scales": recipe.scales})
             teacher_of(recipe.teacher, plan, device)
-        state = None
-        if (out / "checkpoint.pt").exists():
+        state, before = None, asked
+        if _has_checkpoint(out):
             state = checkpoints.read(out / "checkpoint.pt", device)
             with _faults_of(out / "checkpoint.pt"):
+                before = _budget_of(state, asked)
                 check_recipe(state, recipe)
                 _check_same_run(state, seed, init, start)
         keep_freed_memory()
@@ -187,8 +186,10 @@ def train(
                 trainer.bf16 = bf16
         elif bf16 is None:
             trainer.choose_precision()
-        run = _Run(trainer, out, truths, {str(watch).lower(): watched}, losses, evaluate_every)
-        run.steps(budget, timed=minutes is not None)
+        assert before is not None
+        others = {str(watch).lower(): watched}
+        run = _Run(trainer, out, truths, others, losses, evaluate_every, before)
+        run.steps(asked or before)
     if trainer.processes > 1:
         distributed.barrier()
         distributed.destroy_process_group()
@@ -198,14 +199,27 @@ def train(
 def _check_folder(out: Path, resume: bool) -> None:
     """Check that a run overwrites no result of another one."""
     results = [out / name for name in RESULTS if (out / name).exists()]
-    if not results or (resume and (out / "checkpoint.pt").exists()):
+    if not results or (resume and _has_checkpoint(out)):
         return
-    if (out / "checkpoint.pt").exists():
+    if _has_checkpoint(out):
         raise InputError(f"{results[0]} exists: continue it with --resume or give another --out.")
     raise InputError(
         f"{results[0]} is the result of a run whose checkpoint.pt is missing: move it away or give "
         "another --out."
     )
+
+
+def _has_checkpoint(out: Path) -> bool:
+    return os.path.exists(out / "checkpoint.pt")  # False in a folder that is closed to the user
+
+
+def _budget_of(state: Mapping[str, Any], asked: Budget | None) -> Budget:
+    """The budget of a checkpoint, or `asked` where it states none. Raises InputError without."""
+    if "budget" in state:
+        return check_table(Budget, state["budget"], "budget")
+    if asked is None:
+        raise InputError("it states no budget of the run: give --minutes or --steps.")
+    return asked
 
 
 @contextmanager
@@ -249,6 +263,8 @@ class _Run:
         Those since the last row of the curve.
     evaluate_every
         Minutes between evaluations.
+    budget
+        That of the steps so far.
     """
 
     def __init__(
@@ -259,27 +275,29 @@ class _Run:
         watched: dict[str, list[np.ndarray]],
         losses: list[float],
         evaluate_every: float,
+        budget: Budget,
     ) -> None:
         self.trainer, self.out, self.truths, self.watched = trainer, out, truths, watched
-        self.losses, self.evaluate_every = losses, evaluate_every
+        self.losses, self.evaluate_every, self.budget = losses, evaluate_every, budget
         self.bicubic: dict[int, float] = {}
 
-    def steps(self, budget: float, timed: bool) -> None:
-        """Make all steps that are left of a budget of seconds, if timed, or else of steps."""
+    def steps(self, budget: Budget) -> None:
+        """Make all steps that are left of a budget."""
         trainer = self.trainer
         recipe, progress, first = trainer.recipe, trainer.progress, trainer.rank == 0
         if first:
-            if not (self.out / "checkpoint.pt").exists():  # else a kill could leave weights alone
-                _save(self.out / "checkpoint.pt", trainer, self.losses)
+            if not _has_checkpoint(self.out):  # else a kill could leave weights alone
+                self._save()
             cut(self.out / "curve.csv", progress.step)
             self._say_start()
-        if progress.done >= 1 or (not timed and progress.step >= budget):
+        if progress.done >= 1 or budget.spent(progress):
             if first:
                 self._say_end(budget)
             return
-        pace = Pace(trainer.seconds_per_step() if timed else 0.0)
-        if not timed:
-            progress.plan_steps(int(budget))
+        self.budget = budget
+        pace = Pace(0.0 if budget.minutes is None else trainer.seconds_per_step())
+        if budget.steps is not None:
+            progress.plan_steps(budget.steps)
         since = time.perf_counter()
         settings = {"desc": recipe.name, "bar_format": _BAR, "disable": not first}
         with (
@@ -287,8 +305,8 @@ class _Run:
             _interrupts_noted() as interrupted,
         ):
             while progress.done < 1:
-                if timed:
-                    progress.plan(pace.seconds, budget)
+                if budget.minutes is not None:
+                    progress.plan(pace.seconds, 60 * budget.minutes)
                     progress.per_step = trainer.broadcast_from_rank0(progress.per_step)
                 pace.start()
                 self.losses.append(trainer.step())
@@ -307,7 +325,7 @@ class _Run:
                 if interrupted:
                     if first:
                         trainer.check_finite()
-                        _save(self.out / "checkpoint.pt", trainer, self.losses)
+                        self._save()
                     raise Terminated if interrupted[0] == signal.SIGTERM else KeyboardInterrupt
 
     def _say_start(self) -> None:
@@ -320,7 +338,7 @@ class _Run:
         text = f"{trainer.recipe.name}: PSNR on held-out images {when} {start}"
         tqdm.write(text, file=sys.stderr)
 
-    def _say_end(self, budget: float) -> None:
+    def _say_end(self, budget: Budget) -> None:
         """Print why no step is made, after writing the weights if they were not yet."""
         trainer, progress = self.trainer, self.trainer.progress
         path = self.out / "weights.safetensors"
@@ -328,7 +346,7 @@ class _Run:
             self._evaluate()
         elif not path.exists():
             export(trainer, path, trainer.evaluate(self.truths))
-        reason = f"the run has made {progress.step} of {budget:g} steps already"
+        reason = f"the run has {budget.spent(progress)} of {budget} already"
         if progress.done >= 1:
             reason = f"the run is done after {progress.step} steps, at the end of its schedule"
         remedy = f"to train on from {path}, give it to --init, with another --out"
@@ -349,9 +367,14 @@ class _Run:
         rate = learning_rate(trainer.recipe.optimiser, progress.done)
         add_row(self.out / "curve.csv", progress, rate, self.losses, {"holdout": psnr, **others})
         export(trainer, self.out / "weights.safetensors", psnr)
-        _save(self.out / "checkpoint.pt", trainer, [])  # last: what is done has its weights
         self.losses.clear()
+        self._save()  # last: what is done has its weights
         return psnr
+
+    def _save(self) -> None:
+        """Write the checkpoint, with the losses since the last row of the curve."""
+        state = {**self.trainer.state(), "budget": asdict(self.budget), "losses": self.losses}
+        checkpoints.write(self.out / "checkpoint.pt", state)
 
 
 def holdout_psnr(
@@ -414,11 +437,6 @@ def _interrupts_noted() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _save(path: Path, trainer: Trainer, losses: list[float]) -> None:
-    """Write the checkpoint; `losses` are those since the last row of the curve."""
-    checkpoints.write(path, {**trainer.state(), "losses": losses})
 
 
 def export(

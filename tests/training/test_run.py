@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from cscsr import InputError, checkpoints, weights
+from cscsr.cli import main
 from cscsr.imaging import degrade, imresize, read_image, score
 from cscsr.locks import folder_lock
 from cscsr.training.pace import Progress
@@ -238,6 +240,80 @@ def test_a_run_with_fewer_steps_than_are_made_writes_its_weights_and_can_go_on(
         np.testing.assert_array_equal(weights.load(path)[0][key], value)
 
 
+def test_a_run_of_fewer_minutes_than_are_spent_keeps_its_weights_and_can_go_on(
+    tmp_path, data, small_recipe, monkeypatch, capsys
+):
+    recipe = small_recipe()
+    _interrupted(recipe, data, tmp_path, monkeypatch, after=4, minutes=100)
+    before = checkpoints.read(tmp_path / "checkpoint.pt")
+    spent = before["progress"]["seconds"] / 60
+    for _ in range(2):
+        capsys.readouterr()
+        path = train(recipe, data, tmp_path, minutes=spent, bf16=False, resume=True)
+        assert f"has trained for {spent:.2f} of {spent:g} minutes" in capsys.readouterr().err
+        assert weights.load(path)[1]["trained"]["steps"] == 4
+        after = checkpoints.read(tmp_path / "checkpoint.pt")
+        assert after["progress"] == before["progress"]
+        for key, value in before["network"].items():
+            assert torch.equal(after["network"][key], value)
+    path = train(recipe, data, tmp_path, minutes=spent + 1e-9, bf16=False, resume=True)
+    assert weights.load(path)[1]["trained"]["steps"] == 5
+
+
+@pytest.mark.parametrize("other", [{}, {"steps": 3}, {"minutes": 1e-9}])
+def test_a_resumed_run_keeps_its_steps_unless_it_gets_others(
+    tmp_path, data, small_recipe, monkeypatch, other
+):
+    """Others that are spent already change nothing."""
+    recipe = replace(small_recipe(), steps=20)
+    whole = train(recipe, data, tmp_path / "whole", steps=8, bf16=False)
+    out = tmp_path / "out"
+    _interrupted(recipe, data, out, monkeypatch, after=4, steps=8)
+    if other:
+        train(recipe, data, out, bf16=False, resume=True, **other)
+    path = train(recipe, data, out, bf16=False, resume=True)
+    assert weights.load(path)[1]["trained"]["steps"] == 8
+    for key, value in weights.load(whole)[0].items():
+        np.testing.assert_array_equal(weights.load(path)[0][key], value)
+
+
+def test_a_resumed_run_keeps_its_minutes(tmp_path, data, small_recipe, monkeypatch):
+    """From Python, and by the command, whose default is ten."""
+    recipe = small_recipe()
+    file = tmp_path / "tiny.toml"
+    file.write_text(
+        'architecture = "crnet-a"\nsets = ["T91"]\nscales = [2, 3]\n'
+        "[network]\nn0 = 8\nm0 = 8\nrecursions = 2\n"
+        "[optimiser]\nbatch = 6\npatch = 16\nlearning_rate = 2e-3\nwarmup = 0.1\nema = 0.9\n"
+    )
+    for number, resume in enumerate(
+        (
+            lambda out: train(recipe, data, out, bf16=False, resume=True),
+            lambda out: main(
+                ["train", str(file), "--data", str(data), "--out", str(out), "--resume"]
+            ),
+        )
+    ):
+        out = tmp_path / str(number)
+        _interrupted(recipe, data, out, monkeypatch, after=2, minutes=0.01)
+        assert checkpoints.read(out / "checkpoint.pt")["budget"] == {"minutes": 0.01, "steps": None}
+        resume(out)
+        state = checkpoints.read(out / "checkpoint.pt")
+        assert state["progress"]["done"] == 1.0
+        assert state["progress"]["step"] > 2
+        assert state["progress"]["seconds"] < 5
+
+
+def test_a_checkpoint_without_a_budget_goes_on_with_one(tmp_path, data, small_recipe, monkeypatch):
+    recipe = small_recipe()
+    _interrupted(recipe, data, tmp_path, monkeypatch, after=2, steps=4)
+    _spoil(tmp_path / "checkpoint.pt", lambda state: state.pop("budget"))
+    with pytest.raises(InputError, match=r"checkpoint\.pt: it states no budget .* --minutes or"):
+        train(recipe, data, tmp_path, bf16=False, resume=True)
+    path = train(recipe, data, tmp_path, steps=4, bf16=False, resume=True)
+    assert weights.load(path)[1]["trained"]["steps"] == 4
+
+
 def test_a_run_that_is_done_says_so(tmp_path, data, small_recipe, capsys):
     recipe = small_recipe()
     path = train(recipe, data, tmp_path, steps=2, bf16=False)
@@ -397,6 +473,9 @@ def _spoil(path, change):
         (lambda s: s["progress"].update(done=2.0), r"done should be in \[0, 1\], got 2.0"),
         (lambda s: s["progress"].update(seconds=math.nan), "seconds should be at least 0"),
         (lambda s: s["progress"].update(more=1), "unknown key of progress 'more'"),
+        (lambda s: s.update(budget=3), "budget should be a table"),
+        (lambda s: s["budget"].update(minutes=1), "either minutes or steps, not both"),
+        (lambda s: s["budget"].update(steps=-1), "positive budget, got -1 steps"),
         (lambda s: s.update(seed="0"), "seed should be a whole number"),
         (lambda s: s.update(bf16=None), "bf16 should be true or false"),
         (lambda s: s.update(start=[]), "start should be a table"),

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from cscsr import interrupts, weights
 from cscsr.bicubic import Bicubic
 from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
-from cscsr.network import NetworkSolver
+from cscsr.network import NetworkSolver, read_network
 from cscsr.published_weights import row_of_solver
+from cscsr.schema import shown
 from cscsr.training.recipe import FOLDER, Recipe, recipe_file
 from cscsr.training.run import HOLDOUT_CROP, holdout_crops, holdout_psnr
 
@@ -60,39 +63,55 @@ def publish(
     Raises
     ------
     InputError
-        If the run has no weights, if they are changed while they are scored, or if bicubic
-        interpolation or, unless `replace` is True, the shipped weights of that name are at least as
-        good on the held-out images, by the mean over scales.
+        For a name with other characters than small letters, digits and hyphens, or of shipped
+        weights that are no network; if the run has no weights of a network with their recipe, if
+        they are changed while they are scored, or if bicubic interpolation is at least as good on
+        the held-out images, by the mean over scales. Unless `replace` is True, also if the shipped
+        weights of that name have another scale, or are at least as good, by the mean over theirs.
     """
+    if not re.fullmatch("[a-z0-9-]+", name):
+        raise InputError(
+            "the name of shipped weights should be of small letters, digits and hyphens, "
+            f"got {shown(name)}."
+        )
+    shipped = read_network(name)[1].holdout_psnr_db if name in weights.manifest() else None
     source = Path(run) / "weights.safetensors"
     if half:
         tensors, metadata = weights.load(source)
         source = source.with_name("weights-half.safetensors")
         weights.write(source, {k: v.astype(np.float16) for k, v in tensors.items()}, metadata)
     digest = weights.sha256(source)
-    tensors, metadata = weights.load(source, digest)
-    line, scales = metadata["line"], metadata["scales"]
+    tensors, about = read_network(source, digest)
+    if about.recipe is None or about.trained is None:
+        raise InputError(f"{source} was not written by a training run: it states no recipe.")
+    recipe = Recipe.from_dict(about.recipe)
+    line, scales = about.line, about.scales
     solver = NetworkSolver(model=name, weights=str(source), device=device)
     truths = holdout_crops(data)
     ours = holdout_psnr(solver, truths, scales, line)
     if solver.weights_sha256() != digest:
         raise InputError(f"{source} was changed while it was scored; ship it when it is finished.")
-    metadata["holdout_psnr_db"] = {str(scale): round(value, 3) for scale, value in ours.items()}
+    rounded = {str(scale): round(value, 3) for scale, value in ours.items()}
+    metadata = {**asdict(about), "holdout_psnr_db": rounded}
     bicubic = holdout_psnr(Bicubic(), truths, scales, line)
     if np.mean(list(bicubic.values())) >= np.mean(list(ours.values())):
-        rounded = {str(scale): round(value, 3) for scale, value in bicubic.items()}
+        theirs = {str(scale): round(value, 3) for scale, value in bicubic.items()}
         raise InputError(
-            f"bicubic interpolation is better on the held-out images ({rounded}) than {source} "
-            f"({metadata['holdout_psnr_db']}); train it for longer."
+            f"bicubic interpolation is better on the held-out images ({theirs}) than {source} "
+            f"({rounded}); train it for longer."
         )
-    if name in weights.manifest() and not replace:
-        before = weights.load(name)[1]["holdout_psnr_db"]
-        if np.mean(list(before.values())) >= np.mean(list(ours.values())):
+    if shipped and not replace:
+        if lacking := [f"x{scale}" for scale in shipped if scale not in rounded]:
             raise InputError(
-                f"the shipped {name} is better on the held-out images ({before}) than {source} "
-                f"({metadata['holdout_psnr_db']}); give --replace to ship it anyway."
+                f"{source} lacks {', '.join(lacking)} of the shipped {name}; give --replace to "
+                "ship it anyway."
             )
-    count = len(training_images(Path(data), metadata["recipe"]["sets"]))
+        if np.mean(list(shipped.values())) >= np.mean([rounded[scale] for scale in shipped]):
+            raise InputError(
+                f"the shipped {name} is better on the held-out images ({shipped}) than {source} "
+                f"({rounded}); give --replace to ship it anyway."
+            )
+    count = len(training_images(Path(data), recipe.sets))
     return weights.save(name, tensors, metadata, card(name, metadata, bicubic, count, half))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cscsr import InputError, weights
 from cscsr.data.datasets import licence_of_weights
 from cscsr.published_weights import PUBLISHED
+from cscsr.training import ship
 from cscsr.training.recipe import load_recipe
 from cscsr.training.run import train
 from cscsr.training.ship import card, publish
@@ -17,9 +20,9 @@ def test_a_network_below_bicubic_is_not_shipped(tmp_path, data, monkeypatch, sma
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     train(small_recipe(learning_rate=0.5), data, tmp_path / "bad", steps=3, bf16=False)
     before = {path.name for path in tmp_path.iterdir()}
-    for replace in (False, True):
+    for replaced in (False, True):
         with pytest.raises(InputError, match="bicubic interpolation is better"):
-            publish(tmp_path / "bad", "nosuch", data, replace=replace)
+            publish(tmp_path / "bad", "nosuch", data, replace=replaced)
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
@@ -52,6 +55,65 @@ def test_publishing_writes_card_and_manifest_and_refuses_worse_weights(
     for name, tensor in whole.items():
         assert np.abs(half[name] - tensor).max() <= np.abs(tensor).max() * 2.0**-11
     assert "--half" in (tmp_path / "crnet-a-half.md").read_text()
+
+
+def test_weights_are_compared_on_the_scales_of_the_shipped_ones(
+    tmp_path, data, monkeypatch, small_recipe
+):
+    """At x2 all networks reach more than at x3, so a mean without x3 says nothing."""
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    scores = {"both": {2: 33.0, 3: 29.0}, "doubling": {2: 32.0}, "three": {2: 32.9, 3: 29.05, 4: 9}}
+    recipe = small_recipe()
+    for run, psnr in scores.items():
+        train(replace(recipe, scales=list(psnr)), data, tmp_path / run, steps=1, bf16=False)
+
+    def ship_run(run, **options):
+        psnr = scores[run]
+        monkeypatch.setattr(
+            ship,
+            "holdout_psnr",
+            lambda solver, *_: psnr if solver.name == "tiny" else dict.fromkeys(psnr, 0.0),
+        )
+        return publish(tmp_path / run, "tiny", data, **options)
+
+    ship_run("both")
+    with pytest.raises(InputError, match="lacks x3 of the shipped tiny; give --replace"):
+        ship_run("doubling")
+    with pytest.raises(InputError, match="the shipped tiny is better"):
+        ship_run("three")
+    scores["three"][3] = 29.15
+    ship_run("three")
+    ship_run("doubling", replace=True)
+    assert weights.load("tiny")[1]["holdout_psnr_db"] == {"2": 32.0}
+
+
+@pytest.mark.parametrize("name", ["../x", "x/y", "", "X", "x[published]", "x.y"])
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path, data, name):
+    with pytest.raises(InputError, match="small letters, digits and hyphens, got"):
+        publish(tmp_path, name, data)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_weights_of_a_classical_method_are_not_replaced(tmp_path, data, replaced):
+    with pytest.raises(InputError, match="expected the parameters of a network in csc-sr-admm"):
+        publish(tmp_path, "csc-sr-admm", data, replace=replaced)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda metadata: metadata.pop("recipe"), "states no recipe"),
+        (lambda metadata: metadata.pop("trained"), "states no recipe"),
+        (lambda metadata: metadata["recipe"].pop("sets"), "the recipe lacks the key sets"),
+        (lambda metadata: metadata.pop("architecture"), "expected the parameters of a network"),
+    ],
+)
+def test_weights_without_their_training_are_not_shipped(tmp_path, data, change, reason):
+    tensors, metadata = weights.load("srcnn")
+    change(metadata)
+    weights.write(tmp_path / "weights.safetensors", tensors, metadata)
+    with pytest.raises(InputError, match=reason):
+        publish(tmp_path, "srcnn-tiny", data)
 
 
 def test_a_card_names_the_teacher_and_its_licence():

@@ -73,6 +73,11 @@ def test_every_shipped_file_matches_its_manifest_and_has_a_card(name):
 def test_every_card_names_the_data_sets_trained_on_and_their_terms(name):
     _, metadata = weights.load(name)
     sets = set(metadata.get("recipe", {}).get("sets", metadata.get("training_sets", [])))
+    start = metadata.get("trained", {}).get("start")
+    while start:  # what the weights started from
+        sets |= set(start.get("sets") or [])
+        trained = start.get("trained", start)
+        start = trained and trained["start"]
     if metadata.get("kind") == "csc-sr":
         sets.add("T91")  # the filters are learned on it
     if metadata.get("kind") == "lista":

@@ -239,12 +239,17 @@ def _check_same_run(
 ) -> None:
     """Check that a checkpoint has the seed and the start that a resumed run is asked for, if it is.
 
-    `start` is the training of the weights `init`, as in `Trainer.start`.
+    `start` is the origin of the weights `init`, as in `Trainer.start`; the SHA-256 is compared.
     """
     own = check(Seed, state["seed"], "seed")
     if seed is not None and seed != own:
         raise InputError(f"the run has the seed {own}, not {seed}: leave out --seed.")
-    if init is not None and start != state["start"]:
+    before = check(dict[str, Any] | None, state["start"], "start")
+    if start is None:
+        return
+    if before is not None and "sha256" not in before:
+        raise InputError("it does not state which weights the run started from: leave out --init.")
+    if before is None or start["sha256"] != before["sha256"]:
         raise InputError(f"the run did not start from the weights {init}: leave out --init.")
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -25,8 +26,8 @@ from cscsr.data.datasets import licence_of_weights, training_images
 from cscsr.errors import InputError
 from cscsr.network import NetworkSolver, read_network
 from cscsr.published_weights import row_of_solver
-from cscsr.schema import shown
-from cscsr.training.recipe import FOLDER, Recipe, recipe_file
+from cscsr.schema import Range, Seed, check_table, shown
+from cscsr.training.recipe import FOLDER, Recipe, Teacher, recipe_file
 from cscsr.training.run import HOLDOUT_CROP, holdout_crops, holdout_psnr
 
 
@@ -115,6 +116,44 @@ def publish(
     return weights.save(name, tensors, metadata, card(name, metadata, bicubic, count, half))
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """The entry "trained" of a weight file, as `cscsr.training.run.export` writes it."""
+
+    steps: Annotated[int, Range(0)]
+    minutes: Annotated[float, Range(0)]
+    seed: Seed
+    device: str
+    threads: Annotated[int, Range(1)]
+    bf16: bool
+    start: dict[str, Any] | None = None
+    holdout_crops_psnr_db: dict[str, float] | None = None
+
+    def starts(self) -> list[_Start]:
+        """The weights that the training started from, what these started from, and so on."""
+        starts: list[_Start] = []
+        table = self.start
+        while table is not None:
+            if "steps" in table:  # of an earlier release, which stated the training alone
+                table = {"trained": table}
+            start = check_table(_Start, table, "start")
+            starts.append(start)
+            table = start.trained.start if start.trained else None
+        return starts
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The origin of weights to start from, as `cscsr.training.trainer.read_start` returns it."""
+
+    trained: _Trained | None
+    name: str | None = None
+    sha256: str | None = None
+    scales: list[int] = field(default_factory=list)
+    sets: list[str] | None = None
+    teacher: Teacher | None = None
+
+
 _METHODS = {"adam": "Adam", "sgd": "SGD", "muon": "Muon for the inner convolutions and Adam"}
 _LOSSES = {
     "l1": "mean absolute error",
@@ -141,7 +180,7 @@ def card(
     half
         Whether the weights are shipped in half precision.
     """
-    recipe, trained = metadata["recipe"], metadata["trained"]
+    recipe, trained = metadata["recipe"], check_table(_Trained, metadata["trained"], "trained")
     network = ", ".join(f"{key} = {value}" for key, value in metadata["network"].items())
     rows = "\n".join(
         f"| ×{scale} | {bicubic[scale]:.2f} | {metadata['holdout_psnr_db'][str(scale)]:.2f} |"
@@ -151,14 +190,14 @@ def card(
     method = _METHODS[optimiser.get("method", "adam")]
     loss = _LOSSES[optimiser.get("loss", "l1")]
     file = recipe_file(recipe["name"])
-    precision = "bfloat16 autocast" if trained["bf16"] else "float32"
-    before, chain = trained.get("start"), []
-    init = " --init FIRST" if before else ""
-    while before:
-        chain.append(f"{before['steps']} steps ({before['minutes']} minutes)")
-        before = before.get("start")
-    start = "".join(f",\n  started from weights of {part}" for part in chain)
-    operations = trained["steps"] * Recipe.from_dict(recipe).step_operations()
+    precision = "bfloat16 autocast" if trained.bf16 else "float32"
+    starts = trained.starts()
+    start = "".join(f",\n  started from {_described(origin)}" for origin in starts)
+    init = f" --init {shlex.quote(starts[0].name or 'FIRST')}" if starts else ""
+    sets = dict.fromkeys(
+        [*recipe["sets"], *(name for origin in starts for name in origin.sets or [])]
+    )
+    operations = trained.steps * Recipe.from_dict(recipe).step_operations()
     teacher = _teacher_line(recipe["teacher"]) if recipe.get("teacher") else ""
     return f"""# {name}
 
@@ -177,26 +216,45 @@ Figures on the test sets are in README.md or in reports/reference/pins.csv.
   rate {optimiser["learning_rate"]:g}, {optimiser["batch"]} patches a step, {loss}.
 - Data: {count} images of {", ".join(recipe["sets"])}; the images of holdout.txt and leaks.txt were
   left out.
-{teacher}- Trained for {trained["steps"]} steps, {trained["minutes"]} minutes of training steps on
-  {trained["device"]} ({trained["threads"]} thread{"s" * (trained["threads"] != 1)}, {precision}),
-  seed {trained["seed"]}{start}.
+{teacher}- Trained for {trained.steps} steps, {trained.minutes} minutes of training steps on
+  {trained.device} ({trained.threads} thread{"s" * (trained.threads != 1)}, {precision}),
+  seed {trained.seed}{start}.
 - Arithmetic: {operations:.1e} floating-point operations, forward and backward, without those of the
   starts{" and of the teacher" * bool(teacher)}.
-- Command: `cscsr train {recipe["name"]} --data DIR --steps {trained["steps"]}{init}`, then
+- Command: `cscsr train {recipe["name"]} --data DIR --steps {trained.steps}{init}`, then
   `python -m cscsr.training.ship runs/{recipe["name"]} {name} --data DIR{" --half" * half}`.
 - Shipped on {date.today().isoformat()}.
-{licence_of_weights(recipe["sets"])}
+{licence_of_weights(sets)}
 """
+
+
+def _described(start: _Start) -> str:
+    """What a card says of the weights that a training started from."""
+    trained = start.trained
+    training = f"{trained.steps} steps ({trained.minutes} minutes)" if trained else ""
+    if start.name is None:
+        return f"weights of {training}"
+    scales = ", ".join(f"×{scale}" for scale in start.scales)
+    sets = f" on {', '.join(start.sets)}" if start.sets else ", whose file names no data sets"
+    teacher = f", with the teacher {_with_licence(start.teacher.solver)}" if start.teacher else ""
+    return (
+        f"{_with_licence(start.name)}, SHA-256 {start.sha256},\n"
+        f"  for {scales}{f', trained for {training}' if trained else ''}{sets}{teacher}"
+    )
 
 
 def _teacher_line(teacher: dict[str, Any]) -> str:
     """What a card says of a teacher, if the recipe has one."""
-    row = row_of_solver(teacher["solver"])
-    about = "" if row is None else f" ({row.summary}; licence: {row.licence})"
     return (
         f"- Teacher: {100 * teacher['weight']:.0f} % of the loss compares with the output of "
-        f"{teacher['solver']}{about}.\n  The rest compares with the images.\n"
+        f"{_with_licence(teacher['solver'])}.\n  The rest compares with the images.\n"
     )
+
+
+def _with_licence(name: str) -> str:
+    """The name of weights, and if other authors published them, whose they are."""
+    row = row_of_solver(name)
+    return name if row is None else f"{name} ({row.summary}; licence: {row.licence})"
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import interpolate, l1_loss
 from torch.nn.parallel import DistributedDataParallel
 
-from cscsr import checkpoints
+from cscsr import checkpoints, weights
 from cscsr.errors import InputError
 from cscsr.imaging import degrade, score
 from cscsr.network import NetworkSolver, read_network
@@ -92,7 +93,7 @@ class Trainer:
     progress
         The progress of the run.
     start
-        The training of the `init` weights, from their metadata; None without `init`.
+        The origin of the `init` weights, as `read_start` returns it; None without `init`.
 
     Raises
     ------
@@ -431,8 +432,12 @@ def check_recipe(state: Mapping[str, Any], recipe: Recipe) -> None:
 
 def read_start(
     recipe: Recipe, init: str | os.PathLike[str]
-) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
-    """Return the tensors of weights to start from, and their training, from their metadata.
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the tensors of weights to start from, and their origin, for the metadata of others.
+
+    The origin has the name of the weights or of their file, its SHA-256, their scales, and where
+    the file states them, else None, the data sets and the teacher of their recipe, and their
+    training ("trained"), with the origin of the weights that they started from.
 
     K may differ from the recipe's, as all recursions share S. So may the scales, as when EDSR's
     ×3 and ×4 start from its ×2 (Lim et al. 2017, section 4.2): the tensors are those that both
@@ -444,7 +449,8 @@ def read_start(
         For weights that cannot be read, of another network than the recipe's, or of other scales
         where each scale has a network of its own.
     """
-    tensors, about = read_network(init)
+    digest = weights.sha256(init)
+    tensors, about = read_network(init, digest)
     name, arguments = about.architecture, about.network
     if name != recipe.architecture or _but_recursions(name, arguments) != _but_recursions(
         name, recipe.network
@@ -460,7 +466,15 @@ def read_start(
             f"{init} holds nothing for the scales {list(recipe.scales)} of the recipe "
             f"{recipe.name}: {name} has a network of its own for each of {list(about.scales)}."
         )
-    return shared, about.trained
+    stated = about.recipe or {}
+    return shared, {
+        "name": Path(init).name,
+        "sha256": digest,
+        "scales": about.scales,
+        "sets": stated.get("sets"),
+        "teacher": stated.get("teacher"),
+        "trained": about.trained,
+    }
 
 
 def _but_recursions(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on_with_resume_and_minutes_end_in_time(
     timed = train(recipe, data, tmp_path / "c", minutes=0.02, bf16=None, init=first)
     trained = weights.load(timed)[1]["trained"]
     assert trained["minutes"] <= 0.1
-    assert trained["start"]["steps"] == 6
+    assert trained["start"]["trained"]["steps"] == 6
 
 
 def test_an_interrupt_leaves_a_checkpoint_and_the_whole_curve(
@@ -346,6 +346,30 @@ def test_a_resumed_run_has_no_other_seed_and_no_other_start(tmp_path, data, smal
     with pytest.raises(InputError, match="did not start from the weights"):
         train(recipe, empty, first.parent, steps=1, resume=True, init=other)
     train(recipe, data, out, resume=True, **begun)
+
+
+def test_the_start_of_a_resumed_run_is_told_by_its_tensors(tmp_path, data, small_recipe):
+    """Not by its metadata, which weights of other authors lack, nor by its place."""
+    recipe, out = small_recipe(), tmp_path / "out"
+    tensors, metadata = weights.load(train(recipe, data, tmp_path / "a", steps=1, bf16=False))
+    of_others = {key: metadata[key] for key in ("architecture", "network", "scales", "line")}
+    first, same, other = (tmp_path / f"{name}.safetensors" for name in ("first", "same", "other"))
+    for path, factor in ((first, 1.0), (same, 1.0), (other, 0.9)):
+        scaled = {key: tensor * np.float32(factor) for key, tensor in tensors.items()}
+        weights.write(path, scaled, of_others)
+    begun = {"steps": 2, "bf16": False, "resume": True}
+    path = train(recipe, data, out, init=first, **begun)
+    assert weights.load(path)[1]["trained"]["start"]["sha256"] == weights.sha256(first)
+    train(recipe, data, out, init=same, **begun)
+    empty = tmp_path / "no data is read"
+    with pytest.raises(InputError, match="did not start from the weights"):
+        train(recipe, empty, out, init=other, **begun)
+    with pytest.raises(InputError, match="did not start from the weights"):
+        train(recipe, empty, tmp_path / "a", init=first, **begun)
+    _spoil(out / "checkpoint.pt", lambda state: state["start"].pop("sha256"))
+    with pytest.raises(InputError, match="does not state which weights .*: leave out --init"):
+        train(recipe, empty, out, init=first, **begun)
+    train(recipe, data, out, **begun)
 
 
 @pytest.mark.parametrize(

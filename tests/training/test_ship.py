@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -116,13 +117,84 @@ def test_weights_without_their_training_are_not_shipped(tmp_path, data, change, 
         publish(tmp_path, "srcnn-tiny", data)
 
 
+def _trained(**entries):
+    """The entry "trained" of a weight file."""
+    run = {"steps": 5, "minutes": 1.0, "seed": 0, "bf16": False, "threads": 1, "device": "cpu"}
+    return {**run, **entries}
+
+
+def test_a_card_names_all_that_the_weights_started_from():
+    """The files, their data sets and teachers, and the authors of what others published."""
+    oldest = {
+        "name": "vdsr[published]",
+        "sha256": "1" * 64,
+        "scales": [2, 3, 4],
+        "sets": None,
+        "teacher": None,
+        "trained": None,
+    }
+    older = {
+        "name": "w.safetensors",
+        "sha256": "2" * 64,
+        "scales": [2],
+        "sets": ["CID22", "T91"],
+        "teacher": {"solver": "imdn[published]", "weight": 0.5},
+        "trained": _trained(steps=7, start=oldest),
+    }
+    recipe = load_recipe("crnet-b-small").as_dict()
+    metadata = {
+        "architecture": "crnet-b",
+        "network": {},
+        "scales": [2],
+        "line": "rgb",
+        "recipe": {**recipe, "sets": ["T91"]},
+        "trained": _trained(start=older),
+        "holdout_psnr_db": {"2": 30.0},
+    }
+    text = card("crnet-b-small", metadata, {2: 28.0}, 700)
+    words = " ".join(text.split())
+    imdn, vdsr = PUBLISHED["imdn"], PUBLISHED["vdsr"]
+    assert (
+        f"started from w.safetensors, SHA-256 {'2' * 64}, for ×2, trained for 7 steps (1.0 minutes)"
+        f" on CID22, T91, with the teacher imdn[published] ({imdn.summary}; licence: none stated), "
+        f"started from vdsr[published] ({vdsr.summary}; licence: MIT), SHA-256 {'1' * 64}, for ×2, "
+        "×3, ×4, whose file names no data sets."
+    ) in words
+    assert licence_of_weights(["T91", "CID22"]) in text
+    assert "--init w.safetensors`" in text
+
+
+def test_a_card_of_an_earlier_release_names_the_steps_of_its_starts():
+    """As those that lie beside the weights."""
+    for name in ("crnet-a", "crnet-b", "crnet-b-tied"):
+        _, metadata = weights.load(name)
+        text = card(name, metadata, dict.fromkeys((2, 3, 4), 28.0), 700, half=True)
+        beside = (weights.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        (expected,) = re.findall(r"^- Trained for .*?^- Arithmetic", beside, re.M | re.S)
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda trained: trained.pop("threads"), "trained lacks the key threads"),
+        (lambda trained: trained.update(start=3), "start should be a table"),
+        (lambda trained: trained.update(start={"name": "x"}), "start lacks the key trained"),
+    ],
+)
+def test_a_training_that_is_stated_wrongly_is_refused(change, reason):
+    _, metadata = weights.load("srcnn")
+    change(metadata["trained"])
+    with pytest.raises(InputError, match=reason):
+        card("srcnn", metadata, dict.fromkeys((2, 3, 4), 28.0), 700)
+
+
 def test_a_card_names_the_teacher_and_its_licence():
     """Half of what crnet-b-256-imdn learns is another network's, and the card says whose."""
     recipe = load_recipe("crnet-b-256-imdn").as_dict()
-    trained = {"steps": 5, "minutes": 1, "seed": 0, "bf16": False, "threads": 1, "device": "cpu"}
     psnr = dict.fromkeys(("2", "3", "4"), 30.0)
     metadata = {"architecture": "crnet-b", "network": {}, "scales": [2, 3, 4], "line": "rgb"}
-    metadata |= {"recipe": recipe, "trained": trained, "holdout_psnr_db": psnr}
+    metadata |= {"recipe": recipe, "trained": _trained(), "holdout_psnr_db": psnr}
     text = card("crnet-b", metadata, dict.fromkeys((2, 3, 4), 28.0), 700)
     assert "50 % of the loss compares with the output of imdn[published]" in text
     assert PUBLISHED["imdn"].summary in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import math
@@ -152,9 +153,32 @@ def test_a_run_from_weights_starts_where_they_are(tmp_path, data, small_recipe):
     again = Trainer(recipe, load_banks(recipe, data), bf16=False, seed=9, init=path)
     for key, value in weights.load(path)[0].items():
         np.testing.assert_array_equal(again.network.state_dict()[key], value)
-    assert again.start["steps"] == 3
+    assert again.start["trained"]["steps"] == 3
     with pytest.raises(InputError, match="does not hold the network"):
         Trainer(small_recipe("crnet-b"), load_banks(recipe, data), init=path)
+
+
+def test_the_origin_of_a_start_names_its_file_and_what_it_learned_from(tmp_path, small_recipe):
+    recipe = replace(small_recipe(), teacher=Teacher("vdsr[published]", 0.25))
+    recipe = replace(recipe, network=load_recipe("crnet-a-small").network, scales=[2])
+    tensors, metadata = weights.load("crnet-a-small")
+    path = tmp_path / "mine.safetensors"
+    weights.write(path, tensors, {**metadata, "recipe": recipe.as_dict()})
+    _, start = read_start(recipe, path)
+    assert start == {
+        "name": "mine.safetensors",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "scales": [2, 3, 4],
+        "sets": ["T91"],
+        "teacher": {"solver": "vdsr[published]", "weight": 0.25},
+        "trained": metadata["trained"],
+    }
+    of_others = {key: metadata[key] for key in ("architecture", "network", "scales", "line")}
+    weights.write(path, tensors, of_others)
+    _, start = read_start(recipe, path)
+    assert start["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [start[key] for key in ("sets", "teacher", "trained")] == [None] * 3
+    assert read_start(recipe, "crnet-a-small")[1]["name"] == "crnet-a-small"
 
 
 def test_a_run_from_weights_need_not_state_the_networks_defaults(data, small_recipe):
@@ -163,7 +187,7 @@ def test_a_run_from_weights_need_not_state_the_networks_defaults(data, small_rec
     tensors, start = read_start(recipe, "srcnn")
     network = networks.build("srcnn", scales=recipe.scales)
     assert tensors.keys() == network.state_dict().keys()
-    assert start["steps"] > 0
+    assert start["trained"]["steps"] > 0
     with pytest.raises(InputError, match="does not hold the network"):
         read_start(replace(recipe, network={"n1": 32}), "srcnn")
 

@@ -367,7 +367,7 @@ def test_the_start_of_a_resumed_run_is_told_by_its_tensors(tmp_path, data, small
     with pytest.raises(InputError, match="did not start from the weights"):
         train(recipe, empty, tmp_path / "a", init=first, **begun)
     _spoil(out / "checkpoint.pt", lambda state: state["start"].pop("sha256"))
-    with pytest.raises(InputError, match="does not state which weights .*: leave out --init"):
+    with pytest.raises(InputError, match=r"does not state which weights .*: leave out --init"):
         train(recipe, empty, out, init=first, **begun)
     train(recipe, data, out, **begun)
 

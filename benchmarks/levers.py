@@ -84,6 +84,15 @@ def variants(width: int, recursions: int = RECURSIONS) -> list[Variant]:
     return [variant for variant in levers if taught or variant.teacher is None]
 
 
+def count_of(runs: Any, pairs: int) -> str:
+    """The number of a variant's runs (a DataFrame), of those that diverged, and of the `pairs`
+    whose gain is known if they are fewer than the others."""
+    diverged = int(runs.psnr_db.isna().sum())
+    remarks = [f"{diverged} diverged"] * (diverged > 0)
+    remarks += [f"gain of {pairs}"] * (pairs < len(runs) - diverged)
+    return f"{len(runs)}" + f" ({', '.join(remarks)})" * bool(remarks)
+
+
 def write(table: Path, page: Path) -> None:
     """Write levers.md from levers.csv."""
     import pandas as pd
@@ -96,10 +105,11 @@ def write(table: Path, page: Path) -> None:
         "|---|--:|--:|--:|",
     ]
     for variant, runs in rows.groupby("variant", sort=False):
-        gain = runs.set_index("seed").psnr_db - base.psnr_db
-        lines.append(
-            f"| {variant} | {runs.psnr_db.mean():.3f} | {gain.mean():+.3f} | {len(runs)} |"
-        )
+        psnr_db = runs.set_index("seed").psnr_db.dropna()
+        gain = (psnr_db - base.psnr_db).dropna()
+        means = [f"{psnr_db.mean():.3f}" if len(psnr_db) else ""]
+        means.append(f"{gain.mean():+.3f}" if len(gain) else "")
+        lines.append(f"| {variant} | {' | '.join(means)} | {count_of(runs, len(gain))} |")
     lines += [
         "",
         f"CRNet-A, n₀ = {first.n0}, m₀ = {first.m0}, K = {first.recursions}: {first.steps} steps "

@@ -282,11 +282,15 @@ def caption(rows: Any) -> str:
 
 
 def alike(rows: Any) -> dict[str, list[str]]:
-    """For each variant of a table (a DataFrame), those of its architecture that its runs do not
-    tell it from: neither's runs are all better than all of the other's."""
+    """For each variant of a table (a DataFrame) that has several runs, those of its architecture
+    that the runs do not tell it from: neither's runs are all better than all of the other's."""
     ranges = rows.groupby("variant", sort=False).agg(
-        low=("psnr_db", "min"), high=("psnr_db", "max"), architecture=("architecture", "first")
+        low=("psnr_db", "min"),
+        high=("psnr_db", "max"),
+        runs=("psnr_db", "count"),
+        architecture=("architecture", "first"),
     )
+    ranges = ranges[ranges.runs > 1]
     return {
         one.Index: [
             other.Index
@@ -302,36 +306,34 @@ def alike(rows: Any) -> dict[str, list[str]]:
 
 def write_spread(table: Path, page: Path) -> None:
     """Write a page with the mean and the range of each variant's runs, from the table of a study
-    of the paper, and with the variants that they do not tell it from, if all have several runs.
+    of the paper, and with the variants that they do not tell it from.
 
-    A run that stopped being finite counts as none here, but for the column of the runs.
+    Runs that stopped being finite are counted, and left out of all else.
     """
     import pandas as pd
 
     rows = pd.read_csv(table)
     first, others = rows.iloc[0], alike(rows)
-    runs_each = rows.groupby("variant").psnr_db.count()
-    several = bool(runs_each.min() > 1)
-    head = ["network", "parameters", f"PSNR ×{first.scale}, dB", "lowest to highest", "runs"]
     lines = [
-        f"| {' | '.join([*head, *['not told apart from'] * several])} |",
-        f"|---|--:|--:|:-:|---|{'---|' * several}",
+        f"| network | parameters | PSNR ×{first.scale}, dB | lowest to highest | runs "
+        "| not told apart from |",
+        "|---|--:|--:|:-:|---|---|",
     ]
     for variant, runs in rows.groupby("variant", sort=False):
         psnr_db = runs.psnr_db.dropna()
         idle = int((psnr_db <= runs.bicubic_psnr_db.iloc[0]).sum())
-        lost = len(runs) - len(psnr_db)
-        remarks = [f"{idle} no better than bicubic"] * bool(idle) + [f"{lost} diverged"] * bool(
-            lost
-        )
+        diverged = len(runs) - len(psnr_db)
+        remarks = [f"{idle} no better than bicubic"] * (idle > 0)
+        remarks += [f"{diverged} diverged"] * (diverged > 0)
         cells = [
             variant,
             f"{runs.parameters.iloc[0]:,}",
             f"{psnr_db.mean():.2f}" if len(psnr_db) else "",
             f"{psnr_db.min():.2f} to {psnr_db.max():.2f}" if len(psnr_db) > 1 else "",
-            f"{len(runs)}" + (f" ({', '.join(remarks)})" if remarks else ""),
+            f"{len(runs)}" + f" ({', '.join(remarks)})" * bool(remarks),
+            "; ".join(others[variant]) if variant in others else "(one run)",
         ]
-        lines.append(f"| {' | '.join([*cells, *['; '.join(others[variant])] * several])} |")
+        lines.append(f"| {' | '.join(cells)} |")
     sizes = rows[["n0", "m0", "recursions"]]
     common = [
         f"{symbol} = {sizes[key].iloc[0]}"
@@ -343,12 +345,13 @@ def write_spread(table: Path, page: Path) -> None:
         f"{', '.join([*common, f'{first.steps} steps'])} of {BATCH} patches from "
         f"{first.trained_on}, tested on {first.dataset} (bicubic: {first.bicubic_psnr_db:.2f} dB).",
     ]
-    if several:
-        least = runs_each.min()
+    if others:
+        runs_each = int(rows.groupby("variant").psnr_db.count().max())
         lines[-1] += (
             " Two networks of one architecture are told apart where all runs of one are better "
-            f"than all of the other. With {least} runs each, chance alone does that to one in "
-            f"{math.comb(2 * least, least) / 2:g} pairs of equal networks."
+            f"than all of the other. With {runs_each} runs each, chance alone does that to one in "
+            f"{math.comb(2 * runs_each, runs_each) / 2:g} pairs of equal networks"
+            f"{', and to more where runs diverged' * bool(rows.psnr_db.isna().any())}."
         )
     write_text(page, "\n".join(lines) + "\n")
 

@@ -335,6 +335,8 @@ class _Run:
         if not any(patch.any() for patch in tried):
             tried = self._patches_with_contrast(4 * count, random)
         patches = torch.from_numpy(np.stack(tried))
+        # in whatever unit: a power of two, so that not a bit of an ordinary signal changes
+        patches = torch.ldexp(patches, -torch.frexp(patches.abs().max()).exponent)
         norms = patches.flatten(1).norm(dim=1)
         drawn = (norms >= FLATTEST * norms.mean()).nonzero()[:count, 0]
         if len(drawn) < count:  # flat signals with few details: the patches that have most

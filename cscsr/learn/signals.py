@@ -18,6 +18,9 @@ from cscsr.weighting import checked_mask
 CACHE_BYTES = 2**30
 """The most bytes of signals that are held in memory between two uses."""
 
+LEAST, LARGEST = 1e-15, 1e15
+"""The largest value of a signal lies between these, so that float32 holds squares of it."""
+
 Signals = Sequence[Any]
 """Arrays (H,W) or (C,H,W), numpy or torch, or a sequence that makes them when it is indexed."""
 
@@ -99,8 +102,8 @@ class CheckedSignals:
     ------
     InputError
         If there is none, or another number of masks; on use, for a signal of another shape, dtype
-        or with NaN, infinity or numbers beyond the range of float32, and for a mask that
-        `cscsr.SparseCoding` refuses.
+        or with NaN or infinity, for one whose largest value is not from `LEAST` to `LARGEST`, and
+        for a mask that `cscsr.SparseCoding` refuses.
     """
 
     def __init__(self, signals: Signals, masks: Signals | None, channels: int, size: int) -> None:
@@ -145,14 +148,13 @@ class CheckedSignals:
             raise InputError(f"{name} must be float32 or float64, got {array.dtype}.")
         if not np.isfinite(array).all():
             raise InputError(f"{name} must be finite, but it holds NaN or infinity.")
-        with np.errstate(over="ignore"):
-            signal = array.astype(np.float32)
-        if not np.isfinite(signal).all():
+        largest = float(np.abs(array).max())
+        if largest > 0 and not LEAST <= largest <= LARGEST:
             raise InputError(
-                f"{name} must lie within the range of float32, but reaches "
-                f"{np.abs(array).max():.3g}; divide it by its largest value."
+                f"{name} reaches {largest:.3g}: learning computes in float32, where the largest "
+                f"value of a signal should be from {LEAST:g} to {LARGEST:g}; scale the signals."
             )
-        return signal
+        return array.astype(np.float32)
 
     def _checked_mask(self, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
         if self._masks is None:

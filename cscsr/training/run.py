@@ -169,7 +169,7 @@ def train(
         if _has_checkpoint(out):
             state = checkpoints.read(out / "checkpoint.pt", device)
             with _faults_of(out / "checkpoint.pt"):
-                before = _budget_of(state, asked)
+                before = _budget_of(state, asked, recipe)
                 check_recipe(state, recipe)
                 _check_same_run(state, seed, init, start)
         keep_freed_memory()
@@ -213,13 +213,18 @@ def _has_checkpoint(out: Path) -> bool:
     return os.path.exists(out / "checkpoint.pt")  # False in a folder that is closed to the user
 
 
-def _budget_of(state: Mapping[str, Any], asked: Budget | None) -> Budget:
-    """The budget of a checkpoint, or `asked` where it states none. Raises InputError without."""
+def _budget_of(state: Mapping[str, Any], asked: Budget | None, recipe: Recipe) -> Budget:
+    """The budget of a checkpoint. Where it is of an earlier release and states none: `asked`, the
+    recipe's steps, or the steps of a run that is done. Raises InputError without these."""
     if "budget" in state:
         return check_table(Budget, state["budget"], "budget")
-    if asked is None:
+    if asked is not None:
+        return asked
+    progress = check_table(Progress, state["progress"], "progress")
+    steps = progress.step if progress.done >= 1 else recipe.steps
+    if steps is None:
         raise InputError("it states no budget of the run: give --minutes or --steps.")
-    return asked
+    return Budget(steps=steps)
 
 
 @contextmanager
@@ -239,7 +244,8 @@ def _check_same_run(
 ) -> None:
     """Check that a checkpoint has the seed and the start that a resumed run is asked for, if it is.
 
-    `start` is the origin of the weights `init`, as in `Trainer.start`; the SHA-256 is compared.
+    `start` is the origin of the weights `init`, as in `Trainer.start`; the SHA-256 is compared, or
+    with a checkpoint of an earlier release, which has none, the training of these weights.
     """
     own = check(Seed, state["seed"], "seed")
     if seed is not None and seed != own:
@@ -247,9 +253,11 @@ def _check_same_run(
     before = check(dict[str, Any] | None, state["start"], "start")
     if start is None:
         return
-    if before is not None and "sha256" not in before:
-        raise InputError("it does not state which weights the run started from: leave out --init.")
-    if before is None or start["sha256"] != before["sha256"]:
+    if before is not None and "sha256" not in before:  # of an earlier release
+        same = before == start["trained"]
+    else:
+        same = before is not None and before["sha256"] == start["sha256"]
+    if not same:
         raise InputError(f"the run did not start from the weights {init}: leave out --init.")
 
 

@@ -417,14 +417,15 @@ class Trainer:
 
 
 def check_recipe(state: Mapping[str, Any], recipe: Recipe) -> None:
-    """Check that a `Trainer.state` belongs to a recipe.
+    """Check that a `Trainer.state` belongs to a recipe, whatever its name.
 
     Raises
     ------
     InputError
         If it belongs to another one.
     """
-    if state["recipe"] != recipe.as_dict():
+    own = check(dict[str, Any], state["recipe"], "recipe")
+    if {**own, "name": recipe.name} != recipe.as_dict():
         raise InputError(
             f"the checkpoint belongs to another recipe than {recipe.name}; give another --out."
         )
@@ -435,7 +436,8 @@ def read_start(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tensors of weights to start from, and their origin, for the metadata of others.
 
-    The origin has the name of the weights or of their file, its SHA-256, their scales, and where
+    The origin has the name of the weights, or of their file and its folder, their SHA-256 and
+    scales, and where
     the file states them, else None, the data sets and the teacher of their recipe, and their
     training ("trained"), with the origin of the weights that they started from.
 
@@ -468,7 +470,7 @@ def read_start(
         )
     stated = about.recipe or {}
     return shared, {
-        "name": Path(init).name,
+        "name": "/".join(Path(init).parts[-2:]),
         "sha256": digest,
         "scales": about.scales,
         "sets": stated.get("sets"),

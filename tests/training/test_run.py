@@ -304,7 +304,9 @@ def test_a_resumed_run_keeps_its_minutes(tmp_path, data, small_recipe, monkeypat
         assert state["progress"]["seconds"] < 5
 
 
-def test_a_checkpoint_without_a_budget_goes_on_with_one(tmp_path, data, small_recipe, monkeypatch):
+def test_a_checkpoint_without_a_budget_goes_on_with_one(
+    tmp_path, data, small_recipe, monkeypatch, capsys
+):
     recipe = small_recipe()
     _interrupted(recipe, data, tmp_path, monkeypatch, after=2, steps=4)
     _spoil(tmp_path / "checkpoint.pt", lambda state: state.pop("budget"))
@@ -312,6 +314,30 @@ def test_a_checkpoint_without_a_budget_goes_on_with_one(tmp_path, data, small_re
         train(recipe, data, tmp_path, bf16=False, resume=True)
     path = train(recipe, data, tmp_path, steps=4, bf16=False, resume=True)
     assert weights.load(path)[1]["trained"]["steps"] == 4
+    _spoil(tmp_path / "checkpoint.pt", lambda state: state.pop("budget"))
+    capsys.readouterr()
+    train(recipe, data, tmp_path, bf16=False, resume=True)
+    assert "the run is done after 4 steps" in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_a_budget_goes_on_with_the_steps_of_its_recipe(
+    tmp_path, data, small_recipe, monkeypatch
+):
+    recipe = replace(small_recipe(), steps=4)
+    _interrupted(recipe, data, tmp_path, monkeypatch, after=2)
+    _spoil(tmp_path / "checkpoint.pt", lambda state: state.pop("budget"))
+    path = train(replace(recipe, name="renamed"), data, tmp_path, bf16=False, resume=True)
+    assert weights.load(path)[1]["trained"]["steps"] == 4
+
+
+def test_a_resumed_run_goes_on_with_the_last_budget_it_had(
+    tmp_path, data, small_recipe, monkeypatch
+):
+    recipe = small_recipe()
+    _interrupted(recipe, data, tmp_path, monkeypatch, after=2, steps=9)
+    _interrupted(recipe, data, tmp_path, monkeypatch, after=3, steps=5, resume=True)
+    path = train(recipe, data, tmp_path, bf16=False, resume=True)
+    assert weights.load(path)[1]["trained"]["steps"] == 5
 
 
 def test_a_run_that_is_done_says_so(tmp_path, data, small_recipe, capsys):
@@ -366,10 +392,22 @@ def test_the_start_of_a_resumed_run_is_told_by_its_tensors(tmp_path, data, small
         train(recipe, empty, out, init=other, **begun)
     with pytest.raises(InputError, match="did not start from the weights"):
         train(recipe, empty, tmp_path / "a", init=first, **begun)
-    _spoil(out / "checkpoint.pt", lambda state: state["start"].pop("sha256"))
-    with pytest.raises(InputError, match=r"does not state which weights .*: leave out --init"):
-        train(recipe, empty, out, init=first, **begun)
     train(recipe, data, out, **begun)
+
+
+def test_the_start_in_a_checkpoint_of_an_earlier_release_is_told_by_its_training(
+    tmp_path, data, small_recipe
+):
+    recipe, out = small_recipe(), tmp_path / "out"
+    first, other = (
+        train(recipe, data, tmp_path / str(steps), steps=steps, bf16=False) for steps in (1, 2)
+    )
+    begun = {"steps": 2, "bf16": False, "resume": True}
+    train(recipe, data, out, init=first, **begun)
+    _spoil(out / "checkpoint.pt", lambda state: state.update(start=state["start"]["trained"]))
+    train(recipe, data, out, init=first, **begun)
+    with pytest.raises(InputError, match=r"did not start from the weights .*: leave out --init"):
+        train(recipe, tmp_path / "no data is read", out, init=other, **begun)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +522,7 @@ def _spoil(path, change):
     ("change", "reason"),
     [
         (lambda s: s.pop("average"), "lacks the key average"),
-        (lambda s: s.update(recipe=3), "another recipe"),
+        (lambda s: s.update(recipe=3), "recipe should be a table, got 3"),
         (lambda s: s.update(network=[]), "network should hold .'F0"),
         (lambda s: s["network"].pop("F0.bias"), "network should hold .'F0"),
         (lambda s: s["network"]["F0.bias"].fill_(math.nan), "network.F0.bias holds a number"),

@@ -166,7 +166,7 @@ def test_the_origin_of_a_start_names_its_file_and_what_it_learned_from(tmp_path,
     weights.write(path, tensors, {**metadata, "recipe": recipe.as_dict()})
     _, start = read_start(recipe, path)
     assert start == {
-        "name": "mine.safetensors",
+        "name": f"{tmp_path.name}/mine.safetensors",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "scales": [2, 3, 4],
         "sets": ["T91"],

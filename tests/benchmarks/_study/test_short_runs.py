@@ -84,6 +84,8 @@ def test_the_spread_of_a_study_is_as_worked_out_by_hand(tmp_path):
         ("wider", "crnet-a", 3, ""),  # it diverged
         ("other", "crnet-b", 4, 29.5),  # bicubic's, and of another architecture
         ("other", "crnet-b", 4, 30.0),
+        ("single", "crnet-b", 5, 29.8),
+        ("single", "crnet-b", 5, ""),
     ]
     _table(tmp_path / "study.csv", runs)
     write_spread(tmp_path / "study.csv", tmp_path / "study.md")
@@ -94,18 +96,20 @@ def test_the_spread_of_a_study_is_as_worked_out_by_hand(tmp_path):
         "| wide | 2,000 | 30.35 | 30.10 to 30.60 | 2 | none |",
         "| wider | 3,000 | 30.75 | 30.70 to 30.80 | 3 (1 diverged) |  |",
         "| other | 4,000 | 29.75 | 29.50 to 30.00 | 2 (1 no better than bicubic) |  |",
+        "| single | 5,000 | 29.80 |  | 2 (1 diverged) | (one run) |",
         "",
         "m₀ = 8, K = 2, 9 steps of 8 patches from T91, tested on Set5 (bicubic: 29.50 dB). Two "
         "networks of one architecture are told apart where all runs of one are better than all "
         "of the other. With 2 runs each, chance alone does that to one in 3 pairs of equal "
-        "networks.",
+        "networks, and to more where runs diverged.",
     ]
 
 
 def test_single_runs_tell_nothing_apart(tmp_path):
     _table(tmp_path / "study.csv", [("a", "crnet-a", 1, 30.0), ("b", "crnet-a", 1, 30.5)])
     write_spread(tmp_path / "study.csv", tmp_path / "study.md")
-    assert "apart" not in (tmp_path / "study.md").read_text(encoding="utf-8")
+    page = (tmp_path / "study.md").read_text(encoding="utf-8")
+    assert page.count("(one run)") == 2 and "chance" not in page
 
 
 def test_ranges_that_touch_are_not_told_apart():

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import progress
+from benchmarks import ablation, progress
 from benchmarks._study.curves import read_curves
+from benchmarks._study.short_runs import alike
 from benchmarks.benchopt_csc import __main__ as benchopt_csc
 from benchmarks.drawing import race as race_table
 from benchmarks.drawing.learn_dictionary import curves, duels
@@ -142,7 +143,7 @@ def mean_gain(name: str, other: str) -> float:
 def hours_of_training(name: str) -> int:
     """Of the shipped network: the run from scratch, and those from its weights."""
     names = {
-        "crnet-a": ["crnet-a-128-vdsr"],
+        "crnet-a": ["crnet-a-128-vdsr", "crnet-a-128-vdsr-second"],
         "crnet-b": progress.STRETCHES,
         "crnet-b-tied": [f"crnet-b-tied{run}" for run in ("-first", "-second", "")],
     }.get(name, [f"{name}-fourth", name])
@@ -160,7 +161,7 @@ def readme() -> Iterator[str]:
         "at reaching a relative gap of 1e-3"
     )
     names = ("crnet-a-small", "crnet-a", "crnet-b-small", "crnet-b-tied", "crnet-b")
-    assert [hours_of_training(name) for name in names] == [2, 2, 2, 5, 10]
+    assert [hours_of_training(name) for name in names] == [2, 4, 2, 5, 10]
     yield "were trained with Muon for two to ten hours on one CPU core, not for days on a GPU"
     yield processor_phrases()[-1]
 
@@ -669,7 +670,7 @@ def dictionary_learning() -> Iterator[str]:
 RUNS = (
     "crnet-b-small-without-skip",
     *("crnet-a-small" + run for run in ("-first", "-second", "-third", "-fourth", "")),
-    *("crnet-a-128-vdsr" + run for run in ("", "-mse")),
+    *("crnet-a-128-vdsr" + run for run in ("", "-mse", "-second")),
     *("crnet-b-small" + run for run in ("-first", "-second", "-third", "-free", "-t91-free")),
     *("crnet-b-small" + run for run in ("-48", "-fourth", "-t91", "")),
     *(
@@ -759,6 +760,8 @@ def training_log() -> Iterator[str]:
     yield "(" + " / ".join(f"{v:.2f}" for v in psnr_of(training("crnet-a-small-second"))) + ")"
     yield f"Muon brings {mean_gain('lever-muon', 'lever-k10'):.2f} dB at the same time per step"
 
+    gain = mean_gain("crnet-a-128-vdsr-second", "crnet-a-128-vdsr")
+    yield f"Its second stretch brought {gain:.2f} dB on the held-out images"
     fall = mean_gain("crnet-a-128-vdsr", "crnet-a-128-vdsr-mse")
     yield f"not shipped, as the mean over the scales fell by {fall:.3f} dB"
     yield f"The mean squared error brings {mean_gain('lever-mse', 'lever-patch40'):.2f} dB"
@@ -830,36 +833,48 @@ def training_log() -> Iterator[str]:
         f"{others.mean():.2f} dB, both within the spread between seeds ({spread} on the woman)"
     )
 
-    means = {
-        name: read(f"{name}.csv").groupby("variant")["psnr_db"].mean().map("{:.2f}".format)
-        for name in ("ablation", "fig8", "fig9")
-    }
-    bicubic = read("ablation.csv")["bicubic_psnr_db"].iloc[0]
+    yield from studies()
+
+
+def studies() -> Iterator[str]:
+    runs = {name: read(f"{name}.csv") for name in ("ablation", "fig8", "fig9")}
+    assert {seeds for rows in runs.values() for seeds in rows.groupby("variant").size()} == {3}
+    exact = {name: rows.groupby("variant")["psnr_db"].mean() for name, rows in runs.items()}
+    means = {name: values.map("{:.2f}".format) for name, values in exact.items()}
+    others = {name: alike(rows) for name, rows in runs.items()}
+    bicubic = runs["ablation"]["bicubic_psnr_db"].iloc[0]
     yield f"tested on Set5 at ×3 (bicubic {bicubic:.2f} dB)"
     m = means["ablation"]
     yield (
-        f"LRL and CC {m['LRL, CC']} dB, all three parts {m['LRL, PA, CC']}, LRL {m['LRL']}, LRL "
-        f"and PA {m['LRL, PA']}, none {m['none']}, PA {m['PA']}, CC {m['CC']}, PA and CC "
-        f"{m['PA, CC']}."
+        f"LRL and CC {m['LRL, CC']} dB, all three parts {m['LRL, PA, CC']}, PA and CC "
+        f"{m['PA, CC']}, LRL {m['LRL']}, LRL and PA {m['LRL, PA']}, PA {m['PA']}, "
+        f"none {m['none']}, CC {m['CC']}."
     )
-    m = means["fig8"]
+    gain, published = exact["ablation"], ablation.PUBLISHED
+    assert "LRL" not in others["ablation"]["LRL, CC"]
     yield (
-        f"CRNet-A 16/32 {m['CRNet-A 16/32']}, 16/16 {m['CRNet-A 16/16']}, 8/32 "
-        f"{m['CRNet-A 8/32']}; CRNet-B with m₀ = 16, 32, 64: {m['CRNet-B 16/16']}, "
-        f"{m['CRNet-B 16/32']}, {m['CRNet-B 16/64']}."
+        f"beside LRL it brings {gain['LRL, CC'] - gain['LRL']:.2f} dB (published: "
+        f"{published[True, False, True] - published[True, False, False]:.2f} dB)"
     )
-    m = means["fig9"]
+    assert "none" not in others["ablation"]["LRL"]
+    yield f"LRL alone brings {gain['LRL'] - gain['none']:.2f} dB"
+    assert "LRL, CC" in others["ablation"]["LRL, PA, CC"]
+    yield (
+        "(published: "
+        f"{published[True, True, True] - published[True, False, True]:.2f} dB for PA beside both)"
+    )
+    with_cc = runs["ablation"].query("variant in ('CC', 'PA, CC')")
+    idle = (with_cc["psnr_db"] <= bicubic).sum()
+    assert (idle, len(with_cc)) == (1, 6)
+    m, gain = means["fig9"], exact["fig9"]
     first, second = ([m[f"CRNet-{x} K={k}"] for k in (1, 2, 4, 8)] for x in "AB")
-    yield f"CRNet-A, K = 1, 2, 4, 8: {', '.join(first)}; CRNet-B: {second[0]} (one seed), " + (
-        ", ".join(second[1:])
+    assert others["fig9"]["CRNet-A K=8"] == []
+    assert "CRNet-B K=1" in others["fig9"]["CRNet-B K=8"]
+    yield (
+        f"CRNet-A, K = 1, 2, 4, 8: {', '.join(first)} dB, so that eight recursions bring "
+        f"{gain['CRNet-A K=8'] - gain['CRNet-A K=1']:.2f} dB over one"
     )
-    spread = {
-        name: read(f"{name}.csv").groupby("variant")["psnr_db"].agg(lambda x: x.max() - x.min())
-        for name in ("ablation", "fig8")
-    }
-    yield f"PA is within what seeds differ by ({spread['ablation']['LRL, PA, CC']:.2f} dB)"
-    several = spread["fig8"][spread["fig8"] > 0]
-    yield f"within what seeds differ by ({several.min():.2f} to {several.max():.1f} dB)"
+    yield f"CRNet-B: {', '.join(second)} dB"
 
 
 PHRASES = {

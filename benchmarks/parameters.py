@@ -99,9 +99,9 @@ def draw_widths(table: Path, picture: Path) -> None:
             panel.annotate(
                 variant.split(" ")[1],
                 (at, runs.psnr_db.mean()),
-                (0, 9),
+                (8, 0),
                 textcoords="offset points",
-                ha="center",
+                va="center",
             )
         panel.set_title(f"{NAMES[architecture]}, K = {first.recursions}", fontsize=10)
         panel.margins(0.25)

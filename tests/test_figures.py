@@ -866,6 +866,13 @@ def studies() -> Iterator[str]:
     with_cc = runs["ablation"].query("variant in ('CC', 'PA, CC')")
     idle = (with_cc["psnr_db"] <= bicubic).sum()
     assert (idle, len(with_cc)) == (1, 6)
+    m = means["fig8"]
+    yield (
+        f"CRNet-A 32/64 {m['CRNet-A 32/64']} dB, 16/64 {m['CRNet-A 16/64']}, 32/32 "
+        f"{m['CRNet-A 32/32']}; CRNet-B with m₀ = 32, 64, 128: {m['CRNet-B 32/32']}, "
+        f"{m['CRNet-B 32/64']}, {m['CRNet-B 32/128']} dB"
+    )
+    assert {len(names) for names in others["fig8"].values()} == {2}, "none is told apart"
     m, gain = means["fig9"], exact["fig9"]
     first, second = ([m[f"CRNet-{x} K={k}"] for k in (1, 2, 4, 8)] for x in "AB")
     assert others["fig9"]["CRNet-A K=8"] == []

@@ -85,7 +85,6 @@ NOT_MEASURED = {
         "in four minutes of a shared core": "printed by the command beside it",
         "which shows 99 % of Set5's woman at 1.39 times the size (90 corners agree, correlation "
         "0.995)": "printed by the command beside it",
-        "comes out within 0.1 dB of another": "a setting: which seeds are three",
         "CRNet-A-small reached 80 % in bfloat16 until": "of the code before, whose file is gone",
         "always falls short of 85 %": "the goal",
         "bfloat16 80 to 82 % in three runs, the others 81 to 93 % in inference and 80 to "

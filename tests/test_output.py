@@ -173,11 +173,8 @@ WRITERS = {
     """,
     "checkpoint of a training": """
         import torch
-        from cscsr.training.run import _save
-        class Trainer:
-            def state(self):
-                return {"a": torch.ones(40_000)}
-        _save(path, Trainer(), [])
+        from cscsr import checkpoints
+        checkpoints.write(path, {"a": torch.ones(40_000)})
     """,
     "table of curves": """
         from benchmarks._study.curves import write_curves

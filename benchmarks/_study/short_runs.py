@@ -144,17 +144,17 @@ def psnr_after(
     trainer = make_trainer(variant, banks[variant.architecture], steps, seed, device)
     if variant.start is not None:
         variant.start(trainer.network)
-    start = time.perf_counter()
-    for step in range(steps):
-        if variant.during is not None:
-            variant.during(trainer.network, step / steps)
-        trainer.step()
-    seconds = time.perf_counter() - start
     parameters = sum(p.numel() for p in trainer.network.parameters())
+    start = time.perf_counter()
     try:
+        for step in range(steps):
+            if variant.during is not None:
+                variant.during(trainer.network, step / steps)
+            trainer.step()
         trainer.check_finite()
     except NonFiniteLoss:
-        return None, parameters, seconds
+        return None, parameters, time.perf_counter() - start
+    seconds = time.perf_counter() - start
     return trainer.evaluate(truths)[SCALE], parameters, seconds
 
 

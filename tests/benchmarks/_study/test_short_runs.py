@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,9 +16,12 @@ from benchmarks._study.short_runs import (
     Variant,
     _reusable,
     alike,
+    psnr_after,
+    training_bank,
     training_of,
     write_spread,
 )
+from cscsr.networks import CRNetA
 
 
 @pytest.mark.slow
@@ -46,6 +51,20 @@ def test_only_runs_of_the_same_images_and_training_are_used_again(tmp_path):
     ]
     for change in changes:
         assert not _reusable(table, settings, [replace(variant, **change)]), change
+
+
+def test_a_run_that_diverges_has_no_psnr():
+    network = {"n0": 4, "m0": 4, "recursions": 2}
+    images = [np.random.default_rng(0).integers(0, 256, (48, 48, 3)).astype(np.uint8)]
+    bank = {"crnet-a": training_bank(images, "crnet-a")}
+    optimiser = {"learning_rate": 1e30, "warmup": 0.0, "clip": math.inf}
+    diverging = Variant("diverging", "crnet-a", network, optimiser)
+    assert psnr_after((diverging, 0), bank, images, 9, "cpu")[0] is None
+    psnr_db, parameters, _ = psnr_after(
+        (Variant("a", "crnet-a", network), 0), bank, images, 2, "cpu"
+    )
+    assert 0 < psnr_db < 60
+    assert parameters == sum(p.numel() for p in CRNetA(**network).parameters())
 
 
 def test_a_table_of_something_else_has_no_runs(tmp_path):

@@ -244,6 +244,13 @@ def test_filters_come_from_the_little_contrast_there_is(atoms):
     np.testing.assert_array_equal(learned, again)
 
 
+def test_a_single_pixel_is_contrast_enough():
+    signal = np.zeros((96, 96))
+    signal[70, 3] = 0.5
+    learned = learn_dictionary([signal], 3, 5, 1e3, steps=1).filters
+    np.testing.assert_allclose(np.abs(learned).max(axis=(1, 2)), 1, atol=0.02)
+
+
 def test_learning_does_not_end_at_an_unused_atom_of_mostly_flat_signals():
     signal = np.zeros((128, 128), np.float32)
     signal[40:72, 40:72] = np.random.default_rng(0).standard_normal((32, 32))

@@ -330,6 +330,23 @@ def test_a_checkpoint_without_a_budget_goes_on_with_the_steps_of_its_recipe(
     assert weights.load(path)[1]["trained"]["steps"] == 4
 
 
+def test_a_folder_without_a_checkpoint_begins_a_run_of_the_recipes_steps(
+    tmp_path, data, small_recipe
+):
+    recipe = replace(small_recipe(), steps=2)
+    path = train(recipe, data, tmp_path, bf16=False, resume=True)
+    assert weights.load(path)[1]["trained"]["steps"] == 2
+
+
+def test_a_run_interrupted_with_all_its_steps_made_is_done_by_its_budget(
+    tmp_path, data, small_recipe, monkeypatch, capsys
+):
+    recipe = small_recipe()
+    _interrupted(recipe, data, tmp_path, monkeypatch, after=3, steps=9)
+    train(recipe, data, tmp_path, bf16=False, resume=True, steps=3)
+    assert "the run has made 3 of 3 steps already" in capsys.readouterr().err
+
+
 def test_a_resumed_run_goes_on_with_the_last_budget_it_had(
     tmp_path, data, small_recipe, monkeypatch
 ):
